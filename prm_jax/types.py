@@ -10,8 +10,8 @@ Axis letters used in shapes:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -91,6 +91,8 @@ class UserModel(NamedTuple):
       already encoded.
     context: `(params, state, query) -> context`, what the reward is told.
     sample: `(key, params, state, query) -> context`, a posterior draw.
+    infer: `(key, params, evidence) -> context`: everything at once and
+      nothing kept; what fitting and evaluation call, for any N.
   """
 
   init: Callable[[Key, Spec], PyTree]
@@ -98,6 +100,7 @@ class UserModel(NamedTuple):
   update: Callable[[Key, PyTree, PyTree, Evidence], tuple[PyTree, PyTree]]
   context: Callable[[PyTree, PyTree, PyTree], PyTree]
   sample: Callable[[Key, PyTree, PyTree, PyTree], PyTree]
+  infer: Callable[[Key, PyTree, Evidence], PyTree]
 
 
 class System(NamedTuple):
@@ -219,7 +222,9 @@ class Objective(Protocol):
 
   def __call__(
     self, params: PyTree, rows: PyTree, state: TrainState, batch: Batch
-  ) -> tuple[Array, Mapping[str, Array], Mapping[str, Array]]: ...
+  ) -> tuple[Array, Mapping[str, Array], Mapping[str, Array]]:
+    """Returns the loss of every row, the penalties, and what to look at."""
+    ...
 
 
 class Phase(NamedTuple):
@@ -227,8 +232,8 @@ class Phase(NamedTuple):
 
   Attributes:
     name: for logs and errors.
-    begin: `(state, batch) -> state` over the whole training data, before the
-      first step: SVD start, empirical-Bayes prior. Jittable.
+    begin: `(state, batch) -> state` on the host, over the whole training data
+      and before the first step: SVD start, empirical-Bayes prior.
     objective: what `steps` gradient steps minimise; None if steps is 0.
     optimizer: an optax transformation, applied to params and to rows.
     steps: gradient steps of this phase.
@@ -251,14 +256,11 @@ class Learner(NamedTuple):
     system: reward and user model.
     phases: in order.
     init: `(key, spec) -> state`.
-    predict: `(params, contexts, batch) -> probability [B]`; `contexts` has
-      one entry a row, from `UserModel.context`.
   """
 
   system: System
   phases: tuple[Phase, ...]
   init: Callable[[Key, Spec], TrainState]
-  predict: Callable[[PyTree, PyTree, Batch], Array]
 
 
 @jax.tree_util.register_dataclass

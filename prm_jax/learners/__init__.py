@@ -1,0 +1,1 @@
+"""Assembled algorithms: a system and the phases that fit it."""

@@ -1,0 +1,72 @@
+"""One reward model for everyone: the baseline that has to be good."""
+
+import jax
+import jax.numpy as jnp
+
+from prm_jax import types
+from prm_jax.learners import common
+from prm_jax.ops import heads
+from prm_jax.rewards import scalar
+from prm_jax.users import population
+
+
+def linear(*, ridge: float = 10.0) -> types.Learner:
+  """Returns linear Bradley-Terry on the features, solved exactly.
+
+  Args:
+    ridge: precision of the weights' prior, in answers.
+  """
+  system = types.System(scalar.linear(), population.population())
+
+  def begin(state, batch):
+    weight = common.aggregate_weight(batch, state.hyper['ridge'])
+    return common.with_reward(state, {'weight': weight})
+
+  def init(key, spec):
+    return common.new_state(system, key, spec, hyper={'ridge': ridge})
+
+  return types.Learner(system, (types.Phase('newton', begin=begin),), init)
+
+
+def mlp(
+  *,
+  ridge: float = 10.0,
+  hidden: tuple[int, ...] = (32,),
+  learning_rate: float = 3e-3,
+  steps: int = 300,
+) -> types.Learner:
+  """Returns Bradley-Terry with a small network of the features.
+
+  Args:
+    ridge: precision of the weights' prior, in answers.
+    hidden: widths of the hidden layers.
+    learning_rate: of Adam, decayed to 1 %.
+    steps: gradient steps.
+  """
+  reward = scalar.mlp(hidden=hidden)
+  system = types.System(reward, population.population())
+
+  def begin(state, batch):
+    count = common.examples(batch.rows)
+    return state._replace(hyper={**state.hyper, 'examples': count})
+
+  def objective(params, rows, state, batch):
+    encoded = reward.encode(params['reward'], batch.table)
+    items = batch.rows.items
+    difference = encoded[items[:, 0], 0] - encoded[items[:, 1], 0]
+    squares = sum(
+      jnp.sum(leaf**2) for leaf in jax.tree.leaves(params['reward'])
+    )
+    ridge = 0.5 * state.hyper['ridge'] * squares / state.hyper['examples']
+    nll = heads.bradley_terry(difference, batch.rows.label)
+    return nll, {'ridge': ridge}, {}
+
+  phase = types.Phase(
+    'adam', begin, objective, common.adam(learning_rate, steps), steps
+  )
+
+  def init(key, spec):
+    hyper = {'ridge': ridge, 'examples': 1.0}
+    return common.new_state(system, key, spec, hyper=hyper)
+
+  return types.Learner(system, (phase,), init)

@@ -1,0 +1,39 @@
+"""Personal weights on the features themselves, under an estimated prior.
+
+The full-rank limit of PReF: no basis is learned, everybody has D coefficients,
+and the population's mean and covariance do all the sharing.
+"""
+
+from prm_jax import types
+from prm_jax.learners import common
+from prm_jax.ops import bayes
+from prm_jax.rewards import factorized
+from prm_jax.users import gaussian
+
+
+def hierarchical(
+  *, ridge: float = 10.0, spread: float = 0.1, capacity: int = 50, dim: int
+) -> types.Learner:
+  """Returns hierarchical Bradley-Terry on D = `dim` features.
+
+  Args:
+    ridge: of the aggregate that gives the prior's first mean, in answers.
+    spread: standard deviation of people around it, before it is estimated.
+    capacity: answers kept of a person.
+    dim: D.
+  """
+  system = types.System(
+    factorized.identity(), gaussian.gaussian(dim=dim, capacity=capacity)
+  )
+
+  def begin(state, batch):
+    weight = common.aggregate_weight(batch, state.hyper['ridge'])
+    prior = bayes.isotropic_prior(weight, state.hyper['spread'])
+    return common.with_user(state, prior)
+
+  def init(key, spec):
+    hyper = {'ridge': ridge, 'spread': spread}
+    return common.new_state(system, key, spec, hyper=hyper)
+
+  phases = (types.Phase('start', begin=begin), common.prior_phase(system))
+  return types.Learner(system, phases, init)

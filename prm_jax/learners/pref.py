@@ -1,0 +1,133 @@
+"""PReF: base rewards learned from everybody, coefficients of each person."""
+
+import jax
+import jax.numpy as jnp
+
+from prm_jax import types
+from prm_jax.learners import common
+from prm_jax.ops import bayes, factorization, heads
+from prm_jax.rewards import factorized
+from prm_jax.users import gaussian
+
+
+def pref(
+  *,
+  dim: int = 6,
+  ridge: float = 10.0,
+  basis_ridge: float = 10.0,
+  learning_rate: float = 0.03,
+  steps: int = 300,
+  capacity: int = 50,
+) -> types.Learner:
+  """Returns PReF with J = `dim` base rewards.
+
+  Three phases. `svd`: the first base reward is the aggregate's and has
+  coefficient 1 for everybody; the others start from the weighted low-rank
+  factorisation of the preference matrix's logits, less the aggregate's
+  margins, regressed on the features. `joint`: bases and coefficients minimise
+
+      sum_n NLL(label_n | lambda_u . W^T (x_a - x_b))
+        + sum_u |lambda_u - e_1|^2 / 2
+        + ridge |w_1 - w_aggregate|^2 / 2 + basis_ridge sum_j>1 |w_j|^2 / 2
+
+  `prior`: the population's mean and covariance are estimated with W frozen;
+  everybody's belief, seen or new, is then the Bayesian update from it.
+
+  Args:
+    dim: J, the aggregate's base reward included.
+    ridge: of the aggregate, in answers.
+    basis_ridge: of the personal base rewards, in answers. The scale of bases
+      and coefficients is shared, so the coefficients' precision is fixed to 1.
+    learning_rate: of Adam, decayed to 1 %.
+    steps: gradient steps of the joint phase.
+    capacity: answers kept of a person.
+
+  References:
+    Shenfeld et al. 2025, arXiv:2503.06358.
+
+  Notes:
+    Missing cells are left out of the factorisation, where the released code
+    fills them with 0.5; new people start from the estimated prior, where it
+    starts from a random vector without one; the penalty is the paper's, on
+    the coefficients, where the code penalises the norm of encoded differences.
+  """
+  reward = factorized.factorized(dim=dim)
+  system = types.System(reward, gaussian.gaussian(dim=dim, capacity=capacity))
+  first = jnp.eye(dim)[0]
+
+  def objective(params, rows, state, batch):
+    basis = params['reward']['basis']
+    margin = common.margins(
+      reward.encode(params['reward'], batch.table),
+      rows['coefficients'],
+      batch.rows,
+    )
+    moved = basis[:, 0] - state.frozen
+    penalty = {
+      'coefficients': jnp.sum((rows['coefficients'] - first) ** 2),
+      'aggregate': state.hyper['ridge'] * jnp.sum(moved**2),
+      'basis': state.hyper['basis_ridge'] * jnp.sum(basis[:, 1:] ** 2),
+    }
+    scale = 0.5 / state.hyper['examples']
+    penalty = {name: scale * value for name, value in penalty.items()}
+    return heads.bradley_terry(margin, batch.rows.label), penalty, {}
+
+  def init(key, spec):
+    hyper = {'ridge': ridge, 'basis_ridge': basis_ridge, 'examples': 1.0}
+    blank = {'coefficients': first}
+    state = common.new_state(system, key, spec, blank_rows=blank, hyper=hyper)
+    prior = bayes.isotropic_prior(first, 1.0)
+    state = state._replace(frozen=jnp.zeros(spec.features))
+    return common.with_user(state, prior)
+
+  phases = (
+    types.Phase('svd', begin=svd_start),
+    types.Phase(
+      'joint',
+      objective=objective,
+      optimizer=common.adam(learning_rate, steps),
+      steps=steps,
+    ),
+    common.prior_phase(system),
+  )
+  return types.Learner(system, phases, init)
+
+
+@jax.jit
+def svd_start(state: types.TrainState, batch: types.Batch) -> types.TrainState:
+  """Returns the state at the SVD start; see `pref`."""
+  rows = jax.tree.map(jnp.asarray, batch.rows)
+  table = jnp.asarray(batch.table)
+  people, dim = state.bank.rows['coefficients'].shape
+  weight = common.aggregate_weight(batch, state.hyper['ridge'])
+  basis = jnp.zeros((table.shape[1], dim)).at[:, 0].set(weight)
+  personal = jnp.zeros((people, dim - 1))
+  if dim > 1:
+    matrix = factorization.preference_matrix(rows)
+    score = table @ weight
+    margin = score[matrix.items[:, 0]] - score[matrix.items[:, 1]]
+    residual = matrix._replace(logit=matrix.logit - margin[matrix.pair])
+    personal, pair = factorization.weighted_als(
+      jax.random.fold_in(state.key, 1), residual, people=people, rank=dim - 1
+    )
+    # A person's column has variance 1, as the coefficients' prior says.
+    scale = jnp.sqrt(jnp.mean(personal**2, 0)) + 1e-6
+    answers = jax.ops.segment_sum(
+      matrix.weight, matrix.pair, matrix.items.shape[0]
+    )
+    others = factorization.regress_basis(
+      table,
+      matrix.items,
+      pair * scale,
+      answers,
+      ridge=state.hyper['basis_ridge'],
+    )
+    personal = personal / scale
+    basis = basis.at[:, 1:].set(others)
+  coefficients = jnp.concatenate([jnp.ones((people, 1)), personal], 1)
+  state = common.with_reward(state, {'basis': basis})
+  return state._replace(
+    bank=state.bank._replace(rows={'coefficients': coefficients}),
+    frozen=weight,
+    hyper={**state.hyper, 'examples': common.examples(rows)},
+  )

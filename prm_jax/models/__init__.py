@@ -1,0 +1,1 @@
+"""Networks; flax lives only here."""

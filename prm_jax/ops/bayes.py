@@ -1,0 +1,368 @@
+"""Beliefs about J coefficients from pairwise choices.
+
+A prior N(mean, factor factor^T) of any mean and covariance is whitened,
+coefficients = mean + factor z with z ~ N(0, I), so that no covariance is ever
+inverted, a singular one is allowed, and Newton's matrix I + X^T S X is at
+least the identity: safe in float32.
+"""
+
+import functools
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+
+from prm_jax import types
+
+_UNROLL = 16  # at most this many coefficients are factorised across people
+_BLOCK = 2048  # people a block: its matrices stay in a core's cache
+
+
+class GaussianPrior(NamedTuple):
+  """N(mean, factor factor^T) over coefficients: `[J]` and `[J, J]`."""
+
+  mean: types.Array
+  factor: types.Array
+
+
+class Posterior(NamedTuple):
+  """Laplace posterior in whitened coordinates z.
+
+  Attributes:
+    mode: `[J]` mode of z.
+    factor: `[J, J]` lower Cholesky factor of the precision of z.
+  """
+
+  mode: types.Array
+  factor: types.Array
+
+
+def isotropic_prior(
+  mean: types.Array, scale: float | types.Array
+) -> GaussianPrior:
+  """Returns N(mean, scale^2 I); mean `[J]`."""
+  return GaussianPrior(mean, scale * jnp.eye(mean.shape[0], dtype=mean.dtype))
+
+
+def laplace(
+  prior: GaussianPrior,
+  difference: types.Array,
+  label: types.Array,
+  mask: types.Array,
+  *,
+  start: types.Array | None = None,
+  iterations: int = 10,
+) -> Posterior:
+  """Returns the Laplace posterior of one person's coefficients.
+
+      argmax_z  sum_n mask_n log p(label_n | difference_n . (mean + factor z))
+                - |z|^2 / 2
+
+  by Newton's method with step halving. Write for one person and vmap: the
+  batched rule keeps people on the last axis and factorises their matrices
+  together.
+
+  Args:
+    prior: over coefficients, `[J]` and `[J, J]`.
+    difference: `[N, J]` encoded first answer minus second.
+    label: `[N]` probability that the first is preferred.
+    mask: `[N]` 1 for an answer, 0 for padding; other weights are allowed.
+    start: `[J]` whitened start, for instance the previous mode; zero if None.
+    iterations: Newton steps, always all taken.
+
+  Returns:
+    Posterior in whitened coordinates.
+  """
+  chex.assert_rank([difference, label, mask], [2, 1, 1])
+  # Padding may hold anything, NaN included.
+  difference = jnp.where(mask[:, None] > 0, difference, 0.0)
+  offset = difference @ prior.mean
+  whitened = difference @ prior.factor
+  if start is None:
+    start = jnp.zeros_like(prior.mean)
+  mode = _newton(iterations)(whitened, offset, label, mask, start)
+  probability = jax.nn.sigmoid(offset + whitened @ mode)
+  slope = mask * probability * (1.0 - probability)
+  precision = jnp.eye(mode.shape[0]) + (whitened.T * slope) @ whitened
+  return Posterior(mode, jnp.linalg.cholesky(precision))
+
+
+def posterior_mode(
+  prior: GaussianPrior,
+  difference: types.Array,
+  label: types.Array,
+  mask: types.Array,
+  *,
+  iterations: int = 10,
+) -> types.Array:
+  """Returns the mode `[J]` of the coefficients; arguments as in `laplace`."""
+  difference = jnp.where(mask[:, None] > 0, difference, 0.0)
+  z = _newton(iterations)(
+    difference @ prior.factor,
+    difference @ prior.mean,
+    label,
+    mask,
+    jnp.zeros_like(prior.mean),
+  )
+  return prior.mean + prior.factor @ z
+
+
+def assumed_density(
+  prior: GaussianPrior,
+  posterior: Posterior,
+  difference: types.Array,
+  label: types.Array,
+  *,
+  iterations: int = 8,
+) -> Posterior:
+  """Returns the belief after one more answer, at a cost free of N.
+
+  The old posterior is taken as Gaussian, so the new mode lies on the line
+  z + Sigma x t with t = label - sigma(x . z_new): a scalar equation. Earlier
+  answers keep the curvature they had when they came, so order matters.
+
+  Args:
+    prior: over coefficients.
+    posterior: belief so far.
+    difference: `[J]` encoded first answer minus second.
+    label: scalar.
+    iterations: Newton steps on t.
+
+  References:
+    Opper 1998, A Bayesian approach to on-line learning (the family); here the
+    Laplace rather than the moment-matching member.
+  """
+  x = prior.factor.T @ difference
+  direction = solve(posterior.factor, x)
+  variance = x @ direction
+  margin = difference @ prior.mean + x @ posterior.mode
+
+  def step(_, t):
+    p = jax.nn.sigmoid(margin + variance * t)
+    t = t - (t + p - label) / (1.0 + variance * p * (1.0 - p))
+    # The root lies between label - 1 and label.
+    return jnp.clip(t, label - 1.0, label)
+
+  t = jax.lax.fori_loop(0, iterations, step, jnp.zeros_like(margin))
+  p = jax.nn.sigmoid(margin + variance * t)
+  precision = posterior.factor @ posterior.factor.T
+  precision = precision + p * (1.0 - p) * jnp.outer(x, x)
+  return Posterior(
+    posterior.mode + direction * t, jnp.linalg.cholesky(precision)
+  )
+
+
+def coefficients(prior: GaussianPrior, posterior: Posterior) -> types.Array:
+  """Returns the posterior mean `[J]` of the coefficients."""
+  return prior.mean + prior.factor @ posterior.mode
+
+
+def covariance_factor(
+  prior: GaussianPrior, posterior: Posterior
+) -> types.Array:
+  """Returns F `[J, J]` with F F^T the posterior covariance of coefficients."""
+  return jax.scipy.linalg.solve_triangular(
+    posterior.factor, prior.factor.T, lower=True
+  ).T
+
+
+def solve(factor: types.Array, vector: types.Array) -> types.Array:
+  """Returns (factor factor^T)^-1 vector; `[J, J]` lower, `[J]`."""
+  return jax.scipy.linalg.cho_solve((factor, True), vector)
+
+
+class Moments(NamedTuple):
+  """Sums over people from which a prior is estimated; they add up.
+
+  Attributes:
+    people: scalar, how many.
+    first: `[J]` sum of posterior means.
+    second: `[J, J]` sum of mu mu^T + Sigma.
+  """
+
+  people: types.Array
+  first: types.Array
+  second: types.Array
+
+
+def population_moments(
+  prior: GaussianPrior, posterior: Posterior, weight: types.Array
+) -> Moments:
+  """Returns the moments of fitted people.
+
+  Args:
+    prior: under which they were fitted, `[J]` and `[J, J]`.
+    posterior: of each person, `[U, J]` and `[U, J, J]`.
+    weight: `[U]` 1 for a person who counts, 0 for an empty row.
+  """
+  mean = jax.vmap(coefficients, (None, 0))(prior, posterior)
+  factor = jax.vmap(covariance_factor, (None, 0))(prior, posterior)
+  columns = jnp.concatenate([mean[:, :, None], factor], axis=2)
+  second = jnp.einsum('u,uij,ukj->ik', weight, columns, columns)
+  return Moments(weight.sum(), weight @ mean, second)
+
+
+def empirical_prior(
+  prior: GaussianPrior, moments: Moments, *, shrinkage: float = 1.0
+) -> GaussianPrior:
+  """Returns the population's prior after one EM step.
+
+      mean' = E_u[mu_u],  cov' = E_u[Sigma_u + mu_u mu_u^T] - mean' mean'^T
+
+  Args:
+    prior: under which the people were fitted.
+    moments: of those people.
+    shrinkage: pseudo-people who have the old covariance, so that few people
+      cannot make it singular.
+
+  References:
+    Dempster, Laird and Rubin 1977, with Laplace's E-step.
+  """
+  people = jnp.maximum(moments.people, 1.0)
+  mean = moments.first / people
+  scatter = moments.second - people * jnp.outer(mean, mean)
+  old = prior.factor @ prior.factor.T
+  covariance = (scatter + shrinkage * old) / (people + shrinkage)
+  jitter = 1e-5 * jnp.trace(covariance) / mean.shape[0]
+  covariance = covariance + (jitter + 1e-12) * jnp.eye(mean.shape[0])
+  return GaussianPrior(mean, jnp.linalg.cholesky(covariance))
+
+
+# ---------------------------------------------------------------- the solver
+
+
+@functools.cache
+def _newton(iterations: int):
+  """Returns `solve(x, offset, label, mask, start) -> mode` for one person.
+
+  x `[N, J]`, offset, label and mask `[N]`, start `[J]`; prior N(0, I).
+  """
+
+  @custom_vmap
+  def mode(x, offset, label, mask, start):
+    return _modes(
+      x.T[:, :, None],
+      offset[:, None],
+      label[:, None],
+      mask[:, None],
+      start[:, None],
+      iterations,
+    )[:, 0]
+
+  @mode.def_vmap
+  def batched(axis_size, in_batched, x, offset, label, mask, start):
+    arrays = [
+      a if batch else jnp.broadcast_to(a, (axis_size, *a.shape))
+      for a, batch in zip(
+        (x, offset, label, mask, start), in_batched, strict=True
+      )
+    ]
+
+    def people_last(x, offset, label, mask, start):
+      return _modes(
+        x.transpose(2, 1, 0),
+        offset.T,
+        label.T,
+        mask.T,
+        start.T,
+        iterations,
+      ).T
+
+    # A block at a time, so that its matrices stay in a processor's cache.
+    if axis_size <= _BLOCK or jax.default_backend() != 'cpu':
+      return people_last(*arrays), True
+    blocks = -(-axis_size // _BLOCK)
+    padding = blocks * _BLOCK - axis_size
+    blocked = [
+      jnp.pad(a, [(0, padding)] + [(0, 0)] * (a.ndim - 1)).reshape(
+        blocks, _BLOCK, *a.shape[1:]
+      )
+      for a in arrays
+    ]
+    result = jax.lax.map(lambda block: people_last(*block), blocked)
+    return result.reshape(blocks * _BLOCK, -1)[:axis_size], True
+
+  return mode
+
+
+def _modes(x, offset, label, mask, start, iterations):
+  """Modes `[J, P]` of P people at once; x `[J, N, P]`, the rest `[N, P]`."""
+
+  def loss(z, margin):
+    # Bradley-Terry, written with one softplus: y log s(m) = y m - softplus(m).
+    fit = mask * (jax.nn.softplus(margin) - label * margin)
+    return fit.sum(0) + 0.5 * (z * z).sum(0)
+
+  def iteration(_, carry):
+    z, margin, value = carry
+    probability = jax.nn.sigmoid(margin)
+    residual = mask * (label - probability)
+    slope = mask * probability * (1.0 - probability)
+    step = _newton_step(x, slope, residual, z)
+    change = _project(x, step)
+
+    def too_long(state):
+      size, new = state
+      # Rounding must not count as an increase.
+      worse = new > value + 1e-6 * (1.0 + jnp.abs(value))
+      return jnp.any(worse & (size > 1e-3))
+
+    def halve(state):
+      size, new = state
+      worse = new > value + 1e-6 * (1.0 + jnp.abs(value))
+      size = jnp.where(worse, 0.5 * size, size)
+      return size, loss(z + size * step, margin + size * change)
+
+    size = jnp.ones_like(value)
+    size, value = jax.lax.while_loop(
+      too_long, halve, (size, loss(z + step, margin + change))
+    )
+    return z + size * step, margin + size * change, value
+
+  margin = offset + _project(x, start)
+  carry = start, margin, loss(start, margin)
+  return jax.lax.fori_loop(0, iterations, iteration, carry)[0]
+
+
+def _project(x, z):
+  """Margins `[N, P]` of z `[J, P]`; x `[J, N, P]`."""
+  if x.shape[0] > _UNROLL:
+    return jnp.einsum('jnp,jp->np', x, z)
+  return sum(x[j] * z[j] for j in range(x.shape[0]))
+
+
+def _newton_step(x, slope, residual, z):
+  """Solves (I + X^T S X) step = X^T residual - z for P people, `[J, P]`."""
+  J = x.shape[0]
+  if J > _UNROLL:
+    precision = jnp.eye(J) + jnp.einsum('jnp,np,knp->pjk', x, slope, x)
+    gradient = jnp.einsum('jnp,np->pj', x, residual) - z.T
+    return jax.vmap(solve)(jnp.linalg.cholesky(precision), gradient).T
+  # Sums over answers of products of whole rows: each is one pass over people.
+  entries = {}
+  for j in range(J):
+    weighted = slope * x[j]
+    for k in range(j + 1):
+      entry = (weighted * x[k]).sum(0) + (1.0 if j == k else 0.0)
+      entries[j, k] = entries[k, j] = entry
+  matrix = [jnp.stack([entries[j, k] for k in range(J)]) for j in range(J)]
+  gradient = [(residual * x[j]).sum(0) - z[j] for j in range(J)]
+  return _solve_across(jnp.stack(matrix), jnp.stack(gradient))
+
+
+def _solve_across(matrix, vector):
+  """Cholesky solve of P systems, people last: `[J, J, P]` and `[J, P]`."""
+  columns, forward, solution = [], [], []
+  for _ in range(len(vector)):
+    column = matrix[:, 0] * jax.lax.rsqrt(matrix[0, 0])
+    columns.append(column)
+    matrix = matrix[1:, 1:] - column[1:, None] * column[None, 1:]
+    forward.append(vector[0] / column[0])
+    vector = vector[1:] - column[1:] * forward[-1]
+  for column, value in zip(reversed(columns), reversed(forward), strict=True):
+    # `solution` holds the later coefficients, the last first.
+    known = sum(a * b for a, b in zip(column[:0:-1], solution, strict=True))
+    solution.append((value - known) / column[0])
+  return jnp.stack(solution[::-1])

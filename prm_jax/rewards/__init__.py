@@ -1,0 +1,1 @@
+"""Reward models: how good an answer is, for a belief about a person."""

@@ -1,0 +1,1 @@
+"""User models: beliefs about one person; vmap for many."""

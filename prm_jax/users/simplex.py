@@ -1,0 +1,138 @@
+"""A person as a mixture of base rewards (LoRe): weights on the simplex."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from prm_jax import types
+from prm_jax.users import answers as ring
+
+
+class Params(NamedTuple):
+  """The population.
+
+  Attributes:
+    log_weight: `[J]` logarithm of the population's mixture weights.
+    strength: answers that the population's weights are worth.
+  """
+
+  log_weight: types.Array
+  strength: types.Array
+
+
+class State(NamedTuple):
+  """Belief about one person: `[J]` log-weights and the answers kept."""
+
+  log_weight: types.Array
+  answers: ring.Answers
+
+
+def simplex(
+  *,
+  dim: int,
+  capacity: int = 50,
+  strength: float = 1.0,
+  iterations: int = 200,
+) -> types.UserModel:
+  """Returns the user model of LoRe: a point on the simplex of J = `dim`.
+
+  Args:
+    dim: J base rewards.
+    capacity: N, answers kept; older ones are forgotten.
+    strength: of the pull towards the population, in answers.
+    iterations: of mirror descent.
+
+  References:
+    Bose et al. 2025 (LoRe), arXiv:2504.14439.
+  """
+
+  def init(key, spec):
+    del key, spec
+    uniform = jnp.full(dim, -jnp.log(dim))
+    return Params(uniform, jnp.float32(strength))
+
+  def prior(params):
+    return State(params.log_weight, ring.empty(capacity, dim))
+
+  def update(key, params, state, evidence):
+    del key
+    answers = ring.keep(state.answers, evidence)
+    return solve(params, State(state.log_weight, answers)), ()
+
+  def solve(params, state):
+    answers = state.answers
+    weight = mirror_descent(
+      params,
+      answers.difference,
+      answers.label,
+      answers.mask,
+      iterations=iterations,
+    )
+    return State(weight, answers)
+
+  def infer(key, params, evidence):
+    del key
+    return mirror_descent(
+      params,
+      ring.differences(evidence),
+      evidence.label,
+      evidence.mask,
+      iterations=iterations,
+    )
+
+  def context(params, state, query=None):
+    del params, query
+    return state.log_weight
+
+  def sample(key, params, state, query=None):
+    # A point belief: Bose et al. keep no uncertainty.
+    del key
+    return context(params, state, query)
+
+  return types.UserModel(init, prior, update, context, sample, infer)
+
+
+def mirror_descent(
+  params: Params,
+  difference: types.Array,
+  label: types.Array,
+  mask: types.Array,
+  *,
+  iterations: int,
+) -> types.Array:
+  """Returns one person's log-weights `[J]` by entropic mirror descent.
+
+      min_w  sum_n mask_n NLL(label_n | difference_n . w)
+             + strength KL(w | population),  w on the simplex
+
+  The likelihood is smooth relative to the entropy with the constant
+  L = sum_n mask_n range_n^2 / 16, where range_n is the largest minus the
+  smallest base reward difference, so the step 1 / L never overshoots; the pull
+  is taken exactly.
+
+  Args:
+    params: population weights and the strength of their pull.
+    difference: `[N, J]` base rewards of the first answer minus the second.
+    label: `[N]` probability that the first is preferred.
+    mask: `[N]` 1 for an answer, 0 for padding.
+    iterations: steps, all taken.
+
+  References:
+    Beck and Teboulle 2003; relative smoothness: Lu, Freund and Nesterov 2018.
+  """
+  spread = difference.max(1) - difference.min(1)
+  # Directions on the simplex sum to zero: |difference . d| <= spread |d|_1 / 2,
+  # the logistic curvature is at most 1/4, and the entropy's at least |d|_1^2.
+  smoothness = jnp.sum(mask * spread**2) / 16.0 + 1e-6
+
+  def step(_, log_weight):
+    margin = difference @ jnp.exp(log_weight)
+    residual = mask * (jax.nn.sigmoid(margin) - label)
+    gradient = residual @ difference
+    target = (
+      smoothness * log_weight - gradient + params.strength * params.log_weight
+    )
+    return jax.nn.log_softmax(target / (smoothness + params.strength))
+
+  return jax.lax.fori_loop(0, iterations, step, params.log_weight)
