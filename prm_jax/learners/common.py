@@ -9,6 +9,7 @@ import optax
 from prm_jax import types
 from prm_jax.learners import inference
 from prm_jax.ops import bayes
+from prm_jax.users import bank as banks
 
 _EM_STEPS = 10
 
@@ -35,25 +36,14 @@ def new_state(
     'reward': system.reward.init(reward_key, spec),
     'user': system.user.init(user_key, spec),
   }
-  beliefs = system.user.prior(params['user'])
-
-  def everybody(leaf):
-    leaf = jnp.asarray(leaf)
-    return jnp.tile(leaf, (spec.people, *[1] * leaf.ndim))
-
-  bank = types.UserBank(
-    ids=jnp.zeros((spec.people, 2), jnp.uint32),
-    rows=jax.tree.map(everybody, blank_rows),
-    moments=(),
-    beliefs=jax.tree.map(everybody, beliefs),
-    blank=jax.tree.map(jnp.asarray, (blank_rows, beliefs)),
-  )
   return types.TrainState(
     step=jnp.int32(0),
     phase=jnp.int32(0),
     params=params,
     opt_state=(),
-    bank=bank,
+    bank=banks.empty_bank(
+      spec.people, blank_rows, system.user.prior(params['user'])
+    ),
     hyper={name: jnp.float32(value) for name, value in hyper.items()},
     key=key,
   )

@@ -354,7 +354,7 @@ def _newton_step(x, slope, residual, z):
 
 def _solve_across(matrix, vector):
   """Cholesky solve of P systems, people last: `[J, J, P]` and `[J, P]`."""
-  columns, forward, solution = [], [], []
+  columns, forward, solution = [], [], list[types.Array]()
   for _ in range(len(vector)):
     column = matrix[:, 0] * jax.lax.rsqrt(matrix[0, 0])
     columns.append(column)

@@ -1,0 +1,1 @@
+"""Everything that runs on machines. It receives learners, imports none."""

@@ -1,0 +1,272 @@
+"""Checkpoints: state, data position and configuration, whole or not at all."""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import grain.checkpoint
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from prm_jax import types
+from prm_jax.runtime import mesh as meshes
+from prm_jax.runtime import writers
+
+_CONFIG = 'config.json'
+_DIGESTS = 'sha256.json'
+
+
+class CheckpointError(ValueError):
+  """A checkpoint that cannot be used; the message says what can be done."""
+
+
+class Checkpoints:
+  """The checkpoints of one run, in one folder, written by one process.
+
+  Saving goes on in the background. A step's files are listed with their
+  SHA-256 before the step appears under its name, so that a killed save leaves
+  the earlier steps as they were, and damage on disk is found before use.
+
+  Use it as a context manager, or call `close`.
+  """
+
+  def __init__(
+    self,
+    folder: writers.PathLike,
+    *,
+    config: Mapping[str, Any] | None = None,
+    keep: int = 3,
+  ):
+    """Opens or makes a folder of checkpoints.
+
+    Args:
+      folder: of the checkpoints alone.
+      config: plain data, saved with every step and compared on restore.
+      keep: steps to keep, the latest.
+
+    Raises:
+      PermissionError: files cannot be written to the folder.
+    """
+    self.folder = writers.make_folder(folder).resolve()
+    self._config = json.loads(json.dumps(writers.plain(config or {})))
+    self._saving: int | None = None
+    self._manager = ocp.CheckpointManager(
+      self.folder,
+      options=ocp.CheckpointManagerOptions(
+        max_to_keep=keep,
+        cleanup_tmp_directories=True,
+        async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+      ),
+    )
+
+  def __enter__(self) -> 'Checkpoints':
+    """Returns itself."""
+    return self
+
+  def __exit__(self, *error: object) -> None:
+    """Closes."""
+    self.close()
+
+  def steps(self) -> list[int]:
+    """Returns the saved steps, ascending."""
+    return sorted(self._manager.all_steps())
+
+  def latest(self) -> int | None:
+    """Returns the last saved step, None if there is none."""
+    return max(self.steps(), default=None)
+
+  def wait(self) -> None:
+    """Returns when the last save is on disk."""
+    self._manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits for the last save and ends the background work."""
+    self._manager.close()
+
+  def save(self, step: int, state: types.PyTree, data: Any = None) -> None:
+    """Saves one step in the background; steps from `step` on are replaced.
+
+    Args:
+      step: of the whole run.
+      state: arrays; the save has its own copy when this returns.
+      data: a grain iterator, whose position is saved, or None.
+    """
+    self.wait()
+    for old in self.steps():
+      if old >= step:
+        self._manager.delete(old)
+    self._saving = step
+    # A copy, because nothing promises that the background save is done with
+    # this memory before the next, donated, update overwrites it.
+    state = jax.tree.map(jnp.copy, state)
+    items = {
+      'state': ocp.args.StandardSave(state),
+      'config': ocp.args.JsonSave(
+        {'config': self._config, 'layout': _layout(state)}
+      ),
+    }
+    if data is not None:
+      items['data'] = grain.checkpoint.CheckpointSave(data)
+    self._manager.save(step, args=ocp.args.Composite(**items))
+
+  def restore(
+    self, like: types.PyTree, data: Any = None, step: int | None = None
+  ) -> types.PyTree:
+    """Returns the state of a step, and moves `data` to its position.
+
+    Args:
+      like: a state, or shapes, of the same structure.
+      data: the grain iterator that was given to `save`.
+      step: to restore; the latest, if None.
+
+    Raises:
+      CheckpointError: there is no such step, its files are damaged, it was
+        made with another configuration or structure, or without `data`.
+    """
+    self.wait()
+    step = self.latest() if step is None else step
+    if step is None or step not in self.steps():
+      raise CheckpointError(
+        f'{self.folder} has no checkpoint of step {step}; its steps: '
+        f'{self.steps() or "none"}'
+      )
+    self._verify(step)
+    self._compare(step, like, data)
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+    def target(leaf):
+      return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+
+    items = {'state': ocp.args.StandardRestore(jax.tree.map(target, like))}
+    if data is not None:
+      items['data'] = grain.checkpoint.CheckpointRestore(data)
+    return self._manager.restore(step, args=ocp.args.Composite(**items)).state
+
+  def _seal(self) -> None:
+    """Lists the files of the step being saved, before it gets its name."""
+    for folder in self.folder.glob(f'{self._saving}.orbax-checkpoint-tmp*'):
+      writers.write_json_atomic(folder / _DIGESTS, _digests(folder))
+
+  def _verify(self, step: int) -> None:
+    folder = self.folder / str(step)
+    try:
+      expected = json.loads((folder / _DIGESTS).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+      raise self._damaged(step, f'{_DIGESTS}: {error}') from error
+    found = _digests(folder)
+    for name in sorted(set(expected) | set(found)):
+      if expected.get(name) != found.get(name):
+        raise self._damaged(
+          step,
+          f'{name} has sha256 {found.get(name, "(file missing)")}, '
+          f'expected {expected.get(name, "(no such file)")}',
+        )
+
+  def _damaged(self, step: int, why: str) -> CheckpointError:
+    earlier = [other for other in self.steps() if other < step]
+    offer = 'there is no earlier step: start anew in another folder'
+    if earlier:
+      offer = (
+        f'earlier steps: {earlier}; go on from one with '
+        f'restore(step={earlier[-1]}), in fit with '
+        f'restore_step={earlier[-1]}'
+      )
+    return CheckpointError(
+      f'the checkpoint of step {step} in {self.folder} is damaged: {why}; '
+      f'{offer}'
+    )
+
+  def _compare(self, step: int, like: types.PyTree, data: Any) -> None:
+    """Raises where the step was saved from another run than this one."""
+    items = ocp.args.Composite(config=ocp.args.JsonRestore())
+    saved = self._manager.restore(step, args=items).config
+    where = f'the checkpoint of step {step} in {self.folder}'
+    for what, new in (('config', self._config), ('layout', _layout(like))):
+      changes = differences(saved[what], new)
+      if changes:
+        raise CheckpointError(
+          f'{where} has another {what}:\n' + '\n'.join(changes)
+        )
+    kept = (self.folder / str(step) / 'data').exists()
+    if kept != (data is not None):
+      raise CheckpointError(
+        f'{where} was saved {"with" if kept else "without"} a data iterator: '
+        'resume with the same kind of batches'
+      )
+
+
+def _layout(tree: types.PyTree) -> dict[str, str]:
+  """Returns the type and shape of every leaf by its path."""
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {
+    meshes.path_name(path): f'{leaf.dtype}{list(leaf.shape)}'
+    for path, leaf in leaves
+  }
+
+
+def _digests(folder: pathlib.Path) -> dict[str, str]:
+  """Returns the SHA-256 of every file of a step's items."""
+  digests = {}
+  for path in sorted(folder.glob('*/**/*')):
+    if path.is_file():
+      with path.open('rb') as file:
+        digest = hashlib.file_digest(file, 'sha256')
+      digests[path.relative_to(folder).as_posix()] = digest.hexdigest()
+  return digests
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+  """Returns a line for each dotted key whose value differs, with both values.
+
+  Args:
+    old: what was saved; plain data.
+    new: what is asked for.
+  """
+  before, after = _flatten(old), _flatten(new)
+  missing = '(absent)'
+  return [
+    f'  {key}: saved {before.get(key, missing)}, now {after.get(key, missing)}'
+    for key in sorted(before.keys() | after.keys())
+    if before.get(key, missing) != after.get(key, missing)
+  ]
+
+
+def _flatten(config: Any, prefix: str = '') -> dict[str, str]:
+  if isinstance(config, Mapping) and config:
+    flat: dict[str, str] = {}
+    for key, value in config.items():
+      flat |= _flatten(value, f'{prefix}.{key}' if prefix else str(key))
+    return flat
+  return {prefix: json.dumps(config)} if prefix else {}
+
+
+def check_config(workdir: writers.PathLike, config: Mapping[str, Any]) -> None:
+  """Claims a folder for a configuration: writes it, or compares it.
+
+  Args:
+    workdir: of one run.
+    config: resolved, plain data.
+
+  Raises:
+    CheckpointError: the folder belongs to another configuration, or its
+      config.json cannot be read.
+    PermissionError: files cannot be written there.
+  """
+  path = writers.make_folder(workdir) / _CONFIG
+  new = json.loads(json.dumps(writers.plain(config)))
+  if not path.exists():
+    writers.write_json_atomic(path, new)
+    return
+  try:
+    old = json.loads(path.read_text(encoding='utf-8'))
+  except ValueError as error:
+    raise CheckpointError(f'{path} is not JSON: {error}') from error
+  changes = differences(old, new)
+  if changes:
+    raise CheckpointError(
+      f'{workdir} was made with another configuration; choose another folder, '
+      'or change back:\n' + '\n'.join(changes)
+    )

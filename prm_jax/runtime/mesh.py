@@ -1,0 +1,100 @@
+"""Device meshes and where each leaf of a state lives on them."""
+
+import re
+from collections.abc import Sequence
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from prm_jax import types
+
+AXES = ('data', 'fsdp', 'model')
+Rules = Sequence[tuple[str, PartitionSpec]]
+
+# The bank is as large as the number of people; everything else is shared.
+RULES: Rules = (
+  ('^bank/blank', PartitionSpec()),
+  ('^bank/', PartitionSpec('data')),
+  ('', PartitionSpec()),
+)
+
+
+def make_mesh(
+  *,
+  data: int | None = None,
+  fsdp: int = 1,
+  model: int = 1,
+  devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """Returns a mesh with the axes `('data', 'fsdp', 'model')`, all Auto.
+
+  Args:
+    data: devices that share the rows; all that are left, if None.
+    fsdp: devices that share the parameters.
+    model: devices that share a layer.
+    devices: to use; all, if None.
+
+  Raises:
+    ValueError: the axes do not multiply to the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  data = len(devices) // (fsdp * model) if data is None else data
+  if data * fsdp * model != len(devices):
+    raise ValueError(
+      f'a mesh of data={data}, fsdp={fsdp}, model={model} needs '
+      f'{data * fsdp * model} devices and has {len(devices)}'
+    )
+  return jax.make_mesh(
+    (data, fsdp, model),
+    AXES,
+    axis_types=(AxisType.Auto,) * len(AXES),
+    devices=devices,
+  )
+
+
+def path_name(path: tuple) -> str:
+  """Returns a leaf's path as `bank/rows/coefficients`."""
+  return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def shardings(
+  tree: types.PyTree, mesh: Mesh, rules: Rules = RULES
+) -> types.PyTree:
+  """Returns a `NamedSharding` for each leaf: the first rule whose pattern fits.
+
+  A leaf that a rule's axes do not divide (a scalar, an odd number of people)
+  is replicated.
+
+  Args:
+    tree: arrays or shapes.
+    mesh: to lay them out on.
+    rules: `(pattern, spec)`; the pattern is searched in the leaf's path.
+
+  Raises:
+    ValueError: no rule fits a leaf.
+  """
+
+  def place(path, leaf):
+    name = path_name(path)
+    spec = next((s for pattern, s in rules if re.search(pattern, name)), None)
+    if spec is None:
+      raise ValueError(
+        f"no sharding rule fits {name!r}: end the rules with ('', P())"
+      )
+    fits = _divides(spec, leaf.shape, mesh)
+    return NamedSharding(mesh, spec if fits else PartitionSpec())
+
+  return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def _divides(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:
+  if len(spec) > len(shape):
+    return False
+  for size, axes in zip(shape, spec, strict=False):
+    names = (axes,) if isinstance(axes, str) else axes or ()
+    parts = 1
+    for name in names:
+      parts *= mesh.shape[name]
+    if size % parts:
+      return False
+  return True

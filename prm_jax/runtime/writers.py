@@ -1,0 +1,157 @@
+"""Where figures go: JSON-lines, the terminal, and whole JSON files."""
+
+import json
+import math
+import os
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+PathLike = str | os.PathLike[str]
+
+
+class Writer(Protocol):
+  """Where training figures go."""
+
+  def write(self, step: int, phase: str, values: Mapping[str, float]) -> None:
+    """Records the figures of one step."""
+
+  def truncate(self, step: int) -> None:
+    """Drops what was recorded after a step that is resumed from."""
+
+
+class JsonlWriter:
+  """Appends one JSON object a step to a file."""
+
+  def __init__(self, path: PathLike):
+    self.path = pathlib.Path(path)
+    make_folder(self.path.parent)
+
+  def write(self, step: int, phase: str, values: Mapping[str, float]) -> None:
+    """Appends `{"step", "phase", name: value, ...}`."""
+    row = plain({'step': step, 'phase': phase, **values})
+    with self.path.open('a', encoding='utf-8') as file:
+      file.write(json.dumps(row, allow_nan=False) + '\n')
+
+  def truncate(self, step: int) -> None:
+    """Drops the rows after `step`, and a last line that was cut short.
+
+    Raises:
+      ValueError: a line before the last is not JSON.
+    """
+    if not self.path.exists():
+      return
+    lines = self.path.read_text(encoding='utf-8').splitlines()
+    kept = []
+    for number, line in enumerate(lines, 1):
+      try:
+        row = json.loads(line)
+      except json.JSONDecodeError as error:
+        if number == len(lines):
+          break
+        raise ValueError(
+          f'{self.path}, line {number}: not JSON ({error}); repair or delete '
+          'the line'
+        ) from error
+      if row['step'] <= step:
+        kept.append(line)
+    _write_atomic(self.path, ''.join(line + '\n' for line in kept))
+
+
+class StdoutWriter:
+  """Prints one line a step."""
+
+  def write(self, step: int, phase: str, values: Mapping[str, float]) -> None:
+    """Prints `step 20 joint  loss 0.6931`."""
+    figures = '  '.join(f'{name} {value:.5g}' for name, value in values.items())
+    print(f'step {step} {phase}  {figures}', file=sys.stdout, flush=True)
+
+  def truncate(self, step: int) -> None:
+    """Says where the run goes on."""
+    print(f'resumed from step {step}', file=sys.stdout, flush=True)
+
+
+class Tee:
+  """Writes to several writers."""
+
+  def __init__(self, *writers: Writer):
+    self.writers = writers
+
+  def write(self, step: int, phase: str, values: Mapping[str, float]) -> None:
+    """Records the figures of one step everywhere."""
+    for writer in self.writers:
+      writer.write(step, phase, values)
+
+  def truncate(self, step: int) -> None:
+    """Drops what was recorded after `step` everywhere."""
+    for writer in self.writers:
+      writer.truncate(step)
+
+
+def write_json_atomic(path: PathLike, obj: Any) -> None:
+  """Writes JSON so that a reader sees the old file or the new one, whole.
+
+  Args:
+    path: file to replace; its folder is made.
+    obj: plain data; NumPy scalars and arrays are converted, and what is not
+      finite becomes null. The order of keys is kept.
+  """
+  path = pathlib.Path(path)
+  make_folder(path.parent)
+  text = json.dumps(plain(obj), indent=2, allow_nan=False, ensure_ascii=False)
+  _write_atomic(path, text + '\n')
+
+
+def plain(obj: Any) -> Any:
+  """Returns the object as JSON knows it: no NumPy, nothing that is not finite.
+
+  Raises:
+    TypeError: JSON has no spelling for a part of it.
+  """
+  if isinstance(obj, Mapping):
+    return {str(key): plain(value) for key, value in obj.items()}
+  if isinstance(obj, (list, tuple)):
+    return [plain(value) for value in obj]
+  if isinstance(obj, os.PathLike):
+    return os.fspath(obj)
+  if hasattr(obj, '__array__'):
+    return plain(np.asarray(obj).tolist())
+  if isinstance(obj, float) and not math.isfinite(obj):
+    return None
+  if obj is None or isinstance(obj, (str, bool, int, float)):
+    return obj
+  raise TypeError(f'{obj!r} of type {type(obj).__name__} is not plain data')
+
+
+def make_folder(folder: PathLike) -> pathlib.Path:
+  """Returns the folder, made if need be and ready to be written to.
+
+  Raises:
+    PermissionError: files cannot be written there.
+  """
+  folder = pathlib.Path(folder)
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise PermissionError(
+      f'cannot make the folder {folder} ({error.strerror}): choose another or '
+      'change its permissions'
+    ) from error
+  if not os.access(folder, os.W_OK | os.X_OK):
+    raise PermissionError(
+      f'no permission to write in the folder {folder}: choose another or '
+      'change its permissions'
+    )
+  return folder
+
+
+def _write_atomic(path: pathlib.Path, text: str) -> None:
+  part = path.with_name(f'{path.name}.{os.getpid()}.part')
+  with part.open('w', encoding='utf-8') as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+  part.replace(path)

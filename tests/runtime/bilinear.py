@@ -1,0 +1,132 @@
+"""A small learner and data for the runtime's tests: bilinear Bradley-Terry."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from prm_jax import types
+
+D, J, U, M = 5, 3, 8, 40
+
+
+def data(rows: int = 96, seed: int = 0) -> types.Batch:
+  rng = np.random.default_rng(seed)
+  table = rng.normal(size=(M, D)).astype(np.float32)
+  user = rng.integers(0, U, rows).astype(np.int32)
+  items = rng.integers(0, M, (rows, 2)).astype(np.int32)
+  mask = np.ones(rows, np.float32)
+  mask[-7:] = 0
+  return types.Batch(
+    table,
+    types.Rows(
+      user=user,
+      items=items,
+      label=(rng.random(rows) < 0.5).astype(np.float32),
+      mask=mask,
+      example_id=np.arange(rows, dtype=np.int32),
+    ),
+  )
+
+
+def objective(params, rows, state, batch):
+  encoded = batch.table @ params['reward']['basis']
+  difference = encoded[batch.rows.items[:, 0]] - encoded[batch.rows.items[:, 1]]
+  product = difference * rows['coefficients'][batch.rows.user]
+  # A scan from a constant: what shard_map's replication check would refuse.
+  margin, _ = jax.lax.scan(
+    lambda total, column: (total + column, None),
+    jnp.zeros(product.shape[0]),
+    product.T,
+  )
+  key = jax.random.fold_in(state.key, state.step)
+  noise = jax.vmap(
+    lambda example: jax.random.normal(jax.random.fold_in(key, example))
+  )(batch.rows.example_id)
+  margin = margin + 0.01 * noise
+  per_example = jnp.logaddexp(0.0, margin) - batch.rows.label * margin
+  penalties = {
+    'basis': state.hyper['ridge'] * jnp.sum(params['reward']['basis'] ** 2),
+    'coefficients': 0.01 * jnp.sum((rows['coefficients'] - 1.0) ** 2),
+  }
+  correct = (margin > 0) == (batch.rows.label > 0.5)
+  return per_example, penalties, {'correct': correct.astype(jnp.float32)}
+
+
+def start(state, batch):
+  """Basis: the first directions of the table, scaled by the data's size."""
+  _, _, directions = np.linalg.svd(np.asarray(batch.table), full_matrices=False)
+  basis = jnp.asarray(directions[:J].T * 0.5)
+  return state._replace(params={**state.params, 'reward': {'basis': basis}})
+
+
+def prior(state, batch):
+  del batch
+  mean = jnp.mean(state.bank.rows['coefficients'], 0)
+  return state._replace(params={**state.params, 'user': {'mean': mean}})
+
+
+def learner(steps: int = 12, optimizer=None) -> types.Learner:
+  phases = (
+    types.Phase('start', begin=start),
+    types.Phase(
+      'joint',
+      objective=objective,
+      optimizer=optimizer or optax.adam(0.05),
+      steps=steps,
+    ),
+    types.Phase('prior', begin=prior),
+  )
+  return types.Learner(types.System(None, None), phases, init)
+
+
+def init(key, spec):
+  ones = jnp.ones((spec.people, J))
+  bank = types.UserBank(
+    ids=jnp.zeros((spec.people, 2), jnp.uint32),
+    rows={'coefficients': ones},
+    moments=(),
+    beliefs={'count': jnp.zeros(spec.people, jnp.int32)},
+    blank=({'coefficients': jnp.ones(J)}, {'count': jnp.int32(0)}),
+  )
+  basis = jax.random.normal(key, (spec.features, J))
+  return types.TrainState(
+    step=jnp.int32(0),
+    phase=jnp.int32(0),
+    params={'reward': {'basis': basis}, 'user': {'mean': jnp.zeros(J)}},
+    opt_state=(),
+    bank=bank,
+    hyper={'ridge': jnp.float32(0.01)},
+    key=key,
+    frozen=basis,
+  )
+
+
+def state(seed: int = 0) -> types.TrainState:
+  return init(jax.random.key(seed), types.Spec(D, U))
+
+
+def iterator(rows: types.Rows, size: int = 16):
+  """A grain iterator over shuffled rows, without end."""
+  import grain
+
+  source = grain.MapDataset.source(np.arange(len(rows.mask)))
+  indices = source.shuffle(seed=1).repeat().batch(size)
+  return iter(
+    indices.map(
+      lambda index: types.Rows(*(np.asarray(leaf)[index] for leaf in rows))
+    ).to_iter_dataset()
+  )
+
+
+def arrays(tree) -> list[np.ndarray]:
+  """The leaves as NumPy, typed keys as their data."""
+
+  def plain(leaf):
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
+
+  return [plain(leaf) for leaf in jax.tree.leaves(tree)]

@@ -1,0 +1,96 @@
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+
+from prm_jax.runtime import writers
+
+
+def _lines(path):
+  return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_jsonl_appends_and_truncates(tmp_path):
+  path = tmp_path / 'a' / 'metrics.jsonl'
+  writer = writers.JsonlWriter(path)
+  for step in (10, 20, 30):
+    writer.write(step, 'joint', {'loss': np.float32(0.5), 'bad': math.nan})
+  writers.JsonlWriter(path).truncate(20)
+  writer.write(30, 'joint', {'loss': 0.25})
+  assert [row['step'] for row in _lines(path)] == [10, 20, 30]
+  assert _lines(path)[0] == {
+    'step': 10,
+    'phase': 'joint',
+    'loss': 0.5,
+    'bad': None,
+  }
+  assert _lines(path)[2]['loss'] == 0.25
+
+
+def test_jsonl_drops_a_last_line_cut_short(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('{"step": 1, "phase": "a"}\n{"step": 2, "pha')
+  writers.JsonlWriter(path).truncate(5)
+  assert _lines(path) == [{'step': 1, 'phase': 'a'}]
+
+
+def test_jsonl_names_a_broken_line(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  path.write_text('{"step": 1}\nnonsense\n{"step": 2}\n')
+  with pytest.raises(ValueError, match=r'metrics\.jsonl, line 2: not JSON'):
+    writers.JsonlWriter(path).truncate(5)
+
+
+def test_tee_and_stdout(tmp_path, capsys):
+  path = tmp_path / 'm.jsonl'
+  tee = writers.Tee(writers.JsonlWriter(path), writers.StdoutWriter())
+  tee.write(3, 'joint', {'loss': 0.6931})
+  tee.truncate(2)
+  assert _lines(path) == []
+  out = capsys.readouterr().out
+  assert out == 'step 3 joint  loss 0.6931\nresumed from step 2\n'
+
+
+def test_write_json_atomic_converts_and_keeps_order(tmp_path):
+  path = tmp_path / 'b' / 'results.json'
+  writers.write_json_atomic(path, {'old': 1})
+  writers.write_json_atomic(
+    path,
+    {
+      'z': np.float32(0.5),
+      'a': [np.int64(3), math.inf, np.bool_(True)],
+      'table': np.array([[1.0, np.nan]]),
+      'path': tmp_path,
+      'none': None,
+    },
+  )
+  loaded = json.loads(path.read_text())
+  assert list(loaded) == ['z', 'a', 'table', 'path', 'none']
+  assert loaded['a'] == [3, None, True]
+  assert loaded['table'] == [[1.0, None]]
+  assert os.listdir(path.parent) == ['results.json']
+
+
+def test_failed_write_leaves_the_old_file(tmp_path):
+  path = tmp_path / 'results.json'
+  writers.write_json_atomic(path, {'old': 1})
+  with pytest.raises(TypeError, match='not plain data'):
+    writers.write_json_atomic(path, {'new': object()})
+  assert json.loads(path.read_text()) == {'old': 1}
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(PermissionError, match=r'cannot make the folder .*file'):
+    writers.make_folder(tmp_path / 'file' / 'runs')
+  with pytest.raises(PermissionError, match=r'cannot make the folder .*file'):
+    writers.make_folder(tmp_path / 'file')
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write anywhere')
+def test_folder_without_permission_is_named(tmp_path):
+  tmp_path.chmod(0o500)
+  with pytest.raises(PermissionError, match='no permission to write'):
+    writers.make_folder(tmp_path)
