@@ -1,5 +1,6 @@
 """What every learner starts from and shares."""
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -12,6 +13,7 @@ from prm_jax.ops import bayes
 from prm_jax.users import bank as banks
 
 _EM_STEPS = 10
+_EM_NEWTON = 6  # from the prior's mean, enough for a moment of the population
 
 
 def new_state(
@@ -85,7 +87,8 @@ def aggregate_weight(batch: types.Batch, ridge: types.Array) -> types.Array:
 def _em_group(prior, encoded, rows, group):
   evidence = inference.group_evidence(encoded, rows, group)
   difference = evidence.encoded[:, :, 0] - evidence.encoded[:, :, 1]
-  posterior = jax.vmap(bayes.laplace, (None, 0, 0, 0))(
+  fit = functools.partial(bayes.laplace, iterations=_EM_NEWTON)
+  posterior = jax.vmap(fit, (None, 0, 0, 0))(
     prior, difference, evidence.label, evidence.mask
   )
   weight = jnp.asarray(group.people >= 0, jnp.float32)

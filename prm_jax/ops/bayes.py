@@ -7,6 +7,7 @@ least the identity: safe in float32.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
@@ -242,14 +243,9 @@ def _newton(iterations: int):
 
   @custom_vmap
   def mode(x, offset, label, mask, start):
-    return _modes(
-      x.T[:, :, None],
-      offset[:, None],
-      label[:, None],
-      mask[:, None],
-      start[:, None],
-      iterations,
-    )[:, 0]
+    x, offset, label = x[None], offset[None], label[None]
+    mask, start = mask[None], start[None]
+    return _modes(x, offset, label, mask, start, iterations=iterations)[0]
 
   @mode.def_vmap
   def batched(axis_size, in_batched, x, offset, label, mask, start):
@@ -259,20 +255,9 @@ def _newton(iterations: int):
         (x, offset, label, mask, start), in_batched, strict=True
       )
     ]
-
-    def people_last(x, offset, label, mask, start):
-      return _modes(
-        x.transpose(2, 1, 0),
-        offset.T,
-        label.T,
-        mask.T,
-        start.T,
-        iterations,
-      ).T
-
     # A block at a time, so that its matrices stay in a processor's cache.
     if axis_size <= _BLOCK or jax.default_backend() != 'cpu':
-      return people_last(*arrays), True
+      return _modes(*arrays, iterations=iterations), True
     blocks = -(-axis_size // _BLOCK)
     padding = blocks * _BLOCK - axis_size
     blocked = [
@@ -281,66 +266,99 @@ def _newton(iterations: int):
       )
       for a in arrays
     ]
-    result = jax.lax.map(lambda block: people_last(*block), blocked)
+    result = jax.lax.map(
+      lambda block: _modes(*block, iterations=iterations), blocked
+    )
     return result.reshape(blocks * _BLOCK, -1)[:axis_size], True
 
   return mode
 
 
-def _modes(x, offset, label, mask, start, iterations):
-  """Modes `[J, P]` of P people at once; x `[J, N, P]`, the rest `[N, P]`."""
+def _modes(x, offset, label, mask, start, *, iterations):
+  """Modes `[P, J]` of P people; x `[P, N, J]`, the rest `[P, N]`, `[P, J]`."""
+  if x.shape[-1] > _UNROLL:
+    return _iterate(_PEOPLE_FIRST, x, offset, label, mask, start, iterations)
+  rows = x.transpose(2, 1, 0), offset.T, label.T, mask.T, start.T
+  return _iterate(_PEOPLE_LAST, *rows, iterations).T
+
+
+def _iterate(layout, x, offset, label, mask, z, iterations):
+  """Newton's method with step halving in either layout."""
+  axis = layout.axis
 
   def loss(z, margin):
-    # Bradley-Terry, written with one softplus: y log s(m) = y m - softplus(m).
+    # Bradley-Terry with one softplus: y log s(m) = y m - softplus(m), less.
     fit = mask * (jax.nn.softplus(margin) - label * margin)
-    return fit.sum(0) + 0.5 * (z * z).sum(0)
+    return fit.sum(axis) + 0.5 * (z * z).sum(axis)
 
   def iteration(_, carry):
     z, margin, value = carry
     probability = jax.nn.sigmoid(margin)
     residual = mask * (label - probability)
     slope = mask * probability * (1.0 - probability)
-    step = _newton_step(x, slope, residual, z)
-    change = _project(x, step)
+    step = layout.step(x, slope, residual, z)
+    change = layout.project(x, step)
 
-    def too_long(state):
-      size, new = state
+    def worse(new):
       # Rounding must not count as an increase.
-      worse = new > value + 1e-6 * (1.0 + jnp.abs(value))
-      return jnp.any(worse & (size > 1e-3))
+      return new > value + 1e-6 * (1.0 + jnp.abs(value))
+
+    def attempt(size):
+      wide = jnp.expand_dims(size, axis)
+      return loss(z + wide * step, margin + wide * change)
 
     def halve(state):
       size, new = state
-      worse = new > value + 1e-6 * (1.0 + jnp.abs(value))
-      size = jnp.where(worse, 0.5 * size, size)
-      return size, loss(z + size * step, margin + size * change)
+      size = jnp.where(worse(new), 0.5 * size, size)
+      return size, attempt(size)
 
-    size = jnp.ones_like(value)
+    full = jnp.ones_like(value)
     size, value = jax.lax.while_loop(
-      too_long, halve, (size, loss(z + step, margin + change))
+      lambda state: jnp.any(worse(state[1]) & (state[0] > 1e-3)),
+      halve,
+      (full, attempt(full)),
     )
-    return z + size * step, margin + size * change, value
+    wide = jnp.expand_dims(size, axis)
+    return z + wide * step, margin + wide * change, value
 
-  margin = offset + _project(x, start)
-  carry = start, margin, loss(start, margin)
+  margin = offset + layout.project(x, z)
+  carry = z, margin, loss(z, margin)
   return jax.lax.fori_loop(0, iterations, iteration, carry)[0]
 
 
-def _project(x, z):
-  """Margins `[N, P]` of z `[J, P]`; x `[J, N, P]`."""
-  if x.shape[0] > _UNROLL:
-    return jnp.einsum('jnp,jp->np', x, z)
+class _Layout(NamedTuple):
+  """How P people's arrays lie.
+
+  Attributes:
+    axis: of answers in margins, and of coefficients in modes.
+    project: `(x, z) -> margins`.
+    step: `(x, slope, residual, z)` -> solution of
+      (I + X^T S X) step = X^T residual - z.
+  """
+
+  axis: int
+  project: Callable
+  step: Callable
+
+
+def _step_first(x, slope, residual, z):
+  """Library factorisations; x `[P, N, J]`."""
+  weighted = x * slope[:, :, None]
+  precision = jnp.einsum('pnj,pnk->pjk', weighted, x) + jnp.eye(x.shape[-1])
+  gradient = jnp.einsum('pnj,pn->pj', x, residual) - z
+  return jax.vmap(solve)(jnp.linalg.cholesky(precision), gradient)
+
+
+def _project_last(x, z):
   return sum(x[j] * z[j] for j in range(x.shape[0]))
 
 
-def _newton_step(x, slope, residual, z):
-  """Solves (I + X^T S X) step = X^T residual - z for P people, `[J, P]`."""
+def _step_last(x, slope, residual, z):
+  """Sums over answers of products of whole rows; x `[J, N, P]`.
+
+  Each is one pass over people, so that processors work on many at once.
+  """
   J = x.shape[0]
-  if J > _UNROLL:
-    precision = jnp.eye(J) + jnp.einsum('jnp,np,knp->pjk', x, slope, x)
-    gradient = jnp.einsum('jnp,np->pj', x, residual) - z.T
-    return jax.vmap(solve)(jnp.linalg.cholesky(precision), gradient).T
-  # Sums over answers of products of whole rows: each is one pass over people.
   entries = {}
   for j in range(J):
     weighted = slope * x[j]
@@ -366,3 +384,9 @@ def _solve_across(matrix, vector):
     known = sum(a * b for a, b in zip(column[:0:-1], solution, strict=True))
     solution.append((value - known) / column[0])
   return jnp.stack(solution[::-1])
+
+
+_PEOPLE_FIRST = _Layout(
+  -1, lambda x, z: jnp.einsum('pnj,pj->pn', x, z), _step_first
+)
+_PEOPLE_LAST = _Layout(0, _project_last, _step_last)

@@ -1,0 +1,1 @@
+"""Studies. Leaves: nothing imports them."""

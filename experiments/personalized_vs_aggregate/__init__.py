@@ -1,0 +1,1 @@
+"""Do personal reward models beat one model for everyone? A study."""

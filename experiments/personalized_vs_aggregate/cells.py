@@ -1,0 +1,252 @@
+"""One problem: search inside the training rows, fit, predict, control."""
+
+import functools
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tqdm
+
+from experiments.personalized_vs_aggregate import problems
+from prm_jax import registry, types
+from prm_jax.audits import controls
+from prm_jax.learners import inference
+from prm_jax.runtime import train
+
+# Keys of a learner that are numbers in its state: varying them compiles
+# nothing. Everything else is part of the program.
+_HYPER = ('ridge', 'basis_ridge', 'strength', 'spread')
+PERSONAL = ('pref', 'lore', 'hierarchical')
+_FLIPPED = (10, 50)
+
+Choice = Mapping[str, Any]
+
+
+@functools.lru_cache(maxsize=32)
+def _learner(options: tuple[tuple[str, Any], ...]) -> types.Learner:
+  return registry.build('learner', dict(options))
+
+
+class Fitted:
+  """A method fitted to one problem."""
+
+  def __init__(
+    self,
+    method: Mapping[str, Any],
+    choice: Choice,
+    problem: problems.Problem,
+    rows: types.Rows,
+    tables: 'Tables',
+  ):
+    table = tables[choice['features']]
+    options = dict(method)
+    options |= {
+      name: value
+      for name, value in choice.items()
+      if name not in _HYPER and name != 'features'
+    }
+    if method['kind'] == 'hierarchical':
+      options['dim'] = table.shape[1]
+    if method['kind'] in PERSONAL:
+      options['capacity'] = 0  # nothing is kept: a study only infers
+    self.learner = _learner(tuple(sorted(options.items())))
+    self.people = len(problem.user_ids)
+    self.key = jax.random.key(problem.seed)
+    spec = types.Spec(table.shape[1], self.people)
+    state = self.learner.init(self.key, spec)
+    hyper = {
+      name: jnp.float32(choice[name]) for name in _HYPER if name in choice
+    }
+    state = state._replace(hyper={**state.hyper, **hyper})
+    self.table = table
+    source = types.Batch(table, rows)
+    self.state = train.fit(self.learner, state, rows, source=source)
+
+  def contexts(self, rows: types.Rows, limit: int | None = None):
+    """Returns everybody's contexts from their unmasked rows."""
+    return inference.infer(
+      self.learner.system,
+      self.state.params,
+      types.Batch(self.table, rows),
+      key=self.key,
+      people=self.people,
+      limit=limit,
+    )
+
+  def predict(self, contexts, rows: types.Rows) -> np.ndarray:
+    """Returns the probability `[B]` of every row."""
+    return inference.predict(
+      self.learner.system,
+      self.state.params,
+      contexts,
+      types.Batch(self.table, rows),
+    )
+
+
+class Tables:
+  """Feature tables of a problem, made when they are asked for."""
+
+  def __init__(self, problem: problems.Problem):
+    self._makers, self._made = problem.features, dict[str, np.ndarray]()
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    if name not in self._made:
+      if name not in self._makers:
+        known = ', '.join(self._makers)
+        raise ValueError(f'unknown feature set {name!r}: one of {known}')
+      self._made[name] = self._makers[name]()
+    return self._made[name]
+
+
+def take(rows: types.Rows, chosen: np.ndarray) -> types.Rows:
+  """Returns the rows of an index or bool array."""
+  return types.Rows(*(np.asarray(leaf)[chosen] for leaf in rows))
+
+
+def masked(rows: types.Rows, keep: np.ndarray) -> types.Rows:
+  """Returns all rows, with a mask: shapes stay, nothing is compiled anew."""
+  return rows._replace(mask=np.asarray(keep, np.float32))
+
+
+def search(
+  method: Mapping[str, Any],
+  choices: tuple[Choice, ...],
+  problem: problems.Problem,
+  tables: Tables,
+  people: int,
+) -> tuple[Choice, list[dict]]:
+  """Returns the best choice inside the training rows, and all scores.
+
+  The score is the mean negative log-likelihood of seen people's validation
+  rows; the first choice wins a tie.
+
+  Args:
+    method: what the learner is built with.
+    choices: the grid.
+    problem: whose training rows are split once more.
+    tables: its features.
+    people: at most this many people are searched with.
+  """
+  if len(choices) == 1:
+    return choices[0], []
+  training = problem.inner != problems.UNUSED
+  known = np.unique(problem.rows.user[training])
+  chosen = np.random.default_rng(problem.seed).permutation(known)[:people]
+  inside = np.flatnonzero(training & np.isin(problem.rows.user, chosen))
+  rows, role = take(problem.rows, inside), problem.inner[inside]
+  fit_rows = masked(rows, role == problems.FIT)
+  validate = take(rows, role == problems.VALIDATE)
+  # Hard answers are what is predicted, also where training labels are soft.
+  label = validate.label > 0.5
+  scores = []
+  for choice in choices:
+    fitted = Fitted(method, choice, problem, fit_rows, tables)
+    p = fitted.predict(fitted.contexts(fit_rows), validate)
+    p = np.clip(np.where(label, p, 1 - p), 1e-7, 1)
+    scores.append({**choice, 'nll': float(-np.mean(np.log(p)))})
+  best = int(np.argmin([row['nll'] for row in scores]))
+  return choices[best], scores
+
+
+def run(config, problem: problems.Problem, grids) -> dict[str, Any]:
+  """Returns what a problem's tables need: arrays and a JSON record.
+
+  Args:
+    config: the study's.
+    problem: the split data.
+    grids: method -> choices, and `people` for the search.
+
+  Returns:
+    `{'predictions': {key: [B]}, 'index': {split: rows}, 'record': {...}}`;
+    keys are `method|split|answers|variant`.
+  """
+  tables, rows = Tables(problem), problem.rows
+  out: dict[str, np.ndarray] = {}
+  record: dict[str, Any] = {}
+  index = {
+    split: np.flatnonzero(problem.split == split)
+    for split in np.unique(problem.split)
+    if split not in ('unused', problems.TRAIN, problems.CALIBRATION)
+  }
+  panel = _panel(config, problem)
+  if 'new_people' in index:
+    inside = np.isin(rows.user[index['new_people']], panel)
+    index['new_people'] = index['new_people'][inside]
+  training = masked(rows, problem.split == problems.TRAIN)
+  names = [name for name in config.methods if name in grids]
+  plain = {'kind': 'aggregate'}
+  for name in tqdm.tqdm([*names, 'length_only'], desc=problem.name):
+    started = time.time()
+    if name == 'length_only':
+      method, scores = plain, []
+      choice: Choice = {'features': 'length', 'ridge': 1.0}
+    else:
+      method = config.methods[name].to_dict()
+      choice, scores = search(
+        method, grids[name], problem, tables, grids['people']
+      )
+    searched = time.time()
+    fitted = Fitted(method, choice, problem, training, tables)
+    record[name] = {
+      'choice': dict(choice),
+      'scores': scores,
+      'search_seconds': round(searched - started, 2),
+      'fit_seconds': round(time.time() - searched, 2),
+    }
+    for key, value in _predictions(config, problem, fitted, index, name):
+      out[key] = value
+  for split, chosen in index.items():
+    out[f'majority_of_others|{split}|all|'] = controls.majority_of_others(
+      take(rows, chosen), take(rows, problem.split == problems.TRAIN)
+    )
+  return {'predictions': out, 'index': index, 'record': record}
+
+
+def _panel(config, problem: problems.Problem) -> np.ndarray:
+  """Returns the new people with enough calibration answers."""
+  calibration = problem.split == problems.CALIBRATION
+  count = np.bincount(
+    problem.rows.user[calibration], minlength=len(problem.user_ids)
+  )
+  return np.flatnonzero(count >= config.panel_answers)
+
+
+def _predictions(
+  config, problem, fitted: Fitted, index, name: str
+) -> Iterator[tuple[str, np.ndarray]]:
+  """Yields every prediction of one fitted method."""
+  rows = problem.rows
+  personal = name in PERSONAL
+  contexts = fitted.contexts(masked(rows, problem.split == problems.TRAIN))
+  nobody = fitted.contexts(masked(rows, np.zeros(len(rows.user))))
+  trained = np.unique(rows.user[problem.split == problems.TRAIN])
+  for split, chosen in index.items():
+    asked = take(rows, chosen)
+    if split == 'new_people':
+      continue
+    yield f'{name}|{split}|all|', fitted.predict(contexts, asked)
+    if personal:
+      swapped = controls.swapped_people(contexts, trained, seed=problem.seed)
+      yield f'{name}|{split}|all|swapped', fitted.predict(swapped, asked)
+      yield f'{name}|{split}|all|population', fitted.predict(nobody, asked)
+    exchanged = controls.exchanged(asked)
+    yield f'{name}|{split}|all|exchanged', fitted.predict(contexts, exchanged)
+  if 'new_people' not in index:
+    return
+  asked = take(rows, index['new_people'])
+  calibration = problem.split == problems.CALIBRATION
+  answers = masked(rows, calibration)
+  flipped = controls.flipped(answers)
+  for count in config.answers:
+    if not personal:
+      # Nothing is learned from the answers: the same at every count.
+      yield f'{name}|new_people|{count}|', fitted.predict(contexts, asked)
+      continue
+    known = fitted.contexts(answers, limit=count)
+    yield f'{name}|new_people|{count}|', fitted.predict(known, asked)
+    if count in _FLIPPED:
+      known = fitted.contexts(flipped, limit=count)
+      yield f'{name}|new_people|{count}|flipped', fitted.predict(known, asked)

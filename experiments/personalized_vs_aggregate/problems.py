@@ -1,0 +1,350 @@
+"""Data sets, split: who is trained on, who is asked, what is predicted."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from experiments.personalized_vs_aggregate import truth
+from prm_jax import types
+from prm_jax.data import load, pipelines, splits
+from prm_jax.models import embeddings, reduce
+from prm_jax.worlds import attributes
+
+# Splits of rows. A new person answers `calibration` and is scored on
+# `new_people`; a seen person is scored on the others.
+TRAIN, CALIBRATION = 'train', 'calibration'
+UNUSED, FIT, VALIDATE = 0, 1, 2  # roles of training rows in the inner search
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+  """One data set under one split.
+
+  Attributes:
+    data: its name in the tables.
+    seed: of the split.
+    fold: of the cross-fit, 0 where there is none.
+    user_ids: U names.
+    prompt_ids: M names, of each text's prompt.
+    texts: M responses.
+    rows: judgements; a person's calibration answers come in order.
+    split: `[n]` names.
+    inner: `[n]` role of each training row in the inner search.
+    features: name -> function that makes the table `[M, D]`.
+    oracle: `[n]` true probability, or NaN where nobody knows.
+    features_name: 'text', 'identity' or 'levels', for the tables.
+    truth: makes what the truth says of the cell; empty where nobody knows.
+  """
+
+  data: str
+  seed: int
+  fold: int
+  user_ids: list[str]
+  prompt_ids: list[str]
+  texts: list[str]
+  rows: types.Rows
+  split: np.ndarray
+  inner: np.ndarray
+  features: Mapping[str, Callable[[], np.ndarray]]
+  oracle: np.ndarray
+  features_name: str = 'text'
+  truth: Callable[[], dict] = dict
+
+  @property
+  def name(self) -> str:
+    """Returns the cell's name."""
+    parts = (self.data, self.features_name, f'seed{self.seed}')
+    return '-'.join((*parts, f'fold{self.fold}'))
+
+
+class Embedder:
+  """Text features by unit and layers, embedded once."""
+
+  def __init__(self) -> None:
+    self._known: dict[tuple, np.ndarray] = {}
+    self._encoder: embeddings.Encoder | None = None
+
+  def __call__(
+    self, texts: list[str], unit: str, layers: tuple[int, ...]
+  ) -> np.ndarray:
+    """Returns `[M, len(layers) * D]`."""
+    key = (unit, layers, hash(tuple(texts)))
+    if key not in self._known:
+      if self._encoder is None:
+        self._encoder = embeddings.Encoder.load()
+      self._known[key] = embeddings.embed(
+        texts, self._encoder, layers=layers, unit=unit
+      )
+    return self._known[key]
+
+
+def problems(
+  config, name: str, seed: int, embed: Embedder
+) -> Iterator[Problem]:
+  """Yields the problems of one data set and seed."""
+  if name.startswith('attributes_'):
+    population = name.removeprefix('attributes_')
+    yield from _attributes_problems(config, population, seed, embed)
+  elif name == 'jester':
+    yield _jester(config, seed, embed, held_out_jokes=False)
+  elif name == 'jester_new_jokes':
+    yield _jester(config, seed, embed, held_out_jokes=True)
+  elif name == 'ukp_convarg':
+    yield from _ukp_convarg(config, seed, embed)
+  else:
+    raise ValueError(f'unknown data set {name!r} in data.names')
+
+
+def _new_people(config, user_ids: list[str], seed: int) -> np.ndarray:
+  """Returns `[U]` bool: people in part `seed` are new."""
+  parts = splits.bucket(user_ids, 'people', config.people_parts)
+  return parts == seed % config.people_parts
+
+
+def _text_features(
+  nodes, embed: Embedder, texts: list[str], train: np.ndarray
+) -> dict[str, Callable[[], np.ndarray]]:
+  """Returns the makers of the configured feature tables, and of `length`."""
+  length = embeddings.text_length_features(texts)
+
+  def lengths():
+    return reduce.standardisation(length, train)(length)
+
+  def maker(node):
+    def make():
+      if node['unit'] == 'identity':
+        return np.eye(len(texts), dtype=np.float32)
+      raw = embed(texts, node['unit'], tuple(node['layers']))
+      components = node['components']
+      columns = reduce.principal_components(raw, train, components)(raw)
+      if node['length']:
+        columns = np.concatenate([columns, lengths()], 1)
+      return columns
+
+    return make
+
+  makers = {name: maker(dict(node)) for name, node in nodes.items()}
+  return {**makers, 'length': lengths}
+
+
+def _inner_by_group(groups: list[str], train: np.ndarray, seed: int):
+  """A fifth of the groups validates; rows that do not train are unused."""
+  part = splits.bucket(groups, f'inner{seed}', 5)
+  return np.where(train, np.where(part == 0, VALIDATE, FIT), UNUSED)
+
+
+def _attributes_problems(
+  config, population: str, seed: int, embed: Embedder
+) -> Iterator[Problem]:
+  """Yields the simulated people, with encoder features and with the truth."""
+  node = config.attributes
+  options = {
+    name: node[name]
+    for name in (
+      'people',
+      'answers',
+      'held_out_answers',
+      'responses_per_prompt',
+      'held_out_responses',
+    )
+  }
+  if population == 'two_attribute':
+    options['people'] = 84
+  table, _ = load.load(
+    'attributes', population=population, seed=seed, **options
+  )
+  world = load.attributes_world(population=population, seed=seed, **options)
+  known = attributes.truth(world)
+  new = _new_people(config, table.user_ids, seed)[table.user]
+  prompt = table.item_prompt[table.items[:, 0]]
+  regimes = np.array([name.split('/')[0] for name in table.prompt_ids])
+  regime = regimes[prompt]
+  held_pair = (
+    splits.bucket(
+      [f'{a}|{b}' for a, b in np.sort(table.items, 1)], f'pairs{seed}', 10
+    )
+    == 0
+  )
+  split = np.where(
+    regime == 'train',
+    np.where(new, CALIBRATION, np.where(held_pair, 'new_pairs', TRAIN)),
+    np.where(
+      new,
+      np.where(regime == 'new_prompts', 'new_people', 'unused'),
+      np.where(regime == 'new_prompts', 'new_topics', 'new_lexicon'),
+    ),
+  )
+  names = [table.prompt_ids[p] for p in prompt]
+  inner = _inner_by_group(names, split == TRAIN, seed)
+  trained = regimes[table.item_prompt] == 'train'
+  values = np.stack([known.values[text] for text in table.texts])
+  weights = np.stack([known.weights[name] for name in table.user_ids])
+  difference = values[table.items[:, 0]] - values[table.items[:, 1]]
+  margin = known.scale * np.sum(difference * weights[table.user], 1)
+  common = {
+    'seed': seed,
+    'fold': 0,
+    'user_ids': table.user_ids,
+    'prompt_ids': [table.prompt_ids[p] for p in table.item_prompt],
+    'texts': table.texts,
+    'rows': _rows(table.user, table.items, table.label),
+    'split': split,
+    'inner': inner,
+    'oracle': 1 / (1 + np.exp(-margin)),
+  }
+  features = _text_features(node.features, embed, table.texts, trained)
+  seen = ~_new_people(config, list(world.people), seed)
+  bounds = truth.ceilings(world, np.flatnonzero(seen))
+  item_topic = np.array(table.topics)[table.item_prompt]
+
+  def what_text_carries():
+    widest = features['sentences']()
+    carried = truth.decodability(
+      widest, values, regimes[table.item_prompt], item_topic
+    )
+    same = {'data': f'attributes_{population}', 'seed': seed}
+    return {
+      'ceilings': bounds,
+      'decodability': [{**same, **row} for row in carried],
+    }
+
+  data = f'attributes_{population}'
+  yield Problem(data=data, features=features, truth=what_text_carries, **common)
+  levels = {
+    'levels': lambda: values.astype(np.float32),
+    'length': features['length'],
+  }
+  yield Problem(
+    data=data,
+    features=levels,
+    features_name='levels',
+    truth=lambda: {'ceilings': bounds},
+    **common,
+  )
+
+
+def _ukp_convarg(config, seed: int, embed: Embedder) -> Iterator[Problem]:
+  """Yields seven folds over debates, both sides of a debate together."""
+  node = config.ukp_convarg
+  table, _ = load.load('ukp_convarg', data_dir=config.data.dir or None)
+  strict = table.label != 0.5
+  user, items = table.user[strict], table.items[strict]
+  label = table.label[strict]
+  new = _new_people(config, table.user_ids, seed)[user]
+  topic_of_item = np.array(table.topics)[table.item_prompt]
+  topic = topic_of_item[items[:, 0]]
+  names = sorted(set(topic.tolist()))
+  folds = splits.folds(topic.tolist(), node.folds, f'folds{seed}')
+  pair = [
+    f'{table.user_ids[u]}|{a}|{b}'
+    for u, (a, b) in zip(user, np.sort(items, 1), strict=True)
+  ]
+  held_pair = splits.bucket(pair, f'pairs{seed}', 10) == 0
+  # Calibration answers are nested: one random order for each person.
+  order = np.random.default_rng([seed, 1]).permutation(len(user))
+  for fold in range(node.folds):
+    out = folds == fold
+    split = np.where(
+      out,
+      np.where(new, 'new_people', 'new_topics'),
+      np.where(new, CALIBRATION, np.where(held_pair, 'new_pairs', TRAIN)),
+    )
+    validated = set(
+      np.random.default_rng([seed, fold])
+      .permutation(sorted(set(topic[~out].tolist())))[: len(names) // 5]
+      .tolist()
+    )
+    inside = np.isin(topic, list(validated))
+    inner = np.where(split == TRAIN, np.where(inside, VALIDATE, FIT), UNUSED)
+    trained = ~np.isin(topic_of_item, sorted(set(topic[out].tolist())))
+    yield Problem(
+      data='ukp_convarg',
+      seed=seed,
+      fold=fold,
+      user_ids=table.user_ids,
+      prompt_ids=[table.prompt_ids[p] for p in table.item_prompt],
+      texts=table.texts,
+      rows=_rows(user[order], items[order], label[order]),
+      split=split[order],
+      inner=inner[order],
+      features=_text_features(node.features, embed, table.texts, trained),
+      oracle=np.full(len(user), np.nan),
+    )
+
+
+def _jester(
+  config, seed: int, embed: Embedder, *, held_out_jokes: bool
+) -> Problem:
+  """Returns joke ratings as pairs; ratings are held out before pairing."""
+  node = config.jester
+  ratings, _ = load.load('jester', data_dir=config.data.dir or None)
+  people, jokes = len(ratings.user_ids), len(ratings.texts)
+  new = _new_people(config, ratings.user_ids, seed)[ratings.user]
+  rng = np.random.default_rng([seed, 2])
+  draw = rng.random(len(ratings.user))
+  if held_out_jokes:
+    out = splits.bucket([str(j) for j in range(jokes)], f'jokes{seed}', 5) == 0
+    held = out[ratings.item]
+    name = 'new_topics'
+    usable = ~new
+  else:
+    out = np.zeros(jokes, bool)
+    held, name = draw < 0.2, 'new_pairs'
+    usable = np.ones(len(new), bool)
+  # A second draw splits the training ratings for the inner search.
+  inner_held = rng.random(len(ratings.user)) < 0.2
+  if held_out_jokes:
+    inside = splits.bucket([str(j) for j in range(jokes)], f'inner{seed}', 5)
+    inner_held = (inside == 0)[ratings.item]
+
+  def pairs(chosen, cap, scale, part):
+    return pipelines.pairs_from_ratings(
+      pipelines.select(ratings, chosen & usable),
+      min_gap=node.min_gap,
+      scale=scale,
+      per_person=cap,
+      seed=seed * 10 + part,
+    )
+
+  cap = node.pairs_per_person
+  # Without 4 % of them, the pairs that validate share no rating with the
+  # pairs that fit.
+  parts = [
+    (pairs(~new & ~held, cap, node.scale, 0), TRAIN),
+    (pairs(~new & held, 50, None, 1), name),
+    (pairs(new & ~held, 60, None, 2), CALIBRATION),
+    (pairs(new & held, 50, None, 3), 'new_people'),
+  ]
+  user = np.concatenate([p.user for p, _ in parts])
+  items = np.concatenate([p.items for p, _ in parts])
+  split = np.concatenate([np.full(len(p.user), s) for p, s in parts])
+  validates = np.zeros((people, jokes), bool)
+  validates[ratings.user, ratings.item] = inner_held
+  both = validates[user[:, None], items]
+  inner = np.where(both.all(1), VALIDATE, np.where(both.any(1), UNUSED, FIT))
+  return Problem(
+    data='jester',
+    features_name='text' if held_out_jokes else 'identity',
+    seed=seed,
+    fold=0,
+    user_ids=ratings.user_ids,
+    prompt_ids=['joke'] * jokes,
+    texts=ratings.texts,
+    rows=_rows(user, items, np.concatenate([p.label for p, _ in parts])),
+    split=split,
+    inner=np.where(split == TRAIN, inner, UNUSED),
+    features=_text_features(node.features, embed, ratings.texts, ~out),
+    oracle=np.full(len(user), np.nan),
+  )
+
+
+def _rows(user, items, label) -> types.Rows:
+  count = len(user)
+  return types.Rows(
+    user=np.asarray(user, np.int32),
+    items=np.asarray(items, np.int32),
+    label=np.asarray(label, np.float32),
+    mask=np.ones(count, np.float32),
+    example_id=np.arange(count, dtype=np.int32),
+  )

@@ -1,0 +1,325 @@
+"""From the cells' predictions to the tables of results.json."""
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.personalized_vs_aggregate import cells
+from prm_jax.ops import statistics
+
+BASELINE = 'aggregate'
+# A person's training judgements, for the gain by how much is known of them.
+_BANDS = ((1, 10), (10, 50), (50, 200), (200, 10**9))
+
+
+class Cell(NamedTuple):
+  """One problem's predictions, as they lie on disk.
+
+  Attributes:
+    data: name; features: 'text', 'levels' or 'identity'; seed.
+    arrays: `predictions` keys -> `[B]`, and for each split `S`: `S#label`,
+      `S#user`, `S#oracle`, `S#prompt`; `judgements` `[U]` in training.
+    record: choices, scores and times.
+  """
+
+  data: str
+  features: str
+  seed: int
+  user_ids: np.ndarray
+  prompt_ids: np.ndarray
+  arrays: Mapping[str, np.ndarray]
+  record: dict[str, Any]
+
+
+Key = tuple[str, str]  # data and features
+
+
+def group(loaded: Sequence[Cell]) -> dict[Key, list[Cell]]:
+  """Returns the cells of each data set and kind of features."""
+  groups: dict[Key, list[Cell]] = {}
+  for cell in loaded:
+    groups.setdefault((cell.data, cell.features), []).append(cell)
+  return groups
+
+
+def predictions(group_: Sequence[Cell]) -> list[str]:
+  """Returns the keys of predictions that every table goes over."""
+  keys = {key for cell in group_ for key in cell.arrays if '|' in key}
+  return sorted(keys)
+
+
+def runs(
+  group_: Sequence[Cell], key: str, other: str | None = None
+) -> list[tuple[statistics.Run, np.ndarray]]:
+  """Returns one run a seed, folds put together, beside another prediction.
+
+  Rows where either is not known (NaN) are left out.
+
+  Args:
+    group_: cells of one data set.
+    key: `method|split|answers|variant`.
+    other: key of the other prediction; the true probability if None.
+  """
+  split = key.split('|')[1]
+  by_seed: dict[int, list[tuple[np.ndarray, ...]]] = {}
+  for cell in group_:
+    if key not in cell.arrays:
+      continue
+    second = cell.arrays[other or f'{split}#oracle']
+    first = cell.arrays[key]
+    known = np.isfinite(first)
+    if other is not None:
+      known &= np.isfinite(second)
+    person = cell.user_ids[cell.arrays[f'{split}#user']]
+    label = cell.arrays[f'{split}#label']
+    by_seed.setdefault(cell.seed, []).append(
+      tuple(a[known] for a in (first, label, person, second))
+    )
+  result = []
+  for parts in by_seed.values():
+    p, label, person, second = map(np.concatenate, zip(*parts, strict=True))
+    if len(p):
+      result.append((statistics.Run(p, label, person), second))
+  return result
+
+
+def _named(key: Key, name: str) -> dict[str, Any]:
+  method, split, answers, _ = name.split('|')
+  return {
+    'data': key[0],
+    'features': key[1],
+    'method': method,
+    'split': split,
+    'answers': answers if answers == 'all' else int(answers),
+  }
+
+
+def accuracy_table(groups: Mapping[Key, list[Cell]], replicates: int):
+  """Returns a row for each data set, method, split and number of answers."""
+  rows = []
+  for key, group_ in groups.items():
+    for name in predictions(group_):
+      if name.split('|')[3]:
+        continue
+      known = [run for run, _ in runs(group_, name)]
+      if known:
+        summary = statistics.summarize(known, replicates=replicates)
+        rows.append({**_named(key, name), 'seeds': len(known), **summary})
+  return rows
+
+
+def gain_tables(groups: Mapping[Key, list[Cell]], replicates: int):
+  """Returns the gains over the aggregate, and their spread over people."""
+  gains, people = [], []
+  for key, group_ in groups.items():
+    for name in predictions(group_):
+      method, split, answers, variant = name.split('|')
+      if variant or method in (BASELINE, 'majority_of_others'):
+        continue
+      other = f'{BASELINE}|{split}|{answers}|'
+      paired = runs(group_, name, other)
+      base = {**_named(key, name), 'baseline': BASELINE, 'seeds': len(paired)}
+      gain = statistics.paired_gain(paired, replicates=replicates)
+      gains.append({**base, 'judgements': 'all', **gain.row})
+      if method in cells.PERSONAL:
+        quantile = np.linspace(0, 1, 101)
+        people += [
+          {**_named(key, name), 'quantile': round(q, 2), 'gain': value}
+          for q, value in zip(
+            quantile.tolist(),
+            np.quantile(gain.person, quantile).tolist(),
+            strict=True,
+          )
+        ]
+        gains += _by_judgements(group_, name, paired, base, replicates)
+  return gains, people
+
+
+def _by_judgements(group_, name, paired, base, replicates):
+  """Yields the gain for people with few and with many judgements."""
+  if base['split'] != 'new_topics' or base['data'] != 'ukp_convarg':
+    return
+  count: dict[str, int] = {}
+  for cell in group_:
+    known = zip(cell.user_ids, cell.arrays['judgements'], strict=True)
+    for person, judged in known:
+      count[person] = max(count.get(person, 0), int(judged))
+  for low, high in (*_BANDS, (50, 10**9)):
+    chosen = []
+    for run, other in paired:
+      inside = np.array([low <= count[p] < high for p in run.person], bool)
+      if inside.any():
+        cut = statistics.Run(*(leaf[inside] for leaf in run))
+        chosen.append((cut, other[inside]))
+    if chosen:
+      label = f'{low}+' if high == 10**9 else f'{low}-{high - 1}'
+      row = statistics.paired_gain(chosen, replicates=replicates).row
+      yield {**base, 'judgements': label, **row}
+
+
+def control_table(groups: Mapping[Key, list[Cell]], replicates: int):
+  """Returns the controls of personal methods and of the data."""
+  rows = []
+  for key, group_ in groups.items():
+    names = predictions(group_)
+    for name in names:
+      method, split, answers, variant = name.split('|')
+      plain = f'{method}|{split}|{answers}|'
+      base = _named(key, name)
+      if variant in ('swapped', 'population'):
+        control = {
+          'swapped': 'swapped_people',
+          'population': 'population_coefficients',
+        }[variant]
+        row = statistics.paired_gain(
+          runs(group_, plain, name), replicates=replicates
+        ).row
+        rows.append(_control(base, control, 'accuracy difference', row, 'gain'))
+      elif variant == 'flipped':
+        rows.append(_flips(base, runs(group_, plain, name), replicates))
+      elif variant == 'exchanged':
+        gap = max(
+          np.abs(run.probability + other - 1).max()
+          for run, other in runs(group_, plain, name)
+        )
+        known = {'people': None, 'pairs': None, 'value': float(gap)}
+        rows.append(_control(base, 'exchange', 'largest gap', known, 'value'))
+      elif method in ('length_only', 'majority_of_others'):
+        known = statistics.summarize(
+          [run for run, _ in runs(group_, name)], replicates=replicates
+        )
+        rows.append(_control(base, method, 'accuracy', known, 'accuracy'))
+  return rows
+
+
+def _control(base, control, quantity, row, name):
+  return {
+    **base,
+    'control': control,
+    'quantity': quantity,
+    'value': row[name],
+    'value_low': row.get(f'{name}_low'),
+    'value_high': row.get(f'{name}_high'),
+    'people': row['people'],
+    'pairs': row['pairs'],
+  }
+
+
+def _flips(base, paired, replicates):
+  """Returns the share of predictions that reversed answers turn round."""
+  # As a run whose label is always 1 and whose choice is 1 where it turned.
+  turned = [
+    statistics.Run(
+      ((run.probability > 0.5) != (other > 0.5)).astype(float),
+      np.ones(len(other)),
+      run.person,
+    )
+    for run, other in paired
+  ]
+  row = statistics.summarize(turned, replicates=replicates)
+  return _control(base, 'label_flip', 'share flipped', row, 'accuracy')
+
+
+def recovery_table(groups: Mapping[Key, list[Cell]], replicates: int):
+  """Returns (accuracy - 0.5) / (oracle - 0.5) where the truth is known."""
+  rows = []
+  for key, group_ in groups.items():
+    if not key[0].startswith('attributes'):
+      continue
+    for name in predictions(group_):
+      method, split, _, variant = name.split('|')
+      if variant or method == 'majority_of_others':
+        continue
+      paired = runs(group_, name)
+      ratio = statistics.ratio_of_gains(
+        [run for run, _ in paired],
+        [oracle for _, oracle in paired],
+        replicates=replicates,
+      )
+      named = _named(key, name)
+      rows.append(
+        {
+          **named,
+          'population': key[0].removeprefix('attributes_'),
+          'regime': {
+            'new_pairs': 'seen prompts',
+            'new_topics': 'new prompts, shared lexicon',
+            'new_people': 'new prompts, shared lexicon',
+            'new_lexicon': 'everything new',
+          }[split],
+          'seeds': len(paired),
+          **ratio,
+        }
+      )
+  return rows
+
+
+def calibration_table(groups: Mapping[Key, list[Cell]]):
+  """Returns confidence and accuracy by bin, for people with all answers."""
+  rows = []
+  for key, group_ in groups.items():
+    for name in predictions(group_):
+      method, _, answers, variant = name.split('|')
+      if variant or answers != 'all' or method == 'majority_of_others':
+        continue
+      known = [run for run, _ in runs(group_, name)]
+      rows += [
+        {**_named(key, name), **row} for row in statistics.calibration(known)
+      ]
+  return rows
+
+
+def choice_table(loaded: Sequence[Cell]) -> list[dict[str, Any]]:
+  """Returns what every search chose, and what it cost."""
+  return [
+    {
+      'data': cell.data,
+      'features': cell.features,
+      'seed': cell.seed,
+      'method': method,
+      'configurations': max(1, len(record['scores'])),
+      'choice': json.dumps(record['choice'], sort_keys=True),
+      'search_seconds': record['search_seconds'],
+      'fit_seconds': record['fit_seconds'],
+    }
+    for cell in loaded
+    for method, record in cell.record['methods'].items()
+  ]
+
+
+def prediction_lines(groups: Mapping[Key, list[Cell]]) -> Iterator[str]:
+  """Yields one JSON line for every prediction that a table counts."""
+  for key, group_ in groups.items():
+    for cell in group_:
+      for name in predictions([cell]):
+        if name.split('|')[3]:
+          continue
+        head = json.dumps({**_named(key, name), 'seed': cell.seed})[:-1]
+        split = name.split('|')[1]
+        users = cell.user_ids[cell.arrays[f'{split}#user']]
+        prompts = cell.prompt_ids[cell.arrays[f'{split}#prompt']]
+        for user, prompt, p, label in zip(
+          users.tolist(),
+          prompts.tolist(),
+          cell.arrays[name].tolist(),
+          cell.arrays[f'{split}#label'].tolist(),
+          strict=True,
+        ):
+          if p == p:  # not NaN
+            yield (
+              f'{head}, "user_id": {json.dumps(user)}, "prompt_id": '
+              f'{json.dumps(prompt)}, "probability": {p:.4f}, '
+              f'"label": {label:g}}}\n'
+            )
+
+
+def write_predictions(groups: Mapping[Key, list[Cell]], path: Path) -> None:
+  """Writes predictions.jsonl.gz; the file appears whole or not at all."""
+  temporary = path.with_suffix('.tmp')
+  with gzip.open(temporary, 'wt', compresslevel=4, encoding='utf-8') as file:
+    file.writelines(prediction_lines(groups))
+  temporary.replace(path)

@@ -1,0 +1,66 @@
+"""Runs a study: --config=configs/NAME.py[:variant] --workdir=DIR."""
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from absl import app, flags
+from ml_collections import config_flags
+
+from experiments.personalized_vs_aggregate import (
+  experiment as personalized_vs_aggregate,
+)
+from prm_jax.runtime import checkpoint, writers
+
+_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
+
+STUDIES = {'personalized_vs_aggregate': personalized_vs_aggregate.run}
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
+
+
+def main(argv: Sequence[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+  config, workdir = _CONFIG.value, Path(_WORKDIR.value)
+  writers.make_folder(workdir)
+  # Plain JSON values, so that a resumed run compares equal.
+  plain = json.loads(config.to_json())
+  checkpoint.check_config(workdir, plain)
+  started = time.time()
+  writers.write_json_atomic(workdir / 'run.json', describe(plain))
+  results = STUDIES[config.study](config, workdir)
+  print('\n'.join(results['answer']))
+  print(
+    f'{time.time() - started:.0f} s. Read {workdir / "report" / "index.html"}'
+  )
+
+
+def describe(config: dict) -> dict:
+  """Returns what a result depends on: config, versions, devices, revision."""
+  git = subprocess.run(
+    ['git', 'rev-parse', 'HEAD'],
+    capture_output=True,
+    text=True,
+    check=False,
+    cwd=Path(__file__).parent,
+  )
+  return {
+    'config': config,
+    'command': sys.argv,
+    'python': platform.python_version(),
+    'versions': {name: importlib.metadata.version(name) for name in _PACKAGES},
+    'devices': [str(device) for device in jax.devices()],
+    'revision': git.stdout.strip() or None,
+  }
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['config', 'workdir'])
+  app.run(main)

@@ -1,0 +1,1 @@
+"""Controls that catch a false gain."""

@@ -1,0 +1,77 @@
+"""Controls of a personal gain: is it personal, and is it the text."""
+
+import jax
+import numpy as np
+
+from prm_jax import types
+
+
+def swapped_people(
+  contexts: types.PyTree, people: np.ndarray, *, seed: int
+) -> types.PyTree:
+  """Returns everybody's contexts, each person with another's.
+
+  Args:
+    contexts: pytree of `[U, ...]`.
+    people: rows among whom to swap, in one cycle: nobody keeps their own.
+    seed: of the cycle.
+  """
+  cycle = np.random.default_rng([seed, 3]).permutation(people)
+
+  def swap(leaf):
+    other = np.arange(len(leaf))
+    other[cycle] = np.roll(cycle, 1)
+    return leaf[other]
+
+  return jax.tree.map(swap, contexts)
+
+
+def flipped(rows: types.Rows) -> types.Rows:
+  """Returns the answers reversed: a belief that listens has to turn round."""
+  return rows._replace(label=1 - np.asarray(rows.label))
+
+
+def exchanged(rows: types.Rows) -> types.Rows:
+  """Returns the rows with first and second text, and label, exchanged."""
+  items = np.asarray(rows.items)[:, ::-1]
+  return flipped(rows)._replace(items=items)
+
+
+def majority_of_others(asked: types.Rows, known: types.Rows) -> np.ndarray:
+  """Returns how the other people judged each pair, NaN where none did.
+
+  (k + 1/2) / (n + 1) for k of n answers that preferred the first text.
+
+  Args:
+    asked: rows to predict.
+    known: training rows.
+  """
+
+  def code(items):
+    low, high = np.minimum(*items.T), np.maximum(*items.T)
+    return low.astype(np.int64) << 32 | high
+
+  def side(rows):
+    """Label of the lower-numbered text."""
+    swap = rows.items[:, 0] > rows.items[:, 1]
+    return np.where(swap, 1 - rows.label, rows.label)
+
+  pairs, inverse = np.unique(
+    np.concatenate([code(known.items), code(asked.items)]),
+    return_inverse=True,
+  )
+  pair, mine = np.split(inverse, [len(known.user)])
+  total = np.bincount(pair, minlength=len(pairs)).astype(float)
+  preferred = np.bincount(pair, side(known), len(pairs))
+  # What the person said before about the same pair is not the others'.
+  own = (known.user.astype(np.int64) << 32) | pair
+  keys, place = np.unique(own, return_inverse=True)
+  own_total = np.bincount(place, minlength=len(keys)).astype(float)
+  own_preferred = np.bincount(place, side(known), len(keys))
+  asked_key = (asked.user.astype(np.int64) << 32) | mine
+  where = np.minimum(np.searchsorted(keys, asked_key), len(keys) - 1)
+  found = keys[where] == asked_key
+  n = total[mine] - np.where(found, own_total[where], 0)
+  k = preferred[mine] - np.where(found, own_preferred[where], 0)
+  p = np.where(n > 0, (k + 0.5) / (n + 1), np.nan)
+  return np.where(asked.items[:, 0] > asked.items[:, 1], 1 - p, p)

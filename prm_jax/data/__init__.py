@@ -1,0 +1,1 @@
+"""Data sets: one schema, splits by hash, TFDS builders, grain pipelines."""

@@ -1,0 +1,1 @@
+"""Simulated people whose truth is known."""

@@ -1,0 +1,1 @@
+"""Jester: ratings of jokes."""

@@ -1,0 +1,1 @@
+"""UKPConvArg1: which argument is more convincing."""

@@ -1,0 +1,96 @@
+"""Loading a data set by name: prepared once, read without TensorFlow."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from absl import logging
+
+from prm_jax.data import schema
+from prm_jax.data.builders import table
+from prm_jax.data.builders.attributes import attributes_dataset_builder
+from prm_jax.data.builders.jester import jester_dataset_builder
+from prm_jax.data.builders.preferences import preferences_dataset_builder
+from prm_jax.data.builders.ukp_convarg import ukp_convarg_dataset_builder
+from prm_jax.worlds import attributes
+
+# Name -> builder, and what makes its configuration.
+BUILDERS: dict[
+  str, tuple[type[table.TableBuilder], Callable[..., table.SourceConfig]]
+] = {
+  module.Builder.name: (module.Builder, module.config)
+  for module in (
+    attributes_dataset_builder,
+    jester_dataset_builder,
+    preferences_dataset_builder,
+    ukp_convarg_dataset_builder,
+  )
+}
+_FROM_FOLDER = ('jester', 'ukp_convarg')
+
+
+def load(
+  name: str, **options: Any
+) -> tuple[schema.Judgements | schema.Ratings, schema.Report]:
+  """Returns a data set's coded table, and how reading its source went.
+
+  Args:
+    name: one of BUILDERS.
+    **options: `path` for 'preferences'; `data_dir` for real data (the
+      environment variable PRM_DATA_DIR if None); the simulation's own for
+      'attributes'.
+
+  Raises:
+    ValueError: the name is unknown, or the source is missing or malformed.
+  """
+  if name not in BUILDERS:
+    raise ValueError(f'unknown data set {name!r}: one of {sorted(BUILDERS)}')
+  builder_class, make_config = BUILDERS[name]
+  if name in _FROM_FOLDER:
+    options['data_dir'] = data_folder(options.get('data_dir'))
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.ERROR)  # one line for every custom config
+  try:
+    builder = builder_class(
+      data_dir=str(prepared_folder()),
+      config=make_config(**options),
+      file_format='array_record',
+    )
+    builder.download_and_prepare()
+    return table.read_prepared(builder)
+  finally:
+    logging.set_verbosity(verbosity)
+
+
+@functools.lru_cache(maxsize=2)
+def attributes_world(**options: Any) -> attributes.World:
+  """Returns the world behind the data set 'attributes': not for learners."""
+  return attributes.simulate(**options)
+
+
+def data_folder(chosen: str | Path | None) -> Path:
+  """Returns the folder of the real data.
+
+  Raises:
+    ValueError: none was given, or it is not there.
+  """
+  folder = chosen or os.environ.get('PRM_DATA_DIR')
+  if not folder:
+    raise ValueError(
+      'this needs real data: set --config.data.dir or PRM_DATA_DIR to the '
+      'folder that holds ukp_convarg and jester5k'
+    )
+  if not Path(folder).is_dir():
+    raise ValueError(f'{folder} is not a folder (data.dir or PRM_DATA_DIR)')
+  return Path(folder)
+
+
+def prepared_folder() -> Path:
+  """Returns where prepared data are kept."""
+  base = os.environ.get('PRM_CACHE_DIR') or platformdirs.user_cache_dir(
+    'prm_jax'
+  )
+  return Path(base) / 'tfds'

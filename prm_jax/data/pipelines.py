@@ -1,0 +1,131 @@
+"""From coded tables to pairs and batches."""
+
+import dataclasses
+
+import grain
+import numpy as np
+
+from prm_jax import types
+from prm_jax.data import schema
+
+
+def select(ratings: schema.Ratings, chosen: np.ndarray) -> schema.Ratings:
+  """Returns some of the ratings; people and texts keep their numbers."""
+  return dataclasses.replace(
+    ratings,
+    user=ratings.user[chosen],
+    item=ratings.item[chosen],
+    rating=ratings.rating[chosen],
+  )
+
+
+def pairs_from_ratings(
+  ratings: schema.Ratings,
+  *,
+  min_gap: float,
+  scale: float | None,
+  per_person: int,
+  seed: int,
+) -> schema.Judgements:
+  """Returns pairs of responses to one prompt that a person rated apart.
+
+  Of each person's pairs a uniform sample is taken, in random order, so that
+  the first k are a sample too. Which response is first is a coin flip.
+
+  Args:
+    ratings: coded ratings.
+    min_gap: pairs at least this far apart count.
+    scale: labels are sigmoid(gap / scale); 1 or 0 by the gap's sign if None.
+    per_person: pairs taken, at most.
+    seed: of the sample.
+  """
+  rng = np.random.default_rng(seed)
+  order = np.argsort(ratings.user, kind='stable')
+  people, starts = np.unique(ratings.user[order], return_index=True)
+  users, items, gaps = [], [], []
+  for person, rows in zip(people, np.split(order, starts[1:]), strict=True):
+    item, rating = ratings.item[rows], ratings.rating[rows]
+    first, second = np.triu_indices(len(rows), 1)
+    gap = rating[first] - rating[second]
+    prompt = ratings.item_prompt[item]
+    good = (np.abs(gap) >= min_gap) & (prompt[first] == prompt[second])
+    pairs = rng.permutation(np.flatnonzero(good))[:per_person]
+    users.append(np.full(len(pairs), person, np.int32))
+    items.append(np.stack([item[first[pairs]], item[second[pairs]]], 1))
+    gaps.append(gap[pairs])
+  user = np.concatenate([np.zeros(0, np.int32), *users])
+  pair = np.concatenate([np.zeros((0, 2), np.int32), *items])
+  gap = np.concatenate([np.zeros(0), *gaps])
+  flip = rng.random(len(user)) < 0.5
+  pair = np.where(flip[:, None], pair[:, ::-1], pair)
+  gap = np.where(flip, -gap, gap)
+  label = gap > 0 if scale is None else 1 / (1 + np.exp(-gap / scale))
+  texts = {
+    field.name: getattr(ratings, field.name)
+    for field in dataclasses.fields(schema.Texts)
+  }
+  return schema.Judgements(
+    user_ids=ratings.user_ids,
+    attributes=ratings.attributes,
+    user=user,
+    items=pair.astype(np.int32),
+    label=label.astype(np.float32),
+    **texts,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batches(grain.sources.RandomAccessDataSource):
+  """Element k is the k-th whole batch, so that no row costs Python time."""
+
+  rows: types.Rows
+  batch_size: int
+  seed: int
+  epochs: int
+
+  @property
+  def per_epoch(self) -> int:
+    """Returns the batches of one pass over the rows."""
+    return -(-len(self.rows.user) // self.batch_size)
+
+  def __len__(self) -> int:
+    return self.per_epoch * self.epochs
+
+  def __getitem__(self, k: int) -> types.Rows:
+    epoch, number = divmod(int(k), self.per_epoch)
+    count = len(self.rows.user)
+    order = np.random.default_rng([self.seed, epoch]).permutation(count)
+    size = self.batch_size
+    chosen = order[number * size : (number + 1) * size]
+    batch = types.Rows(*(np.asarray(leaf)[chosen] for leaf in self.rows))
+    padding = size - len(chosen)
+    return types.Rows(
+      *(
+        np.pad(leaf, [(0, padding)] + [(0, 0)] * (leaf.ndim - 1))
+        for leaf in batch
+      )
+    )
+
+
+def batches(
+  rows: types.Rows, *, batch_size: int, seed: int, epochs: int = 1_000_000
+) -> grain.DatasetIterator:
+  """Returns an iterator of whole batches, shuffled anew every epoch.
+
+  An epoch's last batch is padded with rows of mask 0. The iterator's position
+  is one number, which a checkpoint keeps.
+
+  Args:
+    rows: judgements on the host.
+    batch_size: rows of a batch.
+    seed: of the order.
+    epochs: passes over the rows.
+
+  Raises:
+    ValueError: there is no row.
+  """
+  if not len(rows.user):
+    raise ValueError('no row to make a batch of')
+  size = min(batch_size, len(rows.user))
+  source = _Batches(rows, size, seed, epochs)
+  return iter(grain.MapDataset.source(source).to_iter_dataset())

@@ -1,0 +1,54 @@
+"""Splits by hash, so that they do not depend on the order of rows."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def bucket(names: Sequence[str], salt: str, buckets: int) -> np.ndarray:
+  """Returns the bucket of every name, `[n]` int in [0, buckets).
+
+  Args:
+    names: of people, prompts or pairs; equal names share a bucket.
+    salt: gives another split.
+    buckets: how many.
+  """
+  known: dict[str, int] = {}
+  for name in names:
+    if name not in known:
+      known[name] = _hash(salt, name) % buckets
+  return np.array([known[name] for name in names], int)
+
+
+def folds(topics: Sequence[str], count: int, salt: str) -> np.ndarray:
+  """Returns the fold of every row, whole topics together, near-equal in rows.
+
+  Topics are dealt from the largest to the fold with the fewest rows; ties and
+  equal sizes go by hash.
+
+  Args:
+    topics: of each row.
+    count: folds.
+    salt: gives another deal.
+
+  Raises:
+    ValueError: there are fewer topics than folds.
+  """
+  size = Counter(topics)
+  if len(size) < count:
+    raise ValueError(f'{len(size)} topics do not make {count} folds')
+  order = sorted(size, key=lambda topic: (-size[topic], _hash(salt, topic)))
+  rank = sorted(range(count), key=lambda fold: _hash(salt, f'fold{fold}'))
+  rows, fold_of = [0] * count, {}
+  for topic in order:
+    fold = min(rank, key=lambda f: rows[f])
+    fold_of[topic] = fold
+    rows[fold] += size[topic]
+  return np.array([fold_of[topic] for topic in topics], int)
+
+
+def _hash(salt: str, name: str) -> int:
+  digest = hashlib.sha256(f'{salt}\0{name}'.encode()).digest()
+  return int.from_bytes(digest[:8], 'big')

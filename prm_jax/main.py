@@ -1,0 +1,388 @@
+"""The `prm` command: train on your own judgements, score, forget, export."""
+
+import argparse
+import dataclasses
+import gzip
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import registry, types
+from prm_jax.data import load, pipelines, schema, splits
+from prm_jax.learners import inference
+from prm_jax.models import embeddings, reduce
+from prm_jax.ops import statistics
+from prm_jax.report import page
+from prm_jax.runtime import checkpoint, export, train, writers
+from prm_jax.users import bank as banks
+
+_METHODS = tuple(registry.LEARNERS)
+_LAYERS = (1, 3, 5)  # of the encoder; the last alone carries style poorly
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+  """Runs the command; returns its exit status."""
+  arguments = _parser().parse_args(argv)
+  try:
+    arguments.command(arguments)
+  except (ValueError, KeyError, OSError, checkpoint.CheckpointError) as error:
+    # What a person can mend is told in a line; a defect keeps its traceback.
+    text = error.args[0] if isinstance(error, KeyError) else error
+    print(f'prm: {text}', file=sys.stderr)
+    return 2
+  return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser('prm', description=__doc__)
+  commands = parser.add_subparsers(required=True, metavar='COMMAND')
+
+  def command(name, function, text):
+    sub = commands.add_parser(name, help=text, description=text)
+    sub.add_argument('--workdir', type=Path, required=True)
+    sub.set_defaults(command=function)
+    return sub
+
+  sub = command('train', train_command, 'Fit a reward model to judgements.')
+  sub.add_argument('--data', type=Path, required=True, help='JSON lines')
+  sub.add_argument('--method', choices=_METHODS, default='pref')
+  sub.add_argument('--components', type=int, default=48)
+  sub.add_argument('--encoder', type=Path, help='folder of a BERT checkpoint')
+  sub.add_argument('--features', type=Path, help='.npz keyed by text hash')
+  sub.add_argument('--seed', type=int, default=0)
+  sub.add_argument(
+    '--set', action='append', default=[], metavar='NAME=NUMBER',
+    help='an option of the method, such as basis_ridge=100',
+  )  # fmt: skip
+  sub = command('score', score_command, 'Score responses for a person.')
+  sub.add_argument('--data', type=Path, required=True, help='JSON lines')
+  sub.add_argument('--user', help='whose belief; the population if absent')
+  sub.add_argument('--output', type=Path, help='JSON lines; standard output')
+  sub = command('forget', forget_command, 'Forget people.')
+  sub.add_argument('--user', action='append', required=True)
+  sub = command('export', export_command, 'Write the shared parameters.')
+  sub.add_argument('--output', type=Path, required=True)
+  return parser
+
+
+# --------------------------------------------------------------------- train
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+  """What a trained model is, besides its arrays; kept as config.json."""
+
+  method: str
+  options: dict[str, Any]
+  people: int
+  features: int
+  seed: int
+  encoder: str | None
+  components: int
+
+  def learner(self) -> types.Learner:
+    """Returns the learner this setting names."""
+    return registry.build(
+      'learner', {'kind': self.method, **self.options}
+    )
+
+  def init(self) -> types.TrainState:
+    """Returns the state before training."""
+    spec = types.Spec(self.features, self.people)
+    return self.learner().init(jax.random.key(self.seed), spec)
+
+
+def train_command(arguments: argparse.Namespace) -> None:
+  """Fits a reward model to a file of judgements, and evaluates it."""
+  workdir = writers.make_folder(arguments.workdir)
+  table, malformed = load.load('preferences', path=arguments.data)
+  if isinstance(table, schema.Ratings):
+    table = pipelines.pairs_from_ratings(
+      table, min_gap=1e-9, scale=None, per_person=200, seed=arguments.seed
+    )
+  for line in malformed.lines():
+    print(line, file=sys.stderr)
+  split = _split(table, arguments.seed)
+  features, reduction = _features(arguments, table, split)
+  options = dict(_option(text) for text in arguments.set)
+  if arguments.method == 'hierarchical':
+    options['dim'] = features.shape[1]
+  setting = Setting(
+    method=arguments.method,
+    options=options,
+    people=len(table.user_ids),
+    features=features.shape[1],
+    seed=arguments.seed,
+    encoder=str(arguments.encoder) if arguments.encoder else None,
+    components=arguments.components,
+  )
+  digest = schema.file_digest(arguments.data)
+  checkpoint.check_config(
+    workdir, {**dataclasses.asdict(setting), 'data': digest}
+  )
+  if reduction is not None:
+    np.savez(workdir / 'reduction.npz', **reduction._asdict())
+  state, learner = setting.init(), setting.learner()
+  rows = types.Rows(
+    table.user,
+    table.items,
+    table.label,
+    (split == 'train').astype(np.float32),
+    table.example_id,
+  )
+  batch = types.Batch(features, rows)
+  metrics = writers.JsonlWriter(workdir / 'metrics.jsonl')
+  with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
+    state = train.fit(
+      learner, state, rows, source=batch, manager=manager, writer=metrics,
+      save_every=100, progress=True,
+    )  # fmt: skip
+    state = state._replace(bank=banks.with_ids(state.bank, table.user_ids))
+    state = _remember(learner, state, batch)
+    manager.save(manager.latest() + 1, state)
+  results = _evaluate(setting, state, batch, split)
+  writers.write_json_atomic(workdir / 'results.json', results)
+  page.write_page(results, workdir / 'report' / 'index.html')
+  print('\n'.join(page.plain_answer(results)))
+
+
+def _option(text: str) -> tuple[str, float | int]:
+  name, equals, value = text.partition('=')
+  if not equals:
+    raise ValueError(f'--set {text}: write NAME=NUMBER')
+  try:
+    number = float(value)
+  except ValueError:
+    raise ValueError(f'--set {text}: {value!r} is not a number') from None
+  whole = number.is_integer() and name in ('dim', 'steps', 'capacity')
+  return name, int(number) if whole else number
+
+
+def _split(table: schema.Judgements, seed: int) -> np.ndarray:
+  """Returns 'train' or 'new_pairs' for every judgement, by hash."""
+  names = [
+    f'{table.user_ids[user]}|{low}|{high}'
+    for user, (low, high) in zip(
+      table.user, np.sort(table.items, 1), strict=True
+    )
+  ]
+  held = splits.bucket(names, f'pairs{seed}', 10) == 0
+  return np.where(held, 'new_pairs', 'train')
+
+
+def _raw_features(
+  texts: list[str], encoder: str | None, features: Path | None = None
+) -> np.ndarray:
+  """Returns `[M, D]`: encoder means of the middle layers, and log length."""
+  if features is not None:
+    return embeddings.embed_from_file(texts, features)
+  loaded = embeddings.Encoder.load(Path(encoder) if encoder else None)
+  columns = embeddings.embed(texts, loaded, layers=_LAYERS, unit='text')
+  return np.concatenate(
+    [columns, embeddings.text_length_features(texts)], axis=1
+  )
+
+
+def _features(
+  arguments: argparse.Namespace, table: schema.Judgements, split: np.ndarray
+) -> tuple[np.ndarray, reduce.Reduction]:
+  """Returns the reduced feature table, and how to reduce other texts."""
+  encoder = str(arguments.encoder) if arguments.encoder else None
+  raw = _raw_features(table.texts, encoder, arguments.features)
+  trained = np.unique(table.items[split == 'train'])
+  reduction = reduce.principal_components(raw, trained, arguments.components)
+  return reduction(raw), reduction
+
+
+def _remember(
+  learner: types.Learner, state: types.TrainState, batch: types.Batch
+) -> types.TrainState:
+  """Returns the state with everybody's belief from their training answers."""
+  user, bank = learner.system.user, state.bank
+  encoded = learner.system.reward.encode(
+    state.params['reward'], jnp.asarray(batch.table)
+  )
+  prior = user.prior(state.params['user'])
+  beliefs = jax.tree.map(
+    lambda leaf: np.repeat(np.asarray(leaf)[None], len(bank.ids), 0), prior
+  )
+
+  @jax.jit
+  def believe(rows, group):
+    evidence = inference.group_evidence(encoded, rows, group)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(state.key, group.people)
+    update = jax.vmap(user.update, (0, None, None, 0))
+    return update(keys, state.params['user'], prior, evidence)[0]
+
+  rows = jax.tree.map(jnp.asarray, batch.rows)
+  for group in inference.group_people(batch.rows, width=encoded.shape[-1]):
+    real = group.people >= 0
+    for leaf, new in zip(
+      jax.tree.leaves(beliefs),
+      jax.tree.leaves(believe(rows, group)),
+      strict=True,
+    ):
+      leaf[group.people[real]] = np.asarray(new)[real]
+  blank = (bank.blank[0], jax.tree.map(jnp.asarray, prior))
+  beliefs = jax.tree.map(jnp.asarray, beliefs)
+  return state._replace(bank=bank._replace(beliefs=beliefs, blank=blank))
+
+
+def _evaluate(
+  setting: Setting,
+  state: types.TrainState,
+  batch: types.Batch,
+  split: np.ndarray,
+) -> dict[str, Any]:
+  """Returns accuracy and gain over the aggregate on held-out pairs."""
+  asked = np.flatnonzero((split == 'new_pairs') & (batch.rows.label != 0.5))
+  if not asked.size:
+    raise ValueError('no strict judgement was held out: give more judgements')
+  test = types.Rows(*(np.asarray(leaf)[asked] for leaf in batch.rows))
+  plain = registry.build('learner', {'kind': 'aggregate'})
+  spec = types.Spec(setting.features, setting.people)
+  baseline = train.fit(
+    plain, plain.init(state.key, spec), batch.rows, source=batch
+  )
+  found = {}
+  for name, learner, fitted in (
+    ('aggregate', plain, baseline),
+    (setting.method, setting.learner(), state),
+  ):
+    contexts = inference.infer(
+      learner.system, fitted.params, batch, key=state.key,
+      people=setting.people,
+    )  # fmt: skip
+    found[name] = inference.predict(
+      learner.system, fitted.params, contexts, types.Batch(batch.table, test)
+    )
+  same = {'data': 'preferences', 'features': 'text', 'split': 'new_pairs'}
+  accuracy = [
+    {
+      **same,
+      'method': name,
+      'answers': 'all',
+      'seeds': 1,
+      **statistics.summarize(
+        [statistics.person_sums(p, test.label, test.user)], seed=0
+      ),
+    }
+    for name, p in found.items()
+  ]
+  gain = statistics.paired_gain(
+    [(found[setting.method], found['aggregate'], test.label, test.user)],
+    seed=0,
+  )
+  row = {
+    **same,
+    'method': setting.method,
+    'baseline': 'aggregate',
+    'answers': 'all',
+    'seeds': 1,
+  }
+  return {
+    'study': 'train',
+    'config': dataclasses.asdict(setting),
+    'seeds': [setting.seed],
+    'tables': {'accuracy': accuracy, 'gain': [{**row, **gain}]},
+  }
+
+
+# ------------------------------------------------------ score, forget, export
+
+
+def _trained(workdir: Path) -> tuple[Setting, types.TrainState]:
+  """Returns what a workdir holds."""
+  path = workdir / 'config.json'
+  if not path.exists():
+    raise ValueError(f'{path} is missing: run `prm train` with this --workdir')
+  known = json.loads(path.read_text())
+  known.pop('data')
+  setting = Setting(**known)
+  with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
+    if manager.latest() is None:
+      raise ValueError(f'{workdir} holds no checkpoint: run `prm train` again')
+    state = manager.restore(setting.init())
+  return setting, state
+
+
+def score_command(arguments: argparse.Namespace) -> None:
+  """Writes each response's score, and how unsure it is, for a person."""
+  setting, state = _trained(arguments.workdir)
+  rows = [json.loads(line) for line in _lines(arguments.data)]
+  texts = []
+  for number, row in enumerate(rows, 1):
+    if not isinstance(row, dict) or not isinstance(row.get('response'), str):
+      raise ValueError(f'{arguments.data}:{number}: response is not a string')
+    texts.append(row['response'])
+  with np.load(arguments.workdir / 'reduction.npz', allow_pickle=False) as kept:
+    reduction = reduce.Reduction(**kept)
+  features = reduction(_raw_features(texts, setting.encoder))
+  system = setting.learner().system
+  user = state.params['user']
+  if arguments.user is None:
+    belief = system.user.prior(user)
+  else:
+    where = banks.rows_of(state.bank, [arguments.user])[0]
+    belief = jax.tree.map(lambda leaf: leaf[where], state.bank.beliefs)
+  context = system.user.context(user, belief, None)
+  encoded = system.reward.encode(state.params['reward'], jnp.asarray(features))
+  output = system.reward.score(
+    state.params['reward'],
+    encoded[None],
+    jax.tree.map(lambda leaf: leaf[None], context),
+  )
+  lines = []
+  for i, row in enumerate(rows):
+    known = {**row, 'score': float(output.score[0, i])}
+    if output.covariance is not None:
+      variance = max(float(output.covariance[0, i, i]), 0.0)
+      known['standard_deviation'] = variance**0.5
+    lines.append(json.dumps(known) + '\n')
+  if arguments.output is None:
+    sys.stdout.writelines(lines)
+  else:
+    arguments.output.write_text(''.join(lines))
+
+
+def _lines(path: Path) -> list[str]:
+  reader = gzip.open if path.suffix == '.gz' else open
+  with reader(path, 'rt', encoding='utf-8') as file:
+    return [line for line in file if line.strip()]
+
+
+def forget_command(arguments: argparse.Namespace) -> None:
+  """Forgets people: rows, moments, beliefs, answers, earlier checkpoints."""
+  setting, state = _trained(arguments.workdir)
+  state = state._replace(bank=banks.forget(state.bank, arguments.user))
+  folder = arguments.workdir / 'checkpoints'
+  with checkpoint.Checkpoints(folder, keep=1) as manager:
+    # Only the newest is kept: earlier ones hold the people.
+    manager.save(manager.latest() + 1, state)
+    manager.wait()
+  print(
+    f'forgot {len(arguments.user)} of {setting.people} people. The shared '
+    'parameters learned from them; delete their rows from the data file and '
+    'train anew to undo that too.'
+  )
+
+
+def export_command(arguments: argparse.Namespace) -> None:
+  """Writes the shared parameters, without anything about a person."""
+  setting, state = _trained(arguments.workdir)
+  os.makedirs(arguments.output.parent, exist_ok=True)
+  export.export_parameters(
+    state.params, arguments.output, dataclasses.asdict(setting)
+  )
+  print(f'wrote {arguments.output}')
+
+
+if __name__ == '__main__':
+  sys.exit(run())

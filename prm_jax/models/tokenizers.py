@@ -1,0 +1,47 @@
+"""Tokenizers of BERT checkpoints."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers.implementations import BertWordPieceTokenizer
+
+
+def load(folder: Path, max_length: int) -> tokenizers.Tokenizer:
+  """Returns a checkpoint's tokenizer, truncating and never padding.
+
+  Args:
+    folder: with tokenizer.json, or with vocab.txt (WordPiece).
+    max_length: tokens, special ones included.
+
+  Raises:
+    ValueError: neither file is there, or it cannot be read.
+  """
+  path, vocabulary = folder / 'tokenizer.json', folder / 'vocab.txt'
+  if path.is_file():
+    try:
+      tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:
+      raise ValueError(f'{path} is not a tokenizer: {error}') from error
+  elif vocabulary.is_file():
+    settings = folder / 'tokenizer_config.json'
+    known = json.loads(settings.read_text()) if settings.is_file() else {}
+    wordpiece = BertWordPieceTokenizer(
+      str(vocabulary), lowercase=known.get('do_lower_case', True)
+    )
+    tokenizer = tokenizers.Tokenizer.from_str(wordpiece.to_str())
+  else:
+    raise ValueError(f'{folder} holds neither tokenizer.json nor vocab.txt')
+  tokenizer.no_padding()
+  tokenizer.enable_truncation(max_length)
+  return tokenizer
+
+
+def encode(
+  tokenizer: tokenizers.Tokenizer, texts: Sequence[str]
+) -> tuple[list[list[int]], int]:
+  """Returns the ids of every text, and how many texts were truncated."""
+  encodings = tokenizer.encode_batch(list(texts))
+  truncated = sum(bool(encoding.overflowing) for encoding in encodings)
+  return [encoding.ids for encoding in encodings], truncated
