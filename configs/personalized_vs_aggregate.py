@@ -45,7 +45,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
 
 def methods(variant: str) -> config_dict.ConfigDict:
   """Returns what every method is built with; searches are by data set."""
-  steps = 20 if variant == 'smoke' else 300
+  steps = 20 if variant == 'smoke' else 200
   return config_dict.ConfigDict(
     {
       'aggregate': {'kind': 'aggregate'},
@@ -60,6 +60,7 @@ def methods(variant: str) -> config_dict.ConfigDict:
 def attributes(variant: str) -> config_dict.ConfigDict:
   """Returns the simulated people: sizes, features and search grids."""
   smoke = variant == 'smoke'
+  text = ('sentences', 'sentences_whitened', 'final')
   return config_dict.ConfigDict(
     {
       'people': 24 if smoke else 400,
@@ -68,30 +69,21 @@ def attributes(variant: str) -> config_dict.ConfigDict:
       'responses_per_prompt': 4 if smoke else 32,
       'held_out_responses': 4 if smoke else 12,
       'features': {
-        'sentences': {
-          'unit': 'sentence',
-          'layers': (3, 5, 6),
-          'components': 32 if smoke else 256,
-          'length': True,
-        },
-        'final': {
-          'unit': 'text',
-          'layers': (6,),
-          'components': 32 if smoke else 256,
-          'length': True,
-        },
+        'sentences': text_features(
+          (3, 5, 6), 32 if smoke else 512, unit='sentence', whiten=False
+        ),
+        'sentences_whitened': text_features(
+          (3, 5, 6), 32 if smoke else 256, unit='sentence'
+        ),
+        'final': text_features((6,), 32 if smoke else 256, whiten=False),
       },
       # Every method has the same number of configurations.
       'search': {
         'people': 100,
-        'aggregate': grid(('sentences', 'final'), ridge=(10.0, 100.0, 1000.0)),
-        'aggregate_mlp': grid(('sentences', 'final'), ridge=(3.0, 30.0, 300.0)),
-        'pref': grid(
-          ('sentences', 'final'), dim=(8,), basis_ridge=(10.0, 30.0, 100.0)
-        ),
-        'lore': grid(
-          ('sentences', 'final'), dim=(8,), basis_ridge=(1.0, 3.0, 10.0)
-        ),
+        'aggregate': grid(text, ridge=(10.0, 100.0)),
+        'aggregate_mlp': grid(text, ridge=(30.0, 300.0)),
+        'pref': grid(text, dim=(8,), basis_ridge=(30.0, 300.0)),
+        'lore': grid(text, dim=(8,), basis_ridge=(1.0, 10.0)),
       },
       # The true levels as features: is the learner right?
       'levels': {
@@ -106,12 +98,7 @@ def attributes(variant: str) -> config_dict.ConfigDict:
 
 def jester() -> config_dict.ConfigDict:
   """Returns the joke ratings: pairs, features and search grids."""
-  text = {
-    'unit': 'text',
-    'layers': (1, 3, 5),
-    'components': 20,
-    'length': True,
-  }
+  text = text_features((1, 3, 5), 20)
   return config_dict.ConfigDict(
     {
       'min_gap': 1.0,
@@ -119,13 +106,13 @@ def jester() -> config_dict.ConfigDict:
       'pairs_per_person': 200,
       'features': {'identity': {'unit': 'identity'}, 'text': text},
       'search': {
-        'people': 800,
+        'people': 400,
         'aggregate': grid(('identity',), ridge=(1.0, 10.0, 100.0, 1000.0)),
         'pref': grid(('identity',), dim=(5, 9), basis_ridge=(1.0, 10.0)),
         'lore': grid(('identity',), dim=(5, 9), basis_ridge=(0.3, 3.0)),
       },
       'search_new_jokes': {
-        'people': 800,
+        'people': 400,
         'aggregate': grid(('text',), ridge=(10.0, 100.0, 1000.0, 1e4)),
         'pref': grid(('text',), dim=(5,), basis_ridge=(10.0, 100.0, 1e3, 1e4)),
         'lore': grid(('text',), dim=(5,), basis_ridge=(10.0, 100.0, 1e3, 1e4)),
@@ -136,14 +123,11 @@ def jester() -> config_dict.ConfigDict:
 
 def ukp_convarg() -> config_dict.ConfigDict:
   """Returns the convincing arguments: folds, features and search grids."""
-  names = {
-    'final': (6,),
-    'upper': (3, 5, 6),
-    'middle': (1, 3, 5),
-  }
   features = {
-    name: {'unit': 'text', 'layers': layers, 'components': 48, 'length': True}
-    for name, layers in names.items()
+    'final': text_features((6,), 48),
+    'upper': text_features((3, 5, 6), 48),
+    'middle': text_features((1, 3, 5), 48),
+    'middle_wide': text_features((1, 3, 5), 192, whiten=False),
   }
   return config_dict.ConfigDict(
     {
@@ -151,21 +135,35 @@ def ukp_convarg() -> config_dict.ConfigDict:
       'features': features,
       'search': {
         'people': 10_000,
-        'aggregate': grid(tuple(features), ridge=(30.0, 300.0)),
-        'aggregate_mlp': grid(tuple(features), ridge=(100.0, 1000.0)),
-        'pref': grid(('middle',), dim=(2, 3, 4), basis_ridge=(300.0, 3000.0)),
+        'aggregate': grid(tuple(features), ridge=(300.0,)),
+        'aggregate_mlp': grid(tuple(features), ridge=(300.0,)),
+        'pref': grid(('middle',), dim=(2, 3), basis_ridge=(300.0, 3000.0)),
         'lore': grid(
-          ('middle',),
-          dim=(4,),
-          strength=(3.0, 10.0),
-          basis_ridge=(100.0, 300.0, 1000.0),
+          ('middle',), dim=(4,), strength=(3.0, 10.0), basis_ridge=(100.0, 1e3)
         ),
         'hierarchical': grid(
-          ('middle',), ridge=(100.0, 300.0), spread=(0.01, 0.02, 0.05)
+          ('middle',), ridge=(300.0,), spread=(0.01, 0.02, 0.05, 0.1)
         ),
       },
     }
   )
+
+
+def text_features(
+  layers: tuple[int, ...],
+  components: int,
+  *,
+  unit: str = 'text',
+  whiten: bool = True,
+) -> dict:
+  """Returns a feature set: components of an encoder's layers, and length."""
+  return {
+    'unit': unit,
+    'layers': layers,
+    'components': components,
+    'whiten': whiten,
+    'length': True,
+  }
 
 
 def grid(features: tuple[str, ...], **choices) -> tuple[dict, ...]:

@@ -89,9 +89,7 @@ class Setting:
 
   def learner(self) -> types.Learner:
     """Returns the learner this setting names."""
-    return registry.build(
-      'learner', {'kind': self.method, **self.options}
-    )
+    return registry.build('learner', {'kind': self.method, **self.options})
 
   def init(self) -> types.TrainState:
     """Returns the state before training."""
@@ -197,7 +195,9 @@ def _features(
   encoder = str(arguments.encoder) if arguments.encoder else None
   raw = _raw_features(table.texts, encoder, arguments.features)
   trained = np.unique(table.items[split == 'train'])
-  reduction = reduce.principal_components(raw, trained, arguments.components)
+  reduction = reduce.principal_components(
+    raw, trained, arguments.components, whiten=True
+  )
   return reduction(raw), reduction
 
 

@@ -116,8 +116,9 @@ def _text_features(
       if node['unit'] == 'identity':
         return np.eye(len(texts), dtype=np.float32)
       raw = embed(texts, node['unit'], tuple(node['layers']))
-      components = node['components']
-      columns = reduce.principal_components(raw, train, components)(raw)
+      columns = reduce.principal_components(
+        raw, train, node['components'], whiten=node['whiten']
+      )(raw)
       if node['length']:
         columns = np.concatenate([columns, lengths()], 1)
       return columns

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.personalized_vs_aggregate import cells
+from experiments.personalized_vs_aggregate import cells, truth
 from prm_jax.ops import statistics
 
 BASELINE = 'aggregate'
@@ -52,39 +52,44 @@ def predictions(group_: Sequence[Cell]) -> list[str]:
   return sorted(keys)
 
 
-def runs(
-  group_: Sequence[Cell], key: str, other: str | None = None
-) -> list[tuple[statistics.Run, np.ndarray]]:
-  """Returns one run a seed, folds put together, beside another prediction.
+def runs(group_: Sequence[Cell], key: str) -> list[statistics.Run]:
+  """Returns one run a seed, folds put together; see `paired_runs`."""
+  return paired_runs(group_, key, key)[0]
 
-  Rows where either is not known (NaN) are left out.
+
+def paired_runs(
+  group_: Sequence[Cell], key: str, other: str
+) -> tuple[list[statistics.Run], list[statistics.Run]]:
+  """Returns two predictions of the same rows, one run a seed.
+
+  Folds of a seed are put together. Rows where either prediction is not known
+  (NaN) are left out.
 
   Args:
     group_: cells of one data set.
     key: `method|split|answers|variant`.
-    other: key of the other prediction; the true probability if None.
+    other: of the other prediction; `SPLIT#oracle` is the true probability.
   """
   split = key.split('|')[1]
   by_seed: dict[int, list[tuple[np.ndarray, ...]]] = {}
   for cell in group_:
     if key not in cell.arrays:
       continue
-    second = cell.arrays[other or f'{split}#oracle']
+    second = cell.arrays[other]
     first = cell.arrays[key]
-    known = np.isfinite(first)
-    if other is not None:
-      known &= np.isfinite(second)
+    known = np.isfinite(first) & np.isfinite(second)
     person = cell.user_ids[cell.arrays[f'{split}#user']]
     label = cell.arrays[f'{split}#label']
     by_seed.setdefault(cell.seed, []).append(
       tuple(a[known] for a in (first, label, person, second))
     )
-  result = []
+  firsts, seconds = [], []
   for parts in by_seed.values():
-    p, label, person, second = map(np.concatenate, zip(*parts, strict=True))
+    p, label, person, q = map(np.concatenate, zip(*parts, strict=True))
     if len(p):
-      result.append((statistics.Run(p, label, person), second))
-  return result
+      firsts.append(statistics.Run(p, label, person))
+      seconds.append(statistics.Run(q, label, person))
+  return firsts, seconds
 
 
 def _named(key: Key, name: str) -> dict[str, Any]:
@@ -105,10 +110,10 @@ def accuracy_table(groups: Mapping[Key, list[Cell]], replicates: int):
     for name in predictions(group_):
       if name.split('|')[3]:
         continue
-      known = [run for run, _ in runs(group_, name)]
+      known = runs(group_, name)
       if known:
         summary = statistics.summarize(known, replicates=replicates)
-        rows.append({**_named(key, name), 'seeds': len(known), **summary})
+        rows.append({**_named(key, name), **summary})
   return rows
 
 
@@ -121,17 +126,20 @@ def gain_tables(groups: Mapping[Key, list[Cell]], replicates: int):
       if variant or method in (BASELINE, 'majority_of_others'):
         continue
       other = f'{BASELINE}|{split}|{answers}|'
-      paired = runs(group_, name, other)
-      base = {**_named(key, name), 'baseline': BASELINE, 'seeds': len(paired)}
-      gain = statistics.paired_gain(paired, replicates=replicates)
-      gains.append({**base, 'judgements': 'all', **gain.row})
+      paired = paired_runs(group_, name, other)
+      if not paired[0]:
+        continue
+      base = {**_named(key, name), 'baseline': BASELINE}
+      gain = statistics.paired_gain(*paired, replicates=replicates)
+      gains.append({**base, 'judgements': 'all', **gain})
       if method in cells.PERSONAL:
         quantile = np.linspace(0, 1, 101)
+        _, personal = statistics.person_gain(*paired)
         people += [
           {**_named(key, name), 'quantile': round(q, 2), 'gain': value}
           for q, value in zip(
             quantile.tolist(),
-            np.quantile(gain.person, quantile).tolist(),
+            np.quantile(personal, quantile).tolist(),
             strict=True,
           )
         ]
@@ -149,15 +157,21 @@ def _by_judgements(group_, name, paired, base, replicates):
     for person, judged in known:
       count[person] = max(count.get(person, 0), int(judged))
   for low, high in (*_BANDS, (50, 10**9)):
-    chosen = []
-    for run, other in paired:
-      inside = np.array([low <= count[p] < high for p in run.person], bool)
-      if inside.any():
-        cut = statistics.Run(*(leaf[inside] for leaf in run))
-        chosen.append((cut, other[inside]))
-    if chosen:
+    inside = [
+      np.array([low <= count[p] < high for p in run.person], bool)
+      for run in paired[0]
+    ]
+    cut = [
+      [
+        statistics.Run(*(leaf[chosen] for leaf in run))
+        for run, chosen in zip(side, inside, strict=True)
+        if chosen.any()
+      ]
+      for side in paired
+    ]
+    if cut[0]:
       label = f'{low}+' if high == 10**9 else f'{low}-{high - 1}'
-      row = statistics.paired_gain(chosen, replicates=replicates).row
+      row = statistics.paired_gain(*cut, replicates=replicates)
       yield {**base, 'judgements': label, **row}
 
 
@@ -176,23 +190,24 @@ def control_table(groups: Mapping[Key, list[Cell]], replicates: int):
           'population': 'population_coefficients',
         }[variant]
         row = statistics.paired_gain(
-          runs(group_, plain, name), replicates=replicates
-        ).row
+          *paired_runs(group_, plain, name), replicates=replicates
+        )
         rows.append(_control(base, control, 'accuracy difference', row, 'gain'))
       elif variant == 'flipped':
-        rows.append(_flips(base, runs(group_, plain, name), replicates))
+        paired = paired_runs(group_, plain, name)
+        rows.append(_flips(base, paired, replicates))
       elif variant == 'exchanged':
         gap = max(
-          np.abs(run.probability + other - 1).max()
-          for run, other in runs(group_, plain, name)
+          np.abs(np.asarray(run.probability) + other.probability - 1).max()
+          for run, other in zip(*paired_runs(group_, plain, name), strict=True)
         )
         known = {'people': None, 'pairs': None, 'value': float(gap)}
         rows.append(_control(base, 'exchange', 'largest gap', known, 'value'))
       elif method in ('length_only', 'majority_of_others'):
-        known = statistics.summarize(
-          [run for run, _ in runs(group_, name)], replicates=replicates
-        )
-        rows.append(_control(base, method, 'accuracy', known, 'accuracy'))
+        found = runs(group_, name)
+        if found:
+          row = statistics.summarize(found, replicates=replicates)
+          rows.append(_control(base, method, 'accuracy', row, 'accuracy'))
   return rows
 
 
@@ -214,11 +229,11 @@ def _flips(base, paired, replicates):
   # As a run whose label is always 1 and whose choice is 1 where it turned.
   turned = [
     statistics.Run(
-      ((run.probability > 0.5) != (other > 0.5)).astype(float),
-      np.ones(len(other)),
+      ((run.probability > 0.5) != (other.probability > 0.5)).astype(float),
+      np.ones(len(run.label)),
       run.person,
     )
-    for run, other in paired
+    for run, other in zip(*paired, strict=True)
   ]
   row = statistics.summarize(turned, replicates=replicates)
   return _control(base, 'label_flip', 'share flipped', row, 'accuracy')
@@ -234,12 +249,8 @@ def recovery_table(groups: Mapping[Key, list[Cell]], replicates: int):
       method, split, _, variant = name.split('|')
       if variant or method == 'majority_of_others':
         continue
-      paired = runs(group_, name)
-      ratio = statistics.ratio_of_gains(
-        [run for run, _ in paired],
-        [oracle for _, oracle in paired],
-        replicates=replicates,
-      )
+      paired = paired_runs(group_, name, f'{split}#oracle')
+      ratio = truth.recovered(*paired, replicates=replicates)
       named = _named(key, name)
       rows.append(
         {
@@ -251,7 +262,6 @@ def recovery_table(groups: Mapping[Key, list[Cell]], replicates: int):
             'new_people': 'new prompts, shared lexicon',
             'new_lexicon': 'everything new',
           }[split],
-          'seeds': len(paired),
           **ratio,
         }
       )
@@ -266,7 +276,7 @@ def calibration_table(groups: Mapping[Key, list[Cell]]):
       method, _, answers, variant = name.split('|')
       if variant or answers != 'all' or method == 'majority_of_others':
         continue
-      known = [run for run, _ in runs(group_, name)]
+      known = runs(group_, name)
       rows += [
         {**_named(key, name), **row} for row in statistics.calibration(known)
       ]

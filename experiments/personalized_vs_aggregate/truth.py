@@ -1,9 +1,11 @@
 """What the simulated truth says: ceilings, and what features carry."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from prm_jax.ops import statistics
 from prm_jax.worlds import attributes
 
 _RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -78,3 +80,51 @@ def decodability(
     }
     for k, attribute in enumerate(attributes.ATTRIBUTES)
   ]
+
+
+def recovered(
+  method: Sequence[statistics.Run],
+  oracle: Sequence[statistics.Run],
+  *,
+  replicates: int,
+) -> dict[str, Any]:
+  """Returns (accuracy - 0.5) / (oracle - 0.5), with an interval over people.
+
+  Args:
+    method: predictions, one run a seed.
+    oracle: the true probabilities of the same rows.
+    replicates: bootstrap samples of people.
+  """
+  people = np.unique(np.concatenate([run.person for run in method]))
+  sums = np.zeros((len(people), 3))
+  for mine, best in zip(method, oracle, strict=True):
+    row = np.searchsorted(people, mine.person)
+    label = np.asarray(mine.label) > 0.5
+    for column, right in enumerate(
+      (
+        np.ones(len(label)),
+        (np.asarray(mine.probability) > 0.5) == label,
+        (np.asarray(best.probability) > 0.5) == label,
+      )
+    ):
+      sums[:, column] += np.bincount(row, right, len(people))
+  share = np.full(len(people), 1 / len(people))
+  drawn = np.random.default_rng(0).multinomial(len(people), share, replicates)
+
+  def ratio(total):
+    return (total[..., 1] - total[..., 0] / 2) / (
+      total[..., 2] - total[..., 0] / 2
+    )
+
+  low, high = statistics.interval(ratio(drawn @ sums))
+  total = sums.sum(0)
+  return {
+    'people': len(people),
+    'pairs': int(total[0] / len(method)),
+    'seeds': len(method),
+    'accuracy': float(total[1] / total[0]),
+    'oracle': float(total[2] / total[0]),
+    'ratio': float(ratio(total)),
+    'ratio_low': low,
+    'ratio_high': high,
+  }

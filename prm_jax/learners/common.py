@@ -12,7 +12,7 @@ from prm_jax.learners import inference
 from prm_jax.ops import bayes
 from prm_jax.users import bank as banks
 
-_EM_STEPS = 10
+_EM_STEPS = 6
 _EM_NEWTON = 6  # from the prior's mean, enough for a moment of the population
 
 

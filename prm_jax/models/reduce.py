@@ -25,9 +25,12 @@ class Reduction(NamedTuple):
 
 
 def principal_components(
-  features: np.ndarray, train: np.ndarray, components: int
+  features: np.ndarray, train: np.ndarray, components: int, *, whiten: bool
 ) -> Reduction:
-  """Returns the leading directions, each with variance 1 over the texts.
+  """Returns the leading directions, the first with variance 1 over the texts.
+
+  Whitened, all of them have: a ridge then pulls on every direction alike, and
+  not harder on those in which the texts vary little.
 
   Means, directions and scales are those of the training texts. Of fewer than
   `components` directions that vary, the rest are zero columns, so that shapes
@@ -37,6 +40,7 @@ def principal_components(
     features: `[M, D]`, of any magnitude.
     train: `[M]` bool or indices of the texts that may be looked at.
     components: how many.
+    whiten: whether to give every direction variance 1.
 
   Raises:
     ValueError: a feature is not finite, or there is no training text.
@@ -52,7 +56,10 @@ def principal_components(
   directions = directions[:, ::-1][:, :components]
   missing = ((0, 0), (0, max(0, components - directions.shape[1])))
   directions = np.pad(directions, missing)
-  return Reduction(mean, directions, _scale(centred @ directions, size))
+  scale = _scale(centred @ directions, size)
+  if not whiten:
+    scale = np.where(np.isfinite(scale), scale[0], np.inf)
+  return Reduction(mean, directions, scale)
 
 
 def standardisation(features: np.ndarray, train: np.ndarray) -> Reduction:
