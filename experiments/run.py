@@ -28,7 +28,7 @@ _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments: {argv[1:]}')
-  config, workdir = _CONFIG.value, Path(_WORKDIR.value)
+  config, workdir = _CONFIG.value, Path(str(_WORKDIR.value))
   writers.make_folder(workdir)
   # Plain JSON values, so that a resumed run compares equal.
   plain = json.loads(config.to_json())

@@ -144,7 +144,7 @@ def train_command(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     state = state._replace(bank=banks.with_ids(state.bank, table.user_ids))
     state = _remember(learner, state, batch)
-    manager.save(manager.latest() + 1, state)
+    manager.save((manager.latest() or 0) + 1, state)
   results = _evaluate(setting, state, batch, split)
   writers.write_json_atomic(workdir / 'results.json', results)
   page.write_page(results, workdir / 'report' / 'index.html')
@@ -264,28 +264,21 @@ def _evaluate(
       learner.system, fitted.params, contexts, types.Batch(batch.table, test)
     )
   same = {'data': 'preferences', 'features': 'text', 'split': 'new_pairs'}
-  accuracy = [
-    {
-      **same,
-      'method': name,
-      'answers': 'all',
-      'seeds': 1,
-      **statistics.summarize(
-        [statistics.person_sums(p, test.label, test.user)], seed=0
-      ),
-    }
+  runs = {
+    name: [statistics.Run(p, test.label, np.asarray(test.user))]
     for name, p in found.items()
+  }
+  accuracy = [
+    {**same, 'method': name, 'answers': 'all', **statistics.summarize(run)}
+    for name, run in runs.items()
   ]
-  gain = statistics.paired_gain(
-    [(found[setting.method], found['aggregate'], test.label, test.user)],
-    seed=0,
-  )
+  gain = statistics.paired_gain(runs[setting.method], runs['aggregate'])
   row = {
     **same,
     'method': setting.method,
     'baseline': 'aggregate',
     'answers': 'all',
-    'seeds': 1,
+    'judgements': 'all',
   }
   return {
     'study': 'train',
@@ -365,7 +358,7 @@ def forget_command(arguments: argparse.Namespace) -> None:
   folder = arguments.workdir / 'checkpoints'
   with checkpoint.Checkpoints(folder, keep=1) as manager:
     # Only the newest is kept: earlier ones hold the people.
-    manager.save(manager.latest() + 1, state)
+    manager.save((manager.latest() or 0) + 1, state)
     manager.wait()
   print(
     f'forgot {len(arguments.user)} of {setting.people} people. The shared '

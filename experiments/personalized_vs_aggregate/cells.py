@@ -181,8 +181,9 @@ def run(config, problem: problems.Problem, grids) -> dict[str, Any]:
   for name in tqdm.tqdm([*names, 'length_only'], desc=problem.name):
     started = time.time()
     if name == 'length_only':
-      method, scores = plain, []
+      method = plain
       choice: Choice = {'features': 'length', 'ridge': 1.0}
+      scores: list[dict] = []
     else:
       method = config.methods[name].to_dict()
       choice, scores = search(

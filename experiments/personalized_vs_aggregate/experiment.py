@@ -43,7 +43,7 @@ def _compute(config, name: str, problem, folder: Path) -> None:
   grids = _grids(config, name, problem)
   result = cells.run(config, problem, grids)
   rows = problem.rows
-  arrays = {
+  arrays: dict[str, Any] = {
     key: np.asarray(p, np.float32) for key, p in result['predictions'].items()
   }
   training = problem.split == problems.TRAIN
@@ -113,9 +113,9 @@ def _probes(problem) -> list[dict[str, Any]]:
   found = []
   for control, label in (
     ('slot_probe', np.ones(len(chosen))),
-    ('preference_probe', (rows.label > 0.5).astype(float)),
+    ('preference_probe', (np.asarray(rows.label) > 0.5).astype(float)),
   ):
-    probe = leaks.probe(features, rows.items, label)
+    probe = leaks.probe(features, np.asarray(rows.items), label)
     limit = leaks.LIMITS[control]
     found.append(
       {

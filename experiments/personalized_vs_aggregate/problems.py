@@ -152,7 +152,7 @@ def _attributes_problems(
   }
   if population == 'two_attribute':
     options['people'] = 84
-  table, _ = load.load(
+  table = load.judgements(
     'attributes', population=population, seed=seed, **options
   )
   world = load.attributes_world(population=population, seed=seed, **options)
@@ -228,7 +228,7 @@ def _attributes_problems(
 def _ukp_convarg(config, seed: int, embed: Embedder) -> Iterator[Problem]:
   """Yields seven folds over debates, both sides of a debate together."""
   node = config.ukp_convarg
-  table, _ = load.load('ukp_convarg', data_dir=config.data.dir or None)
+  table = load.judgements('ukp_convarg', data_dir=config.data.dir or None)
   strict = table.label != 0.5
   user, items = table.user[strict], table.items[strict]
   label = table.label[strict]
@@ -279,7 +279,7 @@ def _jester(
 ) -> Problem:
   """Returns joke ratings as pairs; ratings are held out before pairing."""
   node = config.jester
-  ratings, _ = load.load('jester', data_dir=config.data.dir or None)
+  ratings = load.ratings('jester', data_dir=config.data.dir or None)
   people, jokes = len(ratings.user_ids), len(ratings.texts)
   new = _new_people(config, ratings.user_ids, seed)[ratings.user]
   rng = np.random.default_rng([seed, 2])

@@ -19,13 +19,14 @@ def ceilings(world: attributes.World, seen: np.ndarray) -> dict[str, Any]:
     seen: rows of the people who are scored.
   """
   splits = {'new_topics': 'new_prompts', 'new_lexicon': 'new_lexicon'}
+  people = seen.tolist()
   return {
     split: {
       'linear_ceiling': attributes.aggregate_ceiling(
-        world, regime=regime, people=seen
+        world, regime=regime, people=people
       ),
       'pairwise_ceiling': attributes.pairwise_ceiling(
-        world, regime=regime, people=seen
+        world, regime=regime, people=people
       ),
     }
     for split, regime in splits.items()

@@ -65,6 +65,22 @@ def load(
     logging.set_verbosity(verbosity)
 
 
+def judgements(name: str, **options: Any) -> schema.Judgements:
+  """Returns the judgements of a data set; arguments as in `load`."""
+  table_, _ = load(name, **options)
+  if not isinstance(table_, schema.Judgements):
+    raise schema.SchemaError(f'{name} holds ratings, not judgements')
+  return table_
+
+
+def ratings(name: str, **options: Any) -> schema.Ratings:
+  """Returns the ratings of a data set; arguments as in `load`."""
+  table_, _ = load(name, **options)
+  if not isinstance(table_, schema.Ratings):
+    raise schema.SchemaError(f'{name} holds judgements, not ratings')
+  return table_
+
+
 @functools.lru_cache(maxsize=2)
 def attributes_world(**options: Any) -> attributes.World:
   """Returns the world behind the data set 'attributes': not for learners."""

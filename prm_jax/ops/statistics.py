@@ -54,7 +54,7 @@ class _Rows(NamedTuple):
   """Runs, checked: person keys `[U]`, and per run rows into them `[B]`."""
 
   people: np.ndarray
-  index: list[np.ndarray]
+  position: list[np.ndarray]
   margin: list[np.ndarray]
 
 
@@ -151,7 +151,7 @@ def summarize(
   people = len(rows.people)
   halves = [
     _half_accuracies(rng, index, _correct(margin), people)
-    for index, margin in zip(rows.index, rows.margin, strict=True)
+    for index, margin in zip(rows.position, rows.margin, strict=True)
   ]
   point = _evaluate(rows, halves, np.ones((1, people)))
   point['auc'] = np.array([np.mean([_exact_auc(m) for m in rows.margin])])
@@ -161,9 +161,14 @@ def summarize(
   ]
   summary: dict[str, float | int] = {}
   for name in METRICS:
-    low, high = interval(np.concatenate([chunk[name] for chunk in chunks]))
+    value = float(point[name][0])
+    replicate = np.concatenate([chunk[name] for chunk in chunks])
+    if name == 'ece':
+      # Noise adds to absolute gaps, and resampling adds it a second time.
+      replicate = np.maximum(0, replicate - np.nanmean(replicate) + value)
+    low, high = interval(replicate)
     summary |= {
-      name: float(point[name][0]),
+      name: value,
       f'{name}_low': low,
       f'{name}_high': high,
     }
@@ -329,9 +334,9 @@ def _rows(runs: Sequence[Run]) -> _Rows:
         f'Run {number} has {m.size} probabilities, but person has the shape '
         f'{who.shape}; give one person a row.'
       )
-  people, index = np.unique(np.concatenate(person), return_inverse=True)
+  people, position = np.unique(np.concatenate(person), return_inverse=True)
   ends = np.cumsum([m.size for m in margin])[:-1]
-  return _Rows(people, np.split(index, ends), margin)
+  return _Rows(people, np.split(position, ends), margin)
 
 
 def _pairs(rows: _Rows) -> int:
@@ -348,7 +353,7 @@ def _person_sums(rows: _Rows, columns: list[list[np.ndarray]]) -> np.ndarray:
   people = len(rows.people)
   total = np.zeros((people, 1 + len(columns)))
   occurs = np.zeros((people, 1))
-  for run, index in enumerate(rows.index):
+  for run, index in enumerate(rows.position):
     pairs = np.bincount(index, minlength=people)
     sums = [np.bincount(index, column[run], people) for column in columns]
     total += np.stack([pairs, *sums], axis=1)
@@ -380,7 +385,7 @@ def _evaluate(
   sums = _person_sums(rows, [correct, [_nll(m) for m in rows.margin]])
   pairs, right, loss = _weighted(weights, sums).T
   macro = _weighted(weights, (sums[:, 1] / sums[:, 0])[:, None])[:, 0]
-  runs = list(zip(rows.index, rows.margin, strict=True))
+  runs = list(zip(rows.position, rows.margin, strict=True))
   over_runs = {
     'auc': [_binned_auc(*run, weights) for run in runs],
     'ece': [_weighted_ece(*run, weights) for run in runs],
@@ -518,8 +523,8 @@ def _half_accuracies(
     tie = rng.random(eligible.size)
     worst_first = np.lexsort((tie, chosen / first_size[eligible]))
     order[split] = eligible[worst_first]
-    other /= (pairs - first_size)[eligible]
-    measured[split] = other[worst_first]
+    accuracy_left = other / (pairs - first_size)[eligible]
+    measured[split] = accuracy_left[worst_first]
   return _Halves(order, measured)
 
 

@@ -1,0 +1,125 @@
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from prm_jax.data import schema
+
+ROW = {
+  'user_id': 'ann',
+  'prompt_id': 'p',
+  'prompt': 'Why?',
+  'response_a': 'x',
+  'response_b': 'y',
+  'label': 'a',
+}
+RATING = {
+  'user_id': 'ann',
+  'prompt_id': 'p',
+  'prompt': 'Why?',
+  'response': 'x',
+  'rating': 3,
+}
+
+
+@pytest.mark.parametrize(
+  ('label', 'value'),
+  [('a', 1), ('b', 0), ('tie', 0.5), (0.25, 0.25), (1, 1)],
+)
+def test_labels(label, value):
+  assert schema.parse_row({**ROW, 'label': label}).label == value
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'label': 'c'}, "label: 'c' is none of"),
+    ({'label': 1.5}, 'label: 1.5 is not a probability'),
+    ({'label': True}, 'label: True is not a number'),
+    ({'label': float('nan')}, 'label: nan is not finite'),
+    ({'user_id': ''}, 'user_id: is empty'),
+    ({'user_id': 3}, 'user_id: is int, not a string'),
+    ({'response_b': None}, 'response_b: is NoneType'),
+    ({'user_attributes': 'old'}, 'user_attributes: is not an object'),
+    ({'topic': 1}, 'topic: is not a string'),
+    ({'rating': 1}, 'rating and label'),
+  ],
+)
+def test_bad_fields_are_named(change, message):
+  with pytest.raises(schema.SchemaError, match=message):
+    schema.parse_row({**ROW, **change})
+
+
+@pytest.mark.parametrize('name', sorted(ROW))
+def test_missing_fields_are_named(name):
+  row = {key: value for key, value in ROW.items() if key != name}
+  with pytest.raises(schema.SchemaError, match=f'{name}: is missing'):
+    schema.parse_row(row)
+
+
+@pytest.mark.parametrize('rating', ['5', float('inf'), None])
+def test_bad_ratings(rating):
+  with pytest.raises(schema.SchemaError, match='rating: '):
+    schema.parse_row({**RATING, 'rating': rating})
+
+
+def write(path, rows):
+  lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+  path.write_text('\n'.join(lines) + '\n')
+  return path
+
+
+def test_responses_are_coded_by_prompt(tmp_path):
+  rows = [
+    ROW,
+    {**ROW, 'user_id': 'bob', 'response_a': 'y', 'response_b': 'x'},
+    {**ROW, 'prompt_id': 'q', 'topic': 't', 'label': 'tie'},
+  ]
+  table, report = schema.read_jsonl(write(tmp_path / 'a.jsonl', rows))
+  assert table.texts == ['x', 'y', 'x', 'y']
+  np.testing.assert_array_equal(table.items, [[0, 1], [1, 0], [2, 3]])
+  np.testing.assert_array_equal(table.user, [0, 1, 0])
+  np.testing.assert_array_equal(table.label, [1, 1, 0.5])
+  assert table.topics == ['p', 't']
+  assert report == schema.Report(3, 0)
+
+
+def test_few_malformed_rows_are_counted(tmp_path):
+  rows = [ROW] * 150 + ['{"user_id": '] + [ROW] * 49
+  table, report = schema.read_jsonl(write(tmp_path / 'a.jsonl', rows))
+  assert len(table.user) == 199
+  assert (report.total, report.malformed) == (200, 1)
+  assert 'a.jsonl:151: not JSON' in report.lines()[1]
+
+
+def test_many_malformed_rows_stop_the_build(tmp_path):
+  rows = [ROW] * 97 + [{**ROW, 'label': 'z'}] * 3
+  with pytest.raises(
+    schema.SchemaError, match=r'3 of 100 rows(.|\n)*:98: label'
+  ):
+    schema.read_jsonl(write(tmp_path / 'a.jsonl', rows))
+
+
+def test_empty_mixed_missing_and_broken_files(tmp_path):
+  with pytest.raises(schema.SchemaError, match='has no row'):
+    schema.read_jsonl(write(tmp_path / 'empty.jsonl', ['']))
+  with pytest.raises(schema.SchemaError, match='1 ratings among 1'):
+    schema.read_jsonl(write(tmp_path / 'mixed.jsonl', [ROW, RATING]))
+  with pytest.raises(schema.SchemaError, match='is not a file'):
+    schema.read_jsonl(tmp_path / 'none.jsonl')
+  broken = tmp_path / 'broken.jsonl.gz'
+  broken.write_bytes(gzip.compress(json.dumps(ROW).encode())[:-12])
+  with pytest.raises(schema.SchemaError, match='cannot be read'):
+    schema.read_jsonl(broken)
+  latin = tmp_path / 'latin.jsonl'
+  latin.write_bytes('{"prompt": "é"}'.encode('latin-1'))
+  with pytest.raises(schema.SchemaError, match='cannot be read'):
+    schema.read_jsonl(latin)
+
+
+def test_ratings_are_coded(tmp_path):
+  rows = [RATING, {**RATING, 'response': 'z', 'rating': -1.5}]
+  table, _ = schema.read_jsonl(write(tmp_path / 'r.jsonl', rows))
+  assert isinstance(table, schema.Ratings)
+  np.testing.assert_array_equal(table.rating, [3, -1.5])
