@@ -90,6 +90,8 @@ def embed(
     raise ValueError(f'layers {tuple(layers)}: choose some of 0..{deepest}')
   if unit not in ('text', 'sentence'):
     raise ValueError(f"unit {unit!r}: choose 'text' or 'sentence'")
+  if not len(texts):
+    return np.zeros((0, len(layers) * encoder.config.hidden_size), np.float32)
   parts = [sentences(t) if unit == 'sentence' else [t] for t in texts]
   units = sorted({part for text in parts for part in text})
   store = Store(cache_dir or cache.cache_folder() / 'embeddings', encoder)
@@ -98,8 +100,6 @@ def embed(
   rows = np.array([number[part] for text in parts for part in text], int)
   counts = [len(text) for text in parts]
   starts = np.cumsum([0, *counts[:-1]]).astype(int)
-  if not len(texts):
-    return np.zeros((0, len(layers) * encoder.config.hidden_size), np.float32)
   return np.add.reduceat(known[rows], starts, axis=0)
 
 
@@ -128,7 +128,7 @@ def embed_from_file(texts: Sequence[str], path: Path) -> np.ndarray:
       finite, or a text is not in the file.
   """
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open('rb') as raw, np.load(raw, allow_pickle=False) as file:
       keys, features = file['sha256'], file['features']
   except (KeyError, zipfile.BadZipFile, ValueError) as error:
     raise ValueError(
@@ -176,10 +176,7 @@ class Store:
     finally:
       self._write(fresh)
     known |= fresh
-    layers = self._encoder.config.num_hidden_layers + 1
-    shape = (len(units), layers, self._encoder.config.hidden_size)
-    rows = [known[_digest(unit)] for unit in units]
-    return np.stack(rows) if rows else np.zeros(shape, np.float32)
+    return np.stack([known[_digest(unit)] for unit in units])
 
   def forget(self, units: Sequence[str]) -> int:
     """Deletes units from the disk; returns how many were there."""
@@ -224,7 +221,7 @@ class Store:
 
 def _read_shard(path: Path) -> tuple[np.ndarray, np.ndarray]:
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open('rb') as raw, np.load(raw, allow_pickle=False) as file:
       return file['sha256'], file['means']
   except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
     raise ValueError(

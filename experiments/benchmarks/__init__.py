@@ -1,0 +1,1 @@
+"""Programs that compare speeds side by side, in one run."""
