@@ -276,7 +276,13 @@ def _newton(iterations: int):
 
 def _modes(x, offset, label, mask, start, *, iterations):
   """Modes `[P, J]` of P people; x `[P, N, J]`, the rest `[P, N]`, `[P, J]`."""
-  if x.shape[-1] > _UNROLL:
+  _, N, J = x.shape
+  if J > _UNROLL >= N:
+    # Few answers about many coefficients: the mode is X^T dual. Its N
+    # coordinates have the kernel X X^T as their prior's precision.
+    dual = _dual_modes(x, offset, label, mask, iterations)
+    return jnp.einsum('np,pnj->pj', dual, x)
+  if J > _UNROLL:
     return _iterate(_PEOPLE_FIRST, x, offset, label, mask, start, iterations)
   rows = x.transpose(2, 1, 0), offset.T, label.T, mask.T, start.T
   return _iterate(_PEOPLE_LAST, *rows, iterations).T
@@ -289,7 +295,7 @@ def _iterate(layout, x, offset, label, mask, z, iterations):
   def loss(z, margin):
     # Bradley-Terry with one softplus: y log s(m) = y m - softplus(m), less.
     fit = mask * (jax.nn.softplus(margin) - label * margin)
-    return fit.sum(axis) + 0.5 * (z * z).sum(axis)
+    return fit.sum(axis) + 0.5 * layout.square(z)
 
   def iteration(_, carry):
     z, margin, value = carry
@@ -326,6 +332,39 @@ def _iterate(layout, x, offset, label, mask, z, iterations):
   return jax.lax.fori_loop(0, iterations, iteration, carry)[0]
 
 
+def _dual_modes(x, offset, label, mask, iterations):
+  """Coordinates `[N, P]` of P modes in their own answers; x `[P, N, J]`.
+
+  Newton's method for a latent Gaussian, people last, started at the prior
+  mean; a step that does not lower the loss is halved as in `_iterate`.
+
+  References:
+    Rasmussen and Williams 2006, Gaussian Processes, algorithm 3.1.
+  """
+  kernel = jnp.einsum('pnj,pmj->nmp', x, x)
+  offset, label, mask = offset.T, label.T, mask.T
+  N = label.shape[0]
+
+  def project(dual):
+    return (kernel * dual[None]).sum(1)
+
+  def step(_, slope, residual, dual):
+    root = jnp.sqrt(slope)
+    matrix = root[:, None] * kernel * root[None] + jnp.eye(N)[:, :, None]
+    target = slope * project(dual) + residual
+    inner = _solve_across(matrix, root * project(target))
+    return target - root * inner - dual
+
+  layout = _Layout(
+    axis=0,
+    project=lambda _, dual: project(dual),
+    step=step,
+    square=lambda dual: (dual * project(dual)).sum(0),
+  )
+  start = jnp.zeros_like(label)
+  return _iterate(layout, kernel, offset, label, mask, start, iterations)
+
+
 class _Layout(NamedTuple):
   """How P people's arrays lie.
 
@@ -334,11 +373,13 @@ class _Layout(NamedTuple):
     project: `(x, z) -> margins`.
     step: `(x, slope, residual, z)` -> solution of
       (I + X^T S X) step = X^T residual - z.
+    square: `z -> |z|^2` of everybody.
   """
 
   axis: int
   project: Callable
   step: Callable
+  square: Callable
 
 
 def _step_first(x, slope, residual, z):
@@ -387,6 +428,14 @@ def _solve_across(matrix, vector):
 
 
 _PEOPLE_FIRST = _Layout(
-  -1, lambda x, z: jnp.einsum('pnj,pj->pn', x, z), _step_first
+  axis=-1,
+  project=lambda x, z: jnp.einsum('pnj,pj->pn', x, z),
+  step=_step_first,
+  square=lambda z: (z * z).sum(-1),
 )
-_PEOPLE_LAST = _Layout(0, _project_last, _step_last)
+_PEOPLE_LAST = _Layout(
+  axis=0,
+  project=_project_last,
+  step=_step_last,
+  square=lambda z: (z * z).sum(0),
+)

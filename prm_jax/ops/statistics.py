@@ -172,7 +172,7 @@ def summarize(
       f'{name}_low': low,
       f'{name}_high': high,
     }
-  eligible = max(half.people.shape[1] for half in halves)
+  eligible = min(half.people.shape[1] for half in halves)
   return summary | {
     'people': people,
     'pairs': _pairs(rows),

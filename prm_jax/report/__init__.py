@@ -1,1 +1,1 @@
-"""One self-contained page from results.json."""
+"""Tables, figures and one self-contained page, from results.json alone."""

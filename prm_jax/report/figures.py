@@ -1,163 +1,252 @@
-"""Figures of a study, as PNG bytes."""
+"""Figures of the page, as SVG text; one panel each, to be read on a phone."""
 
+import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from prm_jax.report import answer
+from prm_jax.report import tables
 
-# Colour-blind safe (Okabe and Ito 2008), one for each method everywhere.
-COLOURS = {
-  'aggregate': '#555555',
-  'aggregate_mlp': '#999999',
-  'pref': '#0072B2',
-  'lore': '#D55E00',
-  'hierarchical': '#009E73',
-  'length_only': '#CC79A7',
+# Okabe and Ito: told apart with any colour vision. Markers differ as well.
+_COLORS = (
+  '#000000',
+  '#0072B2',
+  '#D55E00',
+  '#009E73',
+  '#CC79A7',
+  '#56B4E9',
+  '#E69F00',
+  '#7F7F7F',
+)
+_MARKERS = 'osD^vPX*'
+_INCHES = (4.6, 3.9)
+_STYLE: Any = {
+  'font.size': 10,
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.grid': True,
+  'grid.alpha': 0.3,
+  'axes.titlesize': 10,
+  'text.parse_math': False,  # a dollar sign is a dollar sign
+  'svg.hashsalt': 'prm_jax',  # the same numbers give the same file
 }
-_OTHER = '#E69F00'
 
-Row = Mapping[str, Any]
+Group = tuple[str, ...]  # data, features and split
+Row = tables.Row
 
 
-def learning_curves(rows: Sequence[Row]) -> bytes | None:
-  """Returns accuracy of new people against answers; None without any.
+class Picture(NamedTuple):
+  """A figure with the words that replace it for who cannot see it."""
 
-  Args:
-    rows: of `tables.accuracy`.
-  """
-  rows = [
-    row
-    for row in rows
-    if row['split'] == 'new_people' and row['method'] in COLOURS
-  ]
-  panels = _panels(rows)
-  if not panels:
-    return None
-  figure, axes = _grid(len(panels))
-  for axis, (title, chosen) in zip(axes, panels.items(), strict=False):
-    for method, line in _by_method(chosen).items():
-      line = sorted(line, key=lambda row: int(row['answers']))
-      x = np.arange(len(line))
-      y, low, high = (
-        [100 * row[name] for row in line]
-        for name in ('accuracy', 'accuracy_low', 'accuracy_high')
+  svg: str
+  alt: str
+
+  @property
+  def uri(self) -> str:
+    """The figure as the source of an `<img>`."""
+    code = base64.b64encode(self.svg.encode()).decode()
+    return f'data:image/svg+xml;base64,{code}'
+
+
+class Style(NamedTuple):
+  """How a method looks in every figure of a page."""
+
+  color: str
+  marker: str
+
+
+def styles(results: Mapping[str, Any]) -> dict[str, Style]:
+  """Returns the look of every method, the aggregates first."""
+  names = {
+    str(row.get('method'))
+    for name in ('accuracy', 'gain', 'person_gain', 'calibration')
+    for row in tables.rows_of(results, name)
+  }
+  ordered = sorted(names, key=lambda n: (not n.startswith('aggregate'), n))
+  return {
+    name: Style(_COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)])
+    for i, name in enumerate(ordered)
+  }
+
+
+def answers_pictures(results: Mapping[str, Any]) -> list[Picture]:
+  """Returns accuracy against the number of answers, a picture a group."""
+  look = styles(results)
+  pictures = []
+  for group, rows in grouped(tables.rows_of(results, 'accuracy')).items():
+    asked = [r.get('answers') for r in rows]
+    ticks: list[Any] = sorted({a for a in asked if isinstance(a, int)})
+    if len(ticks) < 2:
+      continue
+    if 'all' in asked:
+      ticks.append('all')
+    pictures.append(_answers_picture(group, rows, ticks, look))
+  return pictures
+
+
+def gain_pictures(results: Mapping[str, Any]) -> list[Picture]:
+  """Returns the gain of each person, sorted, a picture a group."""
+  look = styles(results)
+  pictures = []
+  known = most_answers(tables.rows_of(results, 'person_gain'))
+  for group, rows in grouped(known).items():
+    figure, axes = _panel(group)
+    words = []
+    for method, lines in _by_method(rows).items():
+      x, y = _columns(lines, 'quantile', 'gain')
+      axes.step(x, y, color=look[method].color, label=method, where='mid')
+      above, below = np.mean(y > 0), np.mean(y < 0)
+      words.append(
+        f'{method}: {above:.0%} of people gain, {below:.0%} lose, median '
+        f'{np.median(y):+.1f} points'
       )
-      colour = COLOURS[method]
-      axis.plot(x, y, marker='o', markersize=3, color=colour, label=method)
-      axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-      axis.set_xticks(x, [str(row['answers']) for row in line])
-    axis.set(title=title, xlabel='answers of a new person')
-    axis.set_ylabel('accuracy, %')
-  return _png(figure)
+    axes.axhline(0, color='0.4', linewidth=0.8)
+    axes.set_xlabel('people, from largest loss to largest gain (%)')
+    axes.set_ylabel('gain over aggregate (points)')
+    alt = f'Gain of each person, sorted; {title(group)}. {"; ".join(words)}.'
+    pictures.append(_draw(figure, alt))
+  return pictures
 
 
-def person_gains(rows: Sequence[Row]) -> bytes | None:
-  """Returns each person's gain, sorted; None without any.
-
-  Args:
-    rows: of `tables.person_gain`, quantiles over people.
-  """
-  chosen = [row for row in rows if row['answers'] == 'all']
-  panels = _panels(
-    [r for r in chosen if r['split'] != 'new_lexicon'], split=True
-  )
-  if not panels:
-    return None
-  figure, axes = _grid(len(panels))
-  for axis, (title, chosen) in zip(axes, panels.items(), strict=False):
-    for method, line in _by_method(chosen).items():
-      axis.plot(
-        [100 * row['quantile'] for row in line],
-        [100 * row['gain'] for row in line],
-        color=COLOURS.get(method, _OTHER),
-        label=method,
-      )
-    axis.axhline(0, color='black', linewidth=0.7)
-    axis.set(title=title, xlabel='people, sorted, %')
-    axis.set_ylabel('gain, points')
-  return _png(figure)
+def calibration_pictures(results: Mapping[str, Any]) -> list[Picture]:
+  """Returns accuracy against confidence, a picture a group."""
+  look = styles(results)
+  pictures = []
+  known = most_answers(tables.rows_of(results, 'calibration'))
+  for group, rows in grouped(known).items():
+    figure, axes = _panel(group)
+    axes.plot([50, 100], [50, 100], color='0.6', linestyle='--', linewidth=1)
+    words = []
+    for method, lines in _by_method(rows).items():
+      x, y = _columns(lines, 'confidence', 'accuracy')
+      pairs = np.array([tables.number(line, 'pairs') for line in lines])
+      color, marker = look[method]
+      axes.plot(x, y, color=color, linewidth=1, alpha=0.6)
+      size = 8 + 40 * pairs / max(pairs.max(), 1)
+      axes.scatter(x, y, size, color=color, marker=marker, label=method)
+      gap = np.average(np.abs(x - y), weights=pairs)
+      words.append(f'{method}: mean gap {gap:.1f} points')
+    axes.set_xlabel('confidence (%)')
+    axes.set_ylabel('accuracy (%)')
+    alt = f'Calibration; {title(group)}. {"; ".join(words)}.'
+    pictures.append(_draw(figure, alt))
+  return pictures
 
 
-def calibration(rows: Sequence[Row]) -> bytes | None:
-  """Returns accuracy against confidence; None without any.
-
-  Args:
-    rows: of `tables.calibration`.
-  """
-  rows = [r for r in rows if r['method'] in COLOURS and r['pairs'] >= 30]
-  panels = _panels([r for r in rows if r['split'] != 'new_lexicon'], split=True)
-  if not panels:
-    return None
-  figure, axes = _grid(len(panels))
-  for axis, (title, chosen) in zip(axes, panels.items(), strict=False):
-    axis.plot([50, 100], [50, 100], color='black', linewidth=0.7)
-    for method, line in _by_method(chosen).items():
-      axis.plot(
-        [100 * row['confidence'] for row in line],
-        [100 * row['accuracy'] for row in line],
-        marker='o',
-        markersize=3,
-        color=COLOURS[method],
-        label=method,
-      )
-    axis.set(title=title, xlabel='confidence, %')
-    axis.set_ylabel('accuracy, %')
-  return _png(figure)
-
-
-def _panels(rows: Sequence[Row], split: bool = False) -> dict[str, list[Row]]:
-  panels: dict[str, list[Row]] = {}
+def grouped(rows: Sequence[Row]) -> dict[Group, list[Row]]:
+  """Returns rows by data, features and split, in order of appearance."""
+  groups: dict[Group, list[Row]] = {}
   for row in rows:
-    title = answer.label(row)
-    if split:
-      title += f'\n{row["split"].replace("_", " ")}'
-    panels.setdefault(title, []).append(row)
-  return panels
+    key = tuple(str(row.get(k, '')) for k in ('data', 'features', 'split'))
+    groups.setdefault(key, []).append(row)
+  return groups
 
 
-def _by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
-  lines: dict[str, list[Row]] = {}
-  for row in rows:
-    lines.setdefault(row['method'], []).append(row)
-  order = list(COLOURS)
-  return dict(
-    sorted(
-      lines.items(),
-      key=lambda item: order.index(item[0]) if item[0] in order else 99,
+def title(group: Group) -> str:
+  """Returns the words for data, features and split."""
+  data, features, split = group
+  shown = f'{data} ({features})' if features else data
+  return f'{shown}, {tables.word(split)}' if split else shown
+
+
+def answer_rank(row: Row) -> float:
+  """Returns how many answers a row stands for; 'all' is more than any."""
+  answers = row.get('answers', 'all')
+  return float(answers) if isinstance(answers, int) else math.inf
+
+
+def most_answers(rows: Sequence[Row]) -> list[Row]:
+  """Returns, of each group and method, the rows with the most answers."""
+  best: dict[tuple, float] = {}
+  keyed = []
+  for group, members in grouped(rows).items():
+    for row in members:
+      key = (*group, row.get('method'), row.get('baseline'))
+      best[key] = max(best.get(key, 0), answer_rank(row))
+      keyed.append((key, row))
+  return [row for key, row in keyed if answer_rank(row) == best[key]]
+
+
+# ------------------------------------------------------------------- drawing
+
+
+def _answers_picture(
+  group: Group,
+  rows: Sequence[Row],
+  ticks: Sequence[Any],
+  look: Mapping[str, Style],
+) -> Picture:
+  figure, axes = _panel(group)
+  words = []
+  for method, lines in _by_method(rows).items():
+    color, marker = look[method]
+    lines = sorted(lines, key=answer_rank)
+    place = [ticks.index(line.get('answers', 'all')) for line in lines]
+    y, low, high = (
+      np.array([100 * tables.number(line, name) for line in lines])
+      for name in ('accuracy', 'accuracy_low', 'accuracy_high')
     )
+    if len(lines) == 1:  # does not depend on answers
+      axes.axhline(y[0], color=color, linestyle=':', label=method)
+      words.append(f'{method}: {y[0]:.1f}')
+      continue
+    axes.plot(place, y, color=color, marker=marker, ms=5, label=method)
+    axes.fill_between(place, low, high, color=color, alpha=0.15, lw=0)
+    words.append(
+      f'{method}: {y[0]:.1f} at {ticks[place[0]]}, '
+      f'{y[-1]:.1f} at {ticks[place[-1]]} answers'
+    )
+  axes.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])
+  axes.set_xlabel('answers known of the person')
+  axes.set_ylabel('accuracy (%)')
+  alt = (
+    f'Accuracy in percent by number of answers; {title(group)}. '
+    f'{"; ".join(words)}.'
   )
+  return _draw(figure, alt)
 
 
-def _grid(count: int):
-  columns = min(3, count)
-  rows = -(-count // columns)
-  figure = Figure(figsize=(4.2 * columns, 3.3 * rows), layout='constrained')
-  FigureCanvasAgg(figure)
-  axes = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
-  for axis in axes[count:]:
-    axis.set_visible(False)
-  for axis in axes[:count]:
-    axis.spines[['top', 'right']].set_visible(False)
-    axis.grid(alpha=0.25)
-    axis.title.set_size(10)
+def _panel(group: Group) -> tuple[Figure, Axes]:
+  data, features, split = group
+  shown = f'{data} ({features})' if features else data
+  lines = f'{shown}\n{tables.word(split)}' if split else shown
+  with matplotlib.rc_context(_STYLE):
+    figure = Figure(figsize=_INCHES, layout='constrained')
+    axes = figure.add_subplot()
+    axes.set_title(lines, loc='left')
   return figure, axes
 
 
-def _png(figure: Figure) -> bytes:
-  handles, labels = [], []
-  for axis in figure.axes:
-    for handle, text in zip(*axis.get_legend_handles_labels(), strict=True):
-      if text not in labels:
-        handles.append(handle)
-        labels.append(text)
-  figure.legend(
-    handles, labels, loc='outside lower center', ncols=6, frameon=False
+def _draw(figure: Figure, alt: str) -> Picture:
+  buffer = io.StringIO()
+  with matplotlib.rc_context(_STYLE):
+    figure.legend(
+      loc='outside lower center', ncols=3, frameon=False, fontsize=9
+    )
+    figure.savefig(buffer, format='svg', metadata={'Date': None})
+  return Picture(buffer.getvalue(), alt)
+
+
+def _by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
+  methods: dict[str, list[Row]] = {}
+  for row in rows:
+    methods.setdefault(str(row.get('method')), []).append(row)
+  return methods
+
+
+def _columns(
+  rows: Sequence[Row], first: str, second: str
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns two columns of rows in percent, sorted by the first."""
+  pairs = sorted(
+    (100 * tables.number(row, first), 100 * tables.number(row, second))
+    for row in rows
   )
-  buffer = io.BytesIO()
-  figure.savefig(buffer, format='png', dpi=110)
-  return buffer.getvalue()
+  x, y = np.array(pairs).T
+  return x, y

@@ -1,145 +1,264 @@
-"""The report: one HTML file that works offline."""
+"""One self-contained HTML page, built from results.json alone."""
 
-import base64
+import importlib.resources
+import json
+import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from prm_jax.report import answer, figures
+from prm_jax.report import figures, tables
 
-plain_answer = answer.plain_answer
+Row = tables.Row
 
-_NAMES = ('data', 'features', 'method', 'split', 'answers')
-# Table -> title, what it says, columns (those in points are multiplied).
-_TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
-  'gain': (
-    'Gain over the aggregate',
-    'Accuracy minus that of one model for everyone on the same rows, in '
-    'points, paired over people. The smallest detectable gain would be found '
-    'four times in five.',
-    (*_NAMES, 'judgements', 'gain', 'macro_gain', 'smallest_detectable_gain',
-     'people', 'pairs'),
-  ),
-  'accuracy': (
-    'Accuracy',
-    'Per cent, pooled over judgements; macro weighs people alike; the worst '
-    'decile of people is chosen on half of their pairs and measured on the '
-    'other.',
-    (*_NAMES, 'accuracy', 'macro_accuracy', 'worst_decile_accuracy', 'auc',
-     'nll', 'ece', 'people', 'pairs', 'seeds'),
-  ),
-  'controls': (
-    'Controls',
-    "Swapped people: accuracy lost when each is scored with another's belief. "
-    "Population coefficients: lost with the population's, on the same "
-    'features. Label flip: share of predictions that reversed answers turn '
-    'round. Probes: what format alone can tell.',
-    (*_NAMES, 'control', 'quantity', 'value', 'people', 'pairs'),
-  ),
-  'recovery': (
-    'Recovery of simulated people',
-    '(accuracy - 0.5) / (oracle - 0.5), where the oracle knows the truth.',
-    (*_NAMES, 'regime', 'ratio', 'accuracy', 'oracle', 'people'),
-  ),
-  'ceilings': (
-    'Ceiling of the aggregate',
-    'The best that rules which ignore the person could do, from the truth.',
-    ('data', 'features', 'seed', 'split', 'linear_ceiling',
-     'pairwise_ceiling'),
-  ),
-  'decodability': (
-    'What the features carry',
-    'Correlation of each attribute with its reading by a ridge regression.',
-    ('data', 'seed', 'attribute', 'correlation_new_prompts',
-     'correlation_new_lexicon'),
-  ),
-  'choices': (
-    'What the searches chose',
-    'Inside the training rows; every method tried as many configurations.',
-    ('data', 'features', 'seed', 'method', 'configurations', 'choice',
-     'search_seconds', 'fit_seconds'),
-  ),
-}  # fmt: skip
-_PERCENT = (
-  'accuracy', 'macro_accuracy', 'worst_decile_accuracy', 'gain', 'macro_gain',
-  'smallest_detectable_gain', 'oracle', 'linear_ceiling', 'pairwise_ceiling',
-  'ece',
-)  # fmt: skip
+_NOT_PERSONAL = ('length_only', 'majority_of_others')
+_KNOWN = (
+  'accuracy',
+  'gain',
+  'controls',
+  'recovery',
+  'person_gain',
+  'calibration',
+)
+# Exchanging the answers of a pair must change nothing but the rounding.
+_EXCHANGE_LIMIT = 1e-3
 
 
-def write_page(results: Mapping[str, Any], path: Path) -> None:
-  """Writes the page of a study.
+def plain_answer(results: Mapping[str, Any]) -> list[str]:
+  """Returns what the numbers say, in plain sentences.
+
+  First how many comparisons show what, then a sentence for each data set and
+  split, with all that is known of each person. A gain is called personal only
+  if another person's coefficients and the population's are both worse, with
+  intervals above zero.
 
   Args:
-    results: as in results.json; tables may be missing.
-    path: of the HTML file; its folder is made.
+    results: the content of results.json; reads its tables `gain` and
+      `controls`.
   """
-  tables = results['tables']
-  drawn = {
-    'Accuracy against number of answers': figures.learning_curves(
-      tables.get('accuracy', [])
-    ),
-    'Gain of each person, sorted': figures.person_gains(
-      tables.get('person_gain', [])
-    ),
-    'Calibration': figures.calibration(tables.get('calibration', [])),
-  }
-  pictures = [
-    {'title': title, 'data': base64.b64encode(png).decode()}
-    for title, png in drawn.items()
-    if png is not None
+  rows = [
+    row
+    for row in tables.rows_of(results, 'gain')
+    if is_personal(str(row.get('method')))
+    and row.get('judgements', 'all') == 'all'
   ]
+  if not rows:
+    return [
+      'These results compare no personal model with one model for everyone.'
+    ]
+  controls = tables.rows_of(results, 'controls')
+  groups: dict[tuple, list[str]] = {}
+  kinds: dict[str, list[str]] = {}
+  for row in figures.most_answers(rows):
+    kind, clause = _verdict(row, controls)
+    kinds.setdefault(_where(row), []).append(kind)
+    group = figures.title(next(iter(figures.grouped([row]))))
+    groups.setdefault((group, row.get('answers', 'all')), []).append(clause)
+  sentences = [
+    f'{group}, {_known_of_person(answers)}: {"; ".join(clauses)}.'
+    for (group, answers), clauses in groups.items()
+  ]
+  return [_headline(kinds), *_alarms(controls), *sentences]
+
+
+def write_page(results: Mapping[str, Any], path: str | os.PathLike) -> None:
+  """Writes the page, one file that needs no network.
+
+  Args:
+    results: the content of results.json; a missing table is left out.
+    path: where the page is written; missing folders are made.
+  """
   shown = [
-    {'title': title, 'text': text, **_table(tables[name], columns)}
-    for name, (title, text, columns) in _TABLES.items()
-    if tables.get(name)
+    tables.controls_table(results),
+    tables.gain_table(results),
+    tables.accuracy_table(results),
+    tables.recovery_table(results),
+    *(
+      tables.other_table(results, name)
+      for name in results.get('tables') or {}
+      if name not in _KNOWN
+    ),
   ]
-  environment = jinja2.Environment(
-    loader=jinja2.PackageLoader('prm_jax.report', '.'),
-    autoescape=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-  )
-  text = environment.get_template('page.html').render(
-    study=results['study'].replace('_', ' '),
-    seeds=len(results['seeds']),
+  text = _template().render(
+    study=str(results.get('study', 'study')).replace('_', ' '),
+    seeds=results.get('seeds') or [],
+    notes=results.get('notes') or [],
     answer=plain_answer(results),
-    pictures=pictures,
-    tables=shown,
+    figures=_figures(results),
+    tables=[table for table in shown if table.rows],
+    config=json.dumps(results.get('config') or {}, indent=2, sort_keys=True),
   )
+  path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text(text, encoding='utf-8')
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]):
-  """Returns headings and cells; a column nobody fills is left out."""
-  columns = [c for c in columns if any(row.get(c) is not None for row in rows)]
-  return {
-    'columns': [column.replace('_', ' ') for column in columns],
-    'rows': [[cell(row, column) for column in columns] for row in rows],
+def is_personal(method: str) -> bool:
+  """Returns whether a method knows who is asked; the baselines do not."""
+  return not method.startswith('aggregate') and method not in _NOT_PERSONAL
+
+
+def _template() -> jinja2.Template:
+  source = importlib.resources.files('prm_jax.report').joinpath('page.html')
+  environment = jinja2.Environment(
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  return environment.from_string(source.read_text(encoding='utf-8'))
+
+
+def _figures(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+  found = [
+    {
+      'title': 'Accuracy against the number of answers',
+      'note': 'Bands are 95 % intervals over people.',
+      'pictures': figures.answers_pictures(results),
+    },
+    {
+      'title': 'Gain of each person',
+      'note': 'People sorted by their gain over the aggregate: above zero the '
+      'personal model is better for them, below zero it is worse.',
+      'pictures': figures.gain_pictures(results),
+    },
+    {
+      'title': 'Calibration',
+      'note': 'On the dashed line the model is right as often as it says. '
+      'Larger marks stand for more pairs.',
+      'pictures': figures.calibration_pictures(results),
+    },
+  ]
+  return [section for section in found if section['pictures']]
+
+
+# ------------------------------------------------------------------ sentences
+
+
+def _verdict(row: Row, controls: Sequence[Row]) -> tuple[str, str]:
+  """Returns what one comparison shows, as a kind and in words."""
+  method, baseline = row.get('method'), row.get('baseline', 'the aggregate')
+  low, high = tables.number(row, 'gain_low'), tables.number(row, 'gain_high')
+  gain = _interval(row, 'gain')
+  if not (math.isfinite(low) and math.isfinite(high)):
+    return 'unknown', f'{method} could not be compared with {baseline}'
+  if high < 0:
+    return 'loss', f'{method} is worse than {baseline}, {gain}'
+  kind, words = _personality(row, controls)
+  if low > 0:
+    return kind, f'{method} gains {gain} over {baseline}{words}'
+  clause = f'{method}: no gain is shown over {baseline}, {gain}'
+  detectable = tables.number(row, 'smallest_detectable_gain')
+  if math.isfinite(detectable):
+    clause += (
+      f' (a gain of at least {100 * detectable:.2f} points would have been '
+      'seen with 80 % power)'
+    )
+  return 'none', clause + (words if kind == 'not personal' else '')
+
+
+def _personality(row: Row, controls: Sequence[Row]) -> tuple[str, str]:
+  """Returns whether a gain is the person's own, as a kind and in words."""
+  same = ('data', 'features', 'method', 'split')
+  known = [
+    control
+    for control in controls
+    if control.get('control') in tables.PERSONAL_CONTROLS
+    and all(control.get(name) == row.get(name) for name in same)
+  ]
+  # With the same number of answers if there is such a control, else with most.
+  known.sort(
+    key=lambda c: (
+      c.get('answers') == row.get('answers'),
+      figures.answer_rank(c),
+    )
+  )
+  tests = {str(control['control']): control for control in known}
+  shown = ', '.join(
+    f'against {tables.word(name)} {_interval(test, "value")}'
+    for name, test in tests.items()
+  )
+  if not all(tables.number(t, 'value_low') > 0 for t in tests.values()):
+    return 'not personal', f', but the gain is not personal ({shown})'
+  if len(tests) < len(tables.PERSONAL_CONTROLS):
+    return 'untested', ', but whether the gain is personal was not fully tested'
+  return 'personal', f', and the gain is personal ({shown})'
+
+
+def _interval(row: Row, name: str) -> str:
+  value, _, interval = tables.points(row, name, signed=True).partition(' ')
+  return f'{value} points {interval}'.rstrip()
+
+
+def _known_of_person(answers: Any) -> str:
+  if answers == 'all':
+    return 'with all their answers'
+  return f'with {answers} answer{"" if answers == 1 else "s"} of each'
+
+
+def _headline(kinds: Mapping[str, Sequence[str]]) -> str:
+  """Returns the counts of what was shown, by data set."""
+  words = {
+    'personal': 'a gain that is personal',
+    'not personal': 'a gain that is not personal',
+    'untested': 'a gain that was not fully tested for being personal',
+    'none': 'no gain',
+    'loss': 'a loss',
+    'unknown': 'nothing',
   }
+  counts = [
+    f'{where}: '
+    + ', '.join(
+      f'{found.count(kind)} of {len(found)} show {text}'
+      for kind, text in words.items()
+      if kind in found
+    )
+    + '.'
+    for where, found in kinds.items()
+  ]
+  total = sum(map(len, kinds.values()))
+  return ' '.join(
+    [
+      'Do personal reward models work better than one model for everyone?',
+      *counts,
+      'A comparison is one personal method on one split, with all that is '
+      f'known of each person; if nothing had any effect, {total * 0.025:.1f} '
+      f'of {total} would be expected to show a gain by chance.',
+    ]
+  )
 
 
-def cell(row: Mapping[str, Any], column: str) -> str:
-  """Returns a value as it is shown, with its interval where it has one."""
-  value = row.get(column)
-  if value is None or value != value:
-    return '-'
-  if not isinstance(value, float):
-    return str(value)
-  share = row.get('quantity', '').startswith(('accuracy', 'share'))
-  percent = column in _PERCENT or (column == 'value' and share)
-  scale, digits = (100, 1) if percent else (1, 3)
-  if column.endswith('_seconds'):
-    digits = 1
-  elif column.endswith('gain') or row.get('quantity') == 'accuracy difference':
-    digits = 2
-  elif column in ('people', 'pairs'):
-    digits = 0
-  shown = f'{scale * value:.{digits}f}'
-  low, high = row.get(f'{column}_low'), row.get(f'{column}_high')
-  if low is None or high is None:
-    return shown
-  return f'{shown} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]'
+def _where(row: Row) -> str:
+  return figures.title((str(row.get('data')), str(row.get('features', '')), ''))
+
+
+def _alarms(controls: Sequence[Row]) -> list[str]:
+  """Returns warnings about the data and the models themselves."""
+  found = []
+  for row in controls:
+    where = _where(row)
+    if row.get('leak'):
+      found.append(
+        f'Warning: a leak in {where}. {_sentence(row)} with accuracy '
+        f'{tables.points(row, "value")}; accuracies on it are not to be '
+        'trusted.'
+      )
+    if (
+      row.get('control') == 'exchange'
+      and tables.number(row, 'value') > _EXCHANGE_LIMIT
+    ):
+      found.append(
+        f'Warning: on {where}, exchanging the two answers changes what '
+        f'{row.get("method")} predicts, by up to {row["value"]:.2g}.'
+      )
+  return list(dict.fromkeys(found))
+
+
+def _sentence(row: Row) -> str:
+  return {
+    'slot_probe': 'Quotes, brackets and whitespace tell the slots apart',
+    'preference_probe': 'Quotes, brackets and whitespace tell the choice',
+  }.get(str(row.get('control')), str(row.get('control')))

@@ -50,7 +50,7 @@ def fitted(x, y, mean, factor, mask=None, **options):
 
 
 @pytest.mark.parametrize('seed', range(5))
-@pytest.mark.parametrize('dim', [1, 4, 20])  # unrolled and library factors
+@pytest.mark.parametrize('dim', [1, 4, 20])  # 20 > N: in the dual
 def test_agrees_with_float64_reference(seed, dim):
   x, y, mean, factor = problem(seed, dim=dim)
   prior, posterior = fitted(x, y, mean, factor)
@@ -60,6 +60,16 @@ def test_agrees_with_float64_reference(seed, dim):
   )
   root = bayes.covariance_factor(prior, posterior)
   np.testing.assert_allclose(root @ root.T, covariance, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_library_factors_agree_with_float64_reference(seed):
+  x, y, mean, factor = problem(seed, n=40, dim=20)
+  prior, posterior = fitted(x, y, mean, factor)
+  mode, _ = reference(x, y, mean, factor)
+  np.testing.assert_allclose(
+    bayes.coefficients(prior, posterior), mode, atol=5e-4
+  )
 
 
 def test_vmap_equals_one_at_a_time_across_blocks(monkeypatch):

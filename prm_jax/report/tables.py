@@ -1,0 +1,249 @@
+"""Tables of the page: rows of results.json as text.
+
+Shares and their differences are printed in points (percent) with their 95 %
+interval; what is missing is printed as n/a.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+Row = Mapping[str, Any]
+Cell = Callable[[Row], str]
+
+MISSING = 'n/a'
+PERSONAL_CONTROLS = ('swapped_people', 'population_coefficients')
+_LONG = 40  # a table with more rows starts closed
+
+_WORDS = {
+  'new_pairs': 'seen people, new pairs',
+  'new_people': 'new people',
+  'new_topics': 'new topics',
+  'new_lexicon': 'new topics, new words',
+  'swapped_people': "another person's coefficients",
+  'population_coefficients': "the population's coefficients",
+  'label_flip': 'reversed answers',
+  'length_only': 'length only',
+  'majority_of_others': 'majority of others',
+  'slot_probe': 'format tells the slot',
+  'preference_probe': 'format tells the choice',
+  'exchange': 'answers exchanged',
+}
+
+
+class Table(NamedTuple):
+  """A table of text.
+
+  Attributes:
+    title: heading.
+    note: what its numbers are.
+    header: `[C]` column names.
+    rows: cells, each `[C]`.
+    closed: whether it starts folded.
+  """
+
+  title: str
+  note: str
+  header: list[str]
+  rows: list[list[str]]
+  closed: bool
+
+
+def rows_of(results: Mapping[str, Any], name: str) -> list[Row]:
+  """Returns the rows of a table, none if the table is missing."""
+  return list((results.get('tables') or {}).get(name) or [])
+
+
+def number(row: Row, name: str) -> float:
+  """Returns a value of a row, NaN if it is missing or null."""
+  value = row.get(name)
+  return float('nan') if value is None else float(value)
+
+
+def word(name: Any) -> str:
+  """Returns a split's or a control's plain name, or the name itself."""
+  return MISSING if name is None else _WORDS.get(str(name), str(name))
+
+
+def points(
+  row: Row, name: str, *, signed: bool = False, scale: float = 100
+) -> str:
+  """Returns a value and its interval, such as `70.6 [69.9, 71.2]`.
+
+  Args:
+    row: holds `name`, and perhaps `name_low` and `name_high`.
+    name: of the value.
+    signed: whether to print a plus sign, as for a difference.
+    scale: 100 for points, 1 for the number as it is (three decimals).
+  """
+  value = number(row, name)
+  if not math.isfinite(value):
+    return MISSING
+  digits = 3 if scale == 1 else 2 if signed else 1
+  form = f'{"+" if signed else ""}.{digits}f'
+
+  def show(x: float) -> str:
+    # Adding 0 turns a rounded -0.0 into 0.0.
+    return format(round(x * scale, digits) + 0.0, form)
+
+  low, high = number(row, f'{name}_low'), number(row, f'{name}_high')
+  if not (math.isfinite(low) and math.isfinite(high)):
+    return show(value)
+  return f'{show(value)} [{show(low)}, {show(high)}]'
+
+
+def accuracy_table(results: Mapping[str, Any]) -> Table:
+  """Returns every metric of every method."""
+  return _table(
+    'Accuracy',
+    'In points with 95 % intervals over people; NLL in nats.',
+    rows_of(results, 'accuracy'),
+    {
+      **_named('data', 'features'),
+      'people asked': _word('split'),
+      **_named('answers', 'method'),
+      'accuracy': _points('accuracy'),
+      'AUC': _points('auc'),
+      'NLL': _points('nll', scale=1),
+      'calibration error': _points('ece'),
+      'mean over people': _points('macro_accuracy'),
+      'worst tenth of people': _points('worst_decile_accuracy'),
+      **_counts('people', 'pairs', 'seeds'),
+    },
+  )
+
+
+def gain_table(results: Mapping[str, Any]) -> Table:
+  """Returns the gain of every method over the aggregate."""
+  return _table(
+    'Gain over one model for everyone',
+    'Accuracy of the method minus accuracy of the baseline on the same rows, '
+    'in points.',
+    rows_of(results, 'gain'),
+    {
+      **_named('data', 'features'),
+      'people asked': _word('split'),
+      **_named('answers', 'judgements', 'method', 'baseline'),
+      'gain': _points('gain', signed=True),
+      'mean gain over people': _points('macro_gain', signed=True),
+      'smallest detectable gain': _points('smallest_detectable_gain'),
+      **_counts('people', 'pairs', 'seeds'),
+    },
+  )
+
+
+def controls_table(results: Mapping[str, Any]) -> Table:
+  """Returns the controls and how each is to be read."""
+  return _table(
+    'Controls',
+    'What a gain must survive. Differences and shares are in points.',
+    rows_of(results, 'controls'),
+    {
+      **_named('data', 'features'),
+      'people asked': _word('split'),
+      **_named('answers', 'method'),
+      'control': _word('control'),
+      'quantity': _text('quantity'),
+      'value': _control_value,
+      'reading': reading,
+      **_counts('people', 'pairs', 'n'),
+    },
+  )
+
+
+def recovery_table(results: Mapping[str, Any]) -> Table:
+  """Returns how much of the oracle's advantage each method recovers."""
+  return _table(
+    'Recovery of simulated people',
+    '(accuracy - 50) / (oracle - 50): 1 is all that could be known.',
+    rows_of(results, 'recovery'),
+    {
+      **_named('data', 'population', 'features', 'regime', 'answers', 'method'),
+      'recovered': _points('ratio', scale=1),
+      'accuracy': _points('accuracy'),
+      'oracle': _points('oracle'),
+      **_counts('people'),
+    },
+  )
+
+
+def other_table(results: Mapping[str, Any], name: str) -> Table:
+  """Returns a table that the page knows nothing of, as it stands."""
+  rows = rows_of(results, name)
+  columns = list(dict.fromkeys(column for row in rows for column in row))
+  cells = {column: _text(column) for column in columns}
+  title = name.replace('_', ' ').capitalize()
+  return _table(title, '', rows, cells)._replace(closed=True)
+
+
+def reading(row: Row) -> str:
+  """Returns what a control's value says."""
+  control, low = row.get('control'), number(row, 'value_low')
+  if 'leak' in row:
+    return 'leak' if row['leak'] else 'no leak'
+  if control in PERSONAL_CONTROLS and math.isfinite(low):
+    return 'personal' if low > 0 else 'not personal'
+  return ''
+
+
+def _control_value(row: Row) -> str:
+  if row.get('control') == 'exchange':
+    return _plain(row.get('value'))
+  difference = 'difference' in str(row.get('quantity'))
+  return points(row, 'value', signed=difference)
+
+
+def _table(
+  title: str, note: str, rows: Sequence[Row], cells: Mapping[str, Cell]
+) -> Table:
+  """Returns rows as text, without the columns that hold nothing."""
+  text = [[cell(row) for cell in cells.values()] for row in rows]
+  filled = [
+    any(line[column] not in ('', MISSING) for line in text)
+    for column in range(len(cells))
+  ]
+  return Table(
+    title=title,
+    note=note,
+    header=[name for name, keep in zip(cells, filled, strict=True) if keep],
+    rows=[
+      [cell for cell, keep in zip(line, filled, strict=True) if keep]
+      for line in text
+    ],
+    closed=len(text) > _LONG,
+  )
+
+
+def _plain(value: Any) -> str:
+  """Returns a value as it stands, numbers with four significant digits."""
+  if value is None or (isinstance(value, float) and not math.isfinite(value)):
+    return MISSING
+  return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+def _text(name: str) -> Cell:
+  return lambda row: _plain(row.get(name))
+
+
+def _word(name: str) -> Cell:
+  return lambda row: word(row.get(name))
+
+
+def _points(name: str, *, signed: bool = False, scale: float = 100) -> Cell:
+  return lambda row: points(row, name, signed=signed, scale=scale)
+
+
+def _count(name: str) -> Cell:
+  def show(row: Row) -> str:
+    value = number(row, name)
+    return f'{value:,.0f}' if math.isfinite(value) else MISSING
+
+  return show
+
+
+def _named(*names: str) -> dict[str, Cell]:
+  return {name: _text(name) for name in names}
+
+
+def _counts(*names: str) -> dict[str, Cell]:
+  return {name: _count(name) for name in names}
