@@ -127,7 +127,6 @@ def train_command(arguments: argparse.Namespace) -> None:
   )
   if reduction is not None:
     np.savez(workdir / 'reduction.npz', **reduction._asdict())
-  state, learner = setting.init(), setting.learner()
   rows = types.Rows(
     table.user,
     table.items,
@@ -136,19 +135,36 @@ def train_command(arguments: argparse.Namespace) -> None:
     table.example_id,
   )
   batch = types.Batch(features, rows)
-  metrics = writers.JsonlWriter(workdir / 'metrics.jsonl')
-  with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
-    state = train.fit(
-      learner, state, rows, source=batch, manager=manager, writer=metrics,
-      save_every=100, progress=True,
-    )  # fmt: skip
-    state = state._replace(bank=banks.with_ids(state.bank, table.user_ids))
-    state = _remember(learner, state, batch)
-    manager.save((manager.latest() or 0) + 1, state)
+  state = _fit(setting, batch, table.user_ids, workdir)
   results = _evaluate(setting, state, batch, split)
   writers.write_json_atomic(workdir / 'results.json', results)
   page.write_page(results, workdir / 'report' / 'index.html')
   print('\n'.join(page.plain_answer(results)))
+
+
+def _fit(
+  setting: Setting, batch: types.Batch, user_ids: list[str], workdir: Path
+) -> types.TrainState:
+  """Returns the fitted state with everybody's belief; goes on where it was.
+
+  The checkpoint after the last step holds the beliefs: a finished run is
+  read, not repeated.
+  """
+  learner, state = setting.learner(), setting.init()
+  last = sum(max(phase.steps, 1) for phase in learner.phases)
+  metrics = writers.JsonlWriter(workdir / 'metrics.jsonl')
+  with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
+    if manager.latest() == last + 1:
+      return manager.restore(state)
+    state = train.fit(
+      learner, state, batch.rows, source=batch, manager=manager,
+      writer=metrics, save_every=100, progress=True,
+    )  # fmt: skip
+    state = state._replace(bank=banks.with_ids(state.bank, user_ids))
+    state = _remember(learner, state, batch)
+    manager.save(last + 1, state)
+    manager.wait()
+  return state
 
 
 def _option(text: str) -> tuple[str, float | int]:

@@ -135,7 +135,10 @@ def search(
   training = problem.inner != problems.UNUSED
   known = np.unique(problem.rows.user[training])
   chosen = np.random.default_rng(problem.seed).permutation(known)[:people]
-  inside = np.flatnonzero(training & np.isin(problem.rows.user, chosen))
+  if len(chosen) < len(known):
+    inside = np.flatnonzero(training & np.isin(problem.rows.user, chosen))
+  else:  # the shapes of the final fit: nothing is compiled anew
+    inside = np.arange(len(problem.inner))
   rows, role = take(problem.rows, inside), problem.inner[inside]
   fit_rows = masked(rows, role == problems.FIT)
   validate = take(rows, role == problems.VALIDATE)

@@ -227,7 +227,7 @@ def _draw(figure: Figure, alt: str) -> Picture:
   buffer = io.StringIO()
   with matplotlib.rc_context(_STYLE):
     figure.legend(
-      loc='outside lower center', ncols=3, frameon=False, fontsize=9
+      loc='outside lower center', ncols=2, frameon=False, fontsize=9
     )
     figure.savefig(buffer, format='svg', metadata={'Date': None})
   return Picture(buffer.getvalue(), alt)

@@ -1,0 +1,138 @@
+import json
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+from prm_jax import main
+from prm_jax.runtime import export
+
+WORDS = [
+  *['please', 'kindly', 'sir', 'thanks', 'dude'],
+  *['whatever', 'stuff', 'gonna', 'yes', 'no'],
+]
+
+
+@pytest.fixture
+def judged(tmp_path, private_cache):
+  """A file of judgements by people who like or dislike the first words."""
+  rng = np.random.default_rng(0)
+  path, features = tmp_path / 'mine.jsonl', tmp_path / 'features.npz'
+  rows, texts = [], {}
+  for user in range(12):
+    for number in range(40):
+      pair = []
+      for _ in range(2):
+        chosen = rng.choice(10, 4)
+        text = ' '.join(WORDS[i] for i in chosen)
+        texts[text] = np.bincount(chosen, minlength=10)
+        pair.append((text, (chosen < 4).sum() * (1 if user % 2 else -1)))
+      (a, liked_a), (b, liked_b) = pair
+      label = 'tie' if liked_a == liked_b else 'ba'[int(liked_a > liked_b)]
+      rows.append(
+        {'user_id': f'u{user}', 'prompt_id': f'p{number % 5}', 'prompt': '?',
+         'response_a': a, 'response_b': b, 'label': label}
+      )  # fmt: skip
+  path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+  np.savez(
+    features,
+    sha256=[sha256(text.encode()).hexdigest() for text in texts],
+    features=np.stack(list(texts.values())).astype(float),
+  )
+  return path, features
+
+
+@pytest.fixture
+def scored(monkeypatch):
+  """Text features without the encoder: counts of the words."""
+
+  def count(texts, encoder, features=None):
+    del encoder
+    if features is not None:
+      return main.embeddings.embed_from_file(texts, features)
+    split = [text.split() for text in texts]
+    return np.array([[t.count(w) for w in WORDS] for t in split], float)
+
+  monkeypatch.setattr(main, '_raw_features', count)
+
+
+def train(judged, workdir, *more):
+  path, features = judged
+  return main.run(
+    ['train', f'--data={path}', f'--features={features}', '--components=8',
+     f'--workdir={workdir}', '--set=steps=40', '--set=dim=3', *more]
+  )  # fmt: skip
+
+
+def test_train_reports_the_gain_and_resumes(judged, tmp_path):
+  workdir = tmp_path / 'run'
+  assert train(judged, workdir) == 0
+  results = json.loads((workdir / 'results.json').read_text())
+  (gain,) = results['tables']['gain']
+  assert gain['gain'] > 0.1  # half like what the other half dislikes
+  assert (workdir / 'report' / 'index.html').exists()
+  assert train(judged, workdir) == 0  # a finished run is kept
+
+
+def test_scores_follow_the_person(judged, scored, tmp_path):
+  workdir, ask = tmp_path / 'run', tmp_path / 'ask.jsonl'
+  assert train(judged, workdir) == 0
+  rows = [
+    {'response': 'please kindly sir thanks', 'id': 7},
+    {'response': 'yes no dude stuff'},
+  ]
+  ask.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+
+  def scores(*user):
+    out = tmp_path / 'scores.jsonl'
+    command = ['score', f'--workdir={workdir}', f'--data={ask}', *user]
+    assert main.run([*command, f'--output={out}']) == 0
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+  polite, rude = scores('--user=u1'), scores('--user=u2')
+  assert polite[0]['id'] == 7
+  assert polite[0]['score'] > polite[1]['score']
+  assert rude[0]['score'] < rude[1]['score']
+  nobody = scores()
+  assert nobody[0]['standard_deviation'] > polite[0]['standard_deviation']
+
+
+def test_another_setting_is_refused(judged, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  assert train(judged, workdir) == 0
+  assert train(judged, workdir, '--seed=1') == 2
+  assert 'seed' in capsys.readouterr().err
+
+
+def test_forgotten_person_is_unknown(judged, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  assert train(judged, workdir) == 0
+  assert main.run(['forget', f'--workdir={workdir}', '--user=u3']) == 0
+  capsys.readouterr()
+  assert main.run(['forget', f'--workdir={workdir}', '--user=u3']) == 2
+  assert 'u3' in capsys.readouterr().err
+
+
+def test_export_reloads(judged, tmp_path, capsys):
+  workdir, folder = tmp_path / 'run', tmp_path / 'parameters'
+  assert train(judged, workdir) == 0
+  command = ['export', f'--workdir={workdir}', f'--output={folder}']
+  assert main.run(command) == 0
+  parameters, known = export.load_parameters(folder)
+  assert parameters['reward']['basis'].shape == (8, 3)
+  assert known['method'] == 'pref'
+
+
+def test_what_a_person_can_mend_is_told_in_a_line(judged, tmp_path, capsys):
+  cases = [
+    (['score', f'--workdir={tmp_path}', '--data=x'], 'config.json is missing'),
+    (['train', '--data=none.jsonl', f'--workdir={tmp_path}/a'],
+     'none.jsonl is not a file'),
+  ]  # fmt: skip
+  for command, message in cases:
+    assert main.run(command) == 2
+    assert message in capsys.readouterr().err
+  assert train(judged, tmp_path / 'b', '--set=ridge=big') == 2
+  assert "'big' is not a number" in capsys.readouterr().err
+  assert train(judged, tmp_path / 'c', '--set=rigde=1') == 2
+  assert "does not take ['rigde']" in capsys.readouterr().err

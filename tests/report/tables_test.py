@@ -1,0 +1,68 @@
+import math
+
+from prm_jax.report import tables
+
+
+def test_points_with_interval():
+  row = {'accuracy': 0.7061, 'accuracy_low': 0.6994, 'accuracy_high': 0.712}
+  assert tables.points(row, 'accuracy') == '70.6 [69.9, 71.2]'
+  assert tables.points(row, 'accuracy', scale=1) == '0.706 [0.699, 0.712]'
+
+
+def test_differences_carry_a_sign_and_two_decimals():
+  row = {'gain': 0.0034, 'gain_low': -0.0021, 'gain_high': 0.009}
+  assert tables.points(row, 'gain', signed=True) == '+0.34 [-0.21, +0.90]'
+  assert tables.points({'gain': -1e-9}, 'gain', signed=True) == '+0.00'
+
+
+def test_missing_numbers_are_said_to_be_missing():
+  for row in ({}, {'auc': None}, {'auc': math.nan}):
+    assert tables.points(row, 'auc') == tables.MISSING
+  assert tables.points({'auc': 0.5, 'auc_low': None}, 'auc') == '50.0'
+
+
+def test_columns_that_hold_nothing_are_dropped():
+  rows = [{'data': 'jester', 'method': 'pref', 'accuracy': 0.7, 'ece': None}]
+  table = tables.accuracy_table({'tables': {'accuracy': rows}})
+  assert table.header == ['data', 'method', 'accuracy']
+  assert table.rows == [['jester', 'pref', '70.0']]
+
+
+def test_long_tables_start_closed():
+  rows = [{'data': 'jester', 'accuracy': 0.7}]
+  assert not tables.accuracy_table({'tables': {'accuracy': rows}}).closed
+  assert tables.accuracy_table({'tables': {'accuracy': rows * 50}}).closed
+
+
+def test_controls_are_read():
+  def reading(control, low, **rest):
+    return tables.reading({'control': control, 'value_low': low, **rest})
+
+  assert reading('swapped_people', 0.001) == 'personal'
+  assert reading('swapped_people', 0.0) == 'not personal'
+  assert reading('population_coefficients', -0.1) == 'not personal'
+  assert reading('swapped_people', None) == ''
+  assert reading('slot_probe', 0.5, leak=True) == 'leak'
+  assert reading('slot_probe', 0.5, leak=False) == 'no leak'
+  assert reading('label_flip', 0.5) == ''
+
+
+def test_control_values_have_the_unit_of_their_quantity():
+  rows = [
+    {'control': 'swapped_people', 'quantity': 'accuracy difference'},
+    {'control': 'label_flip', 'quantity': 'share flipped'},
+    {'control': 'exchange', 'quantity': 'largest gap'},
+  ]
+  rows = [row | {'value': v} for row, v in zip(rows, (0.02, 0.3, 2e-7))]
+  table = tables.controls_table({'tables': {'controls': rows}})
+  column = table.header.index('value')
+  values = [row[column] for row in table.rows]
+  assert values == ['+2.00', '30.0', '2e-07']
+
+
+def test_an_unknown_table_is_shown_as_it_stands():
+  rows = [{'a': 1, 'b': 0.25}, {'a': 2, 'c': 'x'}]
+  table = tables.other_table({'tables': {'odd_one': rows}}, 'odd_one')
+  assert table.title == 'Odd one'
+  assert table.header == ['a', 'b', 'c']
+  assert table.rows == [['1', '0.25', 'n/a'], ['2', 'n/a', 'x']]
