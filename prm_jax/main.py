@@ -154,7 +154,7 @@ def _fit(
   last = sum(max(phase.steps, 1) for phase in learner.phases)
   metrics = writers.JsonlWriter(workdir / 'metrics.jsonl')
   with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
-    if manager.latest() == last + 1:
+    if (manager.latest() or 0) > last:
       return manager.restore(state)
     state = train.fit(
       learner, state, batch.rows, source=batch, manager=manager,
@@ -376,6 +376,8 @@ def forget_command(arguments: argparse.Namespace) -> None:
     # Only the newest is kept: earlier ones hold the people.
     manager.save((manager.latest() or 0) + 1, state)
     manager.wait()
+  # The prepared copy of the data holds their answers; it is made anew.
+  load.drop_prepared('preferences')
   print(
     f'forgot {len(arguments.user)} of {setting.people} people. The shared '
     'parameters learned from them; delete their rows from the data file and '

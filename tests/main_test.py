@@ -108,6 +108,7 @@ def test_forgotten_person_is_unknown(judged, tmp_path, capsys):
   workdir = tmp_path / 'run'
   assert train(judged, workdir) == 0
   assert main.run(['forget', f'--workdir={workdir}', '--user=u3']) == 0
+  assert not (tmp_path / 'cache' / 'tfds' / 'preferences').exists()
   capsys.readouterr()
   assert main.run(['forget', f'--workdir={workdir}', '--user=u3']) == 2
   assert 'u3' in capsys.readouterr().err

@@ -9,6 +9,7 @@ sample, one person at a time as they are used; times are per person. Modes are
 held against SciPy in float64. Needs the extra `reference`.
 """
 
+import functools
 import gc
 import json
 import os
@@ -189,7 +190,7 @@ def main(argv) -> None:
     ('gradient descent, 5,000 steps', gradient_descent, few, 3),
   ):
     people = len(data[0])
-    times = seconds(lambda run=run, data=data: run(*data), rounds)
+    times = seconds(functools.partial(run, *data), rounds)
     modes = np.asarray(run(*data))[: min(people, SAMPLE)]
     rows.append(
       {

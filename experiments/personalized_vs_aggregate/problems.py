@@ -156,17 +156,12 @@ def _attributes_problems(
     'attributes', population=population, seed=seed, **options
   )
   world = load.attributes_world(population=population, seed=seed, **options)
-  known = attributes.truth(world)
   new = _new_people(config, table.user_ids, seed)[table.user]
   prompt = table.item_prompt[table.items[:, 0]]
   regimes = np.array([name.split('/')[0] for name in table.prompt_ids])
   regime = regimes[prompt]
-  held_pair = (
-    splits.bucket(
-      [f'{a}|{b}' for a, b in np.sort(table.items, 1)], f'pairs{seed}', 10
-    )
-    == 0
-  )
+  pairs = [f'{a}|{b}' for a, b in np.sort(table.items, 1)]
+  held_pair = splits.bucket(pairs, f'pairs{seed}', 10) == 0
   split = np.where(
     regime == 'train',
     np.where(new, CALIBRATION, np.where(held_pair, 'new_pairs', TRAIN)),
@@ -179,10 +174,7 @@ def _attributes_problems(
   names = [table.prompt_ids[p] for p in prompt]
   inner = _inner_by_group(names, split == TRAIN, seed)
   trained = regimes[table.item_prompt] == 'train'
-  values = np.stack([known.values[text] for text in table.texts])
-  weights = np.stack([known.weights[name] for name in table.user_ids])
-  difference = values[table.items[:, 0]] - values[table.items[:, 1]]
-  margin = known.scale * np.sum(difference * weights[table.user], 1)
+  values, oracle = truth.of_table(attributes.truth(world), table)
   common = {
     'seed': seed,
     'fold': 0,
@@ -192,7 +184,7 @@ def _attributes_problems(
     'rows': _rows(table.user, table.items, table.label),
     'split': split,
     'inner': inner,
-    'oracle': 1 / (1 + np.exp(-margin)),
+    'oracle': oracle,
   }
   features = _text_features(node.features, embed, table.texts, trained)
   seen = ~_new_people(config, list(world.people), seed)

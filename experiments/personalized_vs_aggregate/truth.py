@@ -5,10 +5,22 @@ from typing import Any
 
 import numpy as np
 
+from prm_jax.data import schema
 from prm_jax.ops import statistics
 from prm_jax.worlds import attributes
 
 _RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+
+def of_table(
+  known: attributes.Truth, table: schema.Judgements
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the texts' true values `[M, 7]` and the rows' P(first) `[n]`."""
+  values = np.stack([known.values[text] for text in table.texts])
+  weights = np.stack([known.weights[name] for name in table.user_ids])
+  difference = values[table.items[:, 0]] - values[table.items[:, 1]]
+  margin = known.scale * np.sum(difference * weights[table.user], 1)
+  return values, 1 / (1 + np.exp(-margin))
 
 
 def ceilings(world: attributes.World, seen: np.ndarray) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,11 @@ def data_folder(chosen: str | Path | None) -> Path:
   if not Path(folder).is_dir():
     raise ValueError(f'{folder} is not a folder (data.dir or PRM_DATA_DIR)')
   return Path(folder)
+
+
+def drop_prepared(name: str) -> None:
+  """Deletes what was prepared of a data set; `load` prepares it anew."""
+  shutil.rmtree(prepared_folder() / name, ignore_errors=True)
 
 
 def prepared_folder() -> Path:

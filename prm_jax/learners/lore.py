@@ -1,5 +1,7 @@
 """LoRe: everybody is a mixture of a few base rewards."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -55,48 +57,6 @@ def lore(
     reward, simplex.simplex(dim=dim, capacity=capacity, strength=strength)
   )
 
-  def start(state, batch):
-    weight = common.aggregate_weight(batch, state.hyper['ridge'])
-    noise = jax.random.normal(
-      jax.random.fold_in(state.key, 1), (weight.shape[0], dim)
-    )
-    # Spread over the features, in units of the aggregate's norm.
-    size = jnp.linalg.norm(weight) + 1.0
-    noise = spread * size * noise / jnp.sqrt(weight.shape[0])
-    state = common.with_reward(state, {'basis': weight[:, None] + noise})
-    return state._replace(
-      frozen=weight,
-      hyper={**state.hyper, 'examples': common.examples(batch.rows)},
-    )
-
-  def objective(params, rows, state, batch):
-    margin = common.margins(
-      reward.encode(params['reward'], batch.table),
-      jax.nn.softmax(rows['log_weight'], -1),
-      batch.rows,
-    )
-    moved = params['reward']['basis'] - state.frozen[:, None]
-    scale = 0.5 * state.hyper['basis_ridge'] / state.hyper['examples']
-    penalty = {'basis': scale * jnp.sum(moved**2)}
-    return heads.bradley_terry(margin, batch.rows.label), penalty, {}
-
-  def population(state, batch):
-    user = simplex.Params(
-      state.params['user'].log_weight, state.hyper['strength']
-    )
-    state = common.with_user(state, user)
-    people = state.bank.rows['log_weight'].shape[0]
-    # Twice: the first estimate is made under a uniform population.
-    for _ in range(2):
-      weights = inference.infer(
-        system, state.params, batch, key=state.key, people=people
-      )
-      answered = jnp.zeros(people).at[batch.rows.user].max(batch.rows.mask)
-      mean = (answered @ jnp.exp(weights)) / jnp.maximum(answered.sum(), 1.0)
-      user = user._replace(log_weight=jnp.log(mean + 1e-6))
-      state = common.with_user(state, user)
-    return state
-
   def init(key, spec):
     hyper = {
       'ridge': ridge,
@@ -109,13 +69,61 @@ def lore(
     return state._replace(frozen=jnp.zeros(spec.features))
 
   phases = (
-    types.Phase('start', begin=start),
+    types.Phase('start', begin=functools.partial(_start, dim, spread)),
     types.Phase(
       'joint',
-      objective=objective,
+      objective=_objective,
       optimizer=common.adam(learning_rate, steps),
       steps=steps,
     ),
-    types.Phase('prior', begin=population),
+    types.Phase('prior', begin=functools.partial(_population, system)),
   )
   return types.Learner(system, phases, init)
+
+
+def _objective(params, rows, state, batch):
+  """The joint phase's loss of each row, and its penalty; see `lore`."""
+  margin = common.margins(
+    batch.table @ params['reward']['basis'],
+    jax.nn.softmax(rows['log_weight'], -1),
+    batch.rows,
+  )
+  moved = params['reward']['basis'] - state.frozen[:, None]
+  scale = 0.5 * state.hyper['basis_ridge'] / state.hyper['examples']
+  penalty = {'basis': scale * jnp.sum(moved**2)}
+  return heads.bradley_terry(margin, batch.rows.label), penalty, {}
+
+
+def _population(system, state, batch):
+  """Returns the state with the mean weights of the fitted people."""
+  user = simplex.Params(
+    state.params['user'].log_weight, state.hyper['strength']
+  )
+  state = common.with_user(state, user)
+  people = state.bank.rows['log_weight'].shape[0]
+  # Twice: the first estimate is made under a uniform population.
+  for _ in range(2):
+    weights = inference.infer(
+      system, state.params, batch, key=state.key, people=people
+    )
+    answered = jnp.zeros(people).at[batch.rows.user].max(batch.rows.mask)
+    mean = (answered @ jnp.exp(weights)) / jnp.maximum(answered.sum(), 1.0)
+    user = user._replace(log_weight=jnp.log(mean + 1e-6))
+    state = common.with_user(state, user)
+  return state
+
+
+def _start(dim, spread, state, batch):
+  """Returns the state with every base reward near the aggregate's."""
+  weight = common.aggregate_weight(batch, state.hyper['ridge'])
+  noise = jax.random.normal(
+    jax.random.fold_in(state.key, 1), (weight.shape[0], dim)
+  )
+  # Spread over the features, in units of the aggregate's norm.
+  size = jnp.linalg.norm(weight) + 1.0
+  noise = spread * size * noise / jnp.sqrt(weight.shape[0])
+  state = common.with_reward(state, {'basis': weight[:, None] + noise})
+  return state._replace(
+    frozen=weight,
+    hyper={**state.hyper, 'examples': common.examples(batch.rows)},
+  )

@@ -55,23 +55,6 @@ def pref(
   system = types.System(reward, gaussian.gaussian(dim=dim, capacity=capacity))
   first = jnp.eye(dim)[0]
 
-  def objective(params, rows, state, batch):
-    basis = params['reward']['basis']
-    margin = common.margins(
-      reward.encode(params['reward'], batch.table),
-      rows['coefficients'],
-      batch.rows,
-    )
-    moved = basis[:, 0] - state.frozen
-    penalty = {
-      'coefficients': jnp.sum((rows['coefficients'] - first) ** 2),
-      'aggregate': state.hyper['ridge'] * jnp.sum(moved**2),
-      'basis': state.hyper['basis_ridge'] * jnp.sum(basis[:, 1:] ** 2),
-    }
-    scale = 0.5 / state.hyper['examples']
-    penalty = {name: scale * value for name, value in penalty.items()}
-    return heads.bradley_terry(margin, batch.rows.label), penalty, {}
-
   def init(key, spec):
     hyper = {'ridge': ridge, 'basis_ridge': basis_ridge, 'examples': 1.0}
     blank = {'coefficients': first}
@@ -84,13 +67,33 @@ def pref(
     types.Phase('svd', begin=svd_start),
     types.Phase(
       'joint',
-      objective=objective,
+      objective=_objective,
       optimizer=common.adam(learning_rate, steps),
       steps=steps,
     ),
     common.prior_phase(system),
   )
   return types.Learner(system, phases, init)
+
+
+def _objective(params, rows, state, batch):
+  """The joint phase's loss of each row, and its penalties; see `pref`."""
+  basis = params['reward']['basis']
+  first = jnp.eye(basis.shape[1])[0]
+  margin = common.margins(
+    batch.table @ basis,
+    rows['coefficients'],
+    batch.rows,
+  )
+  moved = basis[:, 0] - state.frozen
+  penalty = {
+    'coefficients': jnp.sum((rows['coefficients'] - first) ** 2),
+    'aggregate': state.hyper['ridge'] * jnp.sum(moved**2),
+    'basis': state.hyper['basis_ridge'] * jnp.sum(basis[:, 1:] ** 2),
+  }
+  scale = 0.5 / state.hyper['examples']
+  penalty = {name: scale * value for name, value in penalty.items()}
+  return heads.bradley_terry(margin, batch.rows.label), penalty, {}
 
 
 @jax.jit

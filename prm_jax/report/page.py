@@ -157,7 +157,9 @@ def _verdict(row: Row, controls: Sequence[Row]) -> tuple[str, str]:
       f' (a gain of at least {100 * detectable:.2f} points would have been '
       'seen with 80 % power)'
     )
-  return 'none', clause + (words if kind == 'not personal' else '')
+  if kind == 'not personal':
+    clause += words.replace('but', 'and', 1)
+  return 'none', clause
 
 
 def _personality(row: Row, controls: Sequence[Row]) -> tuple[str, str]:
@@ -207,7 +209,7 @@ def _headline(kinds: Mapping[str, Sequence[str]]) -> str:
     'untested': 'a gain that was not fully tested for being personal',
     'none': 'no gain',
     'loss': 'a loss',
-    'unknown': 'nothing',
+    'unknown': 'nothing that could be measured',
   }
   counts = [
     f'{where}: '

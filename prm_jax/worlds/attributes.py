@@ -130,9 +130,6 @@ def simulate(
     oracle_accuracy: expected accuracy of the true utilities on the training
       answers, in 0.80..0.95; sets the noise.
 
-  Returns:
-    The world.
-
   Raises:
     ValueError: an argument is out of range, or the pool of pairs is smaller
       than the answers asked for.
@@ -144,18 +141,12 @@ def simulate(
     responses_per_prompt=(responses_per_prompt, 2),
     held_out_responses=(held_out_responses, 2),
   )
-  if not ORACLE[0] <= oracle_accuracy <= ORACLE[1]:
-    raise ValueError(
-      f'oracle_accuracy is {oracle_accuracy}; it must lie in '
-      f'{ORACLE[0]}..{ORACLE[1]}'
-    )
+  _check_oracle(oracle_accuracy)
   text_rng, pair_rng, people_rng, answer_rng = (
     np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4)
   )
-  per_prompt = {
-    regime: responses_per_prompt if regime == 'train' else held_out_responses
-    for regime in REGIMES
-  }
+  per_prompt = dict.fromkeys(REGIMES, held_out_responses)
+  per_prompt['train'] = responses_per_prompt
   prompts = _write_prompts()
   response_prompt = np.repeat(
     np.arange(len(prompts)), [per_prompt[p.regime] for p in prompts]
@@ -192,6 +183,14 @@ def simulate(
     regime=regime,
     probability=probability,
   )
+
+
+def _check_oracle(accuracy: float) -> None:
+  low, high = ORACLE
+  if not low <= accuracy <= high:
+    raise ValueError(
+      f'oracle_accuracy is {accuracy}; it must lie in {low}..{high}'
+    )
 
 
 def judgement_rows(world: World) -> Iterator[dict[str, str]]:

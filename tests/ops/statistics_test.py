@@ -104,6 +104,17 @@ def test_replicates_of_the_auc_agree_with_repeated_rows():
     assert value == pytest.approx(expected, abs=1e-3)
 
 
+def test_ties_count_half_in_replicates():
+  """Few distinct values have a bin each: a replicate is exact."""
+  margin = np.array([0.1, -0.1, 0.3, 0.0])
+  # Against the negated -0.1, 0.1, -0.3 and 0:
+  # 0.1: over -0.1, -0.3, 0, half of 0.1; -0.1: -0.3, half of -0.1;
+  # 0.3: all four; 0: -0.1, -0.3, half of 0.
+  wins = 3.5 + 1.5 + 4 + 2.5
+  got = statistics._binned_auc(np.arange(4), margin, np.ones((1, 4)))
+  assert got[0] == pytest.approx(wins / 16)
+
+
 def test_chunks_do_not_change_the_auc(monkeypatch):
   run = simulate(3, people=40, pairs=20)
   margin = (run.probability - 0.5) * (2 * run.label - 1)
@@ -124,6 +135,28 @@ def test_worst_decile_is_not_lowered_by_chance():
   run = simulate(0)
   correct = (run.probability > 0.5) == (run.label == 1)
   assert np.sort(correct.reshape(300, 30).mean(1))[:30].mean() < 0.6
+
+
+def test_worst_decile_of_a_replicate_takes_a_tenth_of_its_weight():
+  halves = statistics._Halves(
+    people=np.array([np.arange(12)]),
+    measured=np.array([np.arange(12) / 12]),
+  )
+  weights = np.array([[2.0, 0, 1, *[3] * 9]])  # 30: a tenth is 3
+  expected = (2 * 0 + 1 * 2 / 12) / 3 / statistics.HALF_SPLITS
+  got = statistics._worst_decile(halves, weights)
+  assert got[0] == pytest.approx(expected)
+
+
+def test_interval_of_the_calibration_error_holds_the_error():
+  """Resampling makes the error of a calibrated model larger."""
+  rng = np.random.default_rng(0)
+  p = rng.random(3000)
+  y = (rng.random(3000) < p).astype(int)
+  run = statistics.Run(p, y, np.arange(3000) // 10)
+  row = statistics.summarize([run], replicates=200)
+  middle = (row['ece_low'] + row['ece_high']) / 2
+  assert row['ece'] == pytest.approx(middle, rel=0.15)
 
 
 def test_worst_decile_finds_who_is_served_badly():

@@ -49,11 +49,13 @@ def test_controls_are_read():
 
 def test_control_values_have_the_unit_of_their_quantity():
   rows = [
-    {'control': 'swapped_people', 'quantity': 'accuracy difference'},
-    {'control': 'label_flip', 'quantity': 'share flipped'},
-    {'control': 'exchange', 'quantity': 'largest gap'},
+    {'control': control, 'quantity': quantity, 'value': value}
+    for control, quantity, value in (
+      ('swapped_people', 'accuracy difference', 0.02),
+      ('label_flip', 'share flipped', 0.3),
+      ('exchange', 'largest gap', 2e-7),
+    )
   ]
-  rows = [row | {'value': v} for row, v in zip(rows, (0.02, 0.3, 2e-7))]
   table = tables.controls_table({'tables': {'controls': rows}})
   column = table.header.index('value')
   values = [row[column] for row in table.rows]

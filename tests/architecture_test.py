@@ -1,0 +1,127 @@
+"""Layers and refusals, read from the source with `ast`."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ('ops', 'models', 'users', 'rewards', 'learners', 'audits', 'report')
+ALLOWED = {room: {'types', *ROOMS[: i + 1]} for i, room in enumerate(ROOMS)}
+ALLOWED |= {
+  'types': set(),
+  'runtime': {'types', 'runtime'},
+  'worlds': {'types', 'ops', 'worlds'},
+  'data': {'types', 'ops', 'worlds', 'data'},
+  'registry': {'types', 'learners', 'rewards', 'users'},
+}
+# Package -> where it may be imported.
+ONLY = {
+  'flax': ('prm_jax/models/',),
+  'orbax': ('prm_jax/runtime/checkpoint.py', 'prm_jax/runtime/export.py'),
+  'grain': ('prm_jax/data/', 'prm_jax/runtime/checkpoint.py'),
+  'tensorflow_datasets': ('prm_jax/data/',),
+  'matplotlib': ('prm_jax/report/',),
+  'jinja2': ('prm_jax/report/',),
+  'ml_collections': ('configs/', 'experiments/'),
+  'tensorflow': (),
+  'torch': (),
+  'pickle': (),
+}
+OPS = {'jax', 'optax', 'chex', 'numpy', 'scipy', 'prm_jax'}
+STANDARD = {'collections', 'dataclasses', 'functools', 'statistics', 'typing'}
+
+
+def imported(tree):
+  """Yields (line, module) of every import; members count as modules."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      for name in node.names:
+        yield node.lineno, name.name
+    elif isinstance(node, ast.ImportFrom) and node.module:
+      for name in node.names:
+        yield node.lineno, f'{node.module}.{name.name}'
+
+
+def import_faults(path, tree):
+  for line, module in imported(tree):
+    package, *inner = module.split('.')
+    where = f'{path}:{line}: {module}'
+    if package in ONLY and not path.startswith(ONLY[package]):
+      yield f'{where}: only in {ONLY[package]}'
+    if not path.startswith('prm_jax/'):
+      continue
+    if package in ('experiments', 'configs', 'scripts'):
+      yield f'{where}: nothing imports the leaves'
+    room = path.removeprefix('prm_jax/').split('/')[0].removesuffix('.py')
+    if room == 'ops' and package not in OPS | STANDARD:
+      yield f'{where}: not in ops/'
+    ours = package == 'prm_jax' and inner and room in ALLOWED
+    if ours and inner[0] not in ALLOWED[room]:
+      yield f'{where}: {room} must not know {inner[0]}'
+
+
+def refused(path, tree, source):
+  words = ('PRNGKey', 'experimental.shard_map', 'experimental.pjit')
+  for word in words:
+    if word in source:
+      yield f'{path}: {word} is deprecated'
+  lines = len(source.splitlines())
+  if lines > 600:
+    yield f'{path}: {lines} lines'
+  for node in ast.walk(tree):
+    called = node.func if isinstance(node, ast.Call) else None
+    if isinstance(called, ast.Name) and called.id in ('eval', 'exec'):
+      yield f'{path}:{called.lineno}: {called.id}'
+    if isinstance(node, ast.ExceptHandler) and node.type is None:
+      yield f'{path}:{node.lineno}: bare except'
+    if isinstance(node, ast.FunctionDef):
+      length = (node.end_lineno or 0) - node.lineno + 1
+      if length > 80:
+        yield f'{path}:{node.lineno}: {node.name} has {length} lines'
+      for decorator in node.decorator_list:
+        if path.startswith('prm_jax/ops/') and 'jit' in ast.dump(decorator):
+          yield f'{path}:{node.lineno}: jit in ops/'
+  for node in tree.body if path.startswith('prm_jax/') else ():
+    named = isinstance(node, ast.FunctionDef | ast.ClassDef)
+    public = named and not node.name.startswith('_')
+    if public and not ast.get_docstring(node):
+      yield f'{path}:{node.lineno}: {node.name} has no docstring'
+
+
+def faults(path, source):
+  tree = ast.parse(source)
+  return [*import_faults(path, tree), *refused(path, tree, source)]
+
+
+def sources():
+  for folder in ('prm_jax', 'experiments', 'configs'):
+    for path in sorted((ROOT / folder).rglob('*.py')):
+      yield str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize('name', list(sources()))
+def test_source(name):
+  assert faults(name, (ROOT / name).read_text()) == []
+
+
+@pytest.mark.parametrize(
+  ('path', 'source', 'fault'),
+  [
+    ('prm_jax/ops/a.py', 'from prm_jax import users', 'must not know users'),
+    ('prm_jax/runtime/a.py', 'from prm_jax.learners import pref', 'learners'),
+    ('prm_jax/users/a.py', 'import flax', 'only in'),
+    ('prm_jax/ops/a.py', 'import os', 'not in ops/'),
+    ('prm_jax/data/a.py', 'import pickle', 'only in ()'),
+    ('prm_jax/data/a.py', 'import experiments.run', 'leaves'),
+    ('prm_jax/data/a.py', 'def f():\n  pass', 'no docstring'),
+    ('prm_jax/data/a.py', 'eval("1")', 'eval'),
+    ('prm_jax/data/a.py', 'try:\n  x\nexcept:\n  y', 'bare except'),
+    ('prm_jax/data/a.py', 'x = 1\n' * 601, '601 lines'),
+    ('prm_jax/ops/a.py', '@jax.jit\ndef _f():\n  pass', 'jit in ops'),
+    ('experiments/a.py', 'import torch', 'only in'),
+    ('experiments/a.py', 'def f():\n' + '  x = 1\n' * 80, '81 lines'),
+  ],
+)
+def test_planted_fault_is_caught(path, source, fault):
+  assert any(fault in found for found in faults(path, source))

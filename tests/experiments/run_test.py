@@ -1,0 +1,91 @@
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONFIG = 'configs/personalized_vs_aggregate.py'
+
+
+def run(workdir, variant, *more):
+  command = [sys.executable, '-m', 'experiments.run']
+  command += [f'--config={CONFIG}:{variant}', f'--workdir={workdir}', *more]
+  return subprocess.run(
+    command, capture_output=True, text=True, cwd=ROOT, check=False
+  )
+
+
+@pytest.fixture(scope='module')
+def smoke(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('smoke')
+  done = run(workdir, 'smoke')
+  assert done.returncode == 0, done.stderr[-2000:]
+  return workdir
+
+
+def test_everything_is_written(smoke):
+  known = json.loads((smoke / 'results.json').read_text())
+  tables = known['tables']
+  assert known['study'] == 'personalized_vs_aggregate'
+  for name in ('accuracy', 'gain', 'controls', 'recovery', 'ceilings'):
+    assert tables[name], name
+  row = tables['accuracy'][0]
+  for name in ('accuracy', 'auc', 'nll', 'ece', 'macro_accuracy',
+               'worst_decile_accuracy'):  # fmt: skip
+    assert {name, f'{name}_low', f'{name}_high'} <= set(row)
+  answers = {row['answers'] for row in tables['accuracy']}
+  assert answers == {0, 1, 2, 5, 10, 20, 50, 'all'}
+  assert (smoke / 'report' / 'index.html').stat().st_size > 10_000
+  run_ = json.loads((smoke / 'run.json').read_text())
+  assert run_['config']['variant'] == 'smoke'
+  assert 'jax' in run_['versions']
+
+
+def test_predictions_give_the_accuracies(smoke):
+  with gzip.open(smoke / 'predictions.jsonl.gz', 'rt') as file:
+    rows = [json.loads(line) for line in file]
+  want = json.loads((smoke / 'results.json').read_text())['tables']['accuracy']
+  names = ('data', 'features', 'method', 'split', 'answers')
+  for row in want[::7]:
+    chosen = [r for r in rows if all(r[name] == row[name] for name in names)]
+    right = [
+      0.5 if r['probability'] == 0.5 else (r['probability'] > 0.5) == r['label']
+      for r in chosen
+    ]
+    assert sum(right) / len(right) == pytest.approx(row['accuracy'], abs=0.02)
+    assert {'user_id', 'prompt_id', 'label'} <= set(chosen[0])
+
+
+def test_second_call_resumes(smoke):
+  before = json.loads((smoke / 'results.json').read_text())
+  cells = {p: p.stat().st_mtime_ns for p in (smoke / 'cells').iterdir()}
+  assert run(smoke, 'smoke').returncode == 0
+  assert json.loads((smoke / 'results.json').read_text()) == before
+  assert cells == {p: p.stat().st_mtime_ns for p in (smoke / 'cells').iterdir()}
+
+
+def test_bad_calls_say_what_is_wrong(smoke, tmp_path):
+  other = run(smoke, 'smoke', '--config.bootstrap=7')
+  assert other.returncode != 0
+  assert 'bootstrap' in other.stderr
+  typo = run(tmp_path, 'smoke', '--config.seedz=7')
+  assert typo.returncode != 0
+  assert 'seedz' in typo.stderr
+  variant = run(tmp_path, 'huge')
+  assert 'unknown variant' in variant.stderr
+  file = tmp_path / 'file'
+  file.write_text('')
+  blocked = run(file / 'below', 'smoke')
+  assert blocked.returncode != 0
+  assert str(file) in blocked.stderr
+
+
+@pytest.mark.slow
+def test_full_needs_real_data(tmp_path, monkeypatch):
+  monkeypatch.delenv('PRM_DATA_DIR', raising=False)
+  done = run(tmp_path, 'full', "--config.data.names=('jester',)")
+  assert done.returncode != 0
+  assert 'PRM_DATA_DIR' in done.stderr

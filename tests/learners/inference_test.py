@@ -1,0 +1,69 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize
+
+from prm_jax import types
+from prm_jax.learners import common, inference
+
+
+def rows(seed=0, n=500, people=20):
+  rng = np.random.default_rng(seed)
+  return types.Rows(
+    (people * rng.random(n) ** 3).astype(np.int32),
+    rng.integers(0, 9, (n, 2)).astype(np.int32),
+    rng.integers(0, 2, n).astype(np.float32),
+    (rng.random(n) < 0.7).astype(np.float32),
+    np.arange(n, dtype=np.int32),
+  )
+
+
+@pytest.mark.parametrize('limit', [None, 3, 50])
+@pytest.mark.parametrize('floats', [1 << 25, 64])
+def test_groups_hold_everybody_s_first_answers_once(limit, floats, monkeypatch):
+  monkeypatch.setattr(inference, '_FLOATS', floats)
+  data = rows()
+  found: dict[int, list[int]] = {}
+  for group in inference.group_people(data, limit=limit):
+    assert group.rows.shape[1] in (4, 16, 64, 256, 1024)
+    for person, index, mask in zip(*group, strict=True):
+      if person >= 0:
+        assert person not in found
+        found[int(person)] = index[mask > 0].tolist()
+      else:
+        assert mask.sum() == 0
+  for person in range(20):
+    used = np.flatnonzero((data.user == person) & (data.mask > 0))
+    assert found.get(person, []) == used[:limit].tolist()
+
+
+def test_no_answers_no_groups():
+  data = rows()._replace(mask=np.zeros(500))
+  assert not list(inference.group_people(data))
+  assert not list(inference.group_people(rows(), limit=0))
+
+
+def test_aggregate_weight_is_the_ridge_minimum():
+  rng = np.random.default_rng(1)
+  data = rows(1)
+  table = rng.normal(size=(9, 4))
+  x = table[data.items[:, 0]] - table[data.items[:, 1]]
+
+  def value(w):
+    margin = x @ w
+    fit = data.mask * (np.logaddexp(0, margin) - data.label * margin)
+    return fit.sum() + 1.5 * w @ w
+
+  want = optimize.minimize(value, np.zeros(4), options={'gtol': 1e-8}).x
+  batch = types.Batch(jnp.asarray(table, jnp.float32), data)
+  found = common.aggregate_weight(batch, jnp.float32(3.0))
+  np.testing.assert_allclose(found, want, atol=1e-3)
+
+
+def test_margins_by_hand():
+  encoded = jnp.array([[1.0, 0.0], [0.0, 2.0]])
+  weights = jnp.array([[3.0, 1.0], [0.0, 5.0]])
+  data = jax.tree.map(lambda leaf: leaf[:2], rows())
+  data = data._replace(user=np.array([0, 1]), items=np.array([[0, 1], [0, 1]]))
+  np.testing.assert_allclose(common.margins(encoded, weights, data), [1, -10])

@@ -1,0 +1,98 @@
+"""Simulated people with known truth, in six features."""
+
+import jax
+import numpy as np
+import pytest
+
+from prm_jax import types
+from prm_jax.learners import aggregate, hierarchical, inference, lore, pref
+from prm_jax.runtime import train
+
+U, D, TEXTS = 80, 6, 300
+
+
+def simulate(people, seed=0, answers=150):
+  """Judgements; the last 30 of each person are held out."""
+  rng = np.random.default_rng(seed)
+  table = rng.normal(size=(TEXTS, D)).astype(np.float32)
+  pool = np.stack([rng.permutation(TEXTS)[:2] for _ in range(600)])
+  user = np.repeat(np.arange(U), answers)
+  items = pool[rng.integers(0, 600, len(user))]
+  margin = np.sum((table[items[:, 0]] - table[items[:, 1]]) * people[user], 1)
+  truth = 1 / (1 + np.exp(-margin))
+  label = (rng.random(len(user)) < truth).astype(np.float32)
+  held = np.tile(np.arange(answers) >= answers - 30, U)
+  rows = types.Rows(
+    user.astype(np.int32), items.astype(np.int32), label,
+    (~held).astype(np.float32), np.arange(len(user), dtype=np.int32),
+  )  # fmt: skip
+  return types.Batch(table, rows), held, truth
+
+
+def ratio(probability, truth):
+  right = np.where(probability > 0.5, truth, 1 - truth).mean()
+  best = np.maximum(truth, 1 - truth).mean()
+  return (right - 0.5) / (best - 0.5)
+
+
+def fit(learner, batch, seen):
+  mask = batch.rows.mask * seen[batch.rows.user]
+  rows = batch.rows._replace(mask=mask.astype(np.float32))
+  state = learner.init(jax.random.key(0), types.Spec(D, U))
+  return train.fit(learner, state, rows, source=batch._replace(rows=rows))
+
+
+def score(learner, state, batch, held, truth, people, limit=None):
+  contexts = inference.infer(
+    learner.system, state.params, batch, key=state.key, people=U, limit=limit
+  )
+  p = inference.predict(learner.system, state.params, contexts, batch)
+  chosen = held & people[batch.rows.user]
+  return ratio(p[chosen], truth[chosen])
+
+
+@pytest.fixture(scope='module')
+def low_rank():
+  """People whose weights vary in three directions around a common one."""
+  rng = np.random.default_rng(5)
+  bases = rng.normal(size=(3, D))
+  return simulate(0.5 * bases[0] + 1.2 * rng.normal(size=(U, 3)) @ bases)
+
+
+SEEN = np.arange(U) < 60
+AGGREGATE = aggregate.linear()
+
+
+@pytest.mark.parametrize(
+  'learner',
+  [
+    pref.pref(dim=4, basis_ridge=1.0, capacity=0),
+    hierarchical.hierarchical(dim=D, spread=1.0, capacity=0),
+  ],
+  ids=['pref', 'hierarchical'],
+)
+def test_coefficients_are_recovered(learner, low_rank):
+  state = fit(learner, low_rank[0], SEEN)
+  found = score(learner, state, *low_rank, SEEN)
+  assert found > 0.9
+  plain = fit(AGGREGATE, low_rank[0], SEEN)
+  assert found > score(AGGREGATE, plain, *low_rank, SEEN) + 0.3
+  few, many = (
+    score(learner, state, *low_rank, ~SEEN, limit=n) for n in (5, 50)
+  )
+  assert score(learner, state, *low_rank, ~SEEN, limit=0) < few < many
+  assert many > 0.8
+
+
+def test_mixtures_are_recovered():
+  rng = np.random.default_rng(6)
+  bases = 3 * rng.normal(size=(3, D))
+  data = simulate(rng.dirichlet([0.3] * 3, U) @ bases)
+  learner = lore.lore(
+    dim=3, basis_ridge=0.1, strength=0.3, steps=400, capacity=0
+  )
+  state = fit(learner, data[0], SEEN)
+  found = score(learner, state, *data, SEEN)
+  plain = fit(AGGREGATE, data[0], SEEN)
+  assert found > 0.9
+  assert found > score(AGGREGATE, plain, *data, SEEN) + 0.1

@@ -1,0 +1,121 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prm_jax import types
+from prm_jax.ops import bayes
+from prm_jax.users import answers, gaussian
+
+J, N = 3, 8
+KEY = jax.random.key(0)
+
+
+def evidence(seed, n=N, mask=None):
+  rng = np.random.default_rng(seed)
+  return types.Pair(
+    jnp.asarray(rng.normal(size=(n, 2, J)), jnp.float32),
+    jnp.asarray(rng.integers(0, 2, n), jnp.float32),
+    jnp.ones(n) if mask is None else jnp.asarray(mask, jnp.float32),
+  )
+
+
+def part(pair, rows):
+  return jax.tree.map(lambda leaf: leaf[jnp.asarray(rows)], pair)
+
+
+@pytest.fixture
+def user():
+  return gaussian.gaussian(dim=J, capacity=N)
+
+
+@pytest.fixture
+def prior():
+  factor = jnp.tril(jnp.ones((J, J)))
+  return bayes.GaussianPrior(jnp.arange(J, dtype=jnp.float32), factor)
+
+
+def believe(user, prior, *pieces):
+  state = user.prior(prior)
+  update = jax.jit(user.update)
+  for piece in pieces:
+    state, _ = update(KEY, prior, state, piece)
+  return state
+
+
+def same(one, other):
+  np.testing.assert_allclose(
+    one.posterior.mode, other.posterior.mode, atol=1e-5
+  )
+  np.testing.assert_allclose(
+    one.posterior.factor, other.posterior.factor, atol=1e-5
+  )
+
+
+def test_order_and_batching_agree(user, prior):
+  pair = evidence(0)
+  together = believe(user, prior, pair)
+  single = [part(pair, [i]) for i in range(N)]
+  same(believe(user, prior, *single), together)
+  same(believe(user, prior, *single[::-1]), together)
+  same(believe(user, prior, part(pair, [0, 1, 2]), part(pair, range(3, N))),
+       together)  # fmt: skip
+
+
+def test_undo_and_deletion_agree_with_never_having_answered(user, prior):
+  pair = evidence(1)
+  state = believe(user, prior, pair)
+  undone = gaussian.delete(prior, state, answers.last_slot(state.answers))
+  same(undone, believe(user, prior, part(pair, range(N - 1))))
+  deleted = gaussian.delete(prior, state, 2)
+  kept = [i for i in range(N) if i != 2]
+  same(deleted, believe(user, prior, part(pair, kept)))
+
+
+def test_the_oldest_answers_give_way(user, prior):
+  pair = evidence(2, n=N + 5)
+  last = part(pair, range(5, N + 5))
+  same(believe(user, prior, pair), believe(user, prior, last))
+  pieces = [part(pair, [i]) for i in range(N + 5)]
+  same(believe(user, prior, *pieces), believe(user, prior, last))
+
+
+def test_masked_answers_are_not_kept(user, prior):
+  mask = [1, 0, 1, 1, 0, 0, 1, 0]
+  pair = evidence(3, mask=mask)
+  poisoned = types.Pair(
+    jnp.where(pair.mask[:, None, None] > 0, pair.encoded, jnp.nan),
+    pair.label,
+    pair.mask,
+  )
+  state = believe(user, prior, poisoned)
+  assert int(state.answers.kept) == 4
+  same(state, believe(user, prior, part(pair, np.flatnonzero(mask))))
+
+
+def test_nobody_is_the_prior(user, prior):
+  context = user.context(prior, user.prior(prior), None)
+  np.testing.assert_allclose(context.mean, prior.mean)
+  np.testing.assert_allclose(
+    context.factor @ context.factor.T, prior.factor @ prior.factor.T, atol=1e-5
+  )
+
+
+def test_infer_is_update_and_context(user, prior):
+  pair = evidence(4)
+  context = user.context(prior, believe(user, prior, pair), None)
+  inferred = user.infer(KEY, prior, pair)
+  np.testing.assert_allclose(inferred.mean, context.mean, atol=1e-5)
+  np.testing.assert_allclose(inferred.factor, context.factor, atol=1e-5)
+
+
+def test_samples_have_the_context_s_moments(user, prior):
+  state = believe(user, prior, evidence(5))
+  context = user.context(prior, state, None)
+  keys = jax.random.split(KEY, 4000)
+  draws = jax.vmap(user.sample, (0, None, None, None))(keys, prior, state, None)
+  np.testing.assert_allclose(draws.mean.mean(0), context.mean, atol=0.1)
+  np.testing.assert_allclose(
+    np.cov(draws.mean.T), context.factor @ context.factor.T, atol=0.15
+  )
+  assert float(jnp.abs(draws.factor).max()) == 0
