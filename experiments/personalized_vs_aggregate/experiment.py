@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from prm_jax.report import page
 
@@ -32,6 +33,9 @@ def run(config, workdir: Path) -> dict[str, Any]:
           if not (folder / f'{problem.name}.json').exists():
             _compute(config, name, problem, folder)
         writers.write_json_atomic(done, names)
+        # Shapes differ between data sets: programs that are not used again
+        # would fill the process's memory maps.
+        jax.clear_caches()
       for cell in json.loads(done.read_text()):
         loaded.append(_read(folder / f'{cell}.npz'))
         probes += loaded[-1].record['probes']
