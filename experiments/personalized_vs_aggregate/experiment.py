@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from prm_jax.report import page
 
 from experiments.personalized_vs_aggregate import cells, problems, tables
 from prm_jax.audits import leaks
+from prm_jax.report import page
 from prm_jax.runtime import writers
 
 
