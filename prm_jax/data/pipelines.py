@@ -42,8 +42,9 @@ def pairs_from_ratings(
   rng = np.random.default_rng(seed)
   order = np.argsort(ratings.user, kind='stable')
   people, starts = np.unique(ratings.user[order], return_index=True)
+  rated = np.split(order, starts)[1:]
   users, items, gaps = [], [], []
-  for person, rows in zip(people, np.split(order, starts[1:]), strict=True):
+  for person, rows in zip(people, rated, strict=True):
     item, rating = ratings.item[rows], ratings.rating[rows]
     first, second = np.triu_indices(len(rows), 1)
     gap = rating[first] - rating[second]

@@ -64,6 +64,15 @@ def test_sample_is_bounded_nested_and_soft():
   assert ((soft.label > 0) & (soft.label < 1)).all()
 
 
+def test_nobody_rated():
+  table = ratings()
+  nobody = pipelines.select(table, np.zeros(len(table.user), bool))
+  made = pipelines.pairs_from_ratings(
+    nobody, min_gap=0.1, scale=None, per_person=5, seed=1
+  )
+  assert made.items.shape == (0, 2)
+
+
 def rows(n):
   return types.Rows(
     np.arange(n, dtype=np.int32) % 3,
