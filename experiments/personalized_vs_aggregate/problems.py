@@ -301,8 +301,8 @@ def _jester(
     )
 
   cap = node.pairs_per_person
-  # Without 4 % of them, the pairs that validate share no rating with the
-  # pairs that fit.
+  # A pair validates if both of its ratings are held out within training, and
+  # fits if neither is: the two share no rating.
   parts = [
     (pairs(~new & ~held, cap, node.scale, 0), TRAIN),
     (pairs(~new & held, 50, None, 1), name),
