@@ -1,5 +1,6 @@
 import importlib.util
 import pathlib
+import signal
 
 import pytest
 
@@ -12,3 +13,11 @@ def bilinear():
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
+
+
+@pytest.fixture
+def interruptible():
+  """Python's own SIGINT handler: a process in the background ignores it."""
+  old = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, old)

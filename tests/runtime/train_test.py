@@ -204,7 +204,7 @@ class Stop(Record):
 
 @pytest.mark.parametrize('constant', [True, False])
 def test_interrupted_and_resumed_is_uninterrupted_bitwise(
-  bilinear, tmp_path, constant
+  bilinear, tmp_path, interruptible, constant
 ):
   batch, learner = bilinear.data(), bilinear.learner(12)
 
