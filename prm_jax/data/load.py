@@ -12,6 +12,7 @@ from absl import logging
 
 from prm_jax.data import schema
 from prm_jax.data.builders import table
+from prm_jax.data.builders.alpaca_eval import alpaca_eval_dataset_builder
 from prm_jax.data.builders.attributes import attributes_dataset_builder
 from prm_jax.data.builders.jester import jester_dataset_builder
 from prm_jax.data.builders.preferences import preferences_dataset_builder
@@ -52,16 +53,37 @@ def load(
   builder_class, make_config = BUILDERS[name]
   if name in _FROM_FOLDER:
     options['data_dir'] = data_folder(options.get('data_dir'))
+  return table.read_prepared(_prepared(builder_class, make_config(**options)))
+
+
+def policy_outputs(
+  data_dir: str | Path | None = None,
+) -> schema.PolicyOutputs:
+  """Returns AlpacaEval's outputs.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing or malformed.
+  """
+  builder = alpaca_eval_dataset_builder
+  config = builder.config(data_dir=data_folder(data_dir))
+  return builder.read_prepared(_prepared(builder.Builder, config))
+
+
+def _prepared(builder_class: Any, config: table.SourceConfig) -> Any:
+  """Returns the builder after its data are on disk."""
   verbosity = logging.get_verbosity()
   logging.set_verbosity(logging.ERROR)  # one line for every custom config
   try:
     builder = builder_class(
       data_dir=str(prepared_folder()),
-      config=make_config(**options),
+      config=config,
       file_format='array_record',
     )
     builder.download_and_prepare()
-    return table.read_prepared(builder)
+    return builder
   finally:
     logging.set_verbosity(verbosity)
 

@@ -131,6 +131,21 @@ class Ratings(Texts):
   rating: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class PolicyOutputs(Texts):
+  """What many policies answered to the same prompts.
+
+  Attributes:
+    policies: names; item_policy: `[M]` int32, who wrote each text.
+    judge: `[M]` float32 probability that a judge model prefers the text to
+      its reference policy's; NaN where it was not asked.
+  """
+
+  policies: list[str]
+  item_policy: np.ndarray
+  judge: np.ndarray
+
+
 def parse_row(row: Any) -> Judgement | Rating:
   """Returns the row as a judgement or rating.
 

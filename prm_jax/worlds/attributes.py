@@ -162,7 +162,7 @@ def simulate(
   user, pair = _ask(answer_rng, gaps, pair_regime, wanted)
   regime = pair_regime[pair]
   gap = gaps[pair, user]
-  scale = _find_scale(np.abs(gap[regime == 'train']), oracle_accuracy)
+  scale = find_scale(np.abs(gap[regime == 'train']), oracle_accuracy)
   slot = answer_rng.integers(0, 2, len(pair))  # which of the pair is a
   probability = special.expit(scale * np.where(slot == 0, gap, -gap))
   return World(
@@ -452,7 +452,7 @@ def _ask(
   return np.concatenate(users), np.concatenate(pairs)
 
 
-def _find_scale(gaps: np.ndarray, accuracy: float) -> float:
+def find_scale(gaps: np.ndarray, accuracy: float) -> float:
   """Returns the scale at which mean sigmoid(scale * |gap|) is the accuracy."""
   low, high = -12.0, 12.0  # logarithms
   for _ in range(50):

@@ -1,0 +1,1 @@
+"""AlpacaEval: many policies answer the same prompts."""
