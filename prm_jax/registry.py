@@ -4,28 +4,59 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from prm_jax.learners import aggregate, hierarchical, lore, pref
-from prm_jax.rewards import factorized, scalar
-from prm_jax.users import gaussian, population, simplex
+from prm_jax.learners import (
+  aggregate,
+  amortized,
+  hierarchical,
+  lore,
+  mrm,
+  pal,
+  pref,
+  rfm,
+)
+from prm_jax.rewards import conditioned, factorized, ideal_point, scalar
+from prm_jax.users import (
+  gaussian,
+  in_context,
+  latent,
+  meta,
+  population,
+  simplex,
+)
 
 LEARNERS: dict[str, Callable[..., Any]] = {
   'aggregate': aggregate.linear,
   'aggregate_mlp': aggregate.mlp,
+  'gpo': amortized.gpo,
   'hierarchical': hierarchical.hierarchical,
+  'in_context': amortized.in_context,
   'lore': lore.lore,
+  'mrm': mrm.mrm,
+  'pal': pal.pal,
   'pref': pref.pref,
+  'rfm': rfm.rfm,
+  'spl': amortized.spl,
+  'vpl': amortized.vpl,
 }
 USERS: dict[str, Callable[..., Any]] = {
+  'flow': latent.flow,
   'gaussian': gaussian.gaussian,
+  'in_context': in_context.in_context,
+  'latent': latent.latent,
+  'meta': meta.meta,
   'population': population.population,
   'simplex': simplex.simplex,
 }
 REWARDS: dict[str, Callable[..., Any]] = {
   'factorized': factorized.factorized,
+  'ideal_point': ideal_point.ideal_point,
   'identity': factorized.identity,
+  'in_context': conditioned.in_context,
+  'latent': conditioned.latent,
   'linear': scalar.linear,
   'mixture': factorized.mixture,
   'mlp': scalar.mlp,
+  'network': factorized.network,
 }
 ROOMS = {'learner': LEARNERS, 'user': USERS, 'reward': REWARDS}
 

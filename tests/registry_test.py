@@ -1,3 +1,5 @@
+import inspect
+
 import pytest
 
 from prm_jax import registry, types
@@ -5,11 +7,10 @@ from prm_jax import registry, types
 
 @pytest.mark.parametrize('room', sorted(registry.ROOMS))
 def test_everything_can_be_built(room):
-  need = {'dim': 3}
-  for kind in registry.ROOMS[room]:
-    wanted = kind not in ('aggregate', 'aggregate_mlp', 'population', 'linear')
-    more = need if wanted and kind not in ('identity', 'mlp') else {}
-    built = registry.build(room, {'kind': kind, **more})
+  for kind, factory in registry.ROOMS[room].items():
+    takes = inspect.signature(factory).parameters
+    sizes = {name: 3 for name in ('dim', 'latent') if name in takes}
+    built = registry.build(room, {'kind': kind, **sizes})
     assert isinstance(
       built, types.Learner | types.UserModel | types.RewardModel
     )

@@ -167,6 +167,20 @@ def predict(
   """
   encode, _, probability, _ = _jitted(system)
   encoded = encode(params['reward'], batch.table)
-  return np.asarray(
-    probability(params['reward'], contexts, encoded, batch.rows)
-  )
+  leaves = jax.tree.leaves(contexts)
+  people = len(leaves[0]) if leaves else 1
+  width = sum(np.size(leaf) for leaf in leaves) // people
+  # Contexts are gathered for every row: a block of rows at a time.
+  block = max(1, _FLOATS // max(width, 1))
+  count = len(batch.rows.user)
+  if count <= block:
+    return np.asarray(
+      probability(params['reward'], contexts, encoded, batch.rows)
+    )
+  contexts = jax.tree.map(jnp.asarray, contexts)
+  found = []
+  for first in range(0, count, block):
+    index = np.minimum(np.arange(first, first + block), count - 1)
+    rows = jax.tree.map(lambda leaf: np.asarray(leaf)[index], batch.rows)  # noqa: B023
+    found.append(probability(params['reward'], contexts, encoded, rows))
+  return np.concatenate(found)[:count]

@@ -76,7 +76,7 @@ def lore(
       optimizer=common.adam(learning_rate, steps),
       steps=steps,
     ),
-    types.Phase('prior', begin=functools.partial(_population, system)),
+    types.Phase('prior', begin=functools.partial(population, system)),
   )
   return types.Learner(system, phases, init)
 
@@ -94,8 +94,16 @@ def _objective(params, rows, state, batch):
   return heads.bradley_terry(margin, batch.rows.label), penalty, {}
 
 
-def _population(system, state, batch):
-  """Returns the state with the mean weights of the fitted people."""
+def population(
+  system: types.System, state: types.TrainState, batch: types.Batch
+) -> types.TrainState:
+  """Returns the state with the mean weights of the fitted people.
+
+  Args:
+    system: whose user model is `users.simplex`.
+    state: after the joint fit; `hyper['strength']` is the pull from now on.
+    batch: the training data.
+  """
   user = simplex.Params(
     state.params['user'].log_weight, state.hyper['strength']
   )

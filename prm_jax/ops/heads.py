@@ -61,10 +61,11 @@ def moderated_probability(
   return jax.nn.sigmoid(mean / jnp.sqrt(1.0 + jnp.pi / 8.0 * variance))
 
 
-def pair_probability(output: types.RewardOutput) -> types.Array:
-  """Returns the probability `[B]` that candidate 0 beats candidate 1.
+def pair_margin(output: types.RewardOutput) -> types.Array:
+  """Returns the moderated margin `[B]` of candidate 0 over candidate 1.
 
-  The belief's covariance, where there is one, moderates the probability.
+  Its logistic is the probability that 0 is preferred; the belief's covariance,
+  where there is one, shrinks it.
 
   Args:
     output: scores `[B, 2]` and covariance `[B, 2, 2]` or None.
@@ -72,7 +73,26 @@ def pair_probability(output: types.RewardOutput) -> types.Array:
   chex.assert_axis_dimension(output.score, -1, 2)
   mean = output.score[..., 0] - output.score[..., 1]
   if output.covariance is None:
-    return jax.nn.sigmoid(mean)
+    return mean
   c = output.covariance
   variance = c[..., 0, 0] + c[..., 1, 1] - c[..., 0, 1] - c[..., 1, 0]
-  return moderated_probability(mean, jnp.maximum(variance, 0.0))
+  return mean / jnp.sqrt(1.0 + jnp.pi / 8.0 * jnp.maximum(variance, 0.0))
+
+
+def pair_probability(output: types.RewardOutput) -> types.Array:
+  """Returns the probability `[B]` that candidate 0 beats candidate 1.
+
+  Args:
+    output: scores `[B, 2]` and covariance `[B, 2, 2]` or None.
+  """
+  return jax.nn.sigmoid(pair_margin(output))
+
+
+def pair_nll(output: types.RewardOutput, label: types.Array) -> types.Array:
+  """Returns the negative log-likelihood `[B]` of choices between two.
+
+  Args:
+    output: scores `[B, 2]` and covariance `[B, 2, 2]` or None.
+    label: `[B]` probability that candidate 0 is preferred.
+  """
+  return bradley_terry(pair_margin(output), label)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+from prm_jax.models import heads
 from prm_jax.ops import factorization
 
 
@@ -26,6 +27,36 @@ def identity() -> types.RewardModel:
     return features
 
   return types.RewardModel(lambda key, spec: {}, encode, _gaussian_score)
+
+
+def network(*, dim: int, width: int = 32) -> types.RewardModel:
+  """Returns lambda . phi(x): the aggregate's score and a network's features.
+
+  params `{'aggregate': [D], 'network': ...}`; Gaussian belief over J = `dim`
+  coefficients.
+
+  Args:
+    dim: J, the aggregate's score included.
+    width: of the network's hidden layer.
+
+  References:
+    Barreto et al. 2025 (RFM), arXiv:2503.17338.
+  """
+  hidden = heads.MLP(widths=(width, dim - 1))
+
+  def init(key, spec):
+    blank = jnp.zeros((1, spec.features))
+    return {
+      'aggregate': jnp.zeros(spec.features),
+      'network': hidden.init(key, blank),
+    }
+
+  def encode(params, features):
+    first = features @ params['aggregate']
+    others = hidden.apply(params['network'], features)
+    return jnp.concatenate([first[..., None], others], -1)
+
+  return types.RewardModel(init, encode, _gaussian_score)
 
 
 def mixture(*, dim: int) -> types.RewardModel:

@@ -11,32 +11,33 @@ class Answers(NamedTuple):
   """A ring of N slots.
 
   Attributes:
-    difference: `[N, J]` encoded first answer minus second.
+    value: `[N, ...]` what is kept of a pair: the difference of its encodings
+      `[J]` for beliefs that need no more, or both encodings `[2, J]`.
     label: `[N]` probability that the first is preferred.
     mask: `[N]` 1 where a slot is filled.
     kept: int32, answers ever kept; the next goes to slot `kept % N`.
   """
 
-  difference: types.Array
+  value: types.Array
   label: types.Array
   mask: types.Array
   kept: types.Array
 
 
-def empty(capacity: int, dim: int) -> Answers:
-  """Returns a ring of `capacity` empty slots of `dim` coefficients."""
+def empty(capacity: int, *shape: int) -> Answers:
+  """Returns a ring of `capacity` empty slots, values of this shape."""
   return Answers(
-    jnp.zeros((capacity, dim)),
+    jnp.zeros((capacity, *shape)),
     jnp.zeros(capacity),
     jnp.zeros(capacity),
     jnp.int32(0),
   )
 
 
-def differences(evidence: types.Pair) -> types.Array:
-  """Returns encoded first answer minus second, `[N, J]`; 0 under the mask."""
+def differences(evidence: types.Pair) -> types.Pair:
+  """Returns the evidence with encoded first answer minus second, `[N, J]`."""
   difference = evidence.encoded[:, 0] - evidence.encoded[:, 1]
-  return jnp.where(evidence.mask[:, None] > 0, difference, 0.0)
+  return types.Pair(difference, evidence.label, evidence.mask)
 
 
 def keep(answers: Answers, evidence: types.Pair) -> Answers:
@@ -44,7 +45,8 @@ def keep(answers: Answers, evidence: types.Pair) -> Answers:
 
   Args:
     answers: N slots.
-    evidence: `[E, 2, J]` new answers, masked ones are skipped.
+    evidence: `[E, ...]` new answers, masked ones are skipped, whatever they
+      hold.
   """
   capacity = answers.mask.shape[0]
   new = (evidence.mask > 0).astype(jnp.int32)
@@ -54,17 +56,27 @@ def keep(answers: Answers, evidence: types.Pair) -> Answers:
   written = (new > 0) & (position >= kept - capacity)
   slot = jnp.where(written, position % max(capacity, 1), capacity)
   return Answers(
-    answers.difference.at[slot].set(differences(evidence), mode='drop'),
+    answers.value.at[slot].set(evidence.encoded, mode='drop'),
     answers.label.at[slot].set(evidence.label, mode='drop'),
     answers.mask.at[slot].set(evidence.mask, mode='drop'),
     kept,
   )
 
 
+def evidence(answers: Answers) -> types.Pair:
+  """Returns what the ring holds."""
+  return types.Pair(answers.value, answers.label, answers.mask)
+
+
+def dropped(answers: Answers) -> types.Array:
+  """Returns how many answers, the oldest, have given way so far."""
+  return jnp.maximum(answers.kept - answers.mask.shape[0], 0)
+
+
 def drop(answers: Answers, slot: types.Array) -> Answers:
   """Returns the ring without the answer in `slot`; undo drops the last."""
   return answers._replace(
-    difference=answers.difference.at[slot].set(0.0),
+    value=answers.value.at[slot].set(0.0),
     label=answers.label.at[slot].set(0.0),
     mask=answers.mask.at[slot].set(0.0),
   )

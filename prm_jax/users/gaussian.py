@@ -59,13 +59,17 @@ def gaussian(
 
   def update(key, params, state, evidence):
     del key
-    answers = ring.keep(state.answers, evidence)
-    return solve(params, state._replace(answers=answers)), ()
+    answers = ring.keep(state.answers, ring.differences(evidence))
+    info = {'dropped': ring.dropped(answers)}
+    return solve(params, state._replace(answers=answers)), info
 
   def infer(key, params, evidence):
     del key
     posterior = bayes.laplace(
-      params, ring.differences(evidence), evidence.label, evidence.mask
+      params,
+      ring.differences(evidence).encoded,
+      evidence.label,
+      evidence.mask,
     )
     return to_context(params, posterior)
 
@@ -96,7 +100,7 @@ def solve(params: bayes.GaussianPrior, state: State) -> State:
   answers = state.answers
   posterior = bayes.laplace(
     params,
-    answers.difference,
+    answers.value,
     answers.label,
     answers.mask,
     start=state.posterior.mode,

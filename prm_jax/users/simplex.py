@@ -57,14 +57,15 @@ def simplex(
 
   def update(key, params, state, evidence):
     del key
-    answers = ring.keep(state.answers, evidence)
-    return solve(params, State(state.log_weight, answers)), ()
+    answers = ring.keep(state.answers, ring.differences(evidence))
+    info = {'dropped': ring.dropped(answers)}
+    return solve(params, State(state.log_weight, answers)), info
 
   def solve(params, state):
     answers = state.answers
     weight = mirror_descent(
       params,
-      answers.difference,
+      answers.value,
       answers.label,
       answers.mask,
       iterations=iterations,
@@ -75,7 +76,7 @@ def simplex(
     del key
     return mirror_descent(
       params,
-      ring.differences(evidence),
+      ring.differences(evidence).encoded,
       evidence.label,
       evidence.mask,
       iterations=iterations,
@@ -121,6 +122,7 @@ def mirror_descent(
   References:
     Beck and Teboulle 2003; relative smoothness: Lu, Freund and Nesterov 2018.
   """
+  difference = jnp.where(mask[:, None] > 0, difference, 0.0)
   spread = difference.max(1) - difference.min(1)
   # Directions on the simplex sum to zero: |difference . d| <= spread |d|_1 / 2,
   # the logistic curvature is at most 1/4, and the entropy's at least |d|_1^2.

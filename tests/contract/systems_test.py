@@ -13,9 +13,16 @@ D, U, M = 5, 6, 30
 OPTIONS = {
   'aggregate': {},
   'aggregate_mlp': {'steps': 300, 'hidden': (8,)},
+  'gpo': {'steps': 60, 'dim': 4, 'width': 8},
   'hierarchical': {'dim': D},
+  'in_context': {'steps': 60, 'dim': 4, 'width': 8},
   'lore': {'steps': 30, 'dim': 3},
+  'mrm': {'steps': 60, 'dim': 3},
+  'pal': {'steps': 30, 'dim': 3},
   'pref': {'steps': 30, 'dim': 3},
+  'rfm': {'steps': 10, 'dim': 3},
+  'spl': {'steps': 60, 'dim': 4, 'width': 8, 'latent': 3},
+  'vpl': {'steps': 60, 'dim': 4, 'width': 8, 'latent': 3},
 }
 KINDS = sorted(registry.LEARNERS)
 
@@ -99,13 +106,23 @@ def evidence(fitted, rows):
   )
 
 
+def told(fitted, context):
+  """What a person's context makes of every text."""
+  learner, state, batch = fitted
+  params = state.params['reward']
+  encoded = learner.system.reward.encode(params, jnp.asarray(batch.table))
+  one = jax.tree.map(lambda leaf: leaf[None], context)
+  output = learner.system.reward.score(params, encoded[None], one)
+  return output.score, output.covariance
+
+
 def contexts_of(fitted, *pieces):
   learner, state, _ = fitted
   user, params = learner.system.user, state.params['user']
   belief = user.prior(params)
   for piece in pieces:
     belief, _ = user.update(jax.random.key(1), params, belief, piece)
-  return user.context(params, belief, None)
+  return told(fitted, user.context(params, belief, None))
 
 
 def close(one, other):
@@ -124,7 +141,10 @@ def test_padding_changes_nothing(fitted):
   close(contexts_of(fitted, padded), contexts_of(fitted, piece))
   user, params = fitted[0].system.user, fitted[1].params['user']
   key = jax.random.key(1)
-  close(user.infer(key, params, padded), user.infer(key, params, piece))
+  close(
+    told(fitted, user.infer(key, params, padded)),
+    told(fitted, user.infer(key, params, piece)),
+  )
 
 
 def test_order_of_answers_changes_nothing(fitted):

@@ -67,3 +67,29 @@ def test_margins_by_hand():
   data = jax.tree.map(lambda leaf: leaf[:2], rows())
   data = data._replace(user=np.array([0, 1]), items=np.array([[0, 1], [0, 1]]))
   np.testing.assert_allclose(common.margins(encoded, weights, data), [1, -10])
+
+
+def test_blocks_of_rows_predict_as_all_at_once(monkeypatch):
+  import jax
+
+  from prm_jax import registry
+  from prm_jax.learners import inference as module
+
+  rng = np.random.default_rng(0)
+  learner = registry.build('learner', {'kind': 'pref', 'dim': 3})
+  state = learner.init(jax.random.key(0), types.Spec(4, 5))
+  rows = types.Rows(
+    rng.integers(0, 5, 37).astype(np.int32),
+    rng.integers(0, 9, (37, 2)).astype(np.int32),
+    np.ones(37, np.float32),
+    np.ones(37, np.float32),
+    np.arange(37, dtype=np.int32),
+  )
+  batch = types.Batch(rng.normal(size=(9, 4)).astype(np.float32), rows)
+  contexts = module.infer(
+    learner.system, state.params, batch, key=state.key, people=5
+  )
+  ask = (learner.system, state.params, contexts, batch)
+  whole = module.predict(*ask)
+  monkeypatch.setattr(module, '_FLOATS', 100)
+  np.testing.assert_allclose(module.predict(*ask), whole, atol=1e-6)

@@ -1,0 +1,87 @@
+"""PAL: people's ideal points are mixtures of a few prototypes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from prm_jax import types
+from prm_jax.learners import common, episodes, lore
+from prm_jax.ops import heads
+from prm_jax.rewards import ideal_point
+from prm_jax.users import simplex
+
+
+def pal(
+  *,
+  dim: int = 2,
+  width: int = 16,
+  prompt_features: int = 0,
+  ridge: float = 10.0,
+  decay: float = 10.0,
+  strength: float = 1.0,
+  learning_rate: float = 0.01,
+  steps: int = 300,
+  capacity: int = 50,
+) -> types.Learner:
+  """Returns PAL-A with K = `dim` prototypes, or PAL-B with prompt features.
+
+  Item map, prototypes and everybody's weights on the simplex minimise the
+  Bradley-Terry loss plus decay (|item map|^2 + |prototypes|^2) / 2. New
+  people, and seen ones when they are scored, follow by mirror descent.
+
+  Args:
+    dim: K.
+    width: of the item map.
+    prompt_features: 0 for variant A, whose ideal point is a mixture of points;
+      else how many of the last columns of the features describe the prompt,
+      of which variant B's prototypes are maps.
+    ridge: of the aggregate, in answers.
+    decay: of item map and prototypes, in answers.
+    strength: pull of a person towards the population, in answers.
+    learning_rate: of Adam, decayed to 1 %.
+    steps: gradient steps.
+    capacity: answers kept of a person.
+
+  References:
+    Chen et al. 2024 (PAL), arXiv:2406.08469.
+  """
+  reward = ideal_point.ideal_point(
+    dim=dim, width=width, prompt_features=prompt_features
+  )
+  system = types.System(
+    reward, simplex.simplex(dim=dim, capacity=capacity, strength=strength)
+  )
+
+  def begin(state, batch):
+    state = episodes.start_at_aggregate(state, batch)
+    rows = state.bank.rows['log_weight']
+    noise = jax.random.normal(jax.random.fold_in(state.key, 1), rows.shape)
+    return state._replace(
+      bank=state.bank._replace(rows={'log_weight': 0.5 * noise}),
+      hyper={**state.hyper, 'examples': common.examples(batch.rows)},
+    )
+
+  def objective(params, rows, state, batch):
+    encoded = reward.encode(params['reward'], batch.table)
+    weights = jax.nn.softmax(rows['log_weight'], -1)
+    margin = common.margins(encoded, weights, batch.rows)
+    points = params['reward']['item'], params['reward']['prototypes']
+    scale = 0.5 * state.hyper['decay'] / state.hyper['examples']
+    penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in points)}
+    return heads.bradley_terry(margin, batch.rows.label), penalty, {}
+
+  def init(key, spec):
+    hyper = {
+      'ridge': ridge, 'decay': decay, 'strength': strength, 'examples': 1.0,
+    }  # fmt: skip
+    blank = {'log_weight': jnp.zeros(dim)}
+    return common.new_state(system, key, spec, blank_rows=blank, hyper=hyper)
+
+  phases = (
+    types.Phase(
+      'joint', begin, objective, common.adam(learning_rate, steps), steps
+    ),
+    types.Phase('prior', begin=functools.partial(lore.population, system)),
+  )
+  return types.Learner(system, phases, init)

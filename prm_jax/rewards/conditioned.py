@@ -1,0 +1,98 @@
+"""Rewards told by a network who is asking, on top of the aggregate's.
+
+A text is encoded as the aggregate's score and J - 1 learned projections. The
+personal part starts at zero, so that before training everybody gets the
+aggregate.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from prm_jax import types
+from prm_jax.models import sets
+
+
+def latent(
+  *, dim: int, latent: int, width: int = 64, film: bool = False
+) -> types.RewardModel:
+  """Returns a reward told a latent vector (VPL, and SPL with `film`).
+
+  The context is `users.latent.Context`.
+
+  Args:
+    dim: J, the aggregate's score included.
+    latent: Z.
+    width: of the hidden layers.
+    film: scale and shift the hidden layers, rather than join the inputs.
+
+  References:
+    Poddar et al. 2024 (VPL), arXiv:2408.10075; Perez et al. 2018 (FiLM),
+    arXiv:1709.07871.
+  """
+  network = (sets.FilmDecoder if film else sets.Decoder)(width)
+
+  def init(key, spec):
+    first, second = jax.random.split(key)
+    blank = jnp.zeros((1, dim)), jnp.zeros(latent)
+    return {
+      **_projection(first, spec.features, dim),
+      'network': network.init(second, *blank),
+    }
+
+  def score(params, encoded, context):
+    personal = network.apply(params['network'], encoded, context.mean)
+    return types.RewardOutput(encoded[..., 0] + personal)
+
+  return types.RewardModel(init, encode, score)
+
+
+def in_context(
+  *, dim: int, width: int = 32, layers: int = 2, uncertain: bool = False
+) -> types.RewardModel:
+  """Returns a reward that attends to a person's answers.
+
+  The context is `users.in_context.Context` of as many layers.
+
+  Args:
+    dim: J, the aggregate's score included.
+    width: of the tokens.
+    layers: L.
+    uncertain: also predict each score's variance, as a neural process does.
+
+  References:
+    Zhao et al. 2023 (GPO), arXiv:2310.11523.
+  """
+  network = sets.ContextReader(width, 2 if uncertain else 1)
+
+  def init(key, spec):
+    first, second = jax.random.split(key)
+    blank = jnp.zeros((1, dim)), jnp.zeros((layers, 1, width)), jnp.zeros(1)
+    return {
+      **_projection(first, spec.features, dim),
+      'network': network.init(second, *blank),
+    }
+
+  def score(params, encoded, context):
+    def one(encoded, tokens, mask):
+      return network.apply(params['network'], encoded, tokens, mask)
+
+    found = jax.vmap(one)(encoded, context.tokens, context.mask)
+    mean = encoded[..., 0] + found[..., 0]
+    if not uncertain:
+      return types.RewardOutput(mean)
+    variance = jax.nn.softplus(found[..., 1] - 2.0)
+    covariance = variance[..., None] * jnp.eye(variance.shape[-1])
+    return types.RewardOutput(mean, covariance)
+
+  return types.RewardModel(init, encode, score)
+
+
+def encode(params: types.PyTree, features: types.Array) -> types.Array:
+  """Returns the aggregate's score and J - 1 projections, `[..., J]`."""
+  return features @ params['basis']
+
+
+def _projection(key, features: int, dim: int):
+  scale = 1.0 / jnp.sqrt(features)
+  basis = scale * jax.random.normal(key, (features, dim))
+  return {'basis': basis.at[:, 0].set(0.0)}

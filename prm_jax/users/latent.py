@@ -1,0 +1,141 @@
+"""A belief about a latent vector, read off the answers by a set encoder."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from prm_jax import types
+from prm_jax.models import sets
+from prm_jax.users import answers as ring
+
+
+class Context(NamedTuple):
+  """What the reward is told.
+
+  Attributes:
+    mean: `[..., Z]` of the latent, or a draw of it.
+    log_variance: `[..., Z]`; -inf for a draw.
+  """
+
+  mean: types.Array
+  log_variance: types.Array
+
+
+def latent(
+  *, dim: int, latent: int, width: int = 64, capacity: int = 50
+) -> types.UserModel:
+  """Returns the user model of VPL: q(z | answers), amortised.
+
+  Args:
+    dim: J of an encoded text.
+    latent: Z.
+    width: of the encoder.
+    capacity: N, answers kept; older ones are forgotten.
+
+  References:
+    Poddar et al. 2024 (VPL), arXiv:2408.10075.
+  """
+  network = sets.LatentEncoder(latent, width)
+
+  def init(key, spec):
+    del spec
+    return network.init(key, *_nothing(dim))
+
+  def infer(key, params, evidence):
+    del key
+    mean, log_variance, _ = network.apply(
+      params, evidence.encoded, evidence.label, evidence.mask
+    )
+    return Context(mean, log_variance)
+
+  return kept(infer, init, dim=dim, capacity=capacity)
+
+
+def flow(
+  *,
+  dim: int,
+  latent: int,
+  width: int = 64,
+  flows: int = 2,
+  capacity: int = 50,
+) -> types.UserModel:
+  """Returns the user model of SPL: VPL's with preferential flows.
+
+  The context's mean is the flow's image of the base mean, and its variance the
+  base's: the image's own has no closed form.
+
+  Args:
+    dim: J of an encoded text.
+    latent: Z.
+    width: of the encoder.
+    flows: inverse autoregressive steps.
+    capacity: N, answers kept; older ones are forgotten.
+
+  References:
+    SPL 2026, arXiv:2603.12595.
+  """
+  network = sets.FlowEncoder(latent, width, flows)
+
+  def init(key, spec):
+    del spec
+    return network.init(key, jnp.zeros(latent), *_nothing(dim))
+
+  def infer(key, params, evidence):
+    del key
+    z, _, moments = network.apply(
+      params, jnp.zeros(latent), evidence.encoded, evidence.label,
+      evidence.mask,
+    )  # fmt: skip
+    return Context(z, moments[1])
+
+  def draw(key, params, evidence):
+    z, _, moments = network.apply(
+      params, jax.random.normal(key, (latent,)), evidence.encoded,
+      evidence.label, evidence.mask,
+    )  # fmt: skip
+    return Context(z, jnp.full_like(moments[1], -jnp.inf))
+
+  return kept(infer, init, dim=dim, capacity=capacity, draw=draw)
+
+
+def kept(infer, init, *, dim: int, capacity: int, draw=None) -> types.UserModel:
+  """Returns the user model whose state is the last answers themselves.
+
+  Args:
+    infer: `(key, params, evidence) -> context`.
+    init: `(key, spec) -> params`.
+    dim: J of an encoded text.
+    capacity: N, answers kept; older ones are forgotten.
+    draw: `(key, params, evidence) -> context`, a draw of the belief; one of
+      a Gaussian `Context`, if None.
+  """
+
+  def prior(params):
+    del params
+    return ring.empty(capacity, 2, dim)
+
+  def update(key, params, state, evidence):
+    del key, params
+    state = ring.keep(state, evidence)
+    return state, {'dropped': ring.dropped(state)}
+
+  def context(params, state, query=None):
+    del query
+    # A belief that reads answers draws nothing.
+    return infer(None, params, ring.evidence(state))
+
+  def sample(key, params, state, query=None):
+    if draw is not None:
+      return draw(key, params, ring.evidence(state))
+    known = context(params, state, query)
+    noise = jax.random.normal(key, known.mean.shape)
+    z = known.mean + jnp.exp(0.5 * known.log_variance) * noise
+    return Context(z, jnp.full_like(z, -jnp.inf))
+
+  return types.UserModel(init, prior, update, context, sample, infer)
+
+
+def _nothing(dim: int):
+  """Arguments of a set encoder for one masked answer."""
+  return jnp.zeros((1, 2, dim)), jnp.zeros(1), jnp.zeros(1)
