@@ -1,4 +1,4 @@
-"""The `prm` command: train on your own judgements, score, forget, export."""
+"""The `prm` command: train on judgements, ask, score, forget, export."""
 
 import argparse
 import dataclasses
@@ -16,12 +16,15 @@ import numpy as np
 
 from prm_jax import registry, types
 from prm_jax.data import load, pipelines, schema, splits
+from prm_jax.elicitation import pool, terminal
+from prm_jax.elicitation import session as sessions
 from prm_jax.learners import inference
 from prm_jax.models import embeddings, reduce
-from prm_jax.ops import statistics
+from prm_jax.ops import bayes, statistics
 from prm_jax.report import page
 from prm_jax.runtime import checkpoint, export, train, writers
 from prm_jax.users import bank as banks
+from prm_jax.users import gaussian
 
 _METHODS = tuple(registry.LEARNERS)
 _LAYERS = (1, 3, 5)  # of the encoder; the last alone carries style poorly
@@ -65,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
   sub.add_argument('--data', type=Path, required=True, help='JSON lines')
   sub.add_argument('--user', help='whose belief; the population if absent')
   sub.add_argument('--output', type=Path, help='JSON lines; standard output')
+  sub = command('ask', ask_command, 'Ask a person what they prefer.')
+  sub.add_argument('--user', default='me', help='whose answers these are')
+  sub.add_argument('--questions', type=int, default=10, help='the budget')
+  sub.add_argument(
+    '--threshold', type=float, default=0.005,
+    help='stop when a question would teach fewer nats',
+  )  # fmt: skip
   sub = command('forget', forget_command, 'Forget people.')
   sub.add_argument('--user', action='append', required=True)
   sub = command('export', export_command, 'Write the shared parameters.')
@@ -135,6 +145,7 @@ def train_command(arguments: argparse.Namespace) -> None:
     table.example_id,
   )
   batch = types.Batch(features, rows)
+  pool.write(workdir, table, features, split == 'train', arguments.seed)
   state = _fit(setting, batch, table.user_ids, workdir)
   results = _evaluate(setting, state, batch, split)
   writers.write_json_atomic(workdir / 'results.json', results)
@@ -336,12 +347,17 @@ def score_command(arguments: argparse.Namespace) -> None:
   features = reduction(_raw_features(texts, setting.encoder))
   system = setting.learner().system
   user = state.params['user']
+  belief = None
   if arguments.user is None:
     belief = system.user.prior(user)
-  else:
+  elif not pool.session_path(arguments.workdir, arguments.user).exists():
     where = banks.rows_of(state.bank, [arguments.user])[0]
     belief = jax.tree.map(lambda leaf: leaf[where], state.bank.beliefs)
-  context = system.user.context(user, belief, None)
+  context = (
+    system.user.context(user, belief, None)
+    if belief is not None
+    else _asked_context(arguments.workdir, arguments.user, system, state)
+  )
   encoded = system.reward.encode(state.params['reward'], jnp.asarray(features))
   output = system.reward.score(
     state.params['reward'],
@@ -361,6 +377,47 @@ def score_command(arguments: argparse.Namespace) -> None:
     arguments.output.write_text(''.join(lines))
 
 
+def ask_command(arguments: argparse.Namespace) -> None:
+  """Asks a person, who may stop and go on later, and shows what is believed."""
+  setting, state = _trained(arguments.workdir)
+  system = setting.learner().system
+  prior = _gaussian_prior(setting, state)
+  known = pool.read(arguments.workdir, system, state.params['reward'])
+  path = pool.session_path(arguments.workdir, arguments.user)
+  names = [question.name for question in known.questions]
+  session = sessions.Session(path, arguments.user, names)
+
+  def read(prompt: str) -> str:
+    try:
+      return input(prompt)
+    except EOFError:
+      return 'quit'
+
+  terminal.ask(
+    session, prior, known, questions=arguments.questions,
+    threshold=arguments.threshold, read=read, write=print,
+  )  # fmt: skip
+
+
+def _gaussian_prior(setting, state) -> bayes.GaussianPrior:
+  prior = state.params['user']
+  if not isinstance(prior, bayes.GaussianPrior):
+    raise ValueError(
+      f'{setting.method} keeps no Gaussian belief: train pref, hierarchical or '
+      'rfm to ask questions'
+    )
+  return prior
+
+
+def _asked_context(workdir, user, system, state) -> gaussian.Context:
+  """Returns what a session's answers say of a person."""
+  known = pool.read(workdir, system, state.params['reward'])
+  names = [question.name for question in known.questions]
+  session = sessions.Session(pool.session_path(workdir, user), user, names)
+  found = session.belief(state.params['user'], known.difference)
+  return gaussian.to_context(*found)
+
+
 def _lines(path: Path) -> list[str]:
   reader = gzip.open if path.suffix == '.gz' else open
   with reader(path, 'rt', encoding='utf-8') as file:
@@ -370,7 +427,20 @@ def _lines(path: Path) -> list[str]:
 def forget_command(arguments: argparse.Namespace) -> None:
   """Forgets people: rows, moments, beliefs, answers, earlier checkpoints."""
   setting, state = _trained(arguments.workdir)
-  state = state._replace(bank=banks.forget(state.bank, arguments.user))
+  asked = [pool.session_path(arguments.workdir, u) for u in arguments.user]
+  asked = [path for path in asked if path.exists()]
+  trained = [
+    user
+    for user in arguments.user
+    if pool.session_path(arguments.workdir, user) not in asked
+    or _in_bank(state, user)
+  ]
+  for path in asked:
+    path.unlink()
+  if not trained:
+    print(f'forgot the answers of {len(asked)} people')
+    return
+  state = state._replace(bank=banks.forget(state.bank, trained))
   folder = arguments.workdir / 'checkpoints'
   with checkpoint.Checkpoints(folder, keep=1) as manager:
     # Only the newest is kept: earlier ones hold the people.
@@ -379,10 +449,18 @@ def forget_command(arguments: argparse.Namespace) -> None:
   # The prepared copy of the data holds their answers; it is made anew.
   load.drop_prepared('preferences')
   print(
-    f'forgot {len(arguments.user)} of {setting.people} people. The shared '
+    f'forgot {len(trained)} of {setting.people} people. The shared '
     'parameters learned from them; delete their rows from the data file and '
     'train anew to undo that too.'
   )
+
+
+def _in_bank(state: types.TrainState, user: str) -> bool:
+  try:
+    banks.rows_of(state.bank, [user])
+  except KeyError:
+    return False
+  return True
 
 
 def export_command(arguments: argparse.Namespace) -> None:

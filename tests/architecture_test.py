@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ('ops', 'models', 'users', 'rewards', 'learners', 'audits', 'report')
+ROOMS = ('ops', 'models', 'users', 'rewards', 'learners')
+USES = ('elicitation', 'alignment', 'audits')  # of a fitted system, in parallel
 ALLOWED = {room: {'types', *ROOMS[: i + 1]} for i, room in enumerate(ROOMS)}
+ALLOWED |= {room: {'types', *ROOMS, room} for room in USES}
+ALLOWED |= {'report': {'types', *ROOMS, *USES, 'report'}}
 ALLOWED |= {
   'types': set(),
   'runtime': {'types', 'runtime'},

@@ -18,8 +18,30 @@ from prm_jax.runtime import train
 
 # Keys of a learner that are numbers in its state: varying them compiles
 # nothing. Everything else is part of the program.
-_HYPER = ('ridge', 'basis_ridge', 'strength', 'spread')
-PERSONAL = ('pref', 'lore', 'hierarchical')
+_HYPER = (
+  'ridge',
+  'basis_ridge',
+  'strength',
+  'spread',
+  'decay',
+  'kl_weight',
+  'guidance_weight',
+)
+PERSONAL = (
+  'gpo',
+  'hierarchical',
+  'in_context',
+  'lore',
+  'mrm',
+  'pal_a',
+  'pal_b',
+  'pref',
+  'rfm',
+  'spl',
+  'vpl',
+)
+# Beliefs that are solved anew from any number of answers keep none.
+SOLVED = ('hierarchical', 'lore', 'pal', 'pref', 'rfm')
 _FLIPPED = (10, 50)
 
 Choice = Mapping[str, Any]
@@ -50,7 +72,7 @@ class Fitted:
     }
     if method['kind'] == 'hierarchical':
       options['dim'] = table.shape[1]
-    if method['kind'] in PERSONAL:
+    if method['kind'] in SOLVED:
       options['capacity'] = 0  # nothing is kept: a study only infers
     self.learner = _learner(tuple(sorted(options.items())))
     self.people = len(problem.user_ids)

@@ -28,11 +28,12 @@ Read = Callable[
 
 def vpl(
   *,
-  dim: int = 24,
+  dim: int = 8,
   latent: int = 8,
   width: int = 64,
   kl_weight: float = 1e-3,
   ridge: float = 10.0,
+  basis_ridge: float = 10.0,
   decay: float = 1.0,
   learning_rate: float = 3e-3,
   steps: int = 1000,
@@ -49,6 +50,7 @@ def vpl(
     kl_weight: of the divergence, per predicted answer. Large weights collapse
       the posterior onto the prior; see `active_units`.
     ridge: of the aggregate, in answers.
+    basis_ridge: of the other encodings, in answers.
     decay: ridge of the networks, in answers.
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
@@ -76,7 +78,12 @@ def vpl(
     divergence = gaussian_divergence(belief.mean, belief.log_variance)
     return belief._replace(mean=z), {'kl': divergence}
 
-  hyper = {'ridge': ridge, 'decay': decay, 'kl_weight': kl_weight}
+  hyper = {
+    'ridge': ridge,
+    'basis_ridge': basis_ridge,
+    'decay': decay,
+    'kl_weight': kl_weight,
+  }
   return amortized(
     system, read, hyper, learning_rate=learning_rate, steps=steps
   )
@@ -84,12 +91,13 @@ def vpl(
 
 def spl(
   *,
-  dim: int = 24,
+  dim: int = 8,
   latent: int = 8,
   width: int = 64,
   kl_weight: float = 1e-3,
   guidance_weight: float = 1e-2,
   ridge: float = 10.0,
+  basis_ridge: float = 10.0,
   decay: float = 1.0,
   learning_rate: float = 3e-3,
   steps: int = 1000,
@@ -109,6 +117,7 @@ def spl(
     kl_weight: of the divergence, per predicted answer.
     guidance_weight: of swap guidance.
     ridge: of the aggregate, in answers.
+    basis_ridge: of the other encodings, in answers.
     decay: ridge of the networks, in answers.
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
@@ -137,6 +146,7 @@ def spl(
 
   hyper = {
     'ridge': ridge,
+    'basis_ridge': basis_ridge,
     'decay': decay,
     'kl_weight': kl_weight,
     'guidance_weight': guidance_weight,
@@ -148,10 +158,11 @@ def spl(
 
 def gpo(
   *,
-  dim: int = 24,
+  dim: int = 8,
   width: int = 32,
   layers: int = 2,
   ridge: float = 10.0,
+  basis_ridge: float = 10.0,
   decay: float = 1.0,
   learning_rate: float = 3e-3,
   steps: int = 1000,
@@ -167,6 +178,7 @@ def gpo(
     width: of the tokens.
     layers: of the transformer.
     ridge: of the aggregate, in answers.
+    basis_ridge: of the other encodings, in answers.
     decay: ridge of the networks, in answers.
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
@@ -181,16 +193,26 @@ def gpo(
     targets have weights of their own.
   """
   return _in_context(
-    True, dim, width, layers, ridge, decay, learning_rate, steps, capacity
+    True,
+    dim,
+    width,
+    layers,
+    ridge,
+    basis_ridge,
+    decay,
+    learning_rate,
+    steps,
+    capacity,
   )
 
 
 def in_context(
   *,
-  dim: int = 24,
+  dim: int = 8,
   width: int = 32,
   layers: int = 2,
   ridge: float = 10.0,
+  basis_ridge: float = 10.0,
   decay: float = 1.0,
   learning_rate: float = 3e-3,
   steps: int = 1000,
@@ -205,18 +227,37 @@ def in_context(
     width: of the tokens.
     layers: of the transformer.
     ridge: of the aggregate, in answers.
+    basis_ridge: of the other encodings, in answers.
     decay: ridge of the networks, in answers.
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
     capacity: answers read of a person.
   """
   return _in_context(
-    False, dim, width, layers, ridge, decay, learning_rate, steps, capacity
+    False,
+    dim,
+    width,
+    layers,
+    ridge,
+    basis_ridge,
+    decay,
+    learning_rate,
+    steps,
+    capacity,
   )
 
 
 def _in_context(
-  points, dim, width, layers, ridge, decay, learning_rate, steps, capacity
+  points,
+  dim,
+  width,
+  layers,
+  ridge,
+  basis_ridge,
+  decay,
+  learning_rate,
+  steps,
+  capacity,
 ):
   system = types.System(
     conditioned.in_context(
@@ -233,7 +274,7 @@ def _in_context(
   return amortized(
     system,
     read,
-    {'ridge': ridge, 'decay': decay},
+    {'ridge': ridge, 'basis_ridge': basis_ridge, 'decay': decay},
     learning_rate=learning_rate,
     steps=steps,
     size=episodes.Size(context=capacity or episodes.Size().context),
@@ -252,12 +293,16 @@ def amortized(
   """Returns the learner that trains a system on episodes.
 
       mean NLL(targets | context) + sum_p hyper[p + '_weight'] penalty_p
-        + decay |networks|^2 / (2 examples)
+        + (decay |networks|^2 + basis_ridge |basis|^2) / (2 examples)
+
+  The encodings start at the aggregate and the bases of PReF's SVD, so that
+  methods differ in how they read a person and not in what they look at.
 
   Args:
     system: whose user model reads evidence.
     read: what the reward is told in training, and penalties of a person.
-    hyper: numeric hyper-parameters: `ridge`, `decay`, and penalties' weights.
+    hyper: numeric hyper-parameters: `ridge`, `basis_ridge`, `decay`,
+      and the penalties' weights.
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
     size: of a batch.
@@ -285,18 +330,27 @@ def amortized(
       wide = jnp.broadcast_to(value[:, None], loss.shape)
       loss = loss + state.hyper[f'{name}_weight'] * wide
       aux[name] = episodes.per_example(size, wide)
-    scale = 0.5 * state.hyper['decay'] / state.hyper['examples']
-    penalty = {'decay': scale * episodes.squares(params)}
+    scale = 0.5 / state.hyper['examples']
+    basis = params['reward']['basis'][:, 1:]
+    networks = jax.tree.leaves((params['reward']['network'], params['user']))
+    penalty = {
+      'basis': scale * state.hyper['basis_ridge'] * jnp.sum(basis**2),
+      'decay': scale
+      * state.hyper['decay']
+      * sum(jnp.sum(leaf**2) for leaf in networks),
+    }
     return episodes.per_example(size, loss), penalty, aux
 
   def init(key, spec):
-    return common.new_state(
-      system, key, spec, hyper={**hyper, 'examples': 1.0}
-    )
+    return common.new_state(system, key, spec, hyper={**hyper, 'examples': 1.0})
+
+  def begin(state, batch):
+    return episodes.start_at_bases(episodes.begin(state, batch), batch)
 
   phase = episodes.phase(
     size, objective, learning_rate=learning_rate, steps=steps
   )
+  phase = phase._replace(begin=begin)
   return types.Learner(system, (phase,), init)
 
 
@@ -319,9 +373,11 @@ def swap_guidance(
   """Returns SPL's guidance: 0 for the opposite mean and the same variance.
 
   Args:
-    mean: `[Z]`; log_variance: `[Z]` of the answers.
-    swapped_mean: `[Z]`; swapped_log_variance: `[Z]` of the same answers with
-      all labels reversed; no gradient flows there.
+    mean: `[Z]` given the answers.
+    log_variance: `[Z]` given the answers.
+    swapped_mean: `[Z]` given the same answers, all reversed; no gradient
+      flows there.
+    swapped_log_variance: `[Z]`, likewise.
     variance_weight: eta.
 
   References:

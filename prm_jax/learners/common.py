@@ -9,7 +9,7 @@ import optax
 
 from prm_jax import types
 from prm_jax.learners import inference
-from prm_jax.ops import bayes
+from prm_jax.ops import bayes, factorization
 from prm_jax.users import bank as banks
 
 _EM_STEPS = 6
@@ -81,6 +81,70 @@ def aggregate_weight(batch: types.Batch, ridge: types.Array) -> types.Array:
   )
   label, mask = jnp.asarray(rows.label), jnp.asarray(rows.mask)
   return bayes.posterior_mode(prior, difference, label, mask)
+
+
+def spread_bases(
+  key: types.Key, weight: types.Array, dim: int, spread: float
+) -> types.Array:
+  """Returns base rewards `[D, dim]` at random around the aggregate's.
+
+  Args:
+    key: the run's seed.
+    weight: `[D]` of the aggregate.
+    dim: how many.
+    spread: of the noise, relative to the aggregate's norm.
+  """
+  D = weight.shape[0]
+  noise = jax.random.normal(jax.random.fold_in(key, 1), (D, dim))
+  size = jnp.linalg.norm(weight) + 1.0
+  return weight[:, None] + spread * size * noise / jnp.sqrt(D)
+
+
+def svd_bases(
+  key: types.Key,
+  batch: types.Batch,
+  weight: types.Array,
+  *,
+  people: int,
+  rank: int,
+  ridge: types.Array,
+) -> tuple[types.Array, types.Array]:
+  """Returns personal base rewards `[D, rank]` and coefficients `[U, rank]`.
+
+  The weighted low-rank factorisation of the preference matrix's logits, less
+  the aggregate's margins, regressed on the features.
+
+  Args:
+    key: of the factorisation's start.
+    batch: feature table and judgements.
+    weight: `[D]` of the aggregate.
+    people: U.
+    rank: how many.
+    ridge: of the regression, in answers.
+
+  References:
+    Shenfeld et al. 2025 (PReF), arXiv:2503.06358, algorithm 1.
+  """
+  rows = jax.tree.map(jnp.asarray, batch.rows)
+  table = jnp.asarray(batch.table)
+  if not rank:
+    return jnp.zeros((table.shape[1], 0)), jnp.zeros((people, 0))
+  matrix = factorization.preference_matrix(rows)
+  score = table @ weight
+  margin = score[matrix.items[:, 0]] - score[matrix.items[:, 1]]
+  residual = matrix._replace(logit=matrix.logit - margin[matrix.pair])
+  personal, pair = factorization.weighted_als(
+    key, residual, people=people, rank=rank
+  )
+  # A person's column has variance 1, as the coefficients' prior says.
+  scale = jnp.sqrt(jnp.mean(personal**2, 0)) + 1e-6
+  answers = jax.ops.segment_sum(
+    matrix.weight, matrix.pair, matrix.items.shape[0]
+  )
+  bases = factorization.regress_basis(
+    table, matrix.items, pair * scale, answers, ridge=ridge
+  )
+  return bases, personal / scale
 
 
 @jax.jit

@@ -41,11 +41,7 @@ class Order(NamedTuple):
 
 
 def begin(state: types.TrainState, batch: types.Batch) -> types.TrainState:
-  """Returns the state with the `Order` of the rows in `frozen`, on the host.
-
-  The reward's base scores start at the aggregate's, whose ridge is
-  `hyper['ridge']`.
-  """
+  """Returns the state with the `Order` of the rows in `frozen`, on the host."""
   rows = jax.tree.map(np.asarray, batch.rows)
   trains = np.flatnonzero(rows.mask > 0)
   people = state.bank.ids.shape[0]
@@ -56,23 +52,25 @@ def begin(state: types.TrainState, batch: types.Batch) -> types.TrainState:
   order = np.concatenate([order, np.flatnonzero(rows.mask <= 0)])
   count = np.bincount(rows.user[trains], minlength=people)
   start = np.concatenate([[0], np.cumsum(count)])
-  state = start_at_aggregate(state, batch)
   return state._replace(
     frozen=Order(jnp.asarray(order, jnp.int32), jnp.asarray(start, jnp.int32)),
     hyper={**state.hyper, 'examples': common.examples(batch.rows)},
   )
 
 
-def start_at_aggregate(
+@jax.jit
+def start_at_bases(
   state: types.TrainState, batch: types.Batch
 ) -> types.TrainState:
-  """Returns the state whose reward's aggregate part is the aggregate's."""
+  """Returns the state whose basis is the aggregate's and the SVD's."""
+  people, dim = len(state.bank.ids), state.params['reward']['basis'].shape[1]
   weight = common.aggregate_weight(batch, state.hyper['ridge'])
-  reward = dict(state.params['reward'])
-  if 'aggregate' in reward:
-    reward['aggregate'] = weight
-  else:
-    reward['basis'] = reward['basis'].at[:, 0].set(weight)
+  others, _ = common.svd_bases(
+    jax.random.fold_in(state.key, 1), batch, weight, people=people,
+    rank=dim - 1, ridge=state.hyper['basis_ridge'],
+  )  # fmt: skip
+  basis = jnp.concatenate([weight[:, None], others], 1)
+  reward = {**state.params['reward'], 'basis': basis}
   return common.with_reward(state, reward)
 
 
@@ -99,7 +97,9 @@ def collect(
   length = size.context + size.targets
   # A window of the person's shuffled rows, and a random part of it in front.
   width = _WINDOW * length
-  window = np.where(np.arange(width) < count, rng.random((len(drawn), width)), 2)
+  window = np.where(
+    np.arange(width) < count, rng.random((len(drawn), width)), 2
+  )
   place = np.argsort(window, axis=1)[:, :length]
   offset = rng.integers(0, np.maximum(count, 1))
   index = order[start[person][:, None] + (place + offset) % count]
@@ -109,9 +109,7 @@ def collect(
   known = np.floor((most + 1.0) ** rng.random(count.shape)) - 1.0
   column = np.arange(length)[None]
   wanted = column >= size.context
-  there = np.where(
-    wanted, column - size.context < targets, column < known
-  )
+  there = np.where(wanted, column - size.context < targets, column < known)
   # Targets take the window's first rows, and the context those after them.
   source = np.where(wanted, column - size.context, column + targets)
   index = np.take_along_axis(index, source % length, 1)
@@ -174,16 +172,6 @@ def episode(
 def per_example(size: Size, values: types.Array) -> types.Array:
   """Returns `[B]` of `[P, T]`: zero for the rows of context."""
   return jnp.pad(values, ((0, 0), (size.context, 0))).ravel()
-
-
-def squares(params: types.PyTree) -> types.Array:
-  """Returns the sum of squares of all parameters but the aggregate's."""
-  reward = dict(params['reward'])
-  reward.pop('aggregate', None)
-  if 'basis' in reward:
-    reward['basis'] = reward['basis'][:, 1:]
-  leaves = jax.tree.leaves((reward, params['user']))
-  return sum((jnp.sum(leaf**2) for leaf in leaves), jnp.zeros(()))
 
 
 def phase(

@@ -124,13 +124,8 @@ def population(
 def _start(dim, spread, state, batch):
   """Returns the state with every base reward near the aggregate's."""
   weight = common.aggregate_weight(batch, state.hyper['ridge'])
-  noise = jax.random.normal(
-    jax.random.fold_in(state.key, 1), (weight.shape[0], dim)
-  )
-  # Spread over the features, in units of the aggregate's norm.
-  size = jnp.linalg.norm(weight) + 1.0
-  noise = spread * size * noise / jnp.sqrt(weight.shape[0])
-  state = common.with_reward(state, {'basis': weight[:, None] + noise})
+  basis = common.spread_bases(state.key, weight, dim, spread)
+  state = common.with_reward(state, {'basis': basis})
   return state._replace(
     frozen=weight,
     hyper={**state.hyper, 'examples': common.examples(batch.rows)},

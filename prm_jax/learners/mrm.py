@@ -1,5 +1,7 @@
 """MRM: base rewards and a start from which one step is a good fit."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -60,17 +62,6 @@ def mrm(
   system = types.System(reward, user)
   size = episodes.Size()
 
-  def begin(state, batch):
-    state = episodes.begin(state, batch)
-    weight = state.params['reward']['basis'][:, 0]
-    noise = jax.random.normal(
-      jax.random.fold_in(state.key, 1), (weight.shape[0], dim)
-    )
-    scale = spread * (jnp.linalg.norm(weight) + 1.0)
-    basis = weight[:, None] + scale * noise / jnp.sqrt(weight.shape[0])
-    state = common.with_reward(state, {'basis': basis})
-    return state._replace(frozen=(state.frozen, weight))
-
   def collect(key, state, batch):
     return episodes.collect(
       size, key, state._replace(frozen=state.frozen[0]), batch
@@ -100,8 +91,20 @@ def mrm(
   phase = episodes.phase(
     size, objective, learning_rate=learning_rate, steps=steps
   )
-  phase = phase._replace(begin=begin, collect=collect)
+  phase = phase._replace(
+    begin=functools.partial(_begin, dim, spread), collect=collect
+  )
   return types.Learner(system, (phase,), init)
+
+
+def _begin(dim, spread, state, batch):
+  """Returns the state with bases near the aggregate, and who has which rows."""
+  state = episodes.begin(state, batch)
+  weight = common.aggregate_weight(batch, state.hyper['ridge'])
+  state = common.with_reward(
+    state, {'basis': common.spread_bases(state.key, weight, dim, spread)}
+  )
+  return state._replace(frozen=(state.frozen, weight))
 
 
 def robust(

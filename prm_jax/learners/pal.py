@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.learners import common, episodes, lore
+from prm_jax.learners import common, lore
 from prm_jax.ops import heads
 from prm_jax.rewards import ideal_point
 from prm_jax.users import simplex
@@ -54,7 +54,10 @@ def pal(
   )
 
   def begin(state, batch):
-    state = episodes.start_at_aggregate(state, batch)
+    weight = common.aggregate_weight(batch, state.hyper['ridge'])
+    state = common.with_reward(
+      state, {**state.params['reward'], 'aggregate': weight}
+    )
     rows = state.bank.rows['log_weight']
     noise = jax.random.normal(jax.random.fold_in(state.key, 1), rows.shape)
     return state._replace(

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from prm_jax import types
 from prm_jax.learners import common
-from prm_jax.ops import bayes, factorization, heads
+from prm_jax.ops import bayes, heads
 from prm_jax.rewards import factorized
 from prm_jax.users import gaussian
 
@@ -99,38 +99,17 @@ def _objective(params, rows, state, batch):
 @jax.jit
 def svd_start(state: types.TrainState, batch: types.Batch) -> types.TrainState:
   """Returns the state at the SVD start; see `pref`."""
-  rows = jax.tree.map(jnp.asarray, batch.rows)
-  table = jnp.asarray(batch.table)
   people, dim = state.bank.rows['coefficients'].shape
   weight = common.aggregate_weight(batch, state.hyper['ridge'])
-  basis = jnp.zeros((table.shape[1], dim)).at[:, 0].set(weight)
-  personal = jnp.zeros((people, dim - 1))
-  if dim > 1:
-    matrix = factorization.preference_matrix(rows)
-    score = table @ weight
-    margin = score[matrix.items[:, 0]] - score[matrix.items[:, 1]]
-    residual = matrix._replace(logit=matrix.logit - margin[matrix.pair])
-    personal, pair = factorization.weighted_als(
-      jax.random.fold_in(state.key, 1), residual, people=people, rank=dim - 1
-    )
-    # A person's column has variance 1, as the coefficients' prior says.
-    scale = jnp.sqrt(jnp.mean(personal**2, 0)) + 1e-6
-    answers = jax.ops.segment_sum(
-      matrix.weight, matrix.pair, matrix.items.shape[0]
-    )
-    others = factorization.regress_basis(
-      table,
-      matrix.items,
-      pair * scale,
-      answers,
-      ridge=state.hyper['basis_ridge'],
-    )
-    personal = personal / scale
-    basis = basis.at[:, 1:].set(others)
+  others, personal = common.svd_bases(
+    jax.random.fold_in(state.key, 1), batch, weight, people=people,
+    rank=dim - 1, ridge=state.hyper['basis_ridge'],
+  )  # fmt: skip
+  basis = jnp.concatenate([weight[:, None], others], 1)
   coefficients = jnp.concatenate([jnp.ones((people, 1)), personal], 1)
   state = common.with_reward(state, {'basis': basis})
   return state._replace(
     bank=state.bank._replace(rows={'coefficients': coefficients}),
     frozen=weight,
-    hyper={**state.hyper, 'examples': common.examples(rows)},
+    hyper={**state.hyper, 'examples': common.examples(batch.rows)},
   )

@@ -114,8 +114,10 @@ def information_gain(mean: types.Array, variance: types.Array) -> types.Array:
   wide = jnp.minimum(variance, _WIDE**2)
   shrink = 1.0 / (_MODERATION + wide)
   # Beyond the widest, the gain depends on mean / sd alone.
-  square = mean * mean * jnp.where(
-    variance > wide, 1.0 / (_MODERATION + variance), shrink
+  square = (
+    mean
+    * mean
+    * jnp.where(variance > wide, 1.0 / (_MODERATION + variance), shrink)
   )
   x = jnp.minimum(square, _REACH**2) * (2.0 / _REACH**2) - 1.0
   low = _narrowest()
@@ -158,6 +160,7 @@ def disagreement(probability: types.Array, axis: int = 0) -> types.Array:
   References:
     Houlsby et al. 2011, arXiv:1112.5745.
   """
+
   def binary(p):
     return -jax.scipy.special.xlogy(p, p) - jax.scipy.special.xlog1py(1 - p, -p)
 

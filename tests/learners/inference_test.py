@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from prm_jax import types
+from prm_jax import registry, types
 from prm_jax.learners import common, inference
 
 
@@ -70,11 +70,6 @@ def test_margins_by_hand():
 
 
 def test_blocks_of_rows_predict_as_all_at_once(monkeypatch):
-  import jax
-
-  from prm_jax import registry
-  from prm_jax.learners import inference as module
-
   rng = np.random.default_rng(0)
   learner = registry.build('learner', {'kind': 'pref', 'dim': 3})
   state = learner.init(jax.random.key(0), types.Spec(4, 5))
@@ -86,10 +81,10 @@ def test_blocks_of_rows_predict_as_all_at_once(monkeypatch):
     np.arange(37, dtype=np.int32),
   )
   batch = types.Batch(rng.normal(size=(9, 4)).astype(np.float32), rows)
-  contexts = module.infer(
+  contexts = inference.infer(
     learner.system, state.params, batch, key=state.key, people=5
   )
   ask = (learner.system, state.params, contexts, batch)
-  whole = module.predict(*ask)
-  monkeypatch.setattr(module, '_FLOATS', 100)
-  np.testing.assert_allclose(module.predict(*ask), whole, atol=1e-6)
+  whole = inference.predict(*ask)
+  monkeypatch.setattr(inference, '_FLOATS', 100)
+  np.testing.assert_allclose(inference.predict(*ask), whole, atol=1e-6)

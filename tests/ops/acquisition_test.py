@@ -97,7 +97,9 @@ def test_information_gain_beyond_the_table():
 def test_quadrature_is_the_integral():
   m, v = np.array([0.0, 1.0, -4.0]), np.array([0.5, 4.0, 2.0])
   expected = [brute_gain(*pair) for pair in zip(m, v, strict=True)]
-  found = acquisition.information_gain_quadrature(jnp.asarray(m), jnp.asarray(v))
+  found = acquisition.information_gain_quadrature(
+    jnp.asarray(m), jnp.asarray(v)
+  )
   np.testing.assert_allclose(found, expected, atol=3e-6)
 
 
@@ -132,7 +134,7 @@ def test_duel_with_a_certain_belief_takes_the_two_best():
 
 
 def test_condition_is_the_rank_one_update():
-  mean, factor, difference = belief()
+  _, factor, difference = belief()
   x, w = difference[:, 3], 0.7
   new = acquisition.condition(
     jnp.asarray(factor), jnp.asarray(x), jnp.float32(w)

@@ -1,0 +1,1 @@
+"""Using a reward with frozen weights: choosing and writing answers."""

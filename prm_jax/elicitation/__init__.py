@@ -1,0 +1,1 @@
+"""Asking: which question next, and what an answer changes."""

@@ -1,0 +1,92 @@
+"""What a trained model can ask: pairs of its training responses, on disk."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import types
+from prm_jax.elicitation import terminal
+
+_MOST = 1000  # pairs: enough to choose from, little to keep
+
+
+def write(
+  workdir: Path, table, features: np.ndarray, train: np.ndarray, seed: int
+) -> None:
+  """Writes up to 1,000 different training pairs to a workdir.
+
+  Args:
+    workdir: of the trained model.
+    table: coded judgements: `texts`, `items`, `prompts`, `item_prompt`.
+    features: `[M, D]` of the texts.
+    train: `[n]` True for a training judgement.
+    seed: of the choice.
+  """
+  pairs = np.unique(np.sort(table.items[train], 1), axis=0)
+  texts = np.array([_digest(text) for text in table.texts])
+  pairs = pairs[texts[pairs[:, 0]] != texts[pairs[:, 1]]]
+  chosen = np.random.default_rng(seed).permutation(len(pairs))[:_MOST]
+  pairs = pairs[np.sort(chosen)]
+  known = features[pairs]
+  usable = np.isfinite(known).all((1, 2))
+  lines = [
+    json.dumps(
+      {
+        'prompt': table.prompts[table.item_prompt[a]],
+        'a': table.texts[a],
+        'b': table.texts[b],
+      }
+    )
+    for a, b in pairs[usable]
+  ]
+  (workdir / 'questions.jsonl').write_text(
+    ''.join(line + '\n' for line in lines), encoding='utf-8'
+  )
+  np.savez(workdir / 'questions.npz', features=known[usable])
+
+
+def read(
+  workdir: Path, system: types.System, reward: types.PyTree
+) -> terminal.Pool:
+  """Returns the pool of a workdir, encoded.
+
+  Args:
+    workdir: of the trained model.
+    system: which encodes.
+    reward: its parameters.
+
+  Raises:
+    ValueError: the workdir holds no questions, or files that do not fit.
+  """
+  path = workdir / 'questions.jsonl'
+  if not path.exists():
+    raise ValueError(f'{path} is missing: run `prm train` again')
+  questions = []
+  for number, line in enumerate(path.read_text('utf-8').splitlines(), 1):
+    row = json.loads(line)
+    if not all(isinstance(row.get(k), str) for k in ('prompt', 'a', 'b')):
+      raise ValueError(f'{path}:{number}: prompt, a and b must be strings')
+    name = f'{_digest(row["a"])}-{_digest(row["b"])}'
+    name = f'{_digest(row["prompt"])[:8]}-{name}'
+    questions.append(terminal.Question(name, row['prompt'], row['a'], row['b']))
+  with np.load(workdir / 'questions.npz', allow_pickle=False) as file:
+    features = file['features']
+  if len(features) != len(questions):
+    raise ValueError(
+      f'{path} has {len(questions)} questions and questions.npz '
+      f'{len(features)}: run `prm train` again'
+    )
+  encoded = np.asarray(system.reward.encode(reward, jnp.asarray(features)))
+  return terminal.Pool(questions, encoded[:, 0], encoded[:, 1])
+
+
+def session_path(workdir: Path, user: str) -> Path:
+  """Returns the file of a person's session."""
+  return workdir / 'sessions' / f'{_digest(user)}.jsonl'
+
+
+def _digest(text: str) -> str:
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
