@@ -3,15 +3,34 @@
 --config=configs/personalized_vs_aggregate.py:smoke   seconds
 --config=configs/personalized_vs_aggregate.py:demo    attributes only
 --config=configs/personalized_vs_aggregate.py:full    all data, three seeds
+--config=configs/personalized_vs_aggregate.py:personalizers
+                                every method on the same features, one seed
 """
 
 from ml_collections import config_dict
 
+VARIANTS = ('smoke', 'demo', 'full', 'personalizers')
+DATA = {
+  'full': (
+    'attributes_gaussian',
+    'attributes_two_attribute',
+    'jester',
+    'jester_new_jokes',
+    'ukp_convarg',
+  ),
+  'personalizers': (
+    'alpaca_eval',
+    'attributes_gaussian',
+    'jester',
+    'ukp_convarg',
+  ),
+}
+
 
 def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   """Returns the configuration of a variant, as plain data."""
-  if variant not in ('smoke', 'demo', 'full'):
-    raise ValueError(f'unknown variant {variant!r}: smoke, demo or full')
+  if variant not in VARIANTS:
+    raise ValueError(f'unknown variant {variant!r}: one of {VARIANTS}')
   config = config_dict.ConfigDict()
   config.study = 'personalized_vs_aggregate'
   config.variant = variant
@@ -25,34 +44,132 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   config.data = config_dict.ConfigDict(
     {
       'dir': '',  # of the real data; PRM_DATA_DIR if empty
-      'names': (
-        'attributes_gaussian',
-        'attributes_two_attribute',
-        'jester',
-        'jester_new_jokes',
-        'ukp_convarg',
-      )
-      if variant == 'full'
-      else ('attributes_gaussian', 'attributes_two_attribute'),
+      'names': DATA.get(
+        variant, ('attributes_gaussian', 'attributes_two_attribute')
+      ),
     }
   )
   config.attributes = attributes(variant)
   config.jester = jester()
   config.ukp_convarg = ukp_convarg()
   config.methods = methods(variant)
+  if variant == 'personalizers':
+    every_method(config)
   return config.lock()
 
 
 def methods(variant: str) -> config_dict.ConfigDict:
   """Returns what every method is built with; searches are by data set."""
   steps = 20 if variant == 'smoke' else 200
+  found = {
+    'aggregate': {'kind': 'aggregate'},
+    'aggregate_mlp': {'kind': 'aggregate_mlp', 'steps': steps},
+    'pref': {'kind': 'pref', 'steps': steps},
+    'lore': {'kind': 'lore', 'steps': steps},
+    'hierarchical': {'kind': 'hierarchical'},
+  }
+  if variant == 'smoke':
+    found['vpl'] = {'kind': 'vpl', 'steps': 5, 'kl_weight': 1e-4}
+  if variant == 'personalizers':
+    episodes = 500
+    found |= {
+      'rfm': {'kind': 'rfm', 'steps': steps},
+      'mrm': {'kind': 'mrm', 'steps': episodes, 'dim': 4},
+      'pal_a': {'kind': 'pal', 'steps': steps, 'dim': 4},
+      'pal_b': {
+        'kind': 'pal', 'steps': steps, 'dim': 4, 'prompt_features': 16,
+      },
+      'vpl': {'kind': 'vpl', 'steps': episodes, 'kl_weight': 1e-4},
+      'vpl_collapsed': {'kind': 'vpl', 'steps': episodes, 'kl_weight': 1.0},
+      'spl': {'kind': 'spl', 'steps': episodes, 'kl_weight': 1e-4},
+      'gpo': {'kind': 'gpo', 'steps': episodes},
+      'in_context': {'kind': 'in_context', 'steps': episodes},
+    }  # fmt: skip
+  return config_dict.ConfigDict(found)
+
+
+def every_method(config: config_dict.ConfigDict) -> None:
+  """Gives every method one feature set and two configurations a data set.
+
+  PAL-B alone also sees the prompt, which is its point.
+  """
+  config.seeds = (0,)
+  config.alpaca_eval = alpaca_eval()
+  nodes = {
+    'alpaca_eval': ('sentences', (30.0, 300.0), (30.0, 300.0)),
+    'attributes': ('sentences', (100.0, 1000.0), (100.0, 300.0)),
+    'jester': ('identity', (1.0, 10.0), (1.0, 10.0)),
+    'ukp_convarg': ('middle', (100.0, 300.0), (300.0, 3000.0)),
+  }
+  config.ukp_convarg.folds_run = 2
+  for name, (features, ridge, basis) in nodes.items():
+    node = config[name]
+    with node.unlocked():
+      known = dict(node.features[features])
+      if known['unit'] != 'identity':
+        node.features['with_prompt'] = {**known, 'prompt_components': 16}
+      node.search = same_features(features, ridge, basis, name)
+
+
+def same_features(
+  features: str,
+  ridge: tuple[float, float],
+  basis_ridge: tuple[float, float],
+  name: str,
+) -> dict:
+  """Returns two configurations of every method on one feature set.
+
+  Args:
+    features: of every method.
+    ridge: of the aggregates.
+    basis_ridge: of the personal bases; the networks' `decay` takes its place
+      in methods that have no such basis.
+    name: of the data set.
+  """
+  wide = 'with_prompt'
+  own = {'basis_ridge': (basis_ridge[0],), 'decay': (0.1, 1.0)}
+  found = {
+    'people': {'jester': 400, 'ukp_convarg': 10_000}.get(name, 100),
+    'aggregate': grid((features,), ridge=ridge),
+    'aggregate_mlp': grid((features,), ridge=basis_ridge),
+    'pref': grid((features,), dim=(8,), basis_ridge=basis_ridge),
+    'lore': grid((features,), dim=(8,), basis_ridge=(1.0, 10.0)),
+    'rfm': grid((features,), decay=basis_ridge),
+    'mrm': grid((features,), decay=(1.0, 10.0)),
+    'pal_a': grid((features,), decay=basis_ridge),
+    'vpl': grid((features,), **own),
+    'spl': grid((features,), **own),
+    'gpo': grid((features,), **own),
+    'in_context': grid((features,), **own),
+  }
+  if name != 'jester':  # its texts answer one prompt
+    found['pal_b'] = grid((wide,), decay=basis_ridge)
+  if name == 'alpaca_eval':
+    found['vpl_collapsed'] = grid((features,), **own)
+  if name == 'ukp_convarg':
+    found['lore'] = grid(
+      (features,), dim=(4,), strength=(10.0,), basis_ridge=(100.0, 1e3)
+    )
+    found['pref'] = grid((features,), dim=(3,), basis_ridge=basis_ridge)
+    found['hierarchical'] = grid(
+      (features,), ridge=(300.0,), spread=(0.02, 0.05)
+    )
+  return found
+
+
+def alpaca_eval() -> config_dict.ConfigDict:
+  """Returns simulated people who judge real responses."""
   return config_dict.ConfigDict(
     {
-      'aggregate': {'kind': 'aggregate'},
-      'aggregate_mlp': {'kind': 'aggregate_mlp', 'steps': steps},
-      'pref': {'kind': 'pref', 'steps': steps},
-      'lore': {'kind': 'lore', 'steps': steps},
-      'hierarchical': {'kind': 'hierarchical'},
+      'people': 300,
+      'answers': 300,
+      'prompt_parts': 6,
+      'features': {
+        'sentences': {
+          **text_features((3, 5, 6), 256, unit='sentence_log', whiten=False),
+          'length': False,  # the encoder alone
+        },
+      },
     }
   )
 
@@ -84,6 +201,7 @@ def attributes(variant: str) -> config_dict.ConfigDict:
         'aggregate_mlp': grid(text, ridge=(30.0, 300.0)),
         'pref': grid(text, dim=(8,), basis_ridge=(30.0, 300.0)),
         'lore': grid(text, dim=(8,), basis_ridge=(1.0, 10.0)),
+        **({'vpl': grid(text, decay=(1.0, 10.0))} if smoke else {}),
       },
       # The true levels as features: is the learner right?
       'levels': {

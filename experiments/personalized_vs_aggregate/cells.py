@@ -13,8 +13,9 @@ import tqdm
 from experiments.personalized_vs_aggregate import problems
 from prm_jax import registry, types
 from prm_jax.audits import controls
-from prm_jax.learners import inference
+from prm_jax.learners import amortized, inference
 from prm_jax.runtime import train
+from prm_jax.users import latent
 
 # Keys of a learner that are numbers in its state: varying them compiles
 # nothing. Everything else is part of the program.
@@ -39,6 +40,7 @@ PERSONAL = (
   'rfm',
   'spl',
   'vpl',
+  'vpl_collapsed',
 )
 # Beliefs that are solved anew from any number of answers keep none.
 SOLVED = ('hierarchical', 'lore', 'pal', 'pref', 'rfm')
@@ -221,6 +223,7 @@ def run(config, problem: problems.Problem, grids) -> dict[str, Any]:
       'scores': scores,
       'search_seconds': round(searched - started, 2),
       'fit_seconds': round(time.time() - searched, 2),
+      **_collapse(fitted, training),
     }
     for key, value in _predictions(config, problem, fitted, index, name):
       out[key] = value
@@ -229,6 +232,16 @@ def run(config, problem: problems.Problem, grids) -> dict[str, Any]:
       take(rows, chosen), take(rows, problem.split == problems.TRAIN)
     )
   return {'predictions': out, 'index': index, 'record': record}
+
+
+def _collapse(fitted: Fitted, training: types.Rows) -> dict[str, float]:
+  """Returns the posterior-collapse diagnostics where there is a latent."""
+  contexts = fitted.contexts(training)
+  if not isinstance(contexts, latent.Context):
+    return {}
+  known = np.unique(training.user[np.asarray(training.mask) > 0])
+  found = amortized.collapse(jax.tree.map(lambda leaf: leaf[known], contexts))
+  return found._asdict()
 
 
 def _panel(config, problem: problems.Problem) -> np.ndarray:
@@ -266,6 +279,7 @@ def _predictions(
   calibration = problem.split == problems.CALIBRATION
   answers = masked(rows, calibration)
   flipped = controls.flipped(answers)
+  panel = np.unique(asked.user)
   for count in config.answers:
     if not personal:
       # Nothing is learned from the answers: the same at every count.
@@ -274,5 +288,10 @@ def _predictions(
     known = fitted.contexts(answers, limit=count)
     yield f'{name}|new_people|{count}|', fitted.predict(known, asked)
     if count in _FLIPPED:
+      swapped = controls.swapped_people(known, panel, seed=problem.seed)
+      yield (
+        f'{name}|new_people|{count}|swapped',
+        fitted.predict(swapped, asked),
+      )
       known = fitted.contexts(flipped, limit=count)
       yield f'{name}|new_people|{count}|flipped', fitted.predict(known, asked)

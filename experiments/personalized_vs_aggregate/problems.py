@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from experiments import alpaca_world as alpaca
 from experiments.personalized_vs_aggregate import truth
 from prm_jax import types
 from prm_jax.data import load, pipelines, splits
@@ -92,6 +93,8 @@ def problems(
     yield _jester(config, seed, embed, held_out_jokes=True)
   elif name == 'ukp_convarg':
     yield from _ukp_convarg(config, seed, embed)
+  elif name == 'alpaca_eval':
+    yield _alpaca_eval(config, seed, embed)
   else:
     raise ValueError(f'unknown data set {name!r} in data.names')
 
@@ -103,9 +106,21 @@ def _new_people(config, user_ids: list[str], seed: int) -> np.ndarray:
 
 
 def _text_features(
-  nodes, embed: Embedder, texts: list[str], train: np.ndarray
+  nodes,
+  embed: Embedder,
+  texts: list[str],
+  train: np.ndarray,
+  prompts: list[str] | None = None,
 ) -> dict[str, Callable[[], np.ndarray]]:
-  """Returns the makers of the configured feature tables, and of `length`."""
+  """Returns the makers of the configured feature tables, and of `length`.
+
+  Args:
+    nodes: name -> plain data.
+    embed: of texts.
+    texts: M responses.
+    train: `[M]` True where a reduction may look.
+    prompts: M prompts, for features that end in a description of them.
+  """
   length = embeddings.text_length_features(texts)
 
   def lengths():
@@ -121,6 +136,12 @@ def _text_features(
       )(raw)
       if node['length']:
         columns = np.concatenate([columns, lengths()], 1)
+      if node.get('prompt_components'):
+        asked = embed(prompts or [], 'text', tuple(node['layers']))
+        described = reduce.principal_components(
+          asked, train, node['prompt_components'], whiten=True
+        )(asked)
+        columns = np.concatenate([columns, described], 1)
       return columns
 
     return make
@@ -186,7 +207,10 @@ def _attributes_problems(
     'inner': inner,
     'oracle': oracle,
   }
-  features = _text_features(node.features, embed, table.texts, trained)
+  features = _text_features(
+    node.features, embed, table.texts, trained,
+    [table.prompts[p] for p in table.item_prompt],
+  )  # fmt: skip
   seen = ~_new_people(config, list(world.people), seed)
   bounds = truth.ceilings(world, np.flatnonzero(seen))
   item_topic = np.array(table.topics)[table.item_prompt]
@@ -236,7 +260,7 @@ def _ukp_convarg(config, seed: int, embed: Embedder) -> Iterator[Problem]:
   held_pair = splits.bucket(pair, f'pairs{seed}', 10) == 0
   # Calibration answers are nested: one random order for each person.
   order = np.random.default_rng([seed, 1]).permutation(len(user))
-  for fold in range(node.folds):
+  for fold in range(node.get('folds_run', node.folds)):
     out = folds == fold
     split = np.where(
       out,
@@ -261,7 +285,13 @@ def _ukp_convarg(config, seed: int, embed: Embedder) -> Iterator[Problem]:
       rows=_rows(user[order], items[order], label[order]),
       split=split[order],
       inner=inner[order],
-      features=_text_features(node.features, embed, table.texts, trained),
+      features=_text_features(
+        node.features,
+        embed,
+        table.texts,
+        trained,
+        [table.prompts[p] for p in table.item_prompt],
+      ),
       oracle=np.full(len(user), np.nan),
     )
 
@@ -329,6 +359,45 @@ def _jester(
     inner=np.where(split == TRAIN, inner, UNUSED),
     features=_text_features(node.features, embed, ratings.texts, ~out),
     oracle=np.full(len(user), np.nan),
+  )
+
+
+def _alpaca_eval(config, seed: int, embed: Embedder) -> Problem:
+  """Returns simulated people who judge real responses; see `alpaca_world`."""
+  node = config.alpaca_eval
+  found = alpaca.world(
+    config.data.dir, seed=seed, people=node.people, answers=node.answers,
+    prompt_parts=node.prompt_parts,
+  )  # fmt: skip
+  people, new = found.world, _new_people(config, list(found.world.people), seed)
+  held_out = found.held_out[people.items[:, 0]]
+  new = new[people.user]
+  pairs = [f'{a}|{b}' for a, b in np.sort(people.items, 1)]
+  held_pair = splits.bucket(pairs, f'pairs{seed}', 10) == 0
+  split = np.where(
+    held_out,
+    np.where(new, 'new_people', 'new_topics'),
+    np.where(new, CALIBRATION, np.where(held_pair, 'new_pairs', TRAIN)),
+  )
+  names = [found.prompt_ids[p] for p in found.item_prompt[people.items[:, 0]]]
+  return Problem(
+    data='alpaca_eval',
+    seed=seed,
+    fold=0,
+    user_ids=list(people.people),
+    prompt_ids=[found.prompt_ids[p] for p in found.item_prompt],
+    texts=found.texts,
+    rows=_rows(people.user, people.items, people.label),
+    split=split,
+    inner=_inner_by_group(names, split == TRAIN, seed),
+    features=_text_features(
+      node.features,
+      embed,
+      found.texts,
+      ~found.held_out,
+      [found.prompts[p] for p in found.item_prompt],
+    ),
+    oracle=people.probability,
   )
 
 

@@ -243,7 +243,7 @@ def recovery_table(groups: Mapping[Key, list[Cell]], replicates: int):
   """Returns (accuracy - 0.5) / (oracle - 0.5) where the truth is known."""
   rows = []
   for key, group_ in groups.items():
-    if not key[0].startswith('attributes'):
+    if not key[0].startswith(('attributes', 'alpaca_eval')):
       continue
     for name in predictions(group_):
       method, split, _, variant = name.split('|')
@@ -295,6 +295,8 @@ def choice_table(loaded: Sequence[Cell]) -> list[dict[str, Any]]:
       'choice': json.dumps(record['choice'], sort_keys=True),
       'search_seconds': record['search_seconds'],
       'fit_seconds': record['fit_seconds'],
+      'active_units': record.get('active_units'),
+      'kl_nats': record.get('kl'),
     }
     for cell in loaded
     for method, record in cell.record['methods'].items()

@@ -13,11 +13,11 @@ class Choice(NamedTuple):
   """Which of K candidates, for each of B prompts.
 
   Attributes:
-    index: `[B]`.
+    pick: `[B]` candidates.
     score: `[B, K]` everything's score.
   """
 
-  index: types.Array
+  pick: types.Array
   score: types.Array
 
 

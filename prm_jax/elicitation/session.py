@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax import types
 from prm_jax.ops import acquisition, bayes
 
 VERSION = 1
@@ -222,7 +221,7 @@ def _observe(
 def next_question(
   prior: bayes.GaussianPrior,
   posterior: bayes.Posterior,
-  difference: types.Array,
+  difference: np.ndarray,
   asked: Sequence[int],
   score,
 ) -> tuple[int, float]:

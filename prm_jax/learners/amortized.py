@@ -5,7 +5,7 @@ in what they make of the known answers.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -134,7 +134,7 @@ def spl(
     conditioned.latent(dim=dim, latent=latent, width=width, film=True),
     latents.flow(dim=dim, latent=latent, width=width, capacity=capacity),
   )
-  network = sets.FlowEncoder(latent, width)
+  network: Any = sets.FlowEncoder(latent, width)
 
   def read(key, params, known):
     noise = jax.random.normal(key, (latent,))

@@ -21,6 +21,7 @@ from prm_jax.models import encoder as encoders
 from prm_jax.models import tokenizers
 from prm_jax.models.weights import cache, huggingface
 
+UNITS = ('text', 'sentence', 'sentence_log')
 _TOKENS = 2048  # a batch: enough for a processor, little enough to pad well
 _SAVE_SECONDS = 20.0  # of work that an interruption may lose
 _SENTENCE = re.compile(r'(?<=[.!?])["\')\]]*\s+|\n+')
@@ -73,13 +74,14 @@ def embed(
 
   A unit's feature is the mean of its tokens' hidden states in each layer, the
   layers side by side. With `unit='sentence'` every sentence is encoded alone
-  and a text's feature is the sum over its sentences, so that it counts them.
+  and a text's feature is the sum over its sentences, so that it counts them;
+  'sentence_log' is their mean times log(1 + their number), for long texts.
 
   Args:
     texts: M texts; equal ones are encoded once.
     encoder: frozen.
     layers: 0 for the embeddings, up to the number of layers.
-    unit: 'text' or 'sentence'.
+    unit: 'text', 'sentence' or 'sentence_log'.
     cache_dir: of encoded units; the user's cache folder if None.
 
   Raises:
@@ -88,11 +90,11 @@ def embed(
   deepest = encoder.config.num_hidden_layers
   if not layers or not all(0 <= layer <= deepest for layer in layers):
     raise ValueError(f'layers {tuple(layers)}: choose some of 0..{deepest}')
-  if unit not in ('text', 'sentence'):
-    raise ValueError(f"unit {unit!r}: choose 'text' or 'sentence'")
+  if unit not in UNITS:
+    raise ValueError(f'unit {unit!r}: choose one of {UNITS}')
   if not len(texts):
     return np.zeros((0, len(layers) * encoder.config.hidden_size), np.float32)
-  parts = [sentences(t) if unit == 'sentence' else [t] for t in texts]
+  parts = [[t] if unit == 'text' else sentences(t) for t in texts]
   units = sorted({part for text in parts for part in text})
   store = Store(cache_dir or cache.cache_folder() / 'embeddings', encoder)
   known = store.get(units)[:, list(layers)].reshape(len(units), -1)
@@ -100,7 +102,11 @@ def embed(
   rows = np.array([number[part] for text in parts for part in text], int)
   counts = [len(text) for text in parts]
   starts = np.cumsum([0, *counts[:-1]]).astype(int)
-  return np.add.reduceat(known[rows], starts, axis=0)
+  total = np.add.reduceat(known[rows], starts, axis=0)
+  if unit != 'sentence_log':
+    return total
+  number_of = np.array(counts, np.float32)[:, None]
+  return total * (np.log1p(number_of) / number_of)
 
 
 def sentences(text: str) -> list[str]:

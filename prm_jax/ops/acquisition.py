@@ -37,9 +37,10 @@ def margin_moments(
   J = mean.shape[0]
   covariance = factor @ factor.T
   # Written out, so that both sums are one pass without an [J, N] in between.
-  margin = sum(mean[j] * difference[j] for j in range(J))
-  variance = jnp.zeros_like(margin)
+  margin = jnp.zeros_like(difference[0])
+  variance = margin
   for j in range(J):
+    margin = margin + mean[j] * difference[j]
     row = 0.5 * covariance[j, j] * difference[j]
     for k in range(j):
       row = row + covariance[j, k] * difference[k]
@@ -140,12 +141,12 @@ def information_gain_quadrature(
     nodes: of the quadrature.
   """
   points, weights = np.polynomial.hermite_e.hermegauss(nodes)
-  weights = jnp.asarray(weights / weights.sum(), jnp.float32)
+  share = jnp.asarray(weights / weights.sum(), jnp.float32)
   sd = jnp.sqrt(variance)
   d = mean[..., None] + sd[..., None] * jnp.asarray(points, jnp.float32)
-  yes, no = jax.nn.sigmoid(d) @ weights, jax.nn.sigmoid(-d) @ weights
+  yes, no = jax.nn.sigmoid(d) @ share, jax.nn.sigmoid(-d) @ share
   answer = -jax.scipy.special.xlogy(yes, yes) - jax.scipy.special.xlogy(no, no)
-  return answer - _entropy(d) @ weights
+  return answer - _entropy(d) @ share
 
 
 def disagreement(probability: types.Array, axis: int = 0) -> types.Array:

@@ -53,7 +53,7 @@ def network(*, dim: int, width: int = 32) -> types.RewardModel:
 
   def encode(params, features):
     first = features @ params['aggregate']
-    others = hidden.apply(params['network'], features)
+    others = jnp.asarray(hidden.apply(params['network'], features))
     return jnp.concatenate([first[..., None], others], -1)
 
   return types.RewardModel(init, encode, _gaussian_score)

@@ -1,6 +1,6 @@
 """A belief about a latent vector, read off the answers by a set encoder."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def latent(
   References:
     Poddar et al. 2024 (VPL), arXiv:2408.10075.
   """
-  network = sets.LatentEncoder(latent, width)
+  network: Any = sets.LatentEncoder(latent, width)
 
   def init(key, spec):
     del spec
@@ -75,7 +75,7 @@ def flow(
   References:
     SPL 2026, arXiv:2603.12595.
   """
-  network = sets.FlowEncoder(latent, width, flows)
+  network: Any = sets.FlowEncoder(latent, width, flows)
 
   def init(key, spec):
     del spec

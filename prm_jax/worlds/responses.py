@@ -134,7 +134,7 @@ def simulate(
     np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)
   )
   values = standardise(measures, item_prompt)
-  mean = people_rng.standard_normal(values.shape[1])
+  mean = people_rng.standard_normal((values.shape[1],))
   mean /= np.linalg.norm(mean)
   weights = mean + people_rng.standard_normal((people, len(mean)))
   user = np.repeat(np.arange(people), answers)

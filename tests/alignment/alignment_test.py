@@ -50,7 +50,7 @@ def test_soft_choice_is_between():
     jax.random.key(0), SYSTEM, {'reward': {}}, encoded, context, beta=1e5
   )
   best = selection.best_of_n(SYSTEM, {'reward': {}}, encoded, context)
-  np.testing.assert_array_equal(soft.index, best.index)
+  np.testing.assert_array_equal(soft.pick, best.pick)
 
 
 def test_values_learned_by_td_steer_each_person():
