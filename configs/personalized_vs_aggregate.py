@@ -31,31 +31,34 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   """Returns the configuration of a variant, as plain data."""
   if variant not in VARIANTS:
     raise ValueError(f'unknown variant {variant!r}: one of {VARIANTS}')
-  config = config_dict.ConfigDict()
+  config = world(variant)
   config.study = 'personalized_vs_aggregate'
   config.variant = variant
+  config.data.names = DATA.get(
+    variant, ('attributes_gaussian', 'attributes_two_attribute')
+  )
   config.seeds = (0, 1, 2) if variant == 'full' else (0,)
   config.answers = (0, 1, 2, 5, 10, 20, 50)  # of a new person, nested
   config.panel_answers = 50  # a new person of the panel has at least as many
   config.bootstrap = 1000
-  # People are dealt into this many parts; part `seed` is the new people, so
-  # that three seeds hold everybody out once.
-  config.people_parts = 3
-  config.data = config_dict.ConfigDict(
-    {
-      'dir': '',  # of the real data; PRM_DATA_DIR if empty
-      'names': DATA.get(
-        variant, ('attributes_gaussian', 'attributes_two_attribute')
-      ),
-    }
-  )
-  config.attributes = attributes(variant)
-  config.jester = jester()
   config.ukp_convarg = ukp_convarg()
   config.methods = methods(variant)
   if variant == 'personalizers':
     every_method(config)
   return config.lock()
+
+
+def world(variant: str) -> config_dict.ConfigDict:
+  """Returns where data come from and how their people are split."""
+  config = config_dict.ConfigDict()
+  # People are dealt into this many parts; part `seed` is the new people, so
+  # that three seeds hold everybody out once.
+  config.people_parts = 3
+  # dir: of the real data; PRM_DATA_DIR if empty
+  config.data = config_dict.ConfigDict({'dir': '', 'names': ()})
+  config.attributes = attributes(variant)
+  config.jester = jester()
+  return config
 
 
 def methods(variant: str) -> config_dict.ConfigDict:

@@ -16,12 +16,16 @@ from ml_collections import config_flags
 from experiments.personalized_vs_aggregate import (
   experiment as personalized_vs_aggregate,
 )
+from experiments.ten_questions import experiment as ten_questions
 from prm_jax.runtime import checkpoint, writers
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
 
-STUDIES = {'personalized_vs_aggregate': personalized_vs_aggregate.run}
+STUDIES = {
+  'personalized_vs_aggregate': personalized_vs_aggregate.run,
+  'ten_questions': ten_questions.run,
+}
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 

@@ -156,27 +156,29 @@ def _inner_by_group(groups: list[str], train: np.ndarray, seed: int):
   return np.where(train, np.where(part == 0, VALIDATE, FIT), UNUSED)
 
 
+def attributes_options(config, population: str, seed: int) -> dict:
+  """Returns what a simulated population is made with."""
+  sizes = (
+    'people',
+    'answers',
+    'held_out_answers',
+    'responses_per_prompt',
+    'held_out_responses',
+  )
+  options = {name: config.attributes[name] for name in sizes}
+  if population == 'two_attribute':
+    options['people'] = 84
+  return {'population': population, 'seed': seed, **options}
+
+
 def _attributes_problems(
   config, population: str, seed: int, embed: Embedder
 ) -> Iterator[Problem]:
   """Yields the simulated people, with encoder features and with the truth."""
   node = config.attributes
-  options = {
-    name: node[name]
-    for name in (
-      'people',
-      'answers',
-      'held_out_answers',
-      'responses_per_prompt',
-      'held_out_responses',
-    )
-  }
-  if population == 'two_attribute':
-    options['people'] = 84
-  table = load.judgements(
-    'attributes', population=population, seed=seed, **options
-  )
-  world = load.attributes_world(population=population, seed=seed, **options)
+  options = attributes_options(config, population, seed)
+  table = load.judgements('attributes', **options)
+  world = load.attributes_world(**options)
   new = _new_people(config, table.user_ids, seed)[table.user]
   prompt = table.item_prompt[table.items[:, 0]]
   regimes = np.array([name.split('/')[0] for name in table.prompt_ids])
@@ -296,16 +298,25 @@ def _ukp_convarg(config, seed: int, embed: Embedder) -> Iterator[Problem]:
     )
 
 
+def jester_ratings(config, seed: int):
+  """Returns the ratings, who is new, what is held out, and a generator.
+
+  Returns:
+    `(ratings, new [n] bool, held [n] bool, rng)`.
+  """
+  ratings = load.ratings('jester', data_dir=config.data.dir or None)
+  new = _new_people(config, ratings.user_ids, seed)[ratings.user]
+  rng = np.random.default_rng([seed, 2])
+  return ratings, new, rng.random(len(ratings.user)) < 0.2, rng
+
+
 def _jester(
   config, seed: int, embed: Embedder, *, held_out_jokes: bool
 ) -> Problem:
   """Returns joke ratings as pairs; ratings are held out before pairing."""
   node = config.jester
-  ratings = load.ratings('jester', data_dir=config.data.dir or None)
+  ratings, new, random_held, rng = jester_ratings(config, seed)
   people, jokes = len(ratings.user_ids), len(ratings.texts)
-  new = _new_people(config, ratings.user_ids, seed)[ratings.user]
-  rng = np.random.default_rng([seed, 2])
-  draw = rng.random(len(ratings.user))
   if held_out_jokes:
     out = splits.bucket([str(j) for j in range(jokes)], f'jokes{seed}', 5) == 0
     held = out[ratings.item]
@@ -313,7 +324,7 @@ def _jester(
     usable = ~new
   else:
     out = np.zeros(jokes, bool)
-    held, name = draw < 0.2, 'new_pairs'
+    held, name = random_held, 'new_pairs'
     usable = np.ones(len(new), bool)
   # A second draw splits the training ratings for the inner search.
   inner_held = rng.random(len(ratings.user)) < 0.2

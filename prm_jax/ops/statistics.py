@@ -275,6 +275,35 @@ def calibration(runs: Sequence[Run]) -> list[dict[str, float]]:
   ]
 
 
+def bootstrap_weights(
+  group: np.ndarray, replicates: int, *, resample_groups: bool, seed: int = 0
+) -> np.ndarray:
+  """Returns weights `[R, n]` of a bootstrap, each row with mean 1.
+
+  Args:
+    group: `[n]` of every person: the simulated seed they belong to.
+    replicates: R.
+    resample_groups: draw groups first and people within them, as is right
+      where everybody of a group shares something drawn; else people alone.
+    seed: of the draws.
+  """
+  rng = np.random.default_rng(seed)
+  n = len(group)
+  if not resample_groups:
+    share = np.full(n, 1 / n)
+    return rng.multinomial(n, share, replicates).astype(float)
+  names, group = np.unique(group, return_inverse=True)
+  size = np.bincount(group)
+  G = len(names)
+  weights = np.zeros((replicates, n))
+  times = rng.multinomial(G, np.full(G, 1 / G), replicates)
+  for g in range(G):
+    share = np.full(size[g], 1 / size[g])
+    drawn = rng.multinomial(times[:, g] * size[g], share)
+    weights[:, group == g] = drawn
+  return weights / weights.mean(1, keepdims=True)
+
+
 def interval(values: np.ndarray) -> tuple[float, float]:
   """Returns the 2.5 and 97.5 percentiles of `[R]`, leaving out NaN."""
   values = values[~np.isnan(values)]

@@ -86,7 +86,7 @@ def write_page(results: Mapping[str, Any], path: str | os.PathLike) -> None:
     study=str(results.get('study', 'study')).replace('_', ' '),
     seeds=results.get('seeds') or [],
     notes=results.get('notes') or [],
-    answer=plain_answer(results),
+    answer=results.get('answer') or plain_answer(results),
     figures=_figures(results),
     tables=[table for table in shown if table.rows],
     config=json.dumps(results.get('config') or {}, indent=2, sort_keys=True),
@@ -132,6 +132,20 @@ def _figures(results: Mapping[str, Any]) -> list[dict[str, Any]]:
       'pictures': figures.calibration_pictures(results),
     },
   ]
+  curve = tables.rows_of(results, 'curve')
+  utility = tables.rows_of(results, 'utility')
+  for heading, rows, value, label, scale in (
+    ('Accuracy, question by question', curve, 'accuracy', 'accuracy (%)', 100),
+    ('What choosing loses', curve, 'regret', 'regret (share of the gap)', 1),
+    ('What choosing gains', utility, 'recovered', 'share of the gap', 1),
+  ):
+    found.append(
+      {
+        'title': heading,
+        'note': 'Bands are 95 % intervals over people.',
+        'pictures': figures.curve_pictures(rows, value, label, scale=scale),
+      }
+    )
   return [section for section in found if section['pictures']]
 
 

@@ -1,0 +1,1 @@
+"""Choosing a ready answer for a person."""
