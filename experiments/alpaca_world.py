@@ -28,6 +28,15 @@ class Found:
   world: responses.World
 
 
+def of(config, seed: int) -> Found:
+  """Returns the world of a study's configuration."""
+  node = config.alpaca_eval
+  return world(
+    config.data.dir, seed=seed, people=node.people, answers=node.answers,
+    prompt_parts=node.prompt_parts,
+  )  # fmt: skip
+
+
 @functools.lru_cache(maxsize=4)
 def world(
   data_dir: str, *, seed: int, people: int, answers: int, prompt_parts: int

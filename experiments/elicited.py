@@ -64,6 +64,7 @@ class Setting:
     test: what is predicted.
     menus: `[S, K, J]` encoded answers to choose from.
     utility: see `Asked`.
+    encoded: `[M, J]` all texts; None where there are none.
     aggregate_test: `[U, M]` margins of the aggregate; None if there is none.
     aggregate_menus: `[S, K]` scores of the aggregate; None if there is none.
   """
@@ -80,6 +81,7 @@ class Setting:
   test: Test
   menus: np.ndarray
   utility: np.ndarray
+  encoded: np.ndarray | None = None
   aggregate_test: np.ndarray | None = None
   aggregate_menus: np.ndarray | None = None
 
@@ -135,6 +137,7 @@ def trained(
       test=Test(encoded[first] - encoded[second], asked.label, asked.mask),
       menus=encoded[asked.menus],
       utility=asked.utility,
+      encoded=encoded,
       aggregate_test=aggregate[first] - aggregate[second],
       aggregate_menus=aggregate[asked.menus],
     )

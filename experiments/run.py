@@ -13,6 +13,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
+from experiments.choose_for_a_person import experiment as choose_for_a_person
 from experiments.personalized_vs_aggregate import (
   experiment as personalized_vs_aggregate,
 )
@@ -23,6 +24,7 @@ _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
 
 STUDIES = {
+  'choose_for_a_person': choose_for_a_person.run,
   'personalized_vs_aggregate': personalized_vs_aggregate.run,
   'ten_questions': ten_questions.run,
 }

@@ -376,10 +376,7 @@ def _jester(
 def _alpaca_eval(config, seed: int, embed: Embedder) -> Problem:
   """Returns simulated people who judge real responses; see `alpaca_world`."""
   node = config.alpaca_eval
-  found = alpaca.world(
-    config.data.dir, seed=seed, people=node.people, answers=node.answers,
-    prompt_parts=node.prompt_parts,
-  )  # fmt: skip
+  found = alpaca.of(config, seed)
   people, new = found.world, _new_people(config, list(found.world.people), seed)
   held_out = found.held_out[people.items[:, 0]]
   new = new[people.user]

@@ -156,12 +156,16 @@ def simulate(
 
 def standardise(measures: np.ndarray, item_prompt: np.ndarray) -> np.ndarray:
   """Returns the measures less their prompt's mean, in pooled deviations."""
-  prompts = int(item_prompt.max()) + 1
-  count = np.bincount(item_prompt, minlength=prompts)
-  total = np.zeros((prompts, measures.shape[1]))
-  np.add.at(total, item_prompt, measures)
-  centred = measures - (total / np.maximum(count, 1)[:, None])[item_prompt]
-  return np.clip(centred / (centred.std(0) + 1e-9), -_LIMIT, _LIMIT)
+  differences = centre(measures, item_prompt)
+  return np.clip(differences / (differences.std(0) + 1e-9), -_LIMIT, _LIMIT)
+
+
+def centre(values: np.ndarray, item_prompt: np.ndarray) -> np.ndarray:
+  """Returns values `[M, A]` less their prompt's mean."""
+  count = np.bincount(item_prompt)
+  total = np.zeros((len(count), values.shape[1]))
+  np.add.at(total, item_prompt, values)
+  return values - (total / np.maximum(count, 1)[:, None])[item_prompt]
 
 
 def draw_pairs(
