@@ -62,11 +62,6 @@ def mrm(
   system = types.System(reward, user)
   size = episodes.Size()
 
-  def collect(key, state, batch):
-    return episodes.collect(
-      size, key, state._replace(frozen=state.frozen[0]), batch
-    )
-
   def objective(params, rows, state, batch):
     del rows
     encoded = reward.encode(params['reward'], batch.table)
@@ -92,7 +87,8 @@ def mrm(
     size, objective, learning_rate=learning_rate, steps=steps
   )
   phase = phase._replace(
-    begin=functools.partial(_begin, dim, spread), collect=collect
+    begin=functools.partial(_begin, dim, spread),
+    collect=functools.partial(_collect, size),
   )
   return types.Learner(system, (phase,), init)
 
@@ -105,6 +101,13 @@ def _begin(dim, spread, state, batch):
     state, {'basis': common.spread_bases(state.key, weight, dim, spread)}
   )
   return state._replace(frozen=(state.frozen, weight))
+
+
+def _collect(size, key, state, batch):
+  """Returns rows of whole people; the index is the first frozen part."""
+  return episodes.collect(
+    size, key, state._replace(frozen=state.frozen[0]), batch
+  )
 
 
 def robust(

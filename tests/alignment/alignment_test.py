@@ -25,13 +25,13 @@ def test_best_of_n_is_everybodys_argmax():
   encoded, context = candidates()
   found = selection.best_of_n(SYSTEM, {'reward': {}}, encoded, context)
   scores = np.einsum('bkj,bj->bk', encoded, context.mean)
-  np.testing.assert_array_equal(found.index, scores.argmax(1))
+  np.testing.assert_array_equal(found.pick, scores.argmax(1))
   mask = np.ones((4, K), np.float32)
   mask[np.arange(4), scores.argmax(1)] = 0
   second = selection.best_of_n(
     SYSTEM, {'reward': {}}, encoded, context, mask=jnp.asarray(mask)
   )
-  np.testing.assert_array_equal(second.index, np.argsort(scores, 1)[:, -2])
+  np.testing.assert_array_equal(second.pick, np.argsort(scores, 1)[:, -2])
 
 
 def test_caution_lowers_by_the_deviation_from_the_mean_candidate():
