@@ -38,8 +38,8 @@ def mrm(
     dim: J.
     inner_steps: a person's gradient steps.
     rate: of those steps, at first; learned.
-    tail: share of people in the upper tail; 1 weighs everybody alike.
-    softness: of the tail's edge, in nats.
+    tail: share of people in the upper tail.
+    softness: of the tail's edge, in nats; a large one weighs everybody alike.
     ridge: of the aggregate, in answers.
     decay: pull of the bases towards the aggregate, in answers.
     learning_rate: of Adam, decayed to 1 %.

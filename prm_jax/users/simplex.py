@@ -102,15 +102,16 @@ def mirror_descent(
   *,
   iterations: int,
 ) -> types.Array:
-  """Returns one person's log-weights `[J]` by entropic mirror descent.
+  """Returns one person's log-weights `[J]` by accelerated mirror descent.
 
       min_w  sum_n mask_n NLL(label_n | difference_n . w)
              + strength KL(w | population),  w on the simplex
 
-  The likelihood is smooth relative to the entropy with the constant
+  The likelihood's gradient is Lipschitz in |.|_1 with the constant
   L = sum_n mask_n range_n^2 / 16, where range_n is the largest minus the
-  smallest base reward difference, so the step 1 / L never overshoots; the pull
-  is taken exactly.
+  smallest base reward difference; the pull is taken exactly. The momentum is
+  Tseng's: after k steps the objective is within 4 L KL(best | population) /
+  (k + 1)^2 of its minimum.
 
   Args:
     params: population weights and the strength of their pull.
@@ -120,7 +121,8 @@ def mirror_descent(
     iterations: steps, all taken.
 
   References:
-    Beck and Teboulle 2003; relative smoothness: Lu, Freund and Nesterov 2018.
+    Beck and Teboulle 2003; Tseng 2008, accelerated proximal gradient methods,
+    algorithm 1.
   """
   difference = jnp.where(mask[:, None] > 0, difference, 0.0)
   spread = difference.max(1) - difference.min(1)
@@ -128,13 +130,20 @@ def mirror_descent(
   # the logistic curvature is at most 1/4, and the entropy's at least |d|_1^2.
   smoothness = jnp.sum(mask * spread**2) / 16.0 + 1e-6
 
-  def step(_, log_weight):
-    margin = difference @ jnp.exp(log_weight)
-    residual = mask * (jax.nn.sigmoid(margin) - label)
-    gradient = residual @ difference
+  def step(k, carry):
+    weight, log_mirror = carry
+    theta = 2.0 / (k + 2.0)
+    between = (1.0 - theta) * weight + theta * jnp.exp(log_mirror)
+    residual = mask * (jax.nn.sigmoid(difference @ between) - label)
+    slope = theta * smoothness
     target = (
-      smoothness * log_weight - gradient + params.strength * params.log_weight
+      slope * log_mirror
+      - residual @ difference
+      + params.strength * params.log_weight
     )
-    return jax.nn.log_softmax(target / (smoothness + params.strength))
+    log_mirror = jax.nn.log_softmax(target / (slope + params.strength))
+    return (1.0 - theta) * weight + theta * jnp.exp(log_mirror), log_mirror
 
-  return jax.lax.fori_loop(0, iterations, step, params.log_weight)
+  start = jnp.exp(params.log_weight), params.log_weight
+  weight, _ = jax.lax.fori_loop(0, iterations, step, start)
+  return jnp.log(weight + 1e-30)

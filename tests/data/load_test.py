@@ -160,3 +160,67 @@ def test_real_jester(real_data, private_cache):
   assert len(table.texts) == 100
   assert len(table.user_ids) == 3980
   assert np.abs(table.rating).max() <= 10
+
+
+def policy_files(folder, instructions, preferences, **outputs):
+  """Writes AlpacaEval's layout."""
+  (folder / 'outputs').mkdir(parents=True)
+
+  def write(path, rows):
+    with gzip.open(path, 'wt') as file:
+      file.writelines(json.dumps(row) + '\n' for row in rows)
+
+  write(folder / 'instructions.jsonl.gz', instructions)
+  write(folder / 'preferences_vs_gpt4_1106.jsonl.gz', preferences)
+  for name, rows in outputs.items():
+    write(folder / 'outputs' / f'{name}.jsonl.gz', rows)
+
+
+INSTRUCTIONS = [
+  {'i': 0, 'dataset': 'koala', 'instruction': 'Why?'},
+  {'i': 7, 'dataset': 'selfinstruct', 'instruction': 'How?'},
+]
+
+
+def test_policies_outputs(tmp_path, private_cache):
+  policy_files(
+    tmp_path / 'alpaca_eval',
+    INSTRUCTIONS,
+    [{'model': 'b', 'i': 7, 'preference': 1.75}],
+    a=[{'i': 0, 'output': 'a0'}, {'i': 7, 'output': 'a7'}],
+    b=[{'i': 7, 'output': 'b7'}],
+  )
+  found = load.policy_outputs(tmp_path)
+  assert found.texts == ['a0', 'a7', 'b7']
+  asked = [found.prompts[p] for p in found.item_prompt]
+  assert asked == ['Why?', 'How?', 'How?']
+  assert [found.policies[p] for p in found.item_policy] == ['a', 'a', 'b']
+  np.testing.assert_array_equal(np.isnan(found.judge), [True, True, False])
+  assert found.judge[2] == 0.75
+
+
+@pytest.mark.parametrize(
+  ('row', 'message'),
+  [
+    ({'i': 3, 'output': 'x'}, r'a\.jsonl\.gz:1: i: no instruction'),
+    ({'i': 0}, r'a\.jsonl\.gz:1: .*output'),
+    ({'i': 'no', 'output': 'x'}, r'a\.jsonl\.gz:1: .*i'),
+  ],
+)
+def test_malformed_outputs_are_named(tmp_path, private_cache, row, message):
+  policy_files(tmp_path / 'alpaca_eval', INSTRUCTIONS, [], a=[row])
+  with pytest.raises(schema.SchemaError, match=message):
+    load.policy_outputs(tmp_path)
+
+
+def test_no_outputs_are_said_to_be_missing(tmp_path, private_cache):
+  with pytest.raises(schema.SchemaError, match=r'holds no \.jsonl\.gz file'):
+    load.policy_outputs(tmp_path)
+
+
+def test_real_alpaca_eval(real_data, private_cache):
+  found = load.policy_outputs(real_data)
+  assert len(found.policies) == 52
+  assert len(found.prompts) == 805
+  assert len(found.texts) > 41_000
+  assert 0.1 < np.nanmean(found.judge) < 0.9

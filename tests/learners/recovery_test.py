@@ -3,9 +3,17 @@
 import jax
 import numpy as np
 import pytest
+from scipy import linalg
 
 from prm_jax import types
-from prm_jax.learners import aggregate, hierarchical, inference, lore, pref
+from prm_jax.learners import (
+  aggregate,
+  amortized,
+  hierarchical,
+  inference,
+  lore,
+  pref,
+)
 from prm_jax.runtime import train
 
 U, D, TEXTS = 80, 6, 300
@@ -96,3 +104,40 @@ def test_mixtures_are_recovered():
   plain = fit(AGGREGATE, data[0], SEEN)
   assert found > 0.9
   assert found > score(AGGREGATE, plain, *data, SEEN) + 0.1
+
+
+def test_mixture_weights_are_recovered_up_to_what_is_identifiable():
+  # A simplex can be replaced by another around the same people, so that
+  # weights and bases are known up to an invertible map: their column spaces.
+  rng = np.random.default_rng(6)
+  bases = 3 * rng.normal(size=(3, D))
+  weights = rng.dirichlet([0.3] * 3, U)
+  batch, _, _ = simulate(weights @ bases, answers=1000)
+  learner = lore.lore(
+    dim=3, basis_ridge=0.01, strength=0.1, steps=2000, capacity=0
+  )
+  state = fit(learner, batch, np.ones(U, bool))
+  found = inference.infer(
+    learner.system, state.params, batch, key=state.key, people=U
+  )
+  basis = state.params['reward']['basis']
+  for mine, theirs in ((np.exp(found), weights), (basis, bases.T)):
+    angles = np.degrees(linalg.subspace_angles(mine, theirs))
+    assert angles.max() < 5
+
+
+@pytest.mark.parametrize(('kl_weight', 'used'), [(1e-4, True), (1.0, False)])
+def test_vpl_collapses_under_a_heavy_divergence(kl_weight, used):
+  rng = np.random.default_rng(7)
+  taste = 2 * rng.normal(size=(2, D))
+  batch, _, _ = simulate(taste[rng.integers(0, 2, U)], answers=80)
+  learner = amortized.vpl(
+    dim=4, latent=4, width=16, kl_weight=kl_weight, steps=400, capacity=20
+  )
+  state = fit(learner, batch, SEEN)
+  contexts = inference.infer(
+    learner.system, state.params, batch, key=state.key, people=U, limit=20
+  )
+  found = amortized.collapse(contexts)
+  assert (found.active_units > 0) == used
+  assert (found.kl > 0.5) == used

@@ -310,3 +310,39 @@ def test_bad_rows_are_named(p, y, person, words):
 def test_no_runs_are_refused():
   with pytest.raises(ValueError, match='no runs'):
     statistics.summarize([])
+
+
+def test_bootstrap_weights_are_draws_of_people():
+  weights = statistics.bootstrap_weights(
+    np.zeros(50), 2000, resample_groups=False
+  )
+  np.testing.assert_array_equal(weights.sum(1), 50)
+  np.testing.assert_allclose(weights.mean(0), 1.0, atol=0.1)
+  np.testing.assert_allclose(weights.var(0), 49 / 50, atol=0.15)
+
+
+def test_bootstrap_weights_of_seeds_are_wider():
+  rng = np.random.default_rng(1)
+  group = np.repeat(np.arange(8), 100)
+  values = rng.normal(size=8)[group] + rng.normal(size=800)
+
+  def width(resample):
+    weights = statistics.bootstrap_weights(
+      group, 4000, resample_groups=resample
+    )
+    np.testing.assert_allclose(weights.mean(1), 1.0)
+    return (weights @ values / 800).std()
+
+  shared = values.reshape(8, 100).mean(1).std() / np.sqrt(8)
+  np.testing.assert_allclose(
+    width(False), values.std() / np.sqrt(800), rtol=0.1
+  )
+  # A seed's own people are resampled as well.
+  assert shared < width(True) < 1.15 * shared
+
+
+def test_bootstrap_weights_take_whole_groups():
+  group = np.array([0, 0, 1, 1, 1])
+  weights = statistics.bootstrap_weights(group, 500, resample_groups=True)
+  alone = (weights[:, 2:] == 0).all(1)
+  assert 0.15 < alone.mean() < 0.35  # the first group, drawn twice

@@ -1,0 +1,89 @@
+"""How many answers reach a target, and how intervals are taken."""
+
+import numpy as np
+import pytest
+
+from configs import ten_questions
+from experiments import elicited
+from experiments.ten_questions import experiment, settings, tables
+
+
+def test_a_curve_reaches_its_target_between_two_answers():
+  curves = np.array(
+    [[0.5, 0.6, 0.8, 0.9], [0.5, 0.5, 0.5, 0.5], [0.9, 0, 0, 0]]
+  )
+  found = tables.first_reach(curves, 0.7)
+  np.testing.assert_allclose(found, [1.5, 4.0, 0.0])
+
+
+def cells(rise):
+  """Two seeds of people whose accuracy grows by `rise` an answer."""
+  rng = np.random.default_rng(0)
+  made = []
+  for seed in range(2):
+    noise = 0.01 * rng.normal(size=(40, 1))
+    arrays = {}
+    for name, slope in rise.items():
+      curve = 0.5 + slope * np.arange(21) + noise
+      arrays[f'correct|{name}'] = curve
+      arrays[f'regret|{name}'] = 1 - curve
+    made.append(tables.Cell('gaussian', 'known', 'pref', seed, arrays))
+  return made
+
+
+def test_share_of_random_by_hand():
+  (row,) = [
+    row
+    for row in tables.answers_needed(
+      cells({'random': 0.01, 'variance': 0.02}), (0.65,), 200
+    )
+    if row['acquisition'] == 'variance'
+  ]
+  assert row['answers'] == pytest.approx(7.5, abs=0.2)
+  assert row['random_answers'] == pytest.approx(15, abs=0.4)
+  assert row['share_of_random'] == pytest.approx(0.5, abs=0.01)
+  low, high = row['share_of_random_low'], row['share_of_random_high']
+  assert low <= row['share_of_random'] <= high < low + 0.1
+  assert (row['people'], row['seeds']) == (80, 2)
+
+
+def test_a_target_that_random_never_reaches_is_a_bound():
+  rows = tables.answers_needed(
+    cells({'random': 0.005, 'variance': 0.02}), (0.8, 0.95), 200
+  )
+  # Nobody reaches 0.95: no row.
+  assert [row['target'] for row in rows] == [0.8]
+  assert rows[0]['random_answers'] is None
+  assert rows[0]['share_of_random'] == pytest.approx(15 / 21, abs=0.02)
+
+
+def test_the_gaussian_truth_predicts_itself():
+  config = ten_questions.get_config('smoke')
+  (found,) = settings.settings(config, 'gaussian', 0, None)
+  assert isinstance(found, elicited.Setting)
+  # Probabilities of small differences are not rounded to 0 or 1.
+  small = np.argsort(np.linalg.norm(found.difference, axis=0))[:50]
+  p = found.probability[:, small]
+  weights = np.linalg.lstsq(
+    found.difference[:, small].T, np.log(p / (1 - p)).T, rcond=None
+  )[0].T
+  correct, regret = experiment._scores(found, weights)
+  np.testing.assert_allclose(correct, 1.0, atol=0.01)
+  np.testing.assert_allclose(regret, 0.0, atol=0.01)
+
+
+def test_regret_is_one_for_a_random_pick_and_skips_empty_menus():
+  rng = np.random.default_rng(0)
+  utility = rng.normal(size=(3, 400, 8))
+  utility[1, :, 1:] = np.nan  # one item is no choice
+  score = rng.normal(size=(3, 400, 8))
+  found = experiment._regret(score, utility)
+  assert np.isnan(found[1])
+  np.testing.assert_allclose(found[[0, 2]], 1.0, atol=0.1)
+  best = experiment._regret(np.nan_to_num(utility, nan=-9), utility)
+  np.testing.assert_allclose(best[[0, 2]], 0.0)
+
+
+def test_variants_are_checked():
+  with pytest.raises(ValueError, match='unknown variant'):
+    ten_questions.get_config('huge')
