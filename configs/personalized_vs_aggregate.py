@@ -74,10 +74,13 @@ def methods(variant: str) -> config_dict.ConfigDict:
   if variant == 'smoke':
     found['vpl'] = {'kind': 'vpl', 'steps': 5, 'kl_weight': 1e-4}
   if variant == 'personalizers':
-    episodes = 500
+    episodes = 600
     found |= {
       'rfm': {'kind': 'rfm', 'steps': steps},
-      'mrm': {'kind': 'mrm', 'steps': episodes, 'dim': 4},
+      'mrm': {
+        'kind': 'mrm', 'steps': episodes, 'dim': 8, 'inner_steps': 3,
+        'rate': 3.0, 'spread': 1.0, 'learning_rate': 0.01,
+      },
       'pal_a': {'kind': 'pal', 'steps': steps, 'dim': 4},
       'pal_b': {
         'kind': 'pal', 'steps': steps, 'dim': 4, 'prompt_features': 16,

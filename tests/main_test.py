@@ -137,3 +137,64 @@ def test_what_a_person_can_mend_is_told_in_a_line(judged, tmp_path, capsys):
   assert "'big' is not a number" in capsys.readouterr().err
   assert train(judged, tmp_path / 'c', '--set=rigde=1') == 2
   assert "does not take ['rigde']" in capsys.readouterr().err
+
+
+@pytest.fixture
+def typed(monkeypatch):
+  """Lines that a person at the terminal types, in turn; then end of input."""
+
+  def type_(*lines):
+    waiting = iter(lines)
+
+    def read(prompt):
+      print(prompt)
+      try:
+        return next(waiting)
+      except StopIteration:
+        raise EOFError from None
+
+    monkeypatch.setattr('builtins.input', read)
+
+  return type_
+
+
+def test_asked_answers_change_the_scores(
+  judged, scored, typed, tmp_path, capsys
+):
+  workdir, ask = tmp_path / 'run', tmp_path / 'ask.jsonl'
+  assert train(judged, workdir) == 0
+  command = ['ask', f'--workdir={workdir}', '--user=new', '--questions=3']
+  typed('a', 'b')
+  assert main.run(command) == 0
+  shown = capsys.readouterr().out
+  assert 'Question 1 of 3' in shown
+  assert 'coefficient 1:' in shown
+  typed('a')
+  assert main.run(command) == 0  # resumed: one question is left
+  shown = capsys.readouterr().out
+  assert '2 answers are kept' in shown
+  assert 'Question 3 of 3' in shown
+  ask.write_text(json.dumps({'response': 'please kindly sir thanks'}) + '\n')
+
+  def score(*user):
+    out = tmp_path / 'scores.jsonl'
+    base = ['score', f'--workdir={workdir}', f'--data={ask}', *user]
+    assert main.run([*base, f'--output={out}']) == 0
+    return json.loads(out.read_text())
+
+  asked, nobody = score('--user=new'), score()
+  assert asked['standard_deviation'] < nobody['standard_deviation']
+  assert asked['score'] != nobody['score']
+  assert main.run(['forget', f'--workdir={workdir}', '--user=new']) == 0
+  assert 'forgot the answers of 1 people' in capsys.readouterr().out
+  assert main.run(['score', f'--workdir={workdir}', f'--data={ask}',
+                   '--user=new']) == 2  # fmt: skip
+
+
+def test_a_method_without_a_gaussian_belief_cannot_ask(
+  judged, tmp_path, capsys
+):
+  workdir = tmp_path / 'run'
+  assert train(judged, workdir, '--method=lore') == 0
+  assert main.run(['ask', f'--workdir={workdir}']) == 2
+  assert 'keeps no Gaussian belief' in capsys.readouterr().err

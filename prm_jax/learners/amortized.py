@@ -50,7 +50,7 @@ def vpl(
     kl_weight: of the divergence, per predicted answer. Large weights collapse
       the posterior onto the prior; see `active_units`.
     ridge: of the aggregate, in answers.
-    basis_ridge: of the other encodings, in answers.
+    basis_ridge: of the regression that makes the other encodings, in answers.
     decay: ridge of the networks, in answers.
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
@@ -117,7 +117,7 @@ def spl(
     kl_weight: of the divergence, per predicted answer.
     guidance_weight: of swap guidance.
     ridge: of the aggregate, in answers.
-    basis_ridge: of the other encodings, in answers.
+    basis_ridge: of the regression that makes the other encodings, in answers.
     decay: ridge of the networks, in answers.
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
@@ -178,7 +178,7 @@ def gpo(
     width: of the tokens.
     layers: of the transformer.
     ridge: of the aggregate, in answers.
-    basis_ridge: of the other encodings, in answers.
+    basis_ridge: of the regression that makes the other encodings, in answers.
     decay: ridge of the networks, in answers.
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
@@ -227,7 +227,7 @@ def in_context(
     width: of the tokens.
     layers: of the transformer.
     ridge: of the aggregate, in answers.
-    basis_ridge: of the other encodings, in answers.
+    basis_ridge: of the regression that makes the other encodings, in answers.
     decay: ridge of the networks, in answers.
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
@@ -293,10 +293,13 @@ def amortized(
   """Returns the learner that trains a system on episodes.
 
       mean NLL(targets | context) + sum_p hyper[p + '_weight'] penalty_p
-        + (decay |networks|^2 + basis_ridge |basis|^2) / (2 examples)
+        + decay |networks|^2 / (2 examples)
 
-  The encodings start at the aggregate and the bases of PReF's SVD, so that
-  methods differ in how they read a person and not in what they look at.
+  The encodings are the aggregate's score and the bases of PReF's SVD, in
+  standard deviations, and are not trained: methods differ in how they read a
+  person and not in what they look at. Trained with the networks, hundreds of
+  columns of features are fitted to the training people first (new people:
+  63 % instead of 76 % on attributes).
 
   Args:
     system: whose user model reads evidence.
@@ -312,7 +315,9 @@ def amortized(
 
   def objective(params, rows, state, batch):
     del rows
-    encoded = reward.encode(params['reward'], batch.table)
+    encoded = jax.lax.stop_gradient(
+      reward.encode(params['reward'], batch.table)
+    )
     found = episodes.episode(size, encoded, state, batch.rows)
     contexts, penalties = jax.vmap(read, (0, None, 0))(
       found.key, params['user'], found.known
@@ -331,10 +336,8 @@ def amortized(
       loss = loss + state.hyper[f'{name}_weight'] * wide
       aux[name] = episodes.per_example(size, wide)
     scale = 0.5 / state.hyper['examples']
-    basis = params['reward']['basis'][:, 1:]
     networks = jax.tree.leaves((params['reward']['network'], params['user']))
     penalty = {
-      'basis': scale * state.hyper['basis_ridge'] * jnp.sum(basis**2),
       'decay': scale
       * state.hyper['decay']
       * sum(jnp.sum(leaf**2) for leaf in networks),

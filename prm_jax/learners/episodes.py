@@ -62,14 +62,22 @@ def begin(state: types.TrainState, batch: types.Batch) -> types.TrainState:
 def start_at_bases(
   state: types.TrainState, batch: types.Batch
 ) -> types.TrainState:
-  """Returns the state whose basis is the aggregate's and the SVD's."""
+  """Returns the state whose basis is the aggregate's and the SVD's.
+
+  The SVD's are scaled so that training pairs differ by 1 in the mean square.
+  """
   people, dim = len(state.bank.ids), state.params['reward']['basis'].shape[1]
   weight = common.aggregate_weight(batch, state.hyper['ridge'])
   others, _ = common.svd_bases(
     jax.random.fold_in(state.key, 1), batch, weight, people=people,
     rank=dim - 1, ridge=state.hyper['basis_ridge'],
   )  # fmt: skip
-  basis = jnp.concatenate([weight[:, None], others], 1)
+  encoded = batch.table @ others
+  items = batch.rows.items
+  gap = encoded[items[:, 0]] - encoded[items[:, 1]]
+  mask = jnp.asarray(batch.rows.mask)[:, None]
+  size = jnp.sqrt(jnp.sum(mask * gap**2, 0) / (mask.sum() + 1e-6))
+  basis = jnp.concatenate([weight[:, None], others / (size + 1e-6)], 1)
   reward = {**state.params['reward'], 'basis': basis}
   return common.with_reward(state, reward)
 
