@@ -91,6 +91,23 @@ class Setting:
     return f'{self.data}-{self.features}-{self.method}-seed{self.seed}'
 
 
+def pairs(
+  problem: problems.Problem, split: str, count: int, key: int
+) -> np.ndarray:
+  """Returns different pairs `[count, 2]` of a split, the same for everybody.
+
+  Args:
+    problem: whose seed orders them.
+    split: a value of `problem.split`.
+    count: at most as many.
+    key: of the draw.
+  """
+  items = problem.rows.items[problem.split == split]
+  chosen = np.unique(np.sort(items, 1), axis=0)
+  order = np.random.default_rng([problem.seed, key]).permutation(len(chosen))
+  return chosen[order[:count]]
+
+
 def trained(
   config, problem: problems.Problem, asked: Asked, grids
 ) -> Iterator[Setting]:

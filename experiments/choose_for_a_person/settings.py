@@ -34,7 +34,7 @@ def settings(config, seed: int, embed) -> Iterator[Choosing]:
   problem = next(problems.problems(config, 'alpaca_eval', seed, embed))
   found = alpaca_world.of(config, seed)
   world = found.world
-  asked = _asked(config, problem, found, seed)
+  asked = _asked(config, problem, found)
   train = ~found.held_out
   weights = world.weights[asked.new]
   utility = weights @ world.values.T
@@ -60,23 +60,17 @@ def settings(config, seed: int, embed) -> Iterator[Choosing]:
       )
 
 
-def _asked(config, problem, found: alpaca_world.Found, seed) -> elicited.Asked:
+def _asked(config, problem, found: alpaca_world.Found) -> elicited.Asked:
   world = found.world
   new = np.unique(problem.rows.user[problem.split == problems.CALIBRATION])
   weights = world.weights[new]
-
-  def pairs(split, count, key):
-    items = problem.rows.items[problem.split == split]
-    chosen = np.unique(np.sort(items, 1), axis=0)
-    order = np.random.default_rng([seed, key]).permutation(len(chosen))
-    return chosen[order[:count]]
 
   def margins(items):
     gap = world.values[items[:, 0]] - world.values[items[:, 1]]
     return world.scale * weights @ gap.T
 
-  pool = pairs(problems.CALIBRATION, config.pool, 6)
-  test = pairs('new_people', config.test_pairs, 7)
+  pool = elicited.pairs(problem, problems.CALIBRATION, config.pool, 6)
+  test = elicited.pairs(problem, 'new_people', config.test_pairs, 7)
   prompts = np.unique(found.item_prompt[found.held_out])
   menus = np.stack([np.flatnonzero(found.item_prompt == p) for p in prompts])
   label = (margins(test) > 0).astype(np.float32)

@@ -74,17 +74,12 @@ def _attributes(config, data: str, seed: int, embed):
   values = np.stack([known.values[text] for text in problem.texts])
   weights = np.stack([known.weights[problem.user_ids[u]] for u in new])
 
-  def pairs(split, count, key):
-    chosen = np.unique(np.sort(rows.items[problem.split == split], 1), axis=0)
-    order = np.random.default_rng([seed, key]).permutation(len(chosen))
-    return chosen[order[:count]]
-
   def margins(items):
     gap = values[items[:, 0]] - values[items[:, 1]]
     return known.scale * weights @ gap.T
 
-  pool = pairs(problems.CALIBRATION, config.pool, 6)
-  test = pairs('new_people', config.test_pairs, 7)
+  pool = elicited.pairs(problem, problems.CALIBRATION, config.pool, 6)
+  test = elicited.pairs(problem, 'new_people', config.test_pairs, 7)
   menus = responses_to_prompts(problem.prompt_ids, test)
   label = (margins(test) > 0).astype(np.float32)
   return problem, elicited.Asked(

@@ -4,6 +4,7 @@ All four are trained on the same episodes, start at the aggregate, and differ
 in what they make of the known answers.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -156,8 +157,9 @@ def spl(
   )
 
 
-def gpo(
+def in_context(
   *,
+  points: bool = False,
   dim: int = 8,
   width: int = 32,
   layers: int = 2,
@@ -168,12 +170,15 @@ def gpo(
   steps: int = 1000,
   capacity: int = 50,
 ) -> types.Learner:
-  """Returns GPO: a transformer neural process over texts and preferences.
+  """Returns the in-context reward model: answers as context of a transformer.
 
-  Known texts and how often they were preferred are points; targets attend to
-  points, not to each other, and get a mean and a variance.
+  One token an answer; texts attend to them and get a score. With `points`,
+  which is GPO, a transformer neural process: known texts and how often they
+  were preferred are points; targets attend to points, not to each other, and
+  get a mean and a variance.
 
   Args:
+    points: a token for each text and how often it was preferred.
     dim: J of an encoded text.
     width: of the tokens.
     layers: of the transformer.
@@ -192,73 +197,6 @@ def gpo(
     person's pair has the moderated probability of its margin. Points and
     targets have weights of their own.
   """
-  return _in_context(
-    True,
-    dim,
-    width,
-    layers,
-    ridge,
-    basis_ridge,
-    decay,
-    learning_rate,
-    steps,
-    capacity,
-  )
-
-
-def in_context(
-  *,
-  dim: int = 8,
-  width: int = 32,
-  layers: int = 2,
-  ridge: float = 10.0,
-  basis_ridge: float = 10.0,
-  decay: float = 1.0,
-  learning_rate: float = 3e-3,
-  steps: int = 1000,
-  capacity: int = 50,
-) -> types.Learner:
-  """Returns the in-context reward model: answers as context of a transformer.
-
-  One token an answer; texts attend to them and get a score.
-
-  Args:
-    dim: J of an encoded text.
-    width: of the tokens.
-    layers: of the transformer.
-    ridge: of the aggregate, in answers.
-    basis_ridge: of the regression that makes the other encodings, in answers.
-    decay: ridge of the networks, in answers.
-    learning_rate: of Adam, decayed to 1 %.
-    steps: gradient steps.
-    capacity: answers read of a person.
-  """
-  return _in_context(
-    False,
-    dim,
-    width,
-    layers,
-    ridge,
-    basis_ridge,
-    decay,
-    learning_rate,
-    steps,
-    capacity,
-  )
-
-
-def _in_context(
-  points,
-  dim,
-  width,
-  layers,
-  ridge,
-  basis_ridge,
-  decay,
-  learning_rate,
-  steps,
-  capacity,
-):
   system = types.System(
     conditioned.in_context(
       dim=dim, width=width, layers=layers, uncertain=points
@@ -279,6 +217,9 @@ def _in_context(
     steps=steps,
     size=episodes.Size(context=capacity or episodes.Size().context),
   )
+
+
+gpo = functools.partial(in_context, points=True)
 
 
 def amortized(

@@ -89,3 +89,23 @@ def test_full_needs_real_data(tmp_path, monkeypatch):
   done = run(tmp_path, 'full', "--config.data.names=('jester',)")
   assert done.returncode != 0
   assert 'PRM_DATA_DIR' in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('study', 'table'),
+  [('ten_questions', 'curve'), ('choose_for_a_person', 'utility')],
+)
+def test_studies_that_ask_people(study, table, tmp_path, request):
+  if study == 'choose_for_a_person':
+    request.getfixturevalue('real_data')
+  command = [sys.executable, '-m', 'experiments.run', f'--workdir={tmp_path}']
+  done = subprocess.run(
+    [*command, f'--config=configs/{study}.py:smoke'],
+    capture_output=True, text=True, cwd=ROOT, check=False,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr[-2000:]
+  known = json.loads((tmp_path / 'results.json').read_text())
+  rows = known['tables'][table]
+  assert {'random', 'variance'} <= {row['acquisition'] for row in rows}
+  assert (tmp_path / 'report' / 'index.html').stat().st_size > 10_000
