@@ -27,6 +27,17 @@ from prm_jax.users import bank as banks
 from prm_jax.users import gaussian
 
 _METHODS = tuple(registry.LEARNERS)
+# Options that count something.
+_WHOLE = (
+  'capacity',
+  'dim',
+  'inner_steps',
+  'latent',
+  'layers',
+  'prompt_features',
+  'steps',
+  'width',
+)
 _LAYERS = (1, 3, 5)  # of the encoder; the last alone carries style poorly
 
 
@@ -186,7 +197,7 @@ def _option(text: str) -> tuple[str, float | int]:
     number = float(value)
   except ValueError:
     raise ValueError(f'--set {text}: {value!r} is not a number') from None
-  whole = number.is_integer() and name in ('dim', 'steps', 'capacity')
+  whole = number.is_integer() and name in _WHOLE
   return name, int(number) if whole else number
 
 
@@ -246,20 +257,33 @@ def _remember(
     evidence = inference.group_evidence(encoded, rows, group)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(state.key, group.people)
     update = jax.vmap(user.update, (0, None, None, 0))
-    return update(keys, state.params['user'], prior, evidence)[0]
+    return update(keys, state.params['user'], prior, evidence)
 
+  dropped: list[np.ndarray] = []
   rows = jax.tree.map(jnp.asarray, batch.rows)
   for group in inference.group_people(batch.rows, width=encoded.shape[-1]):
     real = group.people >= 0
+    found, info = believe(rows, group)
     for leaf, new in zip(
-      jax.tree.leaves(beliefs),
-      jax.tree.leaves(believe(rows, group)),
-      strict=True,
+      jax.tree.leaves(beliefs), jax.tree.leaves(found), strict=True
     ):
       leaf[group.people[real]] = np.asarray(new)[real]
+    if 'dropped' in info:
+      dropped.append(np.asarray(info['dropped'])[real])
+  _say_dropped(np.concatenate(dropped) if dropped else np.zeros(0, int))
   blank = (bank.blank[0], jax.tree.map(jnp.asarray, prior))
   beliefs = jax.tree.map(jnp.asarray, beliefs)
   return state._replace(bank=bank._replace(beliefs=beliefs, blank=blank))
+
+
+def _say_dropped(dropped: np.ndarray) -> None:
+  """Says how many answers beliefs have no room for."""
+  if dropped.any():
+    print(
+      f'{(dropped > 0).sum()} people gave more answers than a belief keeps: '
+      f'the oldest {dropped.sum()} are dropped (--set=capacity=N keeps N)',
+      file=sys.stderr,
+    )
 
 
 def _evaluate(

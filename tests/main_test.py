@@ -198,3 +198,9 @@ def test_a_method_without_a_gaussian_belief_cannot_ask(
   assert train(judged, workdir, '--method=lore') == 0
   assert main.run(['ask', f'--workdir={workdir}']) == 2
   assert 'keeps no Gaussian belief' in capsys.readouterr().err
+
+
+def test_answers_that_find_no_room_are_told(judged, tmp_path, capsys):
+  options = ('--method=in_context', '--set=capacity=5', '--set=width=8')
+  assert train(judged, tmp_path / 'run', *options) == 0
+  assert 'gave more answers than a belief keeps' in capsys.readouterr().err
