@@ -26,6 +26,7 @@ _COLORS = (
 )
 _MARKERS = 'osD^vPX*'
 _INCHES = (4.6, 3.9)
+_LEGEND_ROW = 0.2  # inches
 _STYLE: Any = {
   'font.size': 10,
   'axes.spines.top': False,
@@ -69,10 +70,13 @@ def styles(results: Mapping[str, Any]) -> dict[str, Style]:
     for row in tables.rows_of(results, name)
   }
   ordered = sorted(names, key=lambda n: (not n.startswith('aggregate'), n))
-  return {
-    name: Style(_COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)])
-    for i, name in enumerate(ordered)
-  }
+  return {name: _style(i) for i, name in enumerate(ordered)}
+
+
+def _style(i: int) -> Style:
+  """Returns the i-th look; where colours come again, markers have moved on."""
+  marker = (i + i // len(_COLORS)) % len(_MARKERS)
+  return Style(_COLORS[i % len(_COLORS)], _MARKERS[marker])
 
 
 def answers_pictures(results: Mapping[str, Any]) -> list[Picture]:
@@ -122,9 +126,9 @@ def curve_pictures(
         np.array([scale * tables.number(row, column) for row in line])
         for column in (value, f'{value}_low', f'{value}_high')
       )
-      color, marker = _COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)]
-      axes.plot(x, y, color=color, marker=marker, ms=4, label=name)
-      axes.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
+      look = _style(i)
+      axes.plot(x, y, color=look.color, marker=look.marker, ms=4, label=name)
+      axes.fill_between(x, low, high, color=look.color, alpha=0.15, lw=0)
       words.append(f'{name}: {y[0]:.3g} at {x[0]}, {y[-1]:.3g} at {x[-1]}')
     axes.set_xlabel('answers of the person')
     axes.set_ylabel(label)
@@ -268,6 +272,10 @@ def _panel(group: Group) -> tuple[Figure, Axes]:
 
 def _draw(figure: Figure, alt: str) -> Picture:
   buffer = io.StringIO()
+  names = sum(len(axes.get_legend_handles_labels()[1]) for axes in figure.axes)
+  # The legend takes its room from the figure, not from the axes.
+  extra = max(0, (names + 1) // 2 - 2) * _LEGEND_ROW
+  figure.set_size_inches(_INCHES[0], _INCHES[1] + extra)
   with matplotlib.rc_context(_STYLE):
     figure.legend(
       loc='outside lower center', ncols=2, frameon=False, fontsize=9

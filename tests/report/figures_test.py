@@ -111,3 +111,9 @@ def test_a_curve_for_each_acquisition_and_none_for_a_point():
   (picture,) = figures.curve_pictures(rows, 'recovered', 'share of the gap')
   assert 'random: 0 at 0, 0.4 at 10; variance: 0 at 0, 0.6 at 10' in picture.alt
   assert picture.alt.startswith('share of the gap by answers')
+
+
+def test_many_methods_still_look_different():
+  rows = [{**BASE, 'method': f'm{i:02d}'} for i in range(30)]
+  look = figures.styles(results(accuracy=rows))
+  assert len({(s.color, s.marker) for s in look.values()}) == 30
