@@ -1,9 +1,21 @@
 import os
 from pathlib import Path
 
+import jax
 import pytest
 
 _NEAR = Path(__file__).parents[2] / 'shared' / 'data'
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _programs_are_dropped():
+  """Drops what a module compiled.
+
+  Every program holds memory maps, and a process may have 65,530: the whole
+  suite in one process ended in a segmentation fault of the compiler.
+  """
+  yield
+  jax.clear_caches()
 
 
 @pytest.fixture
