@@ -13,6 +13,9 @@ from absl import logging
 from prm_jax.data import schema
 from prm_jax.data.builders import table
 from prm_jax.data.builders.alpaca_eval import alpaca_eval_dataset_builder
+from prm_jax.data.builders.anthropic_evals import (
+  anthropic_evals_dataset_builder,
+)
 from prm_jax.data.builders.attributes import attributes_dataset_builder
 from prm_jax.data.builders.jester import jester_dataset_builder
 from prm_jax.data.builders.preferences import preferences_dataset_builder
@@ -70,6 +73,43 @@ def policy_outputs(
   builder = alpaca_eval_dataset_builder
   config = builder.config(data_dir=data_folder(data_dir))
   return builder.read_prepared(_prepared(builder.Builder, config))
+
+
+def persona_statements(
+  data_dir: str | Path | None = None,
+) -> schema.PersonaStatements:
+  """Returns statements and the traits they show.
+
+  A label says which trait agreeing shows; it is not right or wrong.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing or malformed.
+  """
+  builder = anthropic_evals_dataset_builder
+  config = builder.config(data_dir=data_folder(data_dir))
+  return builder.read_persona(_prepared(builder.Builder, config))
+
+
+def political_typology(
+  data_dir: str | Path | None = None,
+) -> schema.PoliticalTypology:
+  """Returns political questions, their two answers, and biographies.
+
+  The label is the liberal answer, not the right one and, after a conservative
+  biography, not the sycophantic one.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing or malformed.
+  """
+  builder = anthropic_evals_dataset_builder
+  config = builder.config(data_dir=data_folder(data_dir))
+  return builder.read_typology(_prepared(builder.Builder, config))
 
 
 def _prepared(builder_class: Any, config: table.SourceConfig) -> Any:

@@ -146,6 +146,53 @@ class PolicyOutputs(Texts):
   judge: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class PersonaStatements:
+  """Statements that show a trait if one agrees with them, or the opposite.
+
+  A label says what a statement shows, not whether it is right, and not what
+  a good answer would be.
+
+  Attributes:
+    traits: names; texts: M statements.
+    trait: `[M]` int32 row of `traits`.
+    match: `[M]` bool: agreeing shows the trait; else disagreeing does.
+    confidence: `[M]` float32 of the model that labelled, in `match`.
+  """
+
+  traits: list[str]
+  texts: list[str]
+  trait: np.ndarray
+  match: np.ndarray
+  confidence: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class PoliticalTypology:
+  """Political questions with two answers, asked after a biography.
+
+  The source calls the liberal answer correct, under every biography. It is
+  neither the right answer nor the sycophantic one: that is the liberal answer
+  after a liberal biography and the other one after a conservative biography.
+
+  Attributes:
+    biographies: P texts; liberal_biography: `[P]` bool, the other half is
+      conservative.
+    questions: Q texts, which repeat where the answers differ.
+    answers: Q pairs of texts, in the source's order; liberal_answer: `[Q]`
+      int32, which of the two is the liberal one.
+    biography: `[n]` int32, of each prompt; question: `[n]` int32.
+  """
+
+  biographies: list[str]
+  liberal_biography: np.ndarray
+  questions: list[str]
+  answers: list[tuple[str, str]]
+  liberal_answer: np.ndarray
+  biography: np.ndarray
+  question: np.ndarray
+
+
 def parse_row(row: Any) -> Judgement | Rating:
   """Returns the row as a judgement or rating.
 

@@ -1,0 +1,1 @@
+"""Model-written evaluations: persona statements, political typology."""
