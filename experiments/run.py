@@ -14,6 +14,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from experiments.choose_for_a_person import experiment as choose_for_a_person
+from experiments.echo_chambers import experiment as echo_chambers
 from experiments.personalized_vs_aggregate import (
   experiment as personalized_vs_aggregate,
 )
@@ -25,6 +26,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
 
 STUDIES = {
   'choose_for_a_person': choose_for_a_person.run,
+  'echo_chambers': echo_chambers.run,
   'personalized_vs_aggregate': personalized_vs_aggregate.run,
   'ten_questions': ten_questions.run,
 }

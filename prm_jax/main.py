@@ -1,4 +1,4 @@
-"""The `prm` command: train on judgements, ask, score, forget, export."""
+"""The `prm` command: train on judgements, ask, score, audit, forget, export."""
 
 import argparse
 import dataclasses
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import registry, types
+from prm_jax.audits import trained
 from prm_jax.data import load, pipelines, schema, splits
 from prm_jax.elicitation import pool, terminal
 from prm_jax.elicitation import session as sessions
@@ -25,6 +26,7 @@ from prm_jax.report import page
 from prm_jax.runtime import checkpoint, export, train, writers
 from prm_jax.users import bank as banks
 from prm_jax.users import gaussian
+from prm_jax.worlds import stances
 
 _METHODS = tuple(registry.LEARNERS)
 # Options that count something.
@@ -86,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     '--threshold', type=float, default=0.005,
     help='stop when a question would teach fewer nats',
   )  # fmt: skip
+  sub = command('audit', audit_command, 'Measure what personal rewards break.')
+  sub.add_argument('--questions', type=int, default=20, help='of each kind')
+  sub.add_argument('--answers', type=int, default=24, help='to each question')
   sub = command('forget', forget_command, 'Forget people.')
   sub.add_argument('--user', action='append', required=True)
   sub = command('export', export_command, 'Write the shared parameters.')
@@ -366,9 +371,7 @@ def score_command(arguments: argparse.Namespace) -> None:
     if not isinstance(row, dict) or not isinstance(row.get('response'), str):
       raise ValueError(f'{arguments.data}:{number}: response is not a string')
     texts.append(row['response'])
-  with np.load(arguments.workdir / 'reduction.npz', allow_pickle=False) as kept:
-    reduction = reduce.Reduction(**kept)
-  features = reduction(_raw_features(texts, setting.encoder))
+  features = _reduced(arguments.workdir, setting, texts)
   system = setting.learner().system
   user = state.params['user']
   belief = None
@@ -399,6 +402,54 @@ def score_command(arguments: argparse.Namespace) -> None:
     sys.stdout.writelines(lines)
   else:
     arguments.output.write_text(''.join(lines))
+
+
+def audit_command(arguments: argparse.Namespace) -> None:
+  """Serves everybody texts of a known stance, and reports what they get."""
+  setting, state = _trained(arguments.workdir)
+  written = stances.write(
+    split='audit', seed=setting.seed, questions=arguments.questions,
+    answers=arguments.answers,
+  )  # fmt: skip
+  texts = [text for row in written.texts for text in row]
+  features = _reduced(arguments.workdir, setting, texts)
+  system, params = setting.learner().system, state.params
+  encoded = system.reward.encode(params['reward'], jnp.asarray(features))
+  values, axes = written.values, stances.AXES
+  candidates = trained.Pool(
+    encoded=encoded.reshape(*values.shape[:2], *encoded.shape[1:]),
+    stance=values[..., stances.STANCE],
+    truth=values[..., stances.TRUTH],
+    others={
+      name: values[..., axes.index(name)]
+      for name in ('length', 'confidence', 'politeness')
+    },
+    contested=written.kind == 0,
+    factual=written.kind == 1,
+  )
+  contexts = jax.vmap(
+    lambda belief: system.user.context(params['user'], belief, None)
+  )(state.bank.beliefs)
+  rows = trained.audit(system, params, contexts, candidates, seed=setting.seed)
+  results: dict[str, Any] = {
+    'study': 'audit',
+    'config': dataclasses.asdict(setting),
+    'seeds': [setting.seed],
+    'tables': {'audit': rows},
+    'answer': trained.answer(rows),
+  }
+  folder = arguments.workdir / 'audit'
+  writers.write_json_atomic(folder / 'results.json', results)
+  page.write_page(results, folder / 'report' / 'index.html')
+  print('\n'.join(results['answer']))
+  print(f'Read {folder / "report" / "index.html"}')
+
+
+def _reduced(workdir: Path, setting: Setting, texts: list[str]) -> np.ndarray:
+  """Returns features `[M, D]` of new texts, as the trained model reads them."""
+  with np.load(workdir / 'reduction.npz', allow_pickle=False) as kept:
+    reduction = reduce.Reduction(**kept)
+  return reduction(_raw_features(texts, setting.encoder))
 
 
 def ask_command(arguments: argparse.Namespace) -> None:

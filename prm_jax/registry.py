@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from prm_jax import types
 from prm_jax.learners import (
   aggregate,
   amortized,
@@ -15,6 +16,8 @@ from prm_jax.learners import (
   rfm,
 )
 from prm_jax.rewards import conditioned, factorized, ideal_point, scalar
+from prm_jax.safeguards import adaptive, coefficients, policies
+from prm_jax.safeguards import rewards as reward_safeguards
 from prm_jax.users import (
   gaussian,
   in_context,
@@ -44,6 +47,7 @@ USERS: dict[str, Callable[..., Any]] = {
   'in_context': in_context.in_context,
   'latent': latent.latent,
   'meta': meta.meta,
+  'online': gaussian.online,
   'population': population.population,
   'simplex': simplex.simplex,
 }
@@ -58,14 +62,34 @@ REWARDS: dict[str, Callable[..., Any]] = {
   'mlp': scalar.mlp,
   'network': factorized.network,
 }
-ROOMS = {'learner': LEARNERS, 'user': USERS, 'reward': REWARDS}
+SAFEGUARDS: dict[str, Callable[..., types.Safeguard]] = {
+  'agreement_penalty': reward_safeguards.agreement_penalty,
+  'bridging': policies.bridging,
+  'constitutional_floor': adaptive.constitutional_floor,
+  'empirical_shrinkage': reward_safeguards.empirical_shrinkage,
+  'exposure': adaptive.exposure,
+  'floor': policies.floor,
+  'lower_bound': reward_safeguards.lower_bound,
+  'matching': policies.matching,
+  'preference_shift': adaptive.preference_shift,
+  'projection': coefficients.projection,
+  'residual': reward_safeguards.residual,
+  'shrinkage': reward_safeguards.shrinkage,
+  'trust_region': policies.trust_region,
+}
+ROOMS = {
+  'learner': LEARNERS,
+  'user': USERS,
+  'reward': REWARDS,
+  'safeguard': SAFEGUARDS,
+}
 
 
 def build(room: str, node: Mapping[str, Any]) -> Any:
   """Returns what `node['kind']` names, made with the node's other keys.
 
   Args:
-    room: 'learner', 'user' or 'reward'.
+    room: 'learner', 'user', 'reward' or 'safeguard'.
     node: plain data.
 
   Raises:

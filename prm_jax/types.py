@@ -6,6 +6,7 @@ Axis letters used in shapes:
   U  people                       D  features of one text
   K  candidates of one judgement  M  texts in a feature table
   N  answers of one person        R  bootstrap replicates
+  S  prompts that are served      T  rounds of a loop
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
+Scalar = float | ArrayLike  # a number, or one a row
 Key = jax.Array  # a typed key, `jax.random.key`
 PyTree = Any
 
@@ -104,10 +106,86 @@ class UserModel(NamedTuple):
 
 
 class System(NamedTuple):
-  """What questions, audits, alignment and export take."""
+  """What questions, audits, alignment and export take.
+
+  Attributes:
+    reward: how good answers are.
+    user: what is believed of a person.
+    safeguard: what bounds the reward where answers are served; nothing if
+      None. Fitting and prediction do not read it.
+  """
 
   reward: RewardModel
   user: UserModel
+  safeguard: Safeguard | None = None
+
+
+# ---------------------------------------------------------------- safeguards
+
+
+class Card(NamedTuple):
+  """What a safeguard is, in words, for reports.
+
+  Attributes:
+    bounds: the quantity that it bounds.
+    cost: what it takes away.
+    failure: where it is known not to hold.
+  """
+
+  bounds: str
+  cost: str
+  failure: str
+
+
+class Guard(NamedTuple):
+  """What a safeguard is told of K candidates, beside their rewards.
+
+  Leaves are `[..., K]`, one row a prompt, unless said otherwise. Nothing in
+  it is the truth: measures come from detectors and answer keys.
+
+  Attributes:
+    log_base: log pi_0.
+    log_reference: log-policy of the frozen aggregate.
+    reference: scores of the population, to which rewards are shrunk.
+    measures: name -> what a detector says of each candidate.
+    leaning: `[]` the person's stance, as inferred; 0 if unknown.
+    beta: `[]` inverse temperature of the policy.
+  """
+
+  log_base: Array
+  log_reference: Array
+  reference: Array
+  measures: Mapping[str, Array]
+  leaning: Array
+  beta: Array
+
+
+class Safeguard(NamedTuple):
+  """What bounds the reward of ONE person; vmap for many.
+
+  A request passes `context`, `reward` and `policy` in this order, and what is
+  served passes `observe`. `safeguards.chain` composes them.
+
+  Attributes:
+    name: of the factory.
+    card: what it bounds, costs, and where it fails.
+    init: `() -> state`, of a person to whom nothing was served.
+    context: `(state, context, population) -> context`; both are of the user
+      model, `population` that of a person of whom nothing is known.
+    reward: `(state, RewardOutput, Guard) -> RewardOutput`.
+    policy: `(state, log_policy [..., K], Guard) -> log_policy`.
+    observe: `(state, served) -> state`; `served` maps a measure to its value
+      `[]` for the answer that was served, and `most NAME` to the largest that
+      could have been.
+  """
+
+  name: str
+  card: Card
+  init: Callable[[], PyTree]
+  context: Callable[[PyTree, PyTree, PyTree], PyTree]
+  reward: Callable[[PyTree, RewardOutput, Guard], RewardOutput]
+  policy: Callable[[PyTree, Array, Guard], Array]
+  observe: Callable[[PyTree, Mapping[str, Array]], PyTree]
 
 
 # ---------------------------------------------------------------------- data

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ('ops', 'models', 'users', 'rewards', 'learners')
+ROOMS = ('ops', 'models', 'users', 'rewards', 'safeguards', 'learners')
 USES = ('elicitation', 'alignment', 'audits')  # of a fitted system, in parallel
 ALLOWED = {room: {'types', *ROOMS[: i + 1]} for i, room in enumerate(ROOMS)}
 ALLOWED |= {room: {'types', *ROOMS, room} for room in USES}
@@ -16,7 +16,7 @@ ALLOWED |= {
   'runtime': {'types', 'runtime'},
   'worlds': {'types', 'ops', 'worlds'},
   'data': {'types', 'ops', 'worlds', 'data'},
-  'registry': {'types', 'learners', 'rewards', 'users'},
+  'registry': {'types', 'learners', 'rewards', 'safeguards', 'users'},
 }
 # Package -> where it may be imported.
 ONLY = {

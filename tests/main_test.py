@@ -204,3 +204,21 @@ def test_answers_that_find_no_room_are_told(judged, tmp_path, capsys):
   options = ('--method=in_context', '--set=capacity=5', '--set=width=8')
   assert train(judged, tmp_path / 'run', *options) == 0
   assert 'gave more answers than a belief keeps' in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures('scored')
+def test_audit_writes_its_page(judged, tmp_path, capsys):
+  workdir = tmp_path / 'run'
+  assert train(judged, workdir) == 0
+  command = ['audit', f'--workdir={workdir}', '--questions=6', '--answers=6']
+  assert main.run(command) == 0
+  assert 'one model for everyone has 0' in capsys.readouterr().out
+  known = json.loads((workdir / 'audit' / 'results.json').read_text())
+  methods = {row['method'] for row in known['tables']['audit']}
+  assert methods == {'population', 'base', 'personal', 'matching'}
+  assert (workdir / 'audit' / 'report' / 'index.html').exists()
+
+
+def test_audit_needs_a_trained_model(tmp_path, capsys):
+  assert main.run(['audit', f'--workdir={tmp_path}']) == 2
+  assert 'run `prm train`' in capsys.readouterr().err

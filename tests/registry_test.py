@@ -1,18 +1,31 @@
 import inspect
 
+import numpy as np
 import pytest
 
 from prm_jax import registry, types
+
+NEEDED = {
+  'dim': 3,
+  'latent': 3,
+  'measure': 'truth',
+  'least': 0.5,
+  'direction': np.ones(3),
+  'between': 1.0,
+  'within': 1.0,
+  'answers': 5,
+}
 
 
 @pytest.mark.parametrize('room', sorted(registry.ROOMS))
 def test_everything_can_be_built(room):
   for kind, factory in registry.ROOMS[room].items():
     takes = inspect.signature(factory).parameters
-    sizes = {name: 3 for name in ('dim', 'latent') if name in takes}
-    built = registry.build(room, {'kind': kind, **sizes})
+    given = {name: value for name, value in NEEDED.items() if name in takes}
+    built = registry.build(room, {'kind': kind, **given})
     assert isinstance(
-      built, types.Learner | types.UserModel | types.RewardModel
+      built,
+      types.Learner | types.UserModel | types.RewardModel | types.Safeguard,
     )
 
 

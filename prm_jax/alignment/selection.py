@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import decoding
+from prm_jax.ops import decoding, tilting
 
 
 class Choice(NamedTuple):
@@ -76,19 +76,11 @@ def lowered(
   context: types.PyTree,
   caution: float,
 ) -> types.Array:
-  """Returns scores `[B, K]`, less `caution` standard deviations.
-
-  Only differences within a row matter, so the deviation is that of a
-  candidate's score less the row's mean score.
-  """
+  """Returns scores `[B, K]`, less `caution` standard deviations."""
   output = system.reward.score(params['reward'], encoded, context)
   if not caution or output.covariance is None:
     return output.score
-  K = output.score.shape[-1]
-  centre = jnp.eye(K) - 1.0 / K
-  centred = centre @ output.covariance @ centre
-  variance = jnp.diagonal(centred, axis1=-2, axis2=-1)
-  return output.score - caution * jnp.sqrt(jnp.maximum(variance, 0.0))
+  return tilting.lower_bound(output.score, output.covariance, caution)
 
 
 def personal_tilt(

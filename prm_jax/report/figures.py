@@ -70,10 +70,10 @@ def styles(results: Mapping[str, Any]) -> dict[str, Style]:
     for row in tables.rows_of(results, name)
   }
   ordered = sorted(names, key=lambda n: (not n.startswith('aggregate'), n))
-  return {name: _style(i) for i, name in enumerate(ordered)}
+  return {name: style(i) for i, name in enumerate(ordered)}
 
 
-def _style(i: int) -> Style:
+def style(i: int) -> Style:
   """Returns the i-th look; where colours come again, markers have moved on."""
   marker = (i + i // len(_COLORS)) % len(_MARKERS)
   return Style(_COLORS[i % len(_COLORS)], _MARKERS[marker])
@@ -118,7 +118,7 @@ def curve_pictures(
         lines.setdefault(str(row['acquisition']), []).append(row)
     if max(map(len, lines.values()), default=0) < 2:
       continue
-    figure, axes = _panel(group)
+    figure, axes = panel(group)
     words = []
     for i, (name, line) in enumerate(lines.items()):
       x = np.array([row['answers'] for row in line])
@@ -126,14 +126,14 @@ def curve_pictures(
         np.array([scale * tables.number(row, column) for row in line])
         for column in (value, f'{value}_low', f'{value}_high')
       )
-      look = _style(i)
+      look = style(i)
       axes.plot(x, y, color=look.color, marker=look.marker, ms=4, label=name)
       axes.fill_between(x, low, high, color=look.color, alpha=0.15, lw=0)
       words.append(f'{name}: {y[0]:.3g} at {x[0]}, {y[-1]:.3g} at {x[-1]}')
     axes.set_xlabel('answers of the person')
     axes.set_ylabel(label)
     alt = f'{label} by answers; {title(group)}. {"; ".join(words)}.'
-    pictures.append(_draw(figure, alt))
+    pictures.append(draw(figure, alt))
   return pictures
 
 
@@ -143,7 +143,7 @@ def gain_pictures(results: Mapping[str, Any]) -> list[Picture]:
   pictures = []
   known = most_answers(tables.rows_of(results, 'person_gain'))
   for group, rows in grouped(known).items():
-    figure, axes = _panel(group)
+    figure, axes = panel(group)
     words = []
     for method, lines in _by_method(rows).items():
       x, y = _columns(lines, 'quantile', 'gain')
@@ -157,7 +157,7 @@ def gain_pictures(results: Mapping[str, Any]) -> list[Picture]:
     axes.set_xlabel('people, from largest loss to largest gain (%)')
     axes.set_ylabel('gain over aggregate (points)')
     alt = f'Gain of each person, sorted; {title(group)}. {"; ".join(words)}.'
-    pictures.append(_draw(figure, alt))
+    pictures.append(draw(figure, alt))
   return pictures
 
 
@@ -167,7 +167,7 @@ def calibration_pictures(results: Mapping[str, Any]) -> list[Picture]:
   pictures = []
   known = most_answers(tables.rows_of(results, 'calibration'))
   for group, rows in grouped(known).items():
-    figure, axes = _panel(group)
+    figure, axes = panel(group)
     axes.plot([50, 100], [50, 100], color='0.6', linestyle='--', linewidth=1)
     words = []
     for method, lines in _by_method(rows).items():
@@ -182,7 +182,7 @@ def calibration_pictures(results: Mapping[str, Any]) -> list[Picture]:
     axes.set_xlabel('confidence (%)')
     axes.set_ylabel('accuracy (%)')
     alt = f'Calibration; {title(group)}. {"; ".join(words)}.'
-    pictures.append(_draw(figure, alt))
+    pictures.append(draw(figure, alt))
   return pictures
 
 
@@ -229,7 +229,7 @@ def _answers_picture(
   ticks: Sequence[Any],
   look: Mapping[str, Style],
 ) -> Picture:
-  figure, axes = _panel(group)
+  figure, axes = panel(group)
   words = []
   for method, lines in _by_method(rows).items():
     color, marker = look[method]
@@ -256,10 +256,11 @@ def _answers_picture(
     f'Accuracy in percent by number of answers; {title(group)}. '
     f'{"; ".join(words)}.'
   )
-  return _draw(figure, alt)
+  return draw(figure, alt)
 
 
-def _panel(group: Group) -> tuple[Figure, Axes]:
+def panel(group: Group) -> tuple[Figure, Axes]:
+  """Returns an empty figure under the heading of a group."""
   data, features, split = group
   shown = f'{data} ({features})' if features else data
   lines = f'{shown}\n{tables.word(split)}' if split else shown
@@ -270,7 +271,8 @@ def _panel(group: Group) -> tuple[Figure, Axes]:
   return figure, axes
 
 
-def _draw(figure: Figure, alt: str) -> Picture:
+def draw(figure: Figure, alt: str) -> Picture:
+  """Returns a figure with its legend below, as a picture."""
   buffer = io.StringIO()
   names = sum(len(axes.get_legend_handles_labels()[1]) for axes in figure.axes)
   # The legend takes its room from the figure, not from the axes.

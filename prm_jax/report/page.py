@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from prm_jax.report import figures, tables
+from prm_jax.report import figures, hazard, tables
 
 Row = tables.Row
 
@@ -22,6 +22,7 @@ _KNOWN = (
   'recovery',
   'person_gain',
   'calibration',
+  *hazard.TABLES,
 )
 # Exchanging the answers of a pair must change nothing but the rounding.
 _EXCHANGE_LIMIT = 1e-3
@@ -72,6 +73,7 @@ def write_page(results: Mapping[str, Any], path: str | os.PathLike) -> None:
     path: where the page is written; missing folders are made.
   """
   shown = [
+    *hazard.shown_tables(results),
     tables.controls_table(results),
     tables.gain_table(results),
     tables.accuracy_table(results),
@@ -88,6 +90,7 @@ def write_page(results: Mapping[str, Any], path: str | os.PathLike) -> None:
     notes=results.get('notes') or [],
     answer=results.get('answer') or plain_answer(results),
     figures=_figures(results),
+    reading=hazard.READING if hazard.is_hazard(results) else (),
     tables=[table for table in shown if table.rows],
     config=json.dumps(results.get('config') or {}, indent=2, sort_keys=True),
   )
@@ -146,6 +149,7 @@ def _figures(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         'pictures': figures.curve_pictures(rows, value, label, scale=scale),
       }
     )
+  found += hazard.sections(results)
   return [section for section in found if section['pictures']]
 
 

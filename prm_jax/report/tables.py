@@ -176,6 +176,32 @@ def other_table(results: Mapping[str, Any], name: str) -> Table:
   return _table(title, '', rows, cells)._replace(closed=True)
 
 
+def made(
+  title: str,
+  note: str,
+  rows: Sequence[Row],
+  columns: Mapping[str, tuple[str, str]],
+) -> Table:
+  """Returns a table of chosen columns.
+
+  Args:
+    title: heading.
+    note: what its numbers are.
+    rows: of results.json.
+    columns: heading -> kind and name of the column; kinds are 'text',
+      'count', 'percent', and with their intervals 'points' and 'number'.
+  """
+  kinds: dict[str, Callable[[str], Cell]] = {
+    'text': _text,
+    'count': _count,
+    'percent': lambda name: lambda row: f'{number(row, name):.0%}',
+    'points': _points,
+    'number': lambda name: _points(name, scale=1),
+  }
+  cells = {head: kinds[kind](name) for head, (kind, name) in columns.items()}
+  return _table(title, note, rows, cells)
+
+
 def reading(row: Row) -> str:
   """Returns what a control's value says."""
   control, low = row.get('control'), number(row, 'value_low')

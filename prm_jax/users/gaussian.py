@@ -14,11 +14,12 @@ class State(NamedTuple):
   """Belief about one person.
 
   Attributes:
-    posterior: whitened mode and precision factor.
-    answers: the last N answers, from which the posterior is solved.
+    mode: `[J]` of the whitened coefficients.
+    answers: the last N answers, from which the mode is solved, and the
+      covariance where somebody asks for it.
   """
 
-  posterior: bayes.Posterior
+  mode: types.Array
   answers: ring.Answers
 
 
@@ -35,7 +36,11 @@ class Context(NamedTuple):
 
 
 def gaussian(
-  *, dim: int, capacity: int = 50, prior_scale: float = 1.0
+  *,
+  dim: int,
+  capacity: int = 50,
+  prior_scale: float = 1.0,
+  iterations: int = 10,
 ) -> types.UserModel:
   """Returns the user model of PReF: a Gaussian over J = `dim` coefficients.
 
@@ -46,6 +51,8 @@ def gaussian(
     dim: J.
     capacity: N, answers kept; older ones are forgotten.
     prior_scale: standard deviation of the prior before it is estimated.
+    iterations: Newton steps of a re-solve; from the old mode two are enough
+      for one more answer.
   """
 
   def init(key, spec):
@@ -54,14 +61,14 @@ def gaussian(
 
   def prior(params):
     del params
-    posterior = bayes.Posterior(jnp.zeros(dim), jnp.eye(dim))
-    return State(posterior, ring.empty(capacity, dim))
+    return State(jnp.zeros(dim), ring.empty(capacity, dim))
 
   def update(key, params, state, evidence):
     del key
     answers = ring.keep(state.answers, ring.differences(evidence))
     info = {'dropped': ring.dropped(answers)}
-    return solve(params, state._replace(answers=answers)), info
+    state = state._replace(answers=answers)
+    return solve(params, state, iterations=iterations), info
 
   def infer(key, params, evidence):
     del key
@@ -75,7 +82,11 @@ def gaussian(
 
   def context(params, state, query=None):
     del query
-    return to_context(params, state.posterior)
+    answers = state.answers
+    return to_context(
+      params,
+      bayes.at_mode(params, state.mode, answers.value, answers.mask),
+    )
 
   def sample(key, params, state, query=None):
     mean, factor = context(params, state, query)
@@ -83,6 +94,51 @@ def gaussian(
     return Context(draw, jnp.zeros_like(factor))
 
   return types.UserModel(init, prior, update, context, sample, infer)
+
+
+def online(*, dim: int, prior_scale: float = 1.0) -> types.UserModel:
+  """Returns the Gaussian belief that learns an answer and keeps none.
+
+  One answer costs O(J^2) however many there were; the order of answers
+  matters, and none can be taken back. The state is its own context.
+
+  Args:
+    dim: J.
+    prior_scale: standard deviation of the prior before it is estimated.
+  """
+  keeping = gaussian(dim=dim, capacity=0, prior_scale=prior_scale)
+
+  def prior(params):
+    return Context(params.mean, params.factor)
+
+  def infer(key, params, evidence):
+    return update(key, params, prior(params), evidence)[0]
+
+  def update(key, params, state, evidence):
+    del key, params
+
+    def learn(state, answer):
+      mean, factor = bayes.one_answer(
+        state.mean, state.factor, answer.encoded, answer.label
+      )
+      return jax.tree.map(
+        lambda new, old: jnp.where(answer.mask > 0, new, old),
+        Context(mean, factor), state,
+      ), None  # fmt: skip
+
+    differences = ring.differences(evidence)
+    return jax.lax.scan(learn, state, differences)[0], {}
+
+  def context(params, state, query=None):
+    del params, query
+    return state
+
+  def sample(key, params, state, query=None):
+    del params, query
+    draw = state.mean + state.factor @ jax.random.normal(key, (dim,))
+    return Context(draw, jnp.zeros_like(state.factor))
+
+  return types.UserModel(keeping.init, prior, update, context, sample, infer)
 
 
 def to_context(
@@ -95,17 +151,20 @@ def to_context(
   )
 
 
-def solve(params: bayes.GaussianPrior, state: State) -> State:
+def solve(
+  params: bayes.GaussianPrior, state: State, *, iterations: int = 10
+) -> State:
   """Returns the belief re-solved from the answers it keeps."""
   answers = state.answers
-  posterior = bayes.laplace(
+  mode = bayes.whitened_mode(
     params,
     answers.value,
     answers.label,
     answers.mask,
-    start=state.posterior.mode,
+    start=state.mode,
+    iterations=iterations,
   )
-  return State(posterior, answers)
+  return State(mode, answers)
 
 
 def delete(

@@ -217,3 +217,88 @@ def test_moments_of_groups_add_up():
   for a, b, c in zip(twice, once, padded, strict=True):
     np.testing.assert_allclose(a, 2 * b, rtol=1e-5)
     np.testing.assert_allclose(c, b, rtol=1e-5)
+
+
+def stream(seed, n, dtype, scale=1.0):
+  x, y, mean, factor = problem(seed, size=scale, n=n)
+  return tuple(jnp.asarray(a, dtype) for a in (x, y, mean, factor))
+
+
+def learn_one_by_one(x, y, mean, factor):
+  """(mean, covariance) by `one_answer`, and by `assumed_density`."""
+  prior = bayes.GaussianPrior(mean, factor)
+  blank = bayes.Posterior(jnp.zeros_like(mean), jnp.eye(J, dtype=mean.dtype))
+
+  @jax.jit
+  def everything(x, y):
+    def step(carry, answer):
+      (mean, factor), belief = carry
+      found = bayes.one_answer(mean, factor, *answer)
+      return (found, bayes.assumed_density(prior, belief, *answer)), None
+
+    return jax.lax.scan(step, ((mean, factor), blank), (x, y))[0]
+
+  (mean, factor), belief = everything(x, y)
+  root = bayes.covariance_factor(prior, belief)
+  wanted = bayes.coefficients(prior, belief), root @ root.T
+  return (mean, factor @ factor.T), wanted
+
+
+def test_one_answer_is_assumed_density_in_float64():
+  with jax.enable_x64(True):
+    found, wanted = learn_one_by_one(*stream(30, 40, jnp.float64))
+  np.testing.assert_allclose(found[0], wanted[0], atol=1e-6)
+  np.testing.assert_allclose(found[1], wanted[1], atol=1e-6)
+
+
+def test_one_answer_holds_for_200_answers_in_float32():
+  found, wanted = learn_one_by_one(*stream(31, 200, jnp.float32))
+  np.testing.assert_allclose(found[0], wanted[0], atol=1e-4)
+  np.testing.assert_allclose(found[1], wanted[1], atol=1e-4)
+  assert np.linalg.eigvalsh(found[1]).min() > 0
+
+
+def test_one_answer_stays_positive_definite_whatever_comes():
+  x, y, mean, factor = stream(32, 200, jnp.float32, scale=100.0)
+  (mean, covariance), _ = learn_one_by_one(x, y, mean, factor)
+  assert np.isfinite(mean).all()
+  values = np.linalg.eigvalsh(np.asarray(covariance, float))
+  assert values.min() > -1e-7 * values.max()
+  same = bayes.one_answer(mean, factor, jnp.zeros(J), jnp.float32(1.0))
+  np.testing.assert_array_equal(same[0], mean)
+  np.testing.assert_array_equal(same[1], factor)
+
+
+SURPRISES = [(4.0, -2.0), (9.0, 0.0), (16.0, -4.0), (64.0, -4.0), (64.0, 2.0)]
+
+
+def mode_on_the_line(margin, variance):
+  """Margin and its variance after the first answer was preferred, exactly."""
+  after = optimize.brentq(
+    lambda u: u - margin - variance / (1 + np.exp(u)),
+    margin, margin + variance, xtol=1e-13,
+  )  # fmt: skip
+  p = 1 / (1 + np.exp(-after))
+  return after, 1 / (1 / variance + p * (1 - p))
+
+
+@pytest.mark.parametrize(('variance', 'margin'), SURPRISES)
+@pytest.mark.parametrize('form', ['one_answer', 'assumed_density'])
+def test_an_answer_that_surprises_moves_to_the_exact_mode(
+  form, variance, margin
+):
+  """Wide beliefs: sixteen is three features at a prior scale of two."""
+  after, spread = mode_on_the_line(margin, variance)
+  with jax.enable_x64(True):
+    mean, factor = jnp.array([margin]), jnp.array([[np.sqrt(variance)]])
+    x, y = jnp.ones(1), jnp.float64(1.0)
+    if form == 'one_answer':
+      mean, root = bayes.one_answer(mean, factor, x, y)
+    else:
+      prior = bayes.GaussianPrior(mean, factor)
+      blank = bayes.Posterior(jnp.zeros(1), jnp.eye(1))
+      belief = bayes.assumed_density(prior, blank, x, y)
+      mean = bayes.coefficients(prior, belief)
+      root = bayes.covariance_factor(prior, belief)
+  assert float(mean[0]) == pytest.approx(after, abs=1e-3)
+  assert float(root[0, 0] ** 2) == pytest.approx(spread, rel=1e-2)

@@ -29,10 +29,14 @@ def user():
   return gaussian.gaussian(dim=J, capacity=N)
 
 
-@pytest.fixture
-def prior():
+def wide():
   factor = jnp.tril(jnp.ones((J, J)))
   return bayes.GaussianPrior(jnp.arange(J, dtype=jnp.float32), factor)
+
+
+@pytest.fixture
+def prior():
+  return wide()
 
 
 def believe(user, prior, *pieces):
@@ -44,12 +48,14 @@ def believe(user, prior, *pieces):
 
 
 def same(one, other):
-  np.testing.assert_allclose(
-    one.posterior.mode, other.posterior.mode, atol=1e-5
+  np.testing.assert_allclose(one.mode, other.mode, atol=1e-5)
+  factors = (
+    bayes.at_mode(
+      wide(), state.mode, state.answers.value, state.answers.mask
+    ).factor
+    for state in (one, other)
   )
-  np.testing.assert_allclose(
-    one.posterior.factor, other.posterior.factor, atol=1e-5
-  )
+  np.testing.assert_allclose(*factors, atol=1e-5)
 
 
 def test_order_and_batching_agree(user, prior):
@@ -119,3 +125,86 @@ def test_samples_have_the_context_s_moments(user, prior):
     np.cov(draws.mean.T), context.factor @ context.factor.T, atol=0.15
   )
   assert float(jnp.abs(draws.factor).max()) == 0
+
+
+def test_two_warm_steps_are_enough_for_one_more_answer(prior):
+  few = gaussian.gaussian(dim=J, capacity=N, iterations=2)
+  many = gaussian.gaussian(dim=J, capacity=N, iterations=30)
+  pieces = [part(evidence(6), [i]) for i in range(N)]
+  one, other = believe(few, prior, *pieces), believe(many, prior, *pieces)
+  np.testing.assert_allclose(one.mode, other.mode, atol=1e-3)
+  # One step from the prior's mean is not the mode: the option is read.
+  single = gaussian.gaussian(dim=J, capacity=N, iterations=1)
+  far = believe(single, prior, evidence(6))
+  gap = jnp.abs(far.mode - other.mode).max()
+  assert float(gap) > 1e-3
+
+
+@pytest.fixture
+def online():
+  return gaussian.online(dim=J)
+
+
+def test_online_belief_of_one_answer_is_the_kept_one_s(online, user, prior):
+  pair = part(evidence(7), [0])
+  kept = user.context(prior, believe(user, prior, pair), None)
+  found = online.context(prior, believe(online, prior, pair), None)
+  np.testing.assert_allclose(found.mean, kept.mean, atol=1e-4)
+  np.testing.assert_allclose(
+    found.factor @ found.factor.T, kept.factor @ kept.factor.T, atol=1e-4
+  )
+
+
+def test_online_learns_in_order_and_in_one_go(online, prior):
+  pair = evidence(8)
+  single = [part(pair, [i]) for i in range(N)]
+  together = believe(online, prior, pair)
+  for one, other in (
+    (believe(online, prior, *single), together),
+    (online.infer(KEY, prior, pair), together),
+  ):
+    np.testing.assert_allclose(one.mean, other.mean, atol=1e-6)
+    np.testing.assert_allclose(one.factor, other.factor, atol=1e-6)
+
+
+def test_online_skips_masked_answers_whatever_they_hold(online, prior):
+  mask = np.array([1, 0, 1, 1, 0, 0, 1, 0])
+  pair = evidence(9, mask=mask)
+  poisoned = types.Pair(
+    jnp.where(pair.mask[:, None, None] > 0, pair.encoded, jnp.nan),
+    pair.label,
+    pair.mask,
+  )
+  found = believe(online, prior, poisoned)
+  wanted = believe(online, prior, part(pair, np.flatnonzero(mask)))
+  np.testing.assert_allclose(found.mean, wanted.mean, atol=1e-6)
+  np.testing.assert_allclose(found.factor, wanted.factor, atol=1e-6)
+
+
+def test_online_nobody_is_the_prior_and_samples_have_its_moments(online, prior):
+  state = online.prior(prior)
+  context = online.context(prior, state, None)
+  np.testing.assert_allclose(context.mean, prior.mean)
+  np.testing.assert_allclose(
+    context.factor @ context.factor.T, prior.factor @ prior.factor.T
+  )
+  start = online.init(KEY, types.Spec(J, 1))
+  np.testing.assert_allclose(start.factor, np.eye(J))
+  keys = jax.random.split(KEY, 4000)
+  draw = jax.vmap(online.sample, (0, None, None, None))
+  draws = draw(keys, prior, state, None)
+  np.testing.assert_allclose(draws.mean.mean(0), prior.mean, atol=0.1)
+  np.testing.assert_allclose(
+    np.cov(draws.mean.T), prior.factor @ prior.factor.T, atol=0.2
+  )
+  assert float(jnp.abs(draws.factor).max()) == 0
+
+
+def test_online_learns_many_people_as_one_alone(online, prior):
+  pairs = [evidence(seed) for seed in range(3)]
+  stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *pairs)
+  together = jax.vmap(online.infer, (None, None, 0))(KEY, prior, stacked)
+  for i, pair in enumerate(pairs):
+    alone = online.infer(KEY, prior, pair)
+    np.testing.assert_allclose(together.mean[i], alone.mean, atol=1e-5)
+    np.testing.assert_allclose(together.factor[i], alone.factor, atol=1e-5)

@@ -1,7 +1,7 @@
 """UKPConvArg1: crowd workers compared two arguments on one side of a debate.
 
 Reads the public archive's XML and a JSON-lines form of it. A worker's own
-stance is special-category data: it is never read here.
+stance is special-category data: it is never read here, see `stated_stances`.
 """
 
 import gzip

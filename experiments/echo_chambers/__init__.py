@@ -1,0 +1,1 @@
+"""Whether personal reward models build echo chambers."""

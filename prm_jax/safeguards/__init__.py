@@ -1,0 +1,1 @@
+"""Safeguards: rewards in, bounded rewards out."""

@@ -1,0 +1,255 @@
+"""Rows of the real texts: arithmetic, planted faults, and small runs."""
+
+import types
+
+import numpy as np
+import pytest
+
+from experiments.echo_chambers import real_fits as fits
+from experiments.echo_chambers import real_text, real_workers
+from prm_jax.data import load
+
+COLUMNS = {
+  'material', 'method', 'quantity', 'value', 'value_low', 'value_high', 'n',
+  'unit',
+}  # fmt: skip
+
+
+def embed(texts, unit, layers):
+  """Random features, the same for the same text: no checkpoint is needed."""
+  found = {
+    text: np.random.default_rng(list(text.encode())).normal(size=40)
+    for text in set(texts)
+  }
+  return np.stack([found[text] for text in texts]).astype(np.float32)
+
+
+@pytest.fixture
+def quick_fit(monkeypatch):
+  """No learner, which takes a minute to compile: summed differences."""
+
+  def fit(choice, table, judged, *, people, seed):
+    sign = 2 * np.asarray(judged.label)[:, None] - 1
+    moved = sign * (table[judged.items[:, 0]] - table[judged.items[:, 1]])
+    own = np.zeros((people, table.shape[1]))
+    np.add.at(own, judged.user, moved)
+    everybody = own.sum(0, keepdims=True) / len(moved)
+    if choice['kind'] == 'aggregate':
+      return everybody
+    return everybody + 0.1 * own
+
+  monkeypatch.setattr(fits, 'fit', fit)
+
+
+def test_systematic_variance_is_a_covariance():
+  rng = np.random.default_rng(0)
+  stance = rng.normal(size=(50, 3)) + 2 * rng.normal(size=(50, 1))
+  want = np.cov(stance.T, bias=True)[np.triu_indices(3, 1)].mean()
+  found = real_text.systematic_variance(stance, np.ones((1, 50)))
+  assert found[0] == pytest.approx(want)
+  twice = np.concatenate([stance, stance[:10]])
+  weights = np.ones((1, 50))
+  weights[0, :10] = 2
+  found = real_text.systematic_variance(stance, weights)
+  want = real_text.systematic_variance(twice, np.ones((1, 60)))
+  assert found[0] == pytest.approx(want[0])
+
+
+def test_pools_noise_is_not_systematic():
+  noise = np.random.default_rng(0).normal(size=(4000, 8))
+  found = real_text.systematic_variance(noise, np.ones((1, 4000)))
+  assert abs(found[0]) < 0.01
+
+
+def test_served_side_has_the_divergence_it_is_asked_for():
+  rng = np.random.default_rng(0)
+  pools = np.arange(32).reshape(2, 16)
+  side = np.tile([1, -1], 16)
+  # Two rewards: by side alone, so that p(1) solves the divergence by hand.
+  reward = np.stack([side, -side]).astype(float)
+  found = real_text.served_side(reward, side, pools, 0.3)
+  p = (1 + found) / 2
+  np.testing.assert_allclose(found, [[p[0, 0] * 2 - 1] * 2, [-found[0, 0]] * 2])
+  kl = p * np.log(2 * p) + (1 - p) * np.log(2 * (1 - p))
+  np.testing.assert_allclose(kl, 0.3, atol=1e-6)
+  # The scale of a reward does not matter.
+  reward = rng.normal(size=(5, 32))
+  np.testing.assert_allclose(
+    real_text.served_side(reward, side, pools, 0.3),
+    real_text.served_side(7 * reward, side, pools, 0.3),
+    atol=1e-6,
+  )
+
+
+def test_readers_answer_by_side_and_hold_out_statements():
+  rng = np.random.default_rng(0)
+  side = np.tile([1, -1], 50)
+  held_out = np.arange(100) >= 60
+  found = real_text.simulate_readers(
+    side, rng.normal(size=(100, 2)), held_out, seed=0, people=300,
+    answers=20, strength=8.0,
+  )  # fmt: skip
+  assert not held_out[found.judged.items].any()
+  assert held_out[found.asked.items].all()
+  assert (found.judged.items[:, 0] != found.judged.items[:, 1]).all()
+  assert np.bincount(found.cares + 1).tolist() == [100, 100, 100]
+  first, second = found.judged.items.T
+  liberal = (side[first] > side[second]) == found.judged.label
+  apart = side[first] != side[second]
+  for cares, low, high in ((1, 0.9, 1), (-1, 0, 0.1), (0, 0.45, 0.55)):
+    of = apart & (found.cares == cares)[found.judged.user]
+    assert low < liberal[of].mean() < high
+
+
+def small():
+  return {
+    'persona_history': {
+      'seeds': (0,), 'people': 60, 'components': 8, 'statements': 100,
+      'pool': 16, 'replicates': 20,
+    },
+    'typology_visible': {'biographies': 5, 'replicates': 20},
+    'ukp_stances': {'components': 4, 'topics': 2, 'replicates': 20},
+  }  # fmt: skip
+
+
+def check(rows):
+  assert all(set(row) == COLUMNS for row in rows)
+  names = ('material', 'method', 'quantity', 'unit')
+  assert len({tuple(row[n] for n in names) for row in rows}) == len(rows)
+  found = {(r['method'], r['quantity'], r['unit']): r for r in rows}
+  blind = 'cosine with the question (blind)'
+  for quantity in ('liberal_answer_gap', 'reward_gap'):
+    row = found[blind, quantity, 'questions']
+    assert row['value'] == row['value_low'] == row['value_high'] == 0
+    assert row['n'] == 17
+  one = found['aggregate', 'systematic_variance', 'people']
+  assert one['value'] == pytest.approx(0, abs=1e-12)
+  assert found['truth', 'systematic_variance', 'people']['value_low'] > 0.05
+  for row in rows:
+    assert row['value_low'] <= row['value_high'], row
+    if row['material'] == 'ukp_convarg':
+      assert row['n'] >= real_workers.FEWEST_WORKERS
+
+
+def test_all_rows(real_data, private_cache, monkeypatch, quick_fit):
+  monkeypatch.setattr(real_text.problems, 'Embedder', lambda: embed)
+  check(real_text.rows(small(), real_data))
+
+
+@pytest.mark.slow
+def test_all_rows_with_the_learners(real_data, private_cache, monkeypatch):
+  monkeypatch.setattr(real_text.problems, 'Embedder', lambda: embed)
+  check(real_text.rows(small(), real_data))
+
+
+def test_biographies_that_match_answers_are_found(real_data, private_cache):
+  # A planted fault: embeddings that say the side.
+  table = load.political_typology(real_data)
+  said = dict(zip(table.biographies, table.liberal_biography, strict=True))
+  for answers in real_text._answers(table).values():
+    for i, text in enumerate(answers):
+      said.setdefault(text, i % 2 == 0)
+
+  def telling(texts, unit, layers):
+    sides = np.array([2.0 * said.get(text, 0) - 1 for text in texts])
+    return np.stack([np.ones(len(texts)), sides], 1)
+
+  rows = real_text.typology_visible(real_data, replicates=20, embed=telling)
+  found = {
+    r['method']: r for r in rows if r['quantity'] == 'liberal_answer_gap'
+  }
+  assert found['cosine with the biography, after the question']['value'] == 1
+  assert found['cosine with the question (blind)']['value'] == 0
+  # Questions that share answers, such as 'how much?', do not all count.
+  alone = found['cosine with the biography, answer alone']['value']
+  assert 0.5 < alone < 0.9
+
+
+def test_a_side_that_features_tell_is_served(
+  real_data, private_cache, quick_fit
+):
+  texts, side = real_text.opposing_statements(real_data, 300)
+  known = dict(zip(texts, side, strict=True))
+  for answers in real_text._answers(
+    load.political_typology(real_data)
+  ).values():
+    for i, text in enumerate(answers):
+      known.setdefault(text, 1 - 2 * (i % 2))
+
+  def telling(texts, unit, layers):
+    sides = np.array([known[text] for text in texts], np.float32)
+    return 0.1 * embed(texts, unit, layers) + sides[:, None]
+
+  rows = real_text.persona_history(
+    real_data, seeds=(0,), people=90, components=2, statements=300,
+    replicates=20, embed=telling,
+  )  # fmt: skip
+  found = {(r['method'], r['quantity'], r['unit']): r['value'] for r in rows}
+  gap = 'liberal_answer_gap, after the question'
+  assert found['linear probe', 'held_out_stance_accuracy', 'statements'] > 0.98
+  assert found['hierarchical', 'systematic_variance', 'people'] > 0.05
+  assert found['hierarchical', gap, 'questions'] > 0.15
+  assert found['aggregate', gap, 'questions'] == 0
+
+
+def test_small_groups_are_not_reported():
+  rng = np.random.default_rng(0)
+  n = real_workers.FEWEST_WORKERS
+  stated = real_workers._Stated(
+    np.arange(n), np.zeros(n, int), np.ones(n, int), np.ones((n, 2))
+  )
+  lean = {'own': rng.normal(size=n)}
+
+  def rows(chosen):
+    return real_workers._stance_rows(
+      stated, chosen, lean, 'all', seed=0, replicates=5
+    )
+
+  assert rows(np.arange(n) >= 0)
+  assert rows(np.arange(n) >= 1) == []
+
+
+def test_own_side_excess_by_hand():
+  n = 12
+  user = np.repeat(np.arange(n), 2)
+  sign = np.tile([1, -1], n)
+  stated = real_workers._Stated(
+    user, np.tile([0, 1], n), sign, np.ones((2 * n, 2))
+  )
+  leans = {'own': np.tile([3.0, 1.0], n)}
+  rows = real_workers._stance_rows(
+    stated, np.ones(2 * n, bool), leans, 'all', seed=0, replicates=5
+  )
+  found = {(r['method'], r['quantity']): r for r in rows}
+  assert found['own', 'own_side_excess, all']['value'] == 1.0
+  assert found['own', 'absolute_side_difference, all']['value'] == 2.0
+  # All of a side say the same: shuffling changes nothing.
+  assert found['stances shuffled', 'own_side_excess, all']['value'] == 1.0
+
+
+def test_planted_weights_lean_as_planted():
+  rng = np.random.default_rng(0)
+  stated = real_workers._Stated(
+    np.arange(6), np.arange(6), np.array([1, -1] * 3), rng.normal(size=(6, 4))
+  )
+  own = real_workers._planted_weights(stated, 0.5, 8)
+  lean = stated.sign * np.einsum('nd,nd->n', own[:6], stated.apart)
+  np.testing.assert_allclose(lean, 0.5)
+  assert not own[6:].any()
+
+
+def test_seeds_are_weighed_by_their_people():
+  group = np.array([0, 0, 1])
+  weights = np.array([[1.0, 1, 1], [0, 0, 3]])
+  found = fits.over_seeds(
+    [lambda w: np.full(len(w), 1.0), lambda w: np.full(len(w), 4.0)],
+    group,
+    weights,
+  )
+  np.testing.assert_allclose(found, [2.0, 4.0])
+
+
+def test_unknown_names_are_refused():
+  config = types.MappingProxyType({'persona': {}})
+  with pytest.raises(ValueError, match=r"unknown \['persona'\]"):
+    real_text.rows(config, None)
