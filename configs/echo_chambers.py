@@ -67,17 +67,20 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     'wide': _PERSONAL,
   }
   config.certified_method = 'hierarchical'
-  # '/carried': strengths from other candidates; '/plain': held to what the
-  # aggregate serves to who does not say their stance.
+  # '/fresh': other candidates; '/carried': strengths from the audit's, applied
+  # to those; '/plain': held to what the aggregate serves to who does not say
+  # their stance.
   config.certified = (
     'none',
+    'none/fresh',
     'matching',
     'matching/carried',
     'matching/plain',
     'chain',
-    'chain/carried',
   )
   config.certificate = _conditions()
+  # As many as the strictest form needs: a person's false items are few.
+  config.certificate_seeds = tuple(range(8))
   config.planted_seeds = 200
   config.real_text = True
   if variant == 'demo':
@@ -86,7 +89,8 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     config.hazard = {
       'hierarchical': ('none', 'shrinkage', 'projection', 'matching')
     }
-    config.certificate = _conditions()[:2]
+    config.certificate = _conditions()[2:4]
+    config.certificate_seeds = config.seeds
     config.real_text = False
   if variant == 'smoke':
     _shrink(config)
@@ -181,5 +185,6 @@ def _shrink(config) -> None:
   }
   config.hazard = {'hierarchical': ('none', 'exposure', 'matching')}
   config.certificate = [{'loving': 0.5, 'accuracy': 0.8, 'serve': 'best_of_4'}]
+  config.certificate_seeds = (0, 1)
   config.planted_seeds = 5
   config.real_text = False

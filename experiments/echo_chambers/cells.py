@@ -1,5 +1,6 @@
 """One cell: a world, a method, its safeguards, and what they do."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,10 @@ def run(
     names.items(), desc=f'{condition.name} seed {seed} {serve}', leave=False
   ):
     records += bench.method(fitted[name], safeguards, reference)
+  if any(s.endswith('/fresh') for row in names.values() for s in row):
+    fresh = bench.fresh_reference
+    found = measures(world, fresh, fresh)
+    records.append({'method': 'aggregate', 'safeguard': 'none/fresh', **found})
   head = {
     **condition._asdict(), 'serve': serve, 'seed': seed,
     'probe_accuracy': world.probe_accuracy,
@@ -107,6 +112,8 @@ class _Bench:
       kind, _, how = name.partition('/')
       if how == 'carried':
         found = self.carried(setting, kind)
+      elif how == 'fresh':
+        found = self.unprotected(setting, kind)
       else:
         found = self.protected(setting, kind, how, reference)
       yield {'method': method.name, 'safeguard': name, **found}
@@ -144,6 +151,7 @@ class _Bench:
       everybody, self.config.divergence, self.beta,
     )  # fmt: skip
 
+  @functools.cached_property
   def fresh_reference(self):
     """Returns what the frozen aggregate serves of the fresh candidates."""
     setting = _Setting(self, self.frozen)
@@ -153,6 +161,18 @@ class _Bench:
       run, setting.options, self.frozen.params, setting.fresh(), everybody,
       self.beta, self.beta,
     )  # fmt: skip
+
+  def unprotected(self, setting, name):
+    """Returns the record on fresh candidates, of which no strength is set."""
+    method, build = setting.method, self.builders[name]
+    run = self.program(method, build)
+    everybody = setting.told(build(setting.options))
+    beta = self.fitting_beta(setting, run, everybody)
+    served = evaluation.served(
+      run, setting.options, method.params, setting.fresh(), everybody,
+      beta, self.beta,
+    )  # fmt: skip
+    return {'beta': beta, **measures(self.world, served, self.fresh_reference)}
 
   def carried(self, setting, name):
     """Returns the record of matching whose strength comes from other answers.
@@ -173,8 +193,7 @@ class _Bench:
       jnp.float32(beta), jnp.float32(self.beta),
     )  # fmt: skip
     served = evaluation.Served(np.asarray(axes), np.asarray(divergence))
-    reference = self.fresh_reference()
-    return {'beta': beta, **measures(self.world, served, reference)}
+    return {'beta': beta, **measures(self.world, served, self.fresh_reference)}
 
   def flips(self, setting, run, safe, beta, state):
     """Returns the stance-flip gap on contested prompts.

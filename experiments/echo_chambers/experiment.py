@@ -96,7 +96,7 @@ def _jobs(config) -> list[tuple[str, str, Any]]:
     node = dict(row)
     serve = node.pop('serve', 'tilt')
     condition = worlds.Condition(**{'people': config.people, **node})
-    for seed in config.seeds:
+    for seed in config.certificate_seeds:
       jobs.append(
         (
           'certificate',

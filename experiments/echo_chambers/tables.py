@@ -173,14 +173,16 @@ def certificate(records: Sequence[Record]) -> list[dict[str, Any]]:
   """
   rows = []
   for condition, members in _grouped(records):
-    frozen = _by_seed(members, 'aggregate', 'none')
     for method, safeguard in _pairs(members):
-      if method == 'aggregate' or safeguard == 'none':
+      if method == 'aggregate' or safeguard in ('none', 'none/fresh'):
         continue
       safe = _by_seed(members, method, safeguard)
-      personal = _by_seed(members, method, 'none')
-      base = {seed: frozen[seed] for seed in safe}
-      bare = {seed: personal[seed] for seed in safe}
+      # On the same candidates.
+      plain = 'none/fresh' if safeguard.endswith('/carried') else 'none'
+      base, bare = (
+        {seed: _by_seed(members, who, plain)[seed] for seed in safe}
+        for who in ('aggregate', method)
+      )
       probe = _values(safe, 'probe_accuracy').mean()
       row: dict[str, Any] = {
         **condition,

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.personalized_vs_aggregate import problems
 from prm_jax import types
 from prm_jax.models import embeddings, reduce
 from prm_jax.ops import bayes
@@ -118,13 +119,14 @@ def make(sizes: Any, condition: Condition, seed: int) -> World:
     seed: of people and answers. Under one seed conditions share people, and
       answers as far as they can.
   """
-  # Text costs an encoder's time: seeds share it, and differ in their people.
-  text_seed = 0 if condition.text else seed
+  # Text costs an encoder's time: there is less, and seeds share it.
+  text_seed, share = (0, 2) if condition.text else (seed, 1)
 
   def write(split, questions, answers, part):
     return stances.write(
       split=split, seed=10 * text_seed + part, questions=questions,
-      answers=answers, correlation=condition.correlation, texts=condition.text,
+      answers=answers // share, correlation=condition.correlation,
+      texts=condition.text,
     )  # fmt: skip
 
   pools = {
@@ -191,33 +193,25 @@ def _plain_features(pools, condition, seed) -> dict[str, np.ndarray]:
   }  # fmt: skip
 
 
-_TEXTS: dict[int, dict[str, np.ndarray]] = {}
+_EMBED = problems.Embedder()
 
 
 def _encoded(texts) -> dict[str, np.ndarray]:
   """Returns the encoder's principal components, fitted on training texts."""
-  key = hash(tuple(texts.items()))
-  if key not in _TEXTS:
-    encoder = embeddings.Encoder.load()
-    raw = {}
-    for name, rows in texts.items():
-      flat = [text for row in rows for text in row]
-      columns = embeddings.embed(flat, encoder, layers=_LAYERS, unit='text')
-      length = embeddings.text_length_features(flat)
-      shape = (len(rows), len(rows[0]), -1)
-      raw[name] = np.concatenate([columns, length], 1).reshape(shape)
-    train = raw['train'].reshape(-1, raw['train'].shape[-1])
-    reduction = reduce.principal_components(
-      train, np.arange(len(train)), _COMPONENTS, whiten=True
-    )
-    _TEXTS.clear()
-    _TEXTS[key] = {
-      name: reduction(value.reshape(-1, value.shape[-1])).reshape(
-        *value.shape[:2], -1
-      )
-      for name, value in raw.items()
-    }
-  return _TEXTS[key]
+  raw = {}
+  for name, rows in texts.items():
+    flat = [text for row in rows for text in row]
+    columns = _EMBED(flat, 'text', _LAYERS)
+    length = embeddings.text_length_features(flat)
+    raw[name] = np.concatenate([columns, length], 1)
+  train = raw['train']
+  reduction = reduce.principal_components(
+    train, np.arange(len(train)), _COMPONENTS, whiten=True
+  )
+  return {
+    name: reduction(value).reshape(len(texts[name]), -1, _COMPONENTS)
+    for name, value in raw.items()
+  }
 
 
 class _Seen(NamedTuple):
