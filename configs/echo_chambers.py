@@ -183,7 +183,8 @@ def _shrink(config) -> None:
     'answers': 8,
     'judgements': 6,
   }
-  config.hazard = {'hierarchical': ('none', 'exposure', 'matching')}
+  config.hazard = {'hierarchical': ('none', 'matching')}
+  config.certified = ('none', 'matching')
   config.certificate = [{'loving': 0.5, 'accuracy': 0.8, 'serve': 'best_of_4'}]
   config.certificate_seeds = (0, 1)
   config.planted_seeds = 5
