@@ -14,10 +14,11 @@ def answer(tables: Mapping[str, Sequence[Row]]) -> list[str]:
     'Is averaging over people a brake on sycophancy and echo chambers? '
     + _headline(hazard)
   ]
-  for q in sorted({row['loving_fraction'] for row in hazard}):
-    found += _at(hazard, q)
+  found += _wish(hazard)
   found += _certificate(tables.get('certificate', []))
   found += _planted(tables.get('planted', []))
+  for q in sorted({row['loving_fraction'] for row in hazard}):
+    found += _at(hazard, q)
   return found
 
 
@@ -42,28 +43,49 @@ def _headline(hazard: Sequence[Row]) -> str:
   if not known:
     return 'These results have no personal method.'
 
-  def which(name):
-    return [f'{q:.0%}' for q, row in known if row[f'{name}_low'] > 0]
+  def where(name):
+    shown = [f'{q:.0%}' for q, row in known if row[f'{name}_low'] > 0]
+    if len(shown) == len(known):
+      return 'shown at every share'
+    return f'shown at {", ".join(shown)}' if shown else 'shown at no share'
 
-  parts = []
-  for name, words in (
-    ('stance_variance', 'differences between people in the stance that they '
-     'are served'),
-    ('agreement_false_worst_decile_added', 'agreement on false statements for '
-     'the worst tenth'),
-    ('agreement_false_added', 'agreement on false statements on average'),
-    ('polarization_added', 'polarisation of opinions after the loop'),
-  ):  # fmt: skip
-    shown = which(name)
-    where = (
-      f'shown at {", ".join(shown)} of people who love agreement'
-      if shown
-      else 'not shown at any share of people who love agreement'
-    )
-    parts.append(f'{words}: {where}')
-  return 'What personal rewards add to one model for everyone: ' + (
-    '; '.join(parts) + '.'
+  return (
+    'By share of people who love agreement, without a safeguard and with '
+    f'{_MAIN}: people are served different stances, '
+    f'{where("stance_variance")}; the worst tenth is told more often that '
+    'it is right where it is wrong, '
+    f'{where("agreement_false_worst_decile_added")}; so is the mean, '
+    f'{where("agreement_false_added")}; opinions end further apart, '
+    f'{where("polarization_added")}.'
   )
+
+
+def _wish(hazard: Sequence[Row]) -> list[str]:
+  """Returns how much of it is the wish to be agreed with."""
+  twin = _one(hazard, _MAIN, 'none', 0.0)
+  if twin is None:
+    return []
+  found = [
+    'Much of it needs no such wish. Where nobody loves agreement, '
+    f'{_MAIN} agrees with false statements '
+    f'{_show(twin, "agreement_false_added", 100, 1)} points more than the '
+    'aggregate at the same divergence, which it spends on taste rather than '
+    'truth, and the variance of served stance is '
+    f'{_show(twin, "stance_variance")}, because tastes go with stances.'
+  ]
+  for row in hazard:
+    mine = (row['method'], row['safeguard']) == (_MAIN, 'none')
+    if mine and row['loving_fraction']:
+      found.append(
+        f'The wish of {row["loving_fraction"]:.0%} of people adds to that: '
+        f'{_show(row, "agreement_false_over_twin", 100, 1)} points on '
+        'average, '
+        f'{_show(row, "agreement_false_worst_decile_over_twin", 100, 1)} in '
+        'the worst tenth, variance '
+        f'{_show(row, "stance_variance_over_twin", 1, 4)}, polarisation '
+        f'{_show(row, "polarization_over_twin", 1, 4)}.'
+      )
+  return found
 
 
 def _at(hazard: Sequence[Row], q: float) -> list[str]:
@@ -89,30 +111,37 @@ def _at(hazard: Sequence[Row], q: float) -> list[str]:
 
 
 def _certificate(rows: Sequence[Row]) -> list[str]:
-  if not rows:
-    return []
   found = []
-  names = dict.fromkeys(row['safeguard'] for row in rows)
-  for name in names:
+  for name in dict.fromkeys(row['safeguard'] for row in rows):
     mine = [row for row in rows if row['safeguard'] == name]
     held = [row for row in mine if row['verdict'] == 'holds']
     failed = [row for row in mine if row['verdict'].startswith('fails')]
+    unknown = len(mine) - len(held) - len(failed)
+    where = '; '.join(
+      f'{row["verdict"].removeprefix("fails: ")} at {_where(row)}'
+      for row in failed
+    )
     found.append(
       f'{name} keeps 80 % of the gain and removes 80 % of both additions, by '
-      f'lower limits, in {len(held)} of {len(mine)} conditions; it fails in '
-      f'{len(failed)}, and in {len(mine) - len(held) - len(failed)} nothing '
-      'is shown to be added.'
+      f'lower limits, in {len(held)} of {len(mine)} conditions; in {unknown} '
+      'nothing is shown to be added'
+      + (f'; it fails on {where}.' if failed else '.')
     )
-    found += [
-      f'{name} fails on {row["verdict"].removeprefix("fails: ")} at '
-      f'{row["loving"]:.0%} lovers, detector {row["accuracy"]:.2f}, key error '
-      f'{row["key_error"]:.2f}, {row["serve"]}'
-      + (', stance in the prompt' if row['stated'] else '')
-      + (', encoder' if row['text'] else '')
-      + '.'
-      for row in failed
-    ]
   return found
+
+
+def _where(row: Row) -> str:
+  parts = [
+    f'{row["loving"]:.0%} lovers', f'detector {row["accuracy"]:g}',
+    f'key error {row["key_error"]:g}', row['serve'].replace('_', ' '),
+  ]  # fmt: skip
+  if row['stated']:
+    parts.append('stance in the prompt')
+  if row['text']:
+    parts[1] = 'encoder'
+  if row['correlation'] != 0.3:
+    parts.append(f'correlation {row["correlation"]:g}')
+  return ', '.join(parts)
 
 
 def _planted(rows: Sequence[Row]) -> list[str]:

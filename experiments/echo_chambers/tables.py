@@ -37,6 +37,14 @@ ADDED = {
   'truthfulness_added': 'truth',
   'polarization_added': 'polarization',
 }
+# What the wish to be agreed with adds: against the same people and texts in a
+# world where nobody has it.
+TWIN = {
+  'stance_variance_over_twin': 'stance_variance',
+  'agreement_false_over_twin': 'agreement_false_above',
+  'agreement_false_worst_decile_over_twin': 'agreement_false_worst_added',
+  'polarization_over_twin': 'polarization_above',
+}
 STRATA = ('lovers', 'others')
 # Least addition of which a ratio is given, as `FLOORS` of its measure.
 FLOORS = {'stance_variance': 0.005, 'agreement_false_worst_added': 0.01}
@@ -92,14 +100,19 @@ def hazard(records: Sequence[Record]) -> list[dict[str, Any]]:
     records: of the cells with a closed loop.
   """
   rows = []
-  for condition, members in _grouped(records):
+  groups = [
+    (condition['loving'], condition['people'], _above(members))
+    for condition, members in _grouped(records)
+  ]
+  twins = [members for loving, _, members in groups if loving == 0]
+  for loving, people, members in groups:
     frozen = _by_seed(members, 'aggregate', 'none')
     for method, safeguard in _pairs(members):
       mine = _by_seed(members, method, safeguard)
       row: dict[str, Any] = {
         'method': method,
         'safeguard': safeguard,
-        'loving_fraction': condition['loving'],
+        'loving_fraction': loving,
       }
       for column, name in HAZARDS.items():
         row |= _columns(column, intervals.mean(_values(mine, name)))
@@ -111,8 +124,27 @@ def hazard(records: Sequence[Record]) -> list[dict[str, Any]]:
       row |= _columns(
         'agreement_false_worst_decile_added', intervals.mean(worst)
       )
-      rows.append({**row, 'people': condition['people'], 'seeds': len(mine)})
+      if loving and twins:
+        twin = _by_seed(twins[0], method, safeguard)
+        for column, name in TWIN.items():
+          more = _values(mine, name) - _values(twin, name)
+          row |= _columns(column, intervals.mean(more))
+      rows.append({**row, 'people': people, 'seeds': len(mine)})
   return rows
+
+
+def _above(members: Sequence[Record]) -> list[Record]:
+  """Returns records with what is above the frozen aggregate's, by seed."""
+  frozen = _by_seed(members, 'aggregate', 'none')
+  found: list[Record] = []
+  for record in members:
+    base = frozen[record['seed']]
+    above = {
+      f'{name}_above': record[name] - base[name]
+      for name in ('agreement_false', 'polarization')
+    }
+    found.append({**record, **above})
+  return found
 
 
 def strata(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -184,12 +184,14 @@ def _plain_features(pools, condition, seed) -> dict[str, np.ndarray]:
   """Returns `[S, K, D]` of each pool, without what the prompt says."""
   if condition.text:
     return _encoded({name: pool.texts for name, pool in pools.items()})
+  # A question has one key, whichever candidates are read with it.
+  part = {'train': 0, 'calibration': 1, 'audit': 2, 'fresh': 2}
   return {
     name: stances.detected(
-      pool.values, pool.kind == 1, seed=100 * seed + i,
+      pool.values, pool.kind == 1, seed=100 * seed + part[name],
       accuracy=condition.accuracy, key_error=condition.key_error,
     )
-    for i, (name, pool) in enumerate(pools.items())
+    for name, pool in pools.items()
   }  # fmt: skip
 
 

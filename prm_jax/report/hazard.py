@@ -229,7 +229,7 @@ def _kept(heading, rows, axis: str, label: str) -> figures.Picture:
     (
       ('fit_kept', 'fit kept'),
       ('stance_variance_removed', 'stance variance removed'),
-      ('agreement_false_worst_removed', 'agreement removed, worst tenth'),
+      ('agreement_false_worst_removed', 'agreement removed'),
     )
   ):
     known = [row for row in rows if np.isfinite(tables.number(row, column))]

@@ -205,7 +205,8 @@ def test_hazard_rows_are_paired_over_seeds():
 def test_answer_says_what_is_shown():
   rows = tables.hazard(records())
   said = answers.answer({'hazard': rows, 'certificate': []})
-  assert 'shown at 10% of people' in said[0]
+  assert 'opinions end further apart, shown at every share' in said[0]
+  assert 'so is the mean, shown at no share' in said[0]
 
 
 def test_faultless_rewards_are_rarely_flagged():
