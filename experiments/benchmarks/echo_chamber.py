@@ -43,17 +43,19 @@ COEFFICIENTS, CANDIDATES, CAPACITY, ITERATIONS = 9, 8, 20, 2
 PROMPTS, ANSWERS = 60, 64
 RATE, ANCHOR = echo_chamber.Rules().rate, echo_chamber.Rules().anchor
 DEVICES = 2  # of the host, for the rows that spread blocks over them
+# XLA's library for sums costs more than it saves on arrays as small as these.
+COMPILER = {'xla_cpu_experimental_ynn_fusion_type': ''}
+BLOCK = {'one answer': 2_500, 're-solve': 1_000}  # people; stay in cache
 REQUIRED = {'one answer': 30.0, 're-solve': 120.0}  # seconds, `Sizes()`
 LOOKED_AT = 20  # rounds in which utilities are compared
 
 
 class Sizes(NamedTuple):
-  """How much every row does; people are multiples of the block."""
+  """How much every row does; people are multiples of `BLOCK`."""
 
   people: int = 100_000
   fewer: int = 10_000
   rounds: int = 100
-  block: int = 5_000
   loop_people: int = 200
   loop_rounds: int = 20
 
@@ -148,13 +150,13 @@ def ours(
     params = {'reward': {}, 'user': prior()}
     return echo_chamber.in_blocks(
       key, system, params, everybody, menu, mesh=mesh,
-      block=min(sizes.block, people // devices),
+      block=min(BLOCK[update], people // devices),
       rounds=sizes.rounds, pool=CANDIDATES,
     )  # fmt: skip
 
   data = jax.random.key(0), everybody, menu
   start = time.perf_counter()
-  compiled = jax.jit(run).lower(*data).compile()
+  compiled = jax.jit(run, compiler_options=COMPILER).lower(*data).compile()
   seconds = time.perf_counter() - start
   return Run(
     name, update, people, sizes.rounds,
@@ -564,7 +566,7 @@ def main(argv) -> None:
       'load_before_and_after': [*load[:1], *os.getloadavg()[:1]],
       'coefficients': COEFFICIENTS,
       'candidates': CANDIDATES,
-      'block': Sizes().block,
+      'block': BLOCK,
       'required_seconds': REQUIRED,
       'rows': rows,
       'largest_differences': largest,

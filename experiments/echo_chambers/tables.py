@@ -174,11 +174,13 @@ def strata(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def rounds(records: Sequence[Record]) -> list[dict[str, Any]]:
-  """Returns the variance of opinions after every round."""
+  """Returns the variance of opinions after every round, bare and matched."""
   rows = []
   for condition, members in _grouped(records):
     for method, safeguard in _pairs(members):
       mine = _by_seed(members, method, safeguard)
+      if safeguard not in ('none', 'matching'):
+        continue
       curves = np.array([r['curve'] for r in mine.values() if 'curve' in r])
       for t in range(curves.shape[1]) if curves.size else ():
         rows.append(

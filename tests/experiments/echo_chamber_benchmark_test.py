@@ -35,7 +35,7 @@ def test_opinions_move_as_ours():
 @pytest.mark.parametrize('update', benchmark.REQUIRED)
 def test_rows_of_every_loop(update):
   sizes = benchmark.Sizes(
-    people=200, fewer=200, rounds=4, block=100, loop_people=40, loop_rounds=4
+    people=200, fewer=200, rounds=4, loop_people=40, loop_rounds=4
   )
   world = benchmark.world(200)
   vectorised, single = benchmark.METHODS[update]
