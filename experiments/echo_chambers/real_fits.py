@@ -71,18 +71,6 @@ def _learner(options: tuple[tuple[str, Any], ...]) -> types.Learner:
   return registry.build('learner', dict(options))
 
 
-def judgements(user, items, label) -> types.Rows:
-  """Returns rows, all of which count."""
-  count = len(user)
-  return types.Rows(
-    user=np.asarray(user, np.int32),
-    items=np.asarray(items, np.int32),
-    label=np.asarray(label, np.float32),
-    mask=np.ones(count, np.float32),
-    example_id=np.arange(count, dtype=np.int32),
-  )
-
-
 def by_person(user: np.ndarray, values: np.ndarray, people: int) -> np.ndarray:
   """Returns means `[U]` of `[n]`; everybody has a row."""
   return np.bincount(user, values, people) / np.bincount(user, minlength=people)

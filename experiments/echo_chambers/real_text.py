@@ -235,7 +235,9 @@ def simulate_readers(
     pair = items[np.stack([first, second], 1)]
     user = np.repeat(np.arange(people), answers)
     margin = reward[user, pair[:, 0]] - reward[user, pair[:, 1]]
-    return fits.judgements(user, pair, rng.random(n) < special.expit(margin))
+    return problems.judgement_rows(
+      user, pair, rng.random(n) < special.expit(margin)
+    )
 
   judged, asked = judge(~held_out), judge(held_out)
   return Readers(judged, asked, cares, reward, side, held_out)

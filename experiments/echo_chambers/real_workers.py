@@ -109,7 +109,7 @@ def _judged(table: schema.Judgements, topics: int | None) -> types.Rows:
     kept = sorted(set(table.topics))[:topics]
     topic = np.array(table.topics)[table.item_prompt[table.items[:, 0]]]
     strict &= np.isin(topic, kept)
-  return fits.judgements(
+  return problems.judgement_rows(
     table.user[strict], table.items[strict], table.label[strict]
   )
 

@@ -347,12 +347,6 @@ def _judgements(people, pool, found: Pool, sizes, seed: int):
   V, S, K = found.features.shape[:3]
   version = asked.stated + 1 if V > 1 else np.zeros_like(asked.stated)
   base = (version * S + asked.question) * K
-  N = len(asked.user)
-  rows = types.Rows(
-    asked.user,
-    np.stack([base + asked.first, base + asked.second], 1).astype(np.int32),
-    asked.label,
-    np.ones(N, np.float32),
-    np.arange(N, dtype=np.int32),
-  )
+  items = np.stack([base + asked.first, base + asked.second], 1)
+  rows = problems.judgement_rows(asked.user, items, asked.label)
   return rows, twin.label

@@ -204,7 +204,7 @@ def _attributes_problems(
     'user_ids': table.user_ids,
     'prompt_ids': [table.prompt_ids[p] for p in table.item_prompt],
     'texts': table.texts,
-    'rows': _rows(table.user, table.items, table.label),
+    'rows': judgement_rows(table.user, table.items, table.label),
     'split': split,
     'inner': inner,
     'oracle': oracle,
@@ -284,7 +284,7 @@ def _ukp_convarg(config, seed: int, embed: Embedder) -> Iterator[Problem]:
       user_ids=table.user_ids,
       prompt_ids=[table.prompt_ids[p] for p in table.item_prompt],
       texts=table.texts,
-      rows=_rows(user[order], items[order], label[order]),
+      rows=judgement_rows(user[order], items[order], label[order]),
       split=split[order],
       inner=inner[order],
       features=_text_features(
@@ -365,7 +365,9 @@ def _jester(
     user_ids=ratings.user_ids,
     prompt_ids=['joke'] * jokes,
     texts=ratings.texts,
-    rows=_rows(user, items, np.concatenate([p.label for p, _ in parts])),
+    rows=judgement_rows(
+      user, items, np.concatenate([p.label for p, _ in parts])
+    ),
     split=split,
     inner=np.where(split == TRAIN, inner, UNUSED),
     features=_text_features(node.features, embed, ratings.texts, ~out),
@@ -395,7 +397,7 @@ def _alpaca_eval(config, seed: int, embed: Embedder) -> Problem:
     user_ids=list(people.people),
     prompt_ids=[found.prompt_ids[p] for p in found.item_prompt],
     texts=found.texts,
-    rows=_rows(people.user, people.items, people.label),
+    rows=judgement_rows(people.user, people.items, people.label),
     split=split,
     inner=_inner_by_group(names, split == TRAIN, seed),
     features=_text_features(
@@ -409,7 +411,8 @@ def _alpaca_eval(config, seed: int, embed: Embedder) -> Problem:
   )
 
 
-def _rows(user, items, label) -> types.Rows:
+def judgement_rows(user, items, label) -> types.Rows:
+  """Returns rows of people, pairs of texts and labels, all of which count."""
   count = len(user)
   return types.Rows(
     user=np.asarray(user, np.int32),
