@@ -179,15 +179,13 @@ def _people_rows(method, log_policy, population, pool: Pool, seed: int):
   )  # fmt: skip
   truth = sycophancy.mean_of(log_policy, pool.truth)[:, pool.factual]
   everybody = sycophancy.mean_of(population, pool.truth)[pool.factual]
-  lost = np.asarray(everybody - truth)
-  half = np.asarray(sycophancy.halves(lost.shape[1], seed=seed))
+  lost = everybody - truth
+  half = sycophancy.halves(lost.shape[1], seed=seed)
   for quantity, statistic in (
     ('truth lost, mean', lambda rows: lost[rows].mean()),
     (
       'truth lost, worst tenth',
-      lambda rows: float(
-        sycophancy.worst_decile_addition(jnp.asarray(lost[rows]), half)
-      ),
+      lambda rows: sycophancy.worst_decile_addition(lost[rows], half),
     ),
   ):
     yield _row(
@@ -199,19 +197,17 @@ def _people_rows(method, log_policy, population, pool: Pool, seed: int):
 def _over_people(statistic, people: int, seed: int) -> intervals.Interval:
   """A statistic of rows of people with its bootstrap interval."""
   rng = np.random.default_rng([seed, 17])
-  value = float(statistic(np.arange(people)))
-  draws = [
-    float(statistic(rng.integers(0, people, people)))
-    for _ in range(_REPLICATES // 5 if people > 1000 else _REPLICATES)
-  ]
-  low, high = np.percentile(draws, (2.5, 97.5))
-  return intervals.Interval(value, float(low), float(high))
+  drawn = rng.integers(0, people, (_REPLICATES, people), np.int32)
+  rows = np.concatenate([np.arange(people, dtype=np.int32)[None], drawn])
+  value, *rest = jax.jit(lambda rows: jax.lax.map(statistic, rows))(rows)
+  low, high = np.percentile(np.asarray(rest), (2.5, 97.5))
+  return intervals.Interval(float(value), float(low), float(high))
 
 
 def _kept(score, personal, matched, population, seed) -> dict[str, Any]:
   """The share of each person's own reward that matching leaves them."""
   worth = [
-    np.asarray(jnp.sum(jnp.exp(policy) * score, -1).mean(-1))
+    jnp.sum(jnp.exp(policy) * score, -1).mean(-1)
     for policy in (population[None], personal, matched)
   ]
   before, after = worth[1] - worth[0], worth[2] - worth[0]

@@ -65,12 +65,12 @@ def test_a_personal_stance_is_flagged_and_matching_takes_it_away():
 
 def test_tastes_alone_are_not_flagged():
   flags = []
-  for seed in range(12):
+  for seed in range(6):
     rows = trained.audit(*people([0.0, 0, 1, 1, 1]), pool(seed))
     flags.append(
       found(rows)['personal', 'variance of served stance']['flagged']
     )
-  assert sum(flags) <= 2
+  assert sum(flags) <= 1
 
 
 def test_who_does_not_care_for_truth_loses_it():

@@ -142,6 +142,7 @@ def test_all_rows_with_the_learners(real_data, private_cache, monkeypatch):
   check(real_text.rows(small(), real_data))
 
 
+@pytest.mark.slow
 def test_biographies_that_match_answers_are_found(real_data, private_cache):
   # A planted fault: embeddings that say the side.
   table = load.political_typology(real_data)
