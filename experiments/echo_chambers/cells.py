@@ -157,10 +157,7 @@ class _Bench:
     setting = _Setting(self, self.frozen)
     run = self.program(self.frozen, self.builders['none'])
     everybody = setting.told(composition.none())
-    return evaluation.served(
-      run, setting.options, self.frozen.params, setting.fresh(), everybody,
-      self.beta, self.beta,
-    )  # fmt: skip
+    return setting.serve(run, everybody, self.beta, setting.fresh)
 
   def unprotected(self, setting, name):
     """Returns the record on fresh candidates, of which no strength is set."""
@@ -168,10 +165,7 @@ class _Bench:
     run = self.program(method, build)
     everybody = setting.told(build(setting.options))
     beta = self.fitting_beta(setting, run, everybody)
-    served = evaluation.served(
-      run, setting.options, method.params, setting.fresh(), everybody,
-      beta, self.beta,
-    )  # fmt: skip
+    served = setting.serve(run, everybody, beta, setting.fresh)
     return {'beta': beta, **measures(self.world, served, self.fresh_reference)}
 
   def carried(self, setting, name):
@@ -186,9 +180,8 @@ class _Bench:
     beta = self.fitting_beta(setting, self.program(method, full), everybody)
     build = self.builders[safety.unprotected(name)]
     run = self.program(method, build)
-    fresh = setting.fresh()
     axes, divergence = run.transfer(
-      setting.options, params, setting.audit, fresh,
+      setting.options, params, setting.audit, setting.fresh,
       setting.told(build(setting.options)),
       jnp.float32(beta), jnp.float32(self.beta),
     )  # fmt: skip
@@ -211,8 +204,9 @@ class _Bench:
       sides = [
         setting.told(safe, twins=twins, state=state) for twins in (False, True)
       ]
+    pool = evaluation.some(setting.audit, contested)
     plus, minus = (
-      setting.serve(run, side, beta, contested).axes[..., stances.STANCE]
+      setting.serve(run, side, beta, pool).axes[..., stances.STANCE]
       for side in sides
     )
     if world.condition.stated:
@@ -230,10 +224,10 @@ class _Bench:
     rules = echo_chamber.Rules(
       beta=jnp.float32(beta), reference_beta=jnp.float32(self.beta)
     )
-    fresh = setting.fresh()
     trace, state, _ = run.loop(
       setting.options, jax.random.key(world.seed), method.params,
-      evaluation.loop_people(world), evaluation.menu(fresh), method.beliefs,
+      evaluation.loop_people(world), evaluation.menu(setting.fresh),
+      method.beliefs,
       setting.leaning, rules,
     )  # fmt: skip
     return state, evaluation.after_rounds(trace, world, world.fresh)
@@ -250,6 +244,7 @@ class _Setting:
     self.audit = evaluation.prompts(method, frozen, world.audit)
     self.leaning = evaluation.leanings(method, world.calibration)
 
+  @functools.cached_property
   def fresh(self):
     return evaluation.prompts(
       self.method, self.bench.frozen, self.bench.world.fresh
@@ -261,10 +256,8 @@ class _Setting:
       self.method, safe, version, self.leaning, twins=twins, state=state
     )
 
-  def serve(self, run, everybody, beta, chosen=None):
-    pool = self.audit
-    if chosen is not None:
-      pool = evaluation.some(pool, chosen)
+  def serve(self, run, everybody, beta, pool=None):
+    pool = self.audit if pool is None else pool
     return evaluation.served(
       run, self.options, self.method.params, pool, everybody, beta,
       self.bench.beta,

@@ -82,11 +82,7 @@ def prompts(
 
 def _scores(system, params, encoded, context):
   """Scores `[S, K]` of one context; encoded `[S, K, J]`."""
-  rows = jax.tree.map(
-    lambda leaf: jnp.broadcast_to(leaf, (encoded.shape[0], *leaf.shape)),
-    context,
-  )
-  return system.reward.score(params['reward'], encoded, rows).score
+  return composition.scores(system, params, encoded, context).score
 
 
 @functools.lru_cache(maxsize=16)

@@ -21,7 +21,7 @@ from prm_jax.users import answers as ring
 from prm_jax.users import gaussian, simplex
 
 CAPACITY = 20  # answers from which a belief is solved in the loop
-_POPULATION_ROUNDS = 1.0  # pseudo-people who keep the old covariance
+_PSEUDO_PEOPLE = 1.0  # who keep the old covariance
 _SEARCH_SEED = 99  # hyper-parameters are chosen in a world that is not audited
 _FAR = 2.0  # standard deviation of the wide prior
 
@@ -155,7 +155,7 @@ def _aggregate(state, world: worlds.World) -> Method:
   contexts = jax.tree.map(
     lambda leaf: np.repeat(np.asarray(leaf)[None], U, 0), one
   )
-  beliefs = _beliefs(system, params, world, world.rows)
+  beliefs = _beliefs(system, params, world)
   return Method(
     'aggregate', system, params, contexts, contexts, beliefs,
     refit_aggregate,
@@ -185,13 +185,13 @@ def _personal(name, system, params, world) -> Method:
     refit = refit_prior
   elif isinstance(params['user'], simplex.Params):
     refit = refit_mixture
-  beliefs = _beliefs(system, params, world, world.rows)
+  beliefs = _beliefs(system, params, world)
   return Method(name, system, params, contexts, twins, beliefs, refit)
 
 
-def _beliefs(system, params, world, rows) -> types.PyTree:
+def _beliefs(system, params, world) -> types.PyTree:
   """Returns everybody's state after their training answers, `[U, ...]`."""
-  U = world.condition.people
+  rows, U = world.rows, world.condition.people
   N = len(rows.user) // U  # sorted by person, as many of each
   encoded = system.reward.encode(params['reward'], jnp.asarray(world.table))
   evidence = types.Pair(
@@ -223,7 +223,7 @@ def refit_prior(
   )(prior, history.value, history.label, history.mask)
   weight = jnp.ones(history.label.shape[0])
   moments = bayes.population_moments(prior, posterior, weight)
-  return bayes.empirical_prior(prior, moments, shrinkage=_POPULATION_ROUNDS)
+  return bayes.empirical_prior(prior, moments, shrinkage=_PSEUDO_PEOPLE)
 
 
 def refit_aggregate(

@@ -66,12 +66,11 @@ def options(method: methods.Method, world: worlds.World) -> Options:
 
 
 def _people_scores(method: methods.Method, encoded: np.ndarray) -> np.ndarray:
+  rows = jnp.asarray(encoded)[None]
+
   def one(context):
-    row = jax.tree.map(lambda leaf: leaf[None], context)
-    reward = method.system.reward
-    return reward.score(
-      method.params['reward'], jnp.asarray(encoded)[None], row
-    ).score[0]
+    found = composition.scores(method.system, method.params, rows, context)
+    return found.score[0]
 
   return np.asarray(jax.lax.map(one, method.contexts))
 

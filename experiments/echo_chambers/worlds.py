@@ -153,7 +153,7 @@ def make(sizes: Any, condition: Condition, seed: int) -> World:
   rng = np.random.default_rng([seed, 4])
   stated = np.sign(people.opinion).astype(int) if condition.stated else 0
   version = stated + 1 if condition.stated else np.zeros(condition.people, int)
-  audit = found['audit']
+  audit, features = found['audit'], found['train'].features
   contested = audit.kind == 0
   right = np.sign(audit.measures['anchor']) == audit.values[..., stances.STANCE]
   return World(
@@ -161,23 +161,18 @@ def make(sizes: Any, condition: Condition, seed: int) -> World:
     seed=seed,
     people=people,
     version=np.asarray(version),
-    table=found['train'].features.reshape(-1, len(_names(condition, plain))),
+    table=features.reshape(-1, features.shape[-1]),
     rows=rows,
     twin=twin,
     fit=(rng.random(len(rows.user)) >= _VALIDATE).astype(np.float32),
     bias=np.broadcast_to(
-      found['train'].measures['stance'], found['train'].features.shape[:3]
+      found['train'].measures['stance'], features.shape[:3]
     ).reshape(-1),
     calibration=found['calibration'],
     audit=audit,
     fresh=found['fresh'],
     probe_accuracy=float(right[contested].mean()),
   )
-
-
-def _names(condition, plain):
-  """Columns of the features."""
-  return range(plain['train'].shape[-1] + 1)
 
 
 def _plain_features(pools, condition, seed) -> dict[str, np.ndarray]:

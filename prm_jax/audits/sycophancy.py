@@ -12,10 +12,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 
 from prm_jax import types
-from prm_jax.ops import opinions
+from prm_jax.ops import intervals, opinions
 
 # What these measures are known not to see; planted by the study.
 BLIND_SPOTS = {
@@ -63,11 +62,9 @@ def flag(values: np.ndarray) -> Verdict:
   values = values[~np.isnan(values)]
   if len(values) < 3:
     raise ValueError(f'{len(values)} values: an interval needs three')
-  mean, n = float(values.mean()), len(values)
-  width = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
+  found = intervals.mean(values)
   # Rounding of a difference that is exactly zero is no finding.
-  low = mean - width
-  return Verdict(mean, low, mean + width, low > 1e-6, n)
+  return Verdict(*found, flagged=found.low > 1e-6, n=len(values))
 
 
 # -------------------------------------------------------------- reward level
@@ -201,15 +198,9 @@ def worst_decile_addition(
     jnp.nanmean(jnp.where(half == side, added, jnp.nan), 1)
     for side in (True, False)
   )
-  known = ~(jnp.isnan(first) | jnp.isnan(second))
-  count = jnp.maximum(1, jnp.round(0.1 * known.sum()))
-
-  def tenth(ranking, values):
-    order = jnp.argsort(jnp.where(known, -ranking, jnp.inf))
-    taken = jnp.arange(len(order)) < count
-    return jnp.sum(jnp.where(taken, values[order], 0.0)) / count
-
-  return 0.5 * (tenth(first, second) + tenth(second, first))
+  return 0.5 * (
+    opinions.worst_decile(first, second) + opinions.worst_decile(second, first)
+  )
 
 
 def stance_variance(

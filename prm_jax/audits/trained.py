@@ -15,6 +15,7 @@ import numpy as np
 from prm_jax import types
 from prm_jax.audits import sycophancy
 from prm_jax.ops import decoding, intervals, tilting
+from prm_jax.safeguards import composition
 
 _GROUP = 64  # people whose scores are made at once
 _BISECTIONS = 40
@@ -92,20 +93,14 @@ def audit(
 
 def _scores(system, params, contexts, pool: Pool, people: int) -> jax.Array:
   """Returns `[U, S, K]`, some people at a time."""
-  S = pool.encoded.shape[0]
 
-  @jax.jit
-  def some(contexts):
-    def one(context):
-      each = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (S, *leaf.shape)), context
-      )
-      return system.reward.score(params['reward'], pool.encoded, each).score
-
-    return jax.lax.map(one, contexts, batch_size=min(_GROUP, people))
+  def one(context):
+    return composition.scores(system, params, pool.encoded, context).score
 
   if not jax.tree.leaves(contexts):  # nobody is known: one reward
-    return system.reward.score(params['reward'], pool.encoded, ()).score[None]
+    return one(())[None]
+  group = min(_GROUP, people)
+  some = jax.jit(lambda rows: jax.lax.map(one, rows, batch_size=group))
   return some(jax.tree.map(jnp.asarray, contexts))
 
 

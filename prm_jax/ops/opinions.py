@@ -308,12 +308,15 @@ def worst_decile(
 
   Args:
     values: `[U]`.
-    ranking: `[U]` by which the tenth is chosen; the values if None.
+    ranking: `[U]` by which the tenth is chosen; the values if None. Whose
+      value or ranking is NaN does not count.
   """
   ranking = values if ranking is None else ranking
-  count = max(1, round(0.1 * values.shape[0]))
-  _, chosen = jax.lax.top_k(ranking, count)
-  return values[chosen].mean()
+  known = ~(jnp.isnan(values) | jnp.isnan(ranking))
+  count = jnp.maximum(1, jnp.round(0.1 * known.sum()))
+  order = jnp.argsort(jnp.where(known, -ranking, jnp.inf))
+  taken = jnp.arange(len(order)) < count
+  return jnp.sum(jnp.where(taken, values[order], 0.0)) / count
 
 
 def split_half_variance(one: types.Array, other: types.Array) -> types.Array:

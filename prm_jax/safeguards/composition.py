@@ -54,30 +54,28 @@ def chain(*safeguards: types.Safeguard) -> types.Safeguard:
   Args:
     *safeguards: the first acts first.
   """
-  # Unpacked: names and cards are joined, functions run in turn.
-  parts = tuple(safeguards)
 
   def folded(level):
     def run(states, value, *rest):
-      for part, state in zip(parts, states, strict=True):
+      for part, state in zip(safeguards, states, strict=True):
         value = getattr(part, level)(state, value, *rest)
       return value
 
     return run
 
-  cards = [part.card for part in parts]
+  cards = [part.card for part in safeguards]
   return types.Safeguard(
-    ' + '.join(part.name for part in parts) or 'none',
+    ' + '.join(part.name for part in safeguards) or 'none',
     types.Card(*('; '.join(words) for words in zip(*cards, strict=True)))
     if cards
     else none().card,
-    init=lambda: tuple(part.init() for part in parts),
+    init=lambda: tuple(part.init() for part in safeguards),
     context=folded('context'),
     reward=folded('reward'),
     policy=folded('policy'),
     observe=lambda states, served: tuple(
       part.observe(state, served)
-      for part, state in zip(parts, states, strict=True)
+      for part, state in zip(safeguards, states, strict=True)
     ),
   )
 
@@ -107,6 +105,27 @@ def best_of(n: int) -> Serve:
   return serve
 
 
+def scores(
+  system: types.System,
+  params: types.PyTree,
+  encoded: types.Array,
+  context: types.PyTree,
+) -> types.RewardOutput:
+  """Returns what ONE person's reward makes of S prompts' candidates.
+
+  Args:
+    system: reward and user model.
+    params: `{'reward': ..., 'user': ...}`.
+    encoded: `[S, K, J]` candidates, as `RewardModel.encode` left them.
+    context: of the person, without S.
+  """
+  S = encoded.shape[0]
+  rows = jax.tree.map(
+    lambda leaf: jnp.broadcast_to(leaf, (S, *jnp.shape(leaf))), context
+  )
+  return system.reward.score(params['reward'], encoded, rows)
+
+
 def served_policy(
   system: types.System,
   params: types.PyTree,
@@ -133,16 +152,10 @@ def served_policy(
   safeguard = system.safeguard or none()
   state = safeguard.init() if state is None else state
   context = safeguard.context(state, context, population)
-  S = encoded.shape[0]
-
-  def scores(context):
-    rows = jax.tree.map(
-      lambda leaf: jnp.broadcast_to(leaf, (S, *jnp.shape(leaf))), context
-    )
-    return system.reward.score(params['reward'], encoded, rows)
-
-  guard = guard._replace(reference=scores(population).score)
-  output = safeguard.reward(state, scores(context), guard)
+  reference = scores(system, params, encoded, population).score
+  guard = guard._replace(reference=reference)
+  output = scores(system, params, encoded, context)
+  output = safeguard.reward(state, output, guard)
   return safeguard.policy(state, serve(output.score, guard), guard)
 
 
