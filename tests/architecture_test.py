@@ -21,6 +21,7 @@ ALLOWED |= {
 # Package -> where it may be imported.
 ONLY = {
   'flax': ('prm_jax/models/',),
+  'gguf': ('prm_jax/models/weights/',),
   'orbax': ('prm_jax/runtime/checkpoint.py', 'prm_jax/runtime/export.py'),
   'grain': ('prm_jax/data/', 'prm_jax/runtime/checkpoint.py'),
   'tensorflow_datasets': ('prm_jax/data/',),

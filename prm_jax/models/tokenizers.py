@@ -1,4 +1,4 @@
-"""Tokenizers of BERT checkpoints."""
+"""Tokenizers of checkpoints in Hugging Face's layout."""
 
 import json
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ import tokenizers
 from tokenizers.implementations import BertWordPieceTokenizer
 
 
-def load(folder: Path, max_length: int) -> tokenizers.Tokenizer:
-  """Returns a checkpoint's tokenizer, truncating and never padding.
+def load(folder: Path, max_length: int | None) -> tokenizers.Tokenizer:
+  """Returns a checkpoint's tokenizer, which never pads.
 
   Args:
     folder: with tokenizer.json, or with vocab.txt (WordPiece).
-    max_length: tokens, special ones included.
+    max_length: tokens, special ones included; no truncation if None.
 
   Raises:
     ValueError: neither file is there, or it cannot be read.
@@ -34,8 +34,29 @@ def load(folder: Path, max_length: int) -> tokenizers.Tokenizer:
   else:
     raise ValueError(f'{folder} holds neither tokenizer.json nor vocab.txt')
   tokenizer.no_padding()
-  tokenizer.enable_truncation(max_length)
+  if max_length is None:
+    tokenizer.no_truncation()
+  else:
+    tokenizer.enable_truncation(max_length)
   return tokenizer
+
+
+def check_vocabulary(
+  tokenizer: tokenizers.Tokenizer, vocab_size: int, where: str
+) -> None:
+  """Raises ValueError if a tokenizer has ids that the weights do not know.
+
+  Args:
+    tokenizer: of the checkpoint.
+    vocab_size: of the weights.
+    where: the checkpoint, for the error.
+  """
+  largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+  if largest >= vocab_size:
+    raise ValueError(
+      f'{where}: the tokenizer does not match the weights: it has ids up to '
+      f'{largest}, they know {vocab_size} tokens'
+    )
 
 
 def encode(

