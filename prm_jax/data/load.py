@@ -18,7 +18,10 @@ from prm_jax.data.builders.anthropic_evals import (
 )
 from prm_jax.data.builders.attributes import attributes_dataset_builder
 from prm_jax.data.builders.jester import jester_dataset_builder
+from prm_jax.data.builders.llmbar import llmbar_dataset_builder
+from prm_jax.data.builders.math_small import math_small_dataset_builder
 from prm_jax.data.builders.preferences import preferences_dataset_builder
+from prm_jax.data.builders.qlora_vicuna import qlora_vicuna_dataset_builder
 from prm_jax.data.builders.ukp_convarg import ukp_convarg_dataset_builder
 from prm_jax.worlds import attributes
 
@@ -71,8 +74,7 @@ def policy_outputs(
     ValueError: the source is missing or malformed.
   """
   builder = alpaca_eval_dataset_builder
-  config = builder.config(data_dir=data_folder(data_dir))
-  return builder.read_prepared(_prepared(builder.Builder, config))
+  return builder.read_prepared(_from_folder(builder, data_dir))
 
 
 def persona_statements(
@@ -89,8 +91,7 @@ def persona_statements(
     ValueError: the source is missing or malformed.
   """
   builder = anthropic_evals_dataset_builder
-  config = builder.config(data_dir=data_folder(data_dir))
-  return builder.read_persona(_prepared(builder.Builder, config))
+  return builder.read_persona(_from_folder(builder, data_dir))
 
 
 def political_typology(
@@ -108,8 +109,74 @@ def political_typology(
     ValueError: the source is missing or malformed.
   """
   builder = anthropic_evals_dataset_builder
-  config = builder.config(data_dir=data_folder(data_dir))
-  return builder.read_typology(_prepared(builder.Builder, config))
+  return builder.read_typology(_from_folder(builder, data_dir))
+
+
+def vicuna_outputs(data_dir: str | Path | None = None) -> schema.PolicyOutputs:
+  """Returns what several policies answered to the 80 Vicuna questions.
+
+  The topic is the question's category; `judge` is NaN. Policies without any
+  generated text, and copies of an earlier one, are in `dropped`.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing or malformed.
+  """
+  builder = qlora_vicuna_dataset_builder
+  return builder.read_prepared(_from_folder(builder, data_dir))
+
+
+def math_samples(data_dir: str | Path | None = None) -> schema.PolicyOutputs:
+  """Returns sampled and people's solutions of problems of mathematics.
+
+  The policies are 'sampled', with several texts a prompt, and 'written by
+  people', with one. `judge` is 1 where the final answer is right, 0 where it
+  is wrong, and NaN for people.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing or malformed.
+  """
+  builder = _from_folder(math_small_dataset_builder, data_dir)
+  return alpaca_eval_dataset_builder.read_prepared(builder)
+
+
+def arithmetic_problems(data_dir: str | Path | None = None) -> list[str]:
+  """Returns arithmetic problems in words, each once, in the files' order.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing or malformed.
+  """
+  builder = math_small_dataset_builder
+  return builder.read_problems(_from_folder(builder, data_dir))
+
+
+def instruction_pairs(
+  data_dir: str | Path | None = None,
+) -> schema.InstructionPairs:
+  """Returns pairs of answers, of which one follows the instruction better.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing or malformed.
+  """
+  builder = llmbar_dataset_builder
+  return builder.read_prepared(_from_folder(builder, data_dir))
+
+
+def _from_folder(module: Any, data_dir: str | Path | None) -> Any:
+  """Returns the module's builder after its data are on disk."""
+  config = module.config(data_dir=data_folder(data_dir))
+  return _prepared(module.Builder, config)
 
 
 def _prepared(builder_class: Any, config: table.SourceConfig) -> Any:

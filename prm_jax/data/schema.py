@@ -138,12 +138,32 @@ class PolicyOutputs(Texts):
   Attributes:
     policies: names; item_policy: `[M]` int32, who wrote each text.
     judge: `[M]` float32 probability that a judge model prefers the text to
-      its reference policy's; NaN where it was not asked.
+      its reference policy's, or 1 and 0 where its final answer is right or
+      wrong; NaN where nobody said.
+    dropped: policies of the source that are left out, and why.
   """
 
   policies: list[str]
   item_policy: np.ndarray
   judge: np.ndarray
+  dropped: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class InstructionPairs:
+  """Two answers to an instruction, one of which is better.
+
+  Attributes:
+    prompts: n instructions, which may repeat; first, second: n answers.
+    label: `[n]` int32: 1 where the first answer is better, else 0.
+    subset: n names.
+  """
+
+  prompts: list[str]
+  first: list[str]
+  second: list[str]
+  label: np.ndarray
+  subset: list[str]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""LLMBar: which of two answers follows the instruction."""

@@ -1,0 +1,1 @@
+"""Problems of mathematics: sampled solutions, and arithmetic in words."""

@@ -1,0 +1,1 @@
+"""The Vicuna questions: what several policies answered to them."""
