@@ -1,0 +1,371 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tokenizers
+from scipy import stats
+
+from prm_jax.models import decoder, language_model, sampling
+
+CONFIG = decoder.DecoderConfig(40, 16, 24, 2, 4, 2, 4)
+KEY = jax.random.key(7)
+PROMPTS = [[3, 9, 4], [5], [1, 2, 30, 6, 7, 39], [8, 8]]
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _compiled_quickly():
+  """Compiling the sampler is most of these tests: a third of it is spared."""
+  before = jax.config.read('jax_disable_most_optimizations')
+  jax.config.update('jax_disable_most_optimizations', True)
+  yield
+  jax.config.update('jax_disable_most_optimizations', before)
+
+
+@functools.cache
+def params(seed=0, config=CONFIG, scale=2.0):
+  """Random weights whose next-token distributions are far from uniform."""
+  ids = jnp.ones((1, 3), jnp.int32)
+  found = jax.jit(decoder.Decoder(config).init)(
+    jax.random.key(seed), ids, ids, decoder.attended(ids)
+  )
+  table = found['params']['embed']['embedding']
+  found['params']['embed']['embedding'] = table * scale
+  return found
+
+
+def padded(prompts, side='left', length=6):
+  ids = np.full((len(prompts), length), 11, np.int32)
+  mask = np.zeros((len(prompts), length), np.int32)
+  for row, prompt in enumerate(prompts):
+    place = slice(-len(prompt), None)
+    if side == 'right':
+      place = slice(0, len(prompt))
+    ids[row, place], mask[row, place] = prompt, 1
+  return ids, mask
+
+
+def draw(prompts=PROMPTS, side='left', length=6, **settings):
+  ids, mask = padded(prompts, side, length)
+  settings = {'max_new_tokens': 5, 'pad_id': 38, **settings}
+  return sampling.sample(KEY, CONFIG, params(), ids, mask, **settings)
+
+
+@functools.cache
+def _forward(config=CONFIG):
+  model = decoder.Decoder(config)
+
+  @jax.jit
+  def forward(params, ids, shift):
+    positions = jnp.arange(ids.shape[1])[None]
+    seen = decoder.attended(jnp.ones_like(ids))
+    hidden = model.apply(params, ids, positions, seen, shift=shift).hidden
+    return model.apply(params, hidden[0], method='logits')
+
+  return forward
+
+
+def logits(ids, shift=None, length=12):
+  """Next-token logits after every token of one text, without a cache."""
+  full = jnp.array([[*ids, *[0] * (length - len(ids))]])
+  return np.asarray(_forward()(params(), full, shift))[: len(ids)]
+
+
+def reference_filter(logits, temperature, top_p, top_k):
+  """One row, with sorting, in float64."""
+  z = np.asarray(logits, np.float64) / temperature
+  kept = np.ones(len(z), bool)
+  if top_k and top_k < len(z):
+    kept &= z >= np.sort(z)[-top_k]
+  p = np.where(kept, np.exp(z - z.max()), 0)
+  p /= p.sum()
+  if top_p < 1:
+    order = np.argsort(-p)
+    count = int(np.searchsorted(np.cumsum(p[order]), top_p)) + 1
+    kept &= p >= p[order[min(count, len(p)) - 1]]
+  p = np.where(kept, p, 0)
+  return p / p.sum()
+
+
+# --------------------------------------------------------------------- filter
+
+SETTINGS = [
+  *((1.0, 1.0, 0), (0.7, 0.9, 0), (1.3, 1.0, 5), (1.0, 0.9, 50)),
+  *((2.0, 0.5, 3), (1.0, 1e-6, 0), (1.0, 0.999, 0), (0.01, 0.9, 7)),
+  *((1.0, 1.0, 500), (1.0, 0.8, 400), (1.5, 0.97, 10_000)),
+]
+
+
+@pytest.mark.parametrize('V', [40, 700])
+def test_filter_is_the_sorted_one(V):
+  """With 700 tokens some thresholds are beyond the 256 likeliest."""
+  z = np.random.default_rng(0).normal(size=(len(SETTINGS), V)) * 1.5
+  z = z.astype(np.float32)
+  temperature, top_p, top_k = map(np.array, zip(*SETTINGS, strict=True))
+  run = jax.jit(sampling.filter_logits)
+  together = jax.nn.softmax(run(z, temperature, top_p, top_k), -1)
+  for row, settings in enumerate(SETTINGS):
+    expected = reference_filter(z[row], *settings)
+    found = np.asarray(together[row])
+    # The least number in float32: at temperature 0.01 few tokens have more.
+    np.testing.assert_array_equal(found > 0, expected > 1e-38)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_filter_keeps_ties_and_at_least_one():
+  z = np.tile([1.0, 3.0, 3.0, 0.0, 3.0], (5, 1)).astype(np.float32)
+  z[4] = [-np.inf, 0.0, 1.0, -np.inf, -np.inf]
+  found = jax.jit(sampling.filter_logits)(
+    z, np.array([1.0, 1.0, 1.0, 0.0, 0.5]), np.array([1.0, 0.1, 0.0, 0.5, 1.0]),
+    np.array([2, 0, 0, 3, 0]),
+  )  # fmt: skip
+  for row in range(3):
+    np.testing.assert_array_equal(np.isfinite(found[row]), [0, 1, 1, 0, 1])
+  np.testing.assert_array_equal(np.isfinite(found[3]), [0, 1, 0, 0, 0])
+  expected = [-np.inf, -2.0, 0.0, -np.inf, -np.inf]
+  np.testing.assert_allclose(found[4], expected)
+
+
+def test_filter_ties_beyond_the_nearest():
+  z = np.zeros((2, 600), np.float32)
+  z[1, 300:] = -1.0
+  run = jax.jit(sampling.filter_logits)
+  kept = np.isfinite(run(z, np.ones(2), np.ones(2), np.array([400, 300])))
+  np.testing.assert_array_equal(kept.sum(-1), [600, 300])
+
+
+# ----------------------------------------------------------------------- draws
+
+
+def test_draw_inverts_the_cumulative_mass():
+  z = np.full((4, 600), -np.inf, np.float32)
+  z[:, [5, 257, 599]] = np.log([0.5, 1.0, 0.5])
+  uniform = jnp.array([0.2, 0.3, 0.74, 0.9999999])
+  np.testing.assert_array_equal(
+    jax.jit(sampling._draw)(uniform, z), [5, 257, 257, 599]
+  )
+
+
+def test_samples_follow_the_exact_distribution():
+  """Two tokens: their joint law, filtered, by chi-square."""
+  n, settings = 6000, {'temperature': 1.5, 'top_p': 0.9, 'top_k': 6}
+  ids, mask = padded([PROMPTS[0]])
+  found = sampling.sample(
+    KEY, CONFIG, params(), ids, mask, max_new_tokens=2,
+    source=np.zeros(n, np.int32), **settings,
+  )  # fmt: skip
+  first = reference_filter(logits(PROMPTS[0])[-1], 1.5, 0.9, 6)
+  expected = np.zeros((40, 40))
+  for token in np.flatnonzero(first):
+    then = logits([*PROMPTS[0], int(token)])[-1]
+    expected[token] = first[token] * reference_filter(then, 1.5, 0.9, 6)
+  observed = np.zeros((40, 40))
+  np.add.at(observed, tuple(np.asarray(found.ids).T), 1)
+  possible = expected > 0
+  assert 6 < possible.sum() <= 36
+  assert observed[~possible].sum() == 0
+  total = ((observed - n * expected)[possible] ** 2 / expected[possible]).sum()
+  assert total / n < stats.chi2.ppf(0.999, possible.sum() - 1)
+  np.testing.assert_allclose(
+    found.logprob.sum(-1), np.log(expected[tuple(np.asarray(found.ids).T)]),
+    rtol=1e-3, atol=1e-3,
+  )  # fmt: skip
+
+
+def test_unfiltered_samples_follow_softmax():
+  n = 6000
+  ids, mask = padded([PROMPTS[1]])
+  found = sampling.sample(
+    KEY, CONFIG, params(), ids, mask, max_new_tokens=1, filtered=False,
+    source=np.zeros(n, np.int32),
+  )  # fmt: skip
+  p = np.asarray(jax.nn.softmax(logits(PROMPTS[1])[-1]))
+  observed = np.bincount(np.asarray(found.ids)[:, 0], minlength=40)
+  common = n * p > 5
+  total = ((observed - n * p)[common] ** 2 / (n * p)[common]).sum()
+  assert total < stats.chi2.ppf(0.999, common.sum())
+  np.testing.assert_allclose(found.logprob, found.base_logprob, atol=1e-5)
+
+
+def test_greedy_is_the_full_forward_passs_argmax():
+  found = draw(temperature=0.0)
+  for prompt, new, log_p in zip(
+    PROMPTS, found.ids, found.base_logprob, strict=True
+  ):
+    text = list(prompt)
+    for token, logprob in zip(new, log_p, strict=True):
+      after = logits(text)[-1]
+      assert int(token) == after.argmax()
+      expected = jax.nn.log_softmax(after)[int(token)]
+      np.testing.assert_allclose(logprob, expected, atol=1e-4)
+      text.append(int(token))
+  np.testing.assert_array_equal(found.logprob, 0)
+
+
+def test_padding_batch_and_source_do_not_matter():
+  settings = {'temperature': 1.2, 'top_p': 0.95, 'top_k': 20}
+  left = draw(**settings)
+  assert len({tuple(row) for row in np.asarray(left.ids)}) == 4
+  right = draw(side='right', **settings)
+  jax.tree.map(np.testing.assert_array_equal, left, right)
+  alone = draw([PROMPTS[2]], row_ids=[2], length=9, **settings)
+  np.testing.assert_array_equal(left.ids[2], alone.ids[0])
+  np.testing.assert_allclose(left.logprob[2], alone.logprob[0], atol=1e-4)
+  again = draw(source=[2, 2, 0, 1], row_ids=[2, 5, 0, 1], **settings)
+  np.testing.assert_array_equal(again.ids[0], left.ids[2])
+  np.testing.assert_array_equal(again.ids[2:], left.ids[:2])
+  assert (again.ids[1] != left.ids[2]).any()
+
+
+def test_rows_have_their_own_settings():
+  together = draw(
+    temperature=[0.0, 1.0, 0.5, 2.0], top_p=[1.0, 0.5, 1.0, 1.0],
+    top_k=[0, 0, 3, 0],
+  )  # fmt: skip
+  for row, (temperature, top_p, top_k) in enumerate(
+    [(0.0, 1.0, 0), (1.0, 0.5, 0), (0.5, 1.0, 3), (2.0, 1.0, 0)]
+  ):
+    alone = draw(temperature=temperature, top_p=top_p, top_k=top_k)
+    np.testing.assert_array_equal(together.ids[row], alone.ids[row])
+
+
+def test_stop_tokens_end_rows_and_the_loop():
+  plain = np.asarray(draw(temperature=1.5).ids)
+  stop = (int(plain[0, 1]), int(plain[1, 3]))
+  found = draw(temperature=1.5, stop_ids=stop)
+  for row in range(4):
+    ends = np.flatnonzero(np.isin(plain[row], stop))
+    count = ends[0] + 1 if len(ends) else 5
+    np.testing.assert_array_equal(found.ids[row, :count], plain[row, :count])
+    np.testing.assert_array_equal(found.ids[row, count:], 38)
+    assert found.mask[row].tolist() == [1] * count + [0] * (5 - count)
+    assert not np.asarray(found.logprob)[row, count:].any()
+  assert found.mask.sum(-1)[0] <= 2
+
+
+def test_steering_is_the_decoders():
+  shift = np.zeros((2, 4, 16), np.float32)
+  shift[0, 1], shift[1, 2] = 3.0, np.arange(16)
+  found = draw(temperature=0.0, shift=jnp.asarray(shift))
+  plain = draw(temperature=0.0)
+  np.testing.assert_array_equal(found.ids[::3], plain.ids[::3])
+  for row in (1, 2):
+    text = list(PROMPTS[row])
+    for token in found.ids[row]:
+      after = logits(text, jnp.asarray(shift[:, row : row + 1]))[-1]
+      assert int(token) == after.argmax()
+      text.append(int(token))
+  source = jnp.array([2, 1, 1, 0])
+  swapped = draw(temperature=0.0, shift=jnp.asarray(shift), source=source)
+  np.testing.assert_array_equal(swapped.ids, found.ids[source])
+
+
+def test_programs_are_compiled_once():
+  plan = sampling._Plan(5, (), 38, True, jnp.dtype(jnp.float32))
+  program = sampling._sampler(CONFIG, plan)
+  draw(temperature=0.3)
+  count = program._cache_size()
+  draw(temperature=[0.1, 2.0, 1.0, 0.0], top_k=9, side='right')
+  assert program is sampling._sampler(CONFIG, plan)
+  assert program._cache_size() == count > 0
+
+
+# ------------------------------------------------------------- log-probability
+
+
+def test_log_probability_is_the_full_forward_passs():
+  texts = [[3, 9, 4, 1, 22], [5, 6], [1, 2, 30, 6, 7, 39]]
+  for side in ('left', 'right'):
+    ids, mask = padded(texts, side, 8)
+    found = np.asarray(sampling.log_probability(CONFIG, params(), ids, mask))
+    assert not found[mask == 0].any()
+    for row, text in enumerate(texts):
+      log_p = np.asarray(jax.nn.log_softmax(logits(text)))
+      expected = [0, *log_p[np.arange(len(text) - 1), text[1:]]]
+      np.testing.assert_allclose(found[row][mask[row] > 0], expected, atol=1e-4)
+
+
+def test_log_probability_is_the_samplers():
+  """Prompts padded on the right leave padding inside the text."""
+  found = draw(side='right', temperature=1.0, top_p=0.9)
+  ids, mask = padded(PROMPTS, 'right')
+  ids = np.concatenate([ids, found.ids], 1)
+  mask = np.concatenate([mask, found.mask], 1)
+  scored = sampling.log_probability(CONFIG, params(), ids, mask)
+  np.testing.assert_allclose(scored[:, 6:], found.base_logprob, atol=1e-4)
+
+
+def test_log_probability_has_a_gradient():
+  ids, mask = padded(PROMPTS)
+
+  def total(weights):
+    return sampling.log_probability(CONFIG, weights, ids, mask).sum()
+
+  gradient = jax.grad(total)(params())
+  small = 1e-4
+  moved = jax.tree.map(lambda p, g: p + small * g, params(), gradient)
+  lowered = jax.tree.map(lambda p, g: p - small * g, params(), gradient)
+  squares = sum(float((g**2).sum()) for g in jax.tree.leaves(gradient))
+  rise = float(total(moved) - total(lowered)) / (2 * small)
+  assert rise == pytest.approx(squares, rel=0.02)
+
+
+# ----------------------------------------------------------------------- texts
+
+
+def model():
+  words = [f'w{i}' for i in range(37)]
+  vocabulary = {
+    name: i for i, name in enumerate(['[UNK]', '<stop>', *words, '<end>'])
+  }
+  tokenizer = tokenizers.Tokenizer(
+    tokenizers.models.WordLevel(vocabulary, '[UNK]')
+  )
+  tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+  return language_model.LanguageModel(CONFIG, params(), tokenizer, 'tiny')
+
+
+WRITE = {'max_new_tokens': 5, 'stop': ['<stop>'], 'progress': False}
+
+
+def test_written_texts_do_not_depend_on_batches():
+  prompts = ['w1 w2 w3', 'w4', 'w1 w2 w3', 'w5 w6 ' * 7]
+  one = sampling.write(KEY, model(), prompts, batch=64, **WRITE)
+  few = sampling.write(KEY, model(), prompts, batch=2, **WRITE)
+  assert one.texts == few.texts
+  assert one.texts[0] != one.texts[2]
+  assert one.texts == sampling.generate(KEY, model(), prompts, **WRITE)
+  np.testing.assert_array_equal(one.finished, few.finished)
+  words = [len(text.split()) for text in one.texts]
+  np.testing.assert_array_equal(one.tokens, words + one.finished)
+  # A text ends before its stop token.
+  second = one.texts[0].split()[1]
+  found = sampling.write(KEY, model(), prompts, **{**WRITE, 'stop': [second]})
+  assert found.finished[0]
+  assert second not in found.texts[0].split()
+  assert one.texts[0].startswith(found.texts[0])
+
+
+@pytest.mark.parametrize(
+  ('prompts', 'settings', 'message'),
+  [
+    (['w1', ''], {}, 'prompt 1 has no token'),
+    (['w1 ' * 2047], {}, 'prompt 0 is longer than 2043 tokens'),
+    (['w1'], {'stop': ['<none>']}, '<none>'),
+    (['w1'], {'temperature': -1.0}, 'temperature'),
+    (['w1'], {'top_p': 1.5}, 'top_p'),
+    (['w1'], {'max_new_tokens': 0}, 'max_new_tokens'),
+  ],
+)
+def test_what_cannot_be_written_is_refused(prompts, settings, message):
+  with pytest.raises(ValueError, match=message):
+    sampling.write(KEY, model(), prompts, **{**WRITE, **settings})
+
+
+def test_chatml():
+  assert sampling.chatml('Hi', 'Be brief.') == (
+    '<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n'
+    '<|im_start|>assistant\n'
+  )
+  assert 'system' not in sampling.chatml('Hi')
