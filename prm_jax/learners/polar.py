@@ -1,0 +1,111 @@
+"""POLAR: a reward that tells which policy wrote an answer.
+
+Pre-training takes triples of two answers of one policy and one of another;
+fine-tuning takes rankings, the best answer being the reference. Both are
+judgements here: `items[:, 0]` is closer than `items[:, 1]` to the references
+`items[:, 2:]`, if there are any; the label is not read.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+
+from prm_jax import types
+from prm_jax.learners import common
+from prm_jax.models import decoder
+from prm_jax.ops import discriminator
+from prm_jax.rewards import discriminative
+from prm_jax.users import references
+
+_WARM_UP, _LAST = 0.03, 0.1  # as published for fine-tuning
+
+
+def polar(
+  *,
+  config: decoder.DecoderConfig | Mapping[str, Any],
+  length: int,
+  embedded: bool = False,
+  learning_rate: float = 3e-4,
+  steps: int = 1000,
+  negatives: int = 0,
+  weight_decay: float = 0.0,
+  capacity: int = 8,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
+) -> types.Learner:
+  """Returns the policy discriminator's learner.
+
+      -log sigma(r(reference, same policy) - r(reference, other policy))
+
+  The rows' `user` is the policy of reference and first answer. With
+  `negatives`, the second answers of other rows of the batch are negatives
+  too, unless their row is of the same policy.
+
+  Args:
+    config: sizes of the decoder, as in `rewards.discriminative`.
+    length: T of a text.
+    embedded: whether features are hidden states rather than token ids.
+    learning_rate: of AdamW, warmed up over 3 % and decayed to 10 % by a
+      cosine, as published for fine-tuning.
+    steps: gradient steps.
+    negatives: taken from other rows of the batch, for each row.
+    weight_decay: of AdamW.
+    capacity: references kept of a person.
+    dtype: of the layers' computation.
+    remat: whether layers are computed again for the gradient.
+
+  References:
+    Dou et al. 2025 (POLAR), arXiv:2507.05197.
+  """
+  sizes = discriminative.sizes(config)
+  reward = discriminative.discriminative(
+    config=sizes, embedded=embedded, dtype=dtype, remat=remat
+  )
+  user = references.references(
+    shape=(length, sizes.hidden_size), capacity=capacity
+  )
+  system = types.System(reward, user)
+
+  def objective(params, rows, state, batch):
+    del rows, state
+    encoded = reward.encode(
+      params['reward'], batch.table[jnp.asarray(batch.rows.items)]
+    )
+    given = encoded[:, 2:]
+    candidates, there = _with_negatives(encoded, batch.rows, negatives)
+    known = references.References(given, jnp.ones(given.shape[:2]))
+    score = reward.score(params['reward'], candidates, known).score
+    loss = discriminator.triple(score[:, 0], score[:, 1:], there)
+    margin = score[:, 0] - score[:, 1]
+    right = jnp.where(margin == 0, 0.5, margin > 0)
+    return loss, {}, {'accuracy': right.astype(jnp.float32)}
+
+  schedule = optax.warmup_cosine_decay_schedule(
+    0.0, learning_rate, max(1, round(_WARM_UP * steps)), max(steps, 2),
+    _LAST * learning_rate,
+  )  # fmt: skip
+  optimizer = optax.chain(
+    optax.clip_by_global_norm(1.0),
+    optax.adamw(schedule, b2=0.95, weight_decay=weight_decay),
+  )
+  phase = types.Phase(
+    'triples', objective=objective, optimizer=optimizer, steps=steps
+  )
+
+  def init(key, spec):
+    return common.new_state(system, key, spec, hyper={})
+
+  return types.Learner(system, (phase,), init)
+
+
+def _with_negatives(encoded, rows, count):
+  """Returns candidates `[B, 2 + count, T, D]`, and which negatives count."""
+  policy = jnp.asarray(rows.user)
+  mask = jnp.asarray(rows.mask) > 0
+  candidates, there = [encoded[:, :2]], [jnp.ones_like(mask)]
+  for shift in range(1, count + 1):
+    candidates.append(jnp.roll(encoded[:, 1:2], shift, 0))
+    there.append((jnp.roll(policy, shift) != policy) & jnp.roll(mask, shift))
+  return jnp.concatenate(candidates, 1), jnp.stack(there, 1)
