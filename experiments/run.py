@@ -18,6 +18,9 @@ from experiments.echo_chambers import experiment as echo_chambers
 from experiments.personalized_vs_aggregate import (
   experiment as personalized_vs_aggregate,
 )
+from experiments.policy_discriminators import (
+  experiment as policy_discriminators,
+)
 from experiments.ten_questions import experiment as ten_questions
 from prm_jax.runtime import checkpoint, writers
 
@@ -28,6 +31,7 @@ STUDIES = {
   'choose_for_a_person': choose_for_a_person.run,
   'echo_chambers': echo_chambers.run,
   'personalized_vs_aggregate': personalized_vs_aggregate.run,
+  'policy_discriminators': policy_discriminators.run,
   'ten_questions': ten_questions.run,
 }
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')

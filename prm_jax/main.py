@@ -15,12 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import registry, types
+from prm_jax.alignment import closeness
 from prm_jax.audits import trained
 from prm_jax.data import load, pipelines, schema, splits
 from prm_jax.elicitation import pool, terminal
 from prm_jax.elicitation import session as sessions
 from prm_jax.learners import inference
 from prm_jax.models import embeddings, reduce
+from prm_jax.models.language_model import LanguageModel
 from prm_jax.ops import bayes, statistics
 from prm_jax.report import page
 from prm_jax.runtime import checkpoint, export, train, writers
@@ -80,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
   sub = command('score', score_command, 'Score responses for a person.')
   sub.add_argument('--data', type=Path, required=True, help='JSON lines')
   sub.add_argument('--user', help='whose belief; the population if absent')
+  sub.add_argument(
+    '--reference', type=Path,
+    help='JSON lines of prompt and response: score closeness to these by the '
+    'policy discriminator in --workdir',
+  )  # fmt: skip
   sub.add_argument('--output', type=Path, help='JSON lines; standard output')
   sub = command('ask', ask_command, 'Ask a person what they prefer.')
   sub.add_argument('--user', default='me', help='whose answers these are')
@@ -364,6 +371,9 @@ def _trained(workdir: Path) -> tuple[Setting, types.TrainState]:
 
 def score_command(arguments: argparse.Namespace) -> None:
   """Writes each response's score, and how unsure it is, for a person."""
+  if arguments.reference is not None:
+    _score_closeness(arguments)
+    return
   setting, state = _trained(arguments.workdir)
   rows = [json.loads(line) for line in _lines(arguments.data)]
   texts = []
@@ -391,17 +401,55 @@ def score_command(arguments: argparse.Namespace) -> None:
     encoded[None],
     jax.tree.map(lambda leaf: leaf[None], context),
   )
-  lines = []
+  lines: list[dict[str, Any]] = []
   for i, row in enumerate(rows):
     known = {**row, 'score': float(output.score[0, i])}
     if output.covariance is not None:
       variance = max(float(output.covariance[0, i, i]), 0.0)
       known['standard_deviation'] = variance**0.5
-    lines.append(json.dumps(known) + '\n')
-  if arguments.output is None:
+    lines.append(known)
+  _write_rows(arguments.output, lines)
+
+
+def _write_rows(output: Path | None, rows: Sequence[dict[str, Any]]) -> None:
+  """Writes JSON lines to a file, or to standard output."""
+  lines = [json.dumps(row) + '\n' for row in rows]
+  if output is None:
     sys.stdout.writelines(lines)
   else:
-    arguments.output.write_text(''.join(lines))
+    output.write_text(''.join(lines))
+
+
+def _score_closeness(arguments: argparse.Namespace) -> None:
+  """Writes how close each response is to the references."""
+  params, card = export.load_parameters(arguments.workdir)
+  source = card.get('model')
+  model = LanguageModel.load(Path(source) if source else None)
+  judge = closeness.judge(model, params, card)
+  rows = _answers(arguments.data)
+  known = [answer for _, answer in _answers(arguments.reference)]
+  found = closeness.closeness(judge, known, [answer for _, answer in rows])
+  _write_rows(
+    arguments.output,
+    [
+      {**row, 'score': float(score)}
+      for (row, _), score in zip(rows, found, strict=True)
+    ],
+  )
+
+
+def _answers(path: Path) -> list[tuple[dict[str, Any], closeness.Answer]]:
+  """Returns a file's rows and the prompts and responses in them."""
+  found = []
+  for number, line in enumerate(_lines(path), 1):
+    row = json.loads(line)
+    for name in closeness.Answer._fields:
+      if not isinstance(row, dict) or not isinstance(row.get(name), str):
+        raise ValueError(f'{path}:{number}: {name} is not a string')
+    found.append((row, closeness.Answer(row['prompt'], row['response'])))
+  if not found:
+    raise ValueError(f'{path} holds no row')
+  return found
 
 
 def audit_command(arguments: argparse.Namespace) -> None:

@@ -9,13 +9,21 @@ from prm_jax.learners import (
   aggregate,
   amortized,
   hierarchical,
+  likeness,
   lore,
   mrm,
   pal,
   pref,
   rfm,
 )
-from prm_jax.rewards import conditioned, factorized, ideal_point, scalar
+from prm_jax.rewards import (
+  conditioned,
+  discriminative,
+  factorized,
+  ideal_point,
+  scalar,
+)
+from prm_jax.rewards import likeness as likeness_rewards
 from prm_jax.safeguards import adaptive, coefficients, policies
 from prm_jax.safeguards import rewards as reward_safeguards
 from prm_jax.users import (
@@ -24,6 +32,7 @@ from prm_jax.users import (
   latent,
   meta,
   population,
+  references,
   simplex,
 )
 
@@ -33,6 +42,7 @@ LEARNERS: dict[str, Callable[..., Any]] = {
   'gpo': amortized.gpo,
   'hierarchical': hierarchical.hierarchical,
   'in_context': amortized.in_context,
+  'likeness': likeness.likeness,
   'lore': lore.lore,
   'mrm': mrm.mrm,
   'pal': pal.pal,
@@ -49,14 +59,17 @@ USERS: dict[str, Callable[..., Any]] = {
   'meta': meta.meta,
   'online': gaussian.online,
   'population': population.population,
+  'references': references.references,
   'simplex': simplex.simplex,
 }
 REWARDS: dict[str, Callable[..., Any]] = {
+  'discriminative': discriminative.discriminative,
   'factorized': factorized.factorized,
   'ideal_point': ideal_point.ideal_point,
   'identity': factorized.identity,
   'in_context': conditioned.in_context,
   'latent': conditioned.latent,
+  'likeness': likeness_rewards.likeness,
   'linear': scalar.linear,
   'mixture': factorized.mixture,
   'mlp': scalar.mlp,

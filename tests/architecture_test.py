@@ -29,7 +29,7 @@ ONLY = {
   'jinja2': ('prm_jax/report/',),
   'ml_collections': ('configs/', 'experiments/'),
   'tensorflow': (),
-  'torch': (),
+  'torch': ('experiments/benchmarks/',),  # to compare with; lazily
   'pickle': (),
 }
 OPS = {'jax', 'optax', 'chex', 'numpy', 'scipy', 'prm_jax'}

@@ -1,10 +1,13 @@
 import json
 from hashlib import sha256
 
+import jax
 import numpy as np
 import pytest
 
-from prm_jax import main
+from prm_jax import main, types
+from prm_jax.models.language_model import LanguageModel
+from prm_jax.rewards import likeness
 from prm_jax.runtime import export
 
 WORDS = [
@@ -222,3 +225,39 @@ def test_audit_writes_its_page(judged, tmp_path, capsys):
 def test_audit_needs_a_trained_model(tmp_path, capsys):
   assert main.run(['audit', f'--workdir={tmp_path}']) == 2
   assert 'run `prm train`' in capsys.readouterr().err
+
+
+def test_closeness_to_references(tmp_path, monkeypatch, capsys):
+  params = likeness.likeness(dim=2).init(jax.random.key(0), types.Spec(3, 1))
+  params['log_between'] = np.full(2, 2.0, np.float32)
+  folder = tmp_path / 'discriminator'
+  card = {'kind': 'likeness', 'fingerprint': 'f', 'reading': {}, 'model': ''}
+  export.export_parameters(params, folder, card)
+  model = LanguageModel(None, None, None, 'f')
+  monkeypatch.setattr(main.LanguageModel, 'load', lambda source=None: model)
+
+  def encode(judge, answers):
+    counts = [[a.response.count(c) for c in 'xyz'] for a in answers]
+    return judge.reward.encode(judge.params, np.array(counts, np.float32))
+
+  monkeypatch.setattr(main.closeness, 'encode', encode)
+  known, data = tmp_path / 'known.jsonl', tmp_path / 'data.jsonl'
+  known.write_text(json.dumps({'prompt': '?', 'response': 'xxxx'}) + '\n')
+  data.write_text(
+    ''.join(
+      json.dumps({'prompt': '?', 'response': r, 'id': i}) + '\n'
+      for i, r in enumerate(['yyzz', 'xxxx'])
+    )
+  )
+  command = ['score', f'--workdir={folder}', f'--data={data}']
+  assert main.run([*command, f'--reference={known}']) == 0
+  rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+  assert [row['id'] for row in rows] == [0, 1]
+  assert rows[1]['score'] > rows[0]['score']
+  data.write_text('{"prompt": "?"}\n')
+  assert main.run([*command, f'--reference={known}']) == 2
+  assert 'data.jsonl:1: response is not a string' in capsys.readouterr().err
+  assert main.run([*command, f'--reference={tmp_path / "none"}']) == 2
+  nothing = ['score', f'--workdir={tmp_path}', f'--data={data}']
+  assert main.run([*nothing, f'--reference={known}']) == 2
+  assert 'holds no finished export' in capsys.readouterr().err

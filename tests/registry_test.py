@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from prm_jax import registry, types
+from prm_jax.models import decoder
 
 NEEDED = {
   'dim': 3,
@@ -14,6 +15,8 @@ NEEDED = {
   'between': 1.0,
   'within': 1.0,
   'answers': 5,
+  'shape': (3,),
+  'config': decoder.DecoderConfig(5, 4, 4, 1, 1, 1, 4),
 }
 
 

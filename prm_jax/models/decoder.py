@@ -162,6 +162,23 @@ class Cache(NamedTuple):
   slot: jax.Array
 
 
+class Fast(NamedTuple):
+  """Rank-one changes of the gated network's last kernel, at one token a row.
+
+  There, (k . state) direction is added to a layer's output, where k `[F]` is
+  what the kernel reads: silu(gate) * up. Every layer sows k as `inner`.
+
+  Attributes:
+    state: `[L, B, F]`, zero for layers that are not changed.
+    direction: `[L, D]`.
+    at: `[B]` int32, the token's column.
+  """
+
+  state: jax.Array
+  direction: jax.Array
+  at: jax.Array
+
+
 class Output(NamedTuple):
   """What a decoder makes of tokens.
 
@@ -270,7 +287,12 @@ class Decoder(nn.Module):
     return Output(self.norm(hidden), layers, cache)
 
   def read(
-    self, inputs: jax.Array, positions: jax.Array, mask: jax.Array
+    self,
+    inputs: jax.Array,
+    positions: jax.Array,
+    mask: jax.Array,
+    *,
+    fast: Fast | None = None,
   ) -> jax.Array:
     """Returns hidden states `[B, T, D]` of inputs that are not token ids.
 
@@ -278,8 +300,9 @@ class Decoder(nn.Module):
       inputs: `[B, T, D]` embeddings, or hidden states of other layers.
       positions: `[B, T]` int32.
       mask: `[B, 1, T, T]` bool.
+      fast: changes of every layer at one token a row.
     """
-    return self.norm(self.layers(inputs, positions, mask)[0])
+    return self.norm(self.layers(inputs, positions, mask, fast=fast)[0])
 
   def logits(self, hidden: jax.Array) -> jax.Array:
     """Returns next-token logits `[..., V]`, float32, of hidden states."""
@@ -313,6 +336,7 @@ class Stack(nn.Module):
     *,
     cache: Cache | None = None,
     shift: jax.Array | None = None,
+    fast: Fast | None = None,
     collect: bool = False,
   ) -> tuple[jax.Array, Cache | None, jax.Array | None]:
     """Returns hidden states, the cache, and every layer's output.
@@ -323,15 +347,18 @@ class Stack(nn.Module):
       mask: `[B, 1, T, S]` bool.
       cache: of as many layers.
       shift: `[count, B or 1, D]`, added to every token after each layer.
+      fast: changes of every layer at one token a row.
       collect: whether to return every layer's output `[count, B, T, D]`.
     """
     shifted = nn.broadcast if shift is None else 0
+    axes: Any = (0, 0, nn.broadcast)
+    changed = nn.broadcast if fast is None else Fast(*axes)
     layer = nn.remat(Layer, prevent_cse=False) if self.remat else Layer
     scanned = nn.scan(
       layer,
-      variable_axes={'params': 0},
+      variable_axes={'params': 0, 'intermediates': 0},
       split_rngs={'params': True},
-      in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, shifted),
+      in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, shifted, changed),
       length=self.count,
     )
     rotation = rotary(positions, self.config)
@@ -340,7 +367,7 @@ class Stack(nn.Module):
     carry = (hidden, kept, jnp.int32(0))
     (hidden, kept, _), layers = scanned(
       self.config, self.dtype, collect, name='layer'
-    )(carry, rotation, mask, slot, shift)
+    )(carry, rotation, mask, slot, shift, fast)
     if cache is not None and kept is not None:
       key, value = kept
       cache = Cache(key, value, cache.slot + positions.shape[1])
@@ -361,7 +388,7 @@ class Layer(nn.Module):
   collect: bool
 
   @nn.compact
-  def __call__(self, carry, rotation, mask, slot, shift):
+  def __call__(self, carry, rotation, mask, slot, shift, fast):
     """Returns the carry after the layer; see `Stack`."""
     hidden, kept, index = carry
     config = self.config
@@ -373,12 +400,29 @@ class Layer(nn.Module):
     wide = nn.silu(self._dense('gate', config.intermediate_size)(inputs))
     wide = wide * self._dense('up', config.intermediate_size)(inputs)
     hidden = hidden + self._dense('down', config.hidden_size)(wide)
+    if fast is not None:
+      hidden = self._changed(hidden, wide, fast)
     if shift is not None:
       hidden = hidden + shift[:, None].astype(hidden.dtype)
     return (hidden, kept, index + 1), hidden if self.collect else None
 
+  def _changed(self, hidden, wide, fast):
+    """Returns hidden states with the change of `fast`, and sows k `[B, F]`."""
+    row = jnp.arange(hidden.shape[0])
+    inner = wide[row, fast.at].astype(jnp.float32)
+    self.sow('intermediates', 'inner', inner)
+    change = jnp.sum(inner * fast.state, -1, keepdims=True) * fast.direction
+    return hidden.at[row, fast.at].add(change.astype(hidden.dtype))
+
   def _dense(self, name, size, bias=False):
-    return nn.Dense(size, use_bias=bias, dtype=self.dtype, name=name)
+    dense = nn.Dense(size, use_bias=bias, dtype=self.dtype, name=name)
+
+    def apply(inputs):
+      # One long matrix: a batch of them is transposed for every gradient.
+      flat = dense(inputs.reshape(-1, inputs.shape[-1]))
+      return flat.reshape(*inputs.shape[:-1], size)
+
+    return apply
 
   def _attention(self, inputs, rotation, mask, kept, slot, index):
     """Returns the mixed values `[B, T, D]`, and the cache."""

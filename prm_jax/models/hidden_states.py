@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -78,23 +79,33 @@ def encode(
   return found
 
 
+def pool(states: np.ndarray) -> np.ndarray:
+  """Returns one vector a text, float32 `[M, D]`: the mean of its windows.
+
+  Windows are brought to the same length first, for a few tokens have states
+  a hundred times as long as the others'. A text without a token is zero.
+
+  Args:
+    states: `[M, T, D]` as `encode` left them.
+  """
+  found = np.zeros((len(states), states.shape[2]), np.float32)
+  for row, text in enumerate(states):  # at float16, which is a third of it
+    windows = text[(text != 0).any(-1)].astype(np.float32)
+    if len(windows):
+      square = np.mean(windows**2, -1, keepdims=True)
+      found[row] = (windows / np.sqrt(square + 1e-6)).mean(0)
+  return found
+
+
 def _batches(run, params, ids) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Yields rows of similar length, and their states."""
   lengths = (ids >= 0).sum(1)
-  order = np.argsort(lengths, kind='stable')
-  while order.size:
-    shortest = _padded(lengths[order[0]], ids.shape[1])
-    size = max(1, _TOKENS // shortest)
-    # As many as fit at the length of the longest of them.
-    while size > 1:
-      longest = _padded(lengths[order[:size]].max(), ids.shape[1])
-      if longest * size <= _TOKENS:
-        break
-      size = max(1, min(size - 1, _TOKENS // longest))
+  order = np.argsort(lengths, kind='stable')[::-1]
+  while order.size:  # the longest first, which sets the batch's length
+    longest = _padded(lengths[order[0]], ids.shape[1])
+    size = max(1, _TOKENS // longest)
     rows, order = order[:size], order[size:]
-    longest = _padded(lengths[rows].max(), ids.shape[1])
-    count = max(1, _TOKENS // longest)  # so that few shapes are compiled
-    batch = np.full((count, longest), -1, np.int32)
+    batch = np.full((size, longest), -1, np.int32)
     batch[: len(rows)] = ids[rows, :longest]
     yield rows, np.asarray(run(params, batch))[: len(rows)]
 
@@ -119,7 +130,8 @@ def _program(config: decoder.DecoderConfig, layers: int, stride: int):
       positions = jnp.broadcast_to(jnp.arange(T), (B, T))
       mask = decoder.attended(real.astype(jnp.int32))
       below = decoder.take_layers(params, 0, layers)
-      hidden, _, _ = stack.apply(below, hidden, positions, mask)
+      output: Any = stack.apply(below, hidden, positions, mask)
+      hidden = output[0]
       hidden = jnp.where(real[..., None], hidden, 0.0)
     windows = -(-T // stride)
     pad = windows * stride - T

@@ -287,3 +287,92 @@ def _mean(value, there, axis):
   """The mean of what is there; 0 where nothing is."""
   total = jnp.sum(jnp.where(there, value, 0.0), axis)
   return total / jnp.maximum(jnp.sum(there, axis), 1)
+
+
+def likelihood_ratio(
+  candidate: types.Array,
+  references: types.Array,
+  mask: types.Array,
+  between: types.Array,
+) -> types.Array:
+  """Returns how much likelier the references' policy wrote a candidate.
+
+      r = log p(z | references) - log p(z),   z | y ~ N(y, I),  y ~ N(0, diag b)
+
+  with y of the policy that wrote all references, and z of a text. It is the
+  score that no other beats in the triple loss, if texts are such Gaussians.
+
+  Args:
+    candidate: `[..., J]` z.
+    references: `[..., R, J]` of the same.
+    mask: `[..., R]` 1 for a reference, 0 for room that is empty.
+    between: `[J]` variance b of policies, in units of that within a policy.
+
+  Returns:
+    `[...]` nats; 0 without any reference.
+
+  References:
+    Prince and Elder 2007 (probabilistic linear discriminant analysis).
+  """
+  chex.assert_rank(references, candidate.ndim + 1)
+  count = jnp.sum(mask, -1)[..., None]
+  total = jnp.sum(jnp.where(mask[..., None] > 0, references, 0.0), -2)
+  variance = between / (1.0 + count * between)
+  gap = candidate - variance * total
+  known = gap**2 / (1.0 + variance) + jnp.log1p(variance)
+  unknown = candidate**2 / (1.0 + between) + jnp.log1p(between)
+  return 0.5 * jnp.sum(unknown - known, -1)
+
+
+def discriminant(
+  features: types.Array,
+  policy: types.Array,
+  weight: types.Array,
+  *,
+  policies: int,
+  dim: int,
+  shrinkage: float | types.Array,
+) -> tuple[types.Array, types.Array]:
+  """Returns the projection `[F, dim]` and variances for `likelihood_ratio`.
+
+  Projected texts of one policy have covariance I around their mean, and the
+  means have covariance diag(between): linear discriminant analysis.
+
+  Args:
+    features: `[n, F]` of texts, centred.
+    policy: `[n]` int, who wrote each.
+    weight: `[n]` 1 for a text that counts, 0 for padding.
+    policies: P, more than which no policy is numbered.
+    dim: J.
+    shrinkage: of the covariance within policies towards a multiple of I,
+      0 to 1: with more features than texts it has to be above 0.
+
+  Returns:
+    The projection, and `[dim]` the variance between policies: that of their
+    means less what texts' own variance makes of it, at least 1e-3.
+  """
+  one_hot = jax.nn.one_hot(policy, policies) * weight[:, None]
+  count = one_hot.sum(0)
+  present = (count > 0).astype(features.dtype)
+  means = one_hot.T @ features / jnp.maximum(count, 1.0)[:, None]
+  rest = (features - means[policy]) * weight[:, None]
+  freedom = jnp.maximum(jnp.sum(count) - present.sum(), 1.0)
+  within = rest.T @ rest / freedom
+  size = jnp.trace(within) / len(within)
+  eye = jnp.eye(len(within))
+  within = (1.0 - shrinkage) * within + (shrinkage * size + 1e-6) * eye
+  centred = (means - present @ means / present.sum()) * present[:, None]
+  spread = centred.T @ centred / jnp.maximum(present.sum() - 1.0, 1.0)
+  factor = jnp.linalg.cholesky(within)
+
+  def whiten(matrix):
+    return jax.scipy.linalg.solve_triangular(factor, matrix, lower=True)
+
+  values, vectors = jnp.linalg.eigh(whiten(whiten(spread).T))
+  chosen = vectors[:, ::-1][:, :dim]
+  project = jax.scipy.linalg.solve_triangular(
+    factor, chosen, lower=True, trans='T'
+  )
+  # A mean of m texts has variance 1 / m of its own.
+  own = jnp.sum(present / jnp.maximum(count, 1.0)) / present.sum()
+  return project, jnp.maximum(values[::-1][:dim] - own, 1e-3)

@@ -279,9 +279,10 @@ def draw(figure: Figure, alt: str) -> Picture:
   extra = max(0, (names + 1) // 2 - 2) * _LEGEND_ROW
   figure.set_size_inches(_INCHES[0], _INCHES[1] + extra)
   with matplotlib.rc_context(_STYLE):
-    figure.legend(
-      loc='outside lower center', ncols=2, frameon=False, fontsize=9
-    )
+    if names:
+      figure.legend(
+        loc='outside lower center', ncols=2, frameon=False, fontsize=9
+      )
     figure.savefig(buffer, format='svg', metadata={'Date': None})
   return Picture(buffer.getvalue(), alt)
 

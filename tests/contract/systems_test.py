@@ -16,6 +16,12 @@ OPTIONS = {
   'gpo': {'steps': 60, 'dim': 4, 'width': 8},
   'hierarchical': {'dim': D},
   'in_context': {'steps': 60, 'dim': 4, 'width': 8},
+  'likeness': {
+    'dim': 3,
+    'start': 'random',
+    'steps': 200,
+    'learning_rate': 0.02,
+  },
   'lore': {'steps': 30, 'dim': 3},
   'mrm': {'steps': 60, 'dim': 3},
   'pal': {'steps': 30, 'dim': 3},

@@ -72,10 +72,19 @@ def test_chunks_are_read_back(model, ids, tmp_path, monkeypatch):
   np.testing.assert_array_equal(first, again)
   with pytest.raises(AssertionError, match='computed again'):
     hidden_states.encode(model, ids, layers=1, folder=tmp_path)
-  files[0].write_bytes(files[0].read_bytes()[:200])
-  with pytest.raises(ValueError, match='is damaged .*: delete it'):
-    for _ in range(2):
-      hidden_states.encode(model, ids, layers=2, folder=tmp_path)
+  for path in files:
+    path.write_bytes(path.read_bytes()[:200])
+  with pytest.raises(ValueError, match=r'is damaged .*: delete it'):
+    hidden_states.encode(model, ids, layers=2, folder=tmp_path)
+
+
+def test_pool_is_the_mean_of_windows_of_one_length():
+  states = np.zeros((2, 3, 4), np.float16)
+  states[0, 0], states[0, 1] = 2.0, [0, 0, 8, 0]
+  # Root mean squares 2 and 4: windows become 1, 1, 1, 1 and 0, 0, 2, 0.
+  np.testing.assert_allclose(
+    hidden_states.pool(states), [[0.5, 0.5, 1.5, 0.5], [0] * 4], atol=1e-3
+  )
 
 
 def test_bad_input_is_named(model, ids):

@@ -10,6 +10,7 @@ import pytest
 from absl.testing import parameterized
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from prm_jax.ops import discriminator
 
@@ -299,3 +300,63 @@ def test_laws_in_millions_are_nonsense(name):
   assert wrong > 40 * batch
   wrong = 0.0002306 * n**0.01125 * before**-0.66587 * reward**0.33916
   assert wrong < rate / 9
+
+
+def test_likelihood_ratio_is_that_of_joint_gaussians():
+  rng = np.random.default_rng(0)
+  between = np.array([3.0, 0.5])
+  z, refs = rng.normal(size=2), rng.normal(size=(3, 2))
+  for count in range(4):
+    mask = (np.arange(3) < count).astype(np.float32)
+    found = discriminator.likelihood_ratio(
+      jnp.asarray(z), jnp.asarray(refs), jnp.asarray(mask),
+      jnp.asarray(between),
+    )  # fmt: skip
+    want = 0.0
+    for j in range(2):
+      joint = np.append(refs[:count, j], z[j])
+      covariance = np.eye(count + 1) + between[j]
+      log_p = stats.multivariate_normal.logpdf
+      want += log_p(joint, cov=covariance)
+      want -= log_p(z[j], cov=1 + between[j])
+      if count:
+        want -= log_p(refs[:count, j], cov=covariance[:-1, :-1])
+    np.testing.assert_allclose(found, want, atol=1e-5)
+
+
+def test_discriminant_whitens_policies_and_ignores_padding():
+  rng = np.random.default_rng(1)
+  policy = np.repeat(np.arange(6), 30)
+  means = np.zeros((6, 5))
+  means[:, 0] = 3 * rng.normal(size=6)
+  mixing = rng.normal(size=(5, 5))
+  features = (means[policy] + rng.normal(size=(180, 5))) @ mixing
+  features -= features.mean(0)
+
+  def fit(features, policy, weight, shrinkage=0.0):
+    return discriminator.discriminant(
+      jnp.asarray(features), jnp.asarray(policy), jnp.asarray(weight),
+      policies=8, dim=2, shrinkage=shrinkage,
+    )  # fmt: skip
+
+  project, between = fit(features, policy, np.ones(180))
+  z = features @ np.asarray(project)
+  centred = z - np.stack([z[policy == p].mean(0) for p in range(6)])[policy]
+  np.testing.assert_allclose(
+    centred.T @ centred / (180 - 6), np.eye(2), atol=1e-2
+  )
+  own = np.stack([z[policy == p].mean(0) for p in range(6)])
+  spread = np.cov(own.T)
+  np.testing.assert_allclose(spread[0, 1], 0, atol=0.05 * spread[0, 0])
+  np.testing.assert_allclose(between[0], spread[0, 0] - 1 / 30, rtol=1e-2)
+  # Two directions differ by chance alone.
+  assert between[0] > 20 * between[1]
+  padded = np.concatenate([features, 99 * np.ones((4, 5))])
+  again = fit(
+    padded, np.append(policy, [0, 1, 2, 3]), np.repeat([1.0, 0.0], [180, 4])
+  )
+  np.testing.assert_allclose(again[1], between, rtol=1e-3)
+  # With all weight on the multiple of I, no direction is whitened.
+  flat, _ = fit(features, policy, np.ones(180), shrinkage=1.0)
+  product = np.asarray(flat).T @ np.asarray(flat)
+  np.testing.assert_allclose(product / product[0, 0], np.eye(2), atol=1e-3)

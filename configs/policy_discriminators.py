@@ -1,0 +1,121 @@
+"""Policy discriminators: can a reward tell who wrote an answer.
+
+Variants: `smoke` (seconds; a random tiny decoder, no real data), `study` (two
+cores, under two hours: frozen lower layers of SmolLM2 read texts once, a small
+decoder compares them), `full` (one GPU: more prompts, all tokens, larger).
+"""
+
+from ml_collections import config_dict
+
+
+def get_config(variant: str = 'study') -> config_dict.ConfigDict:
+  """Returns the study's configuration."""
+  if variant not in ('smoke', 'study', 'full'):
+    raise ValueError(f'unknown variant {variant!r}: smoke, study or full')
+  config = config_dict.ConfigDict()
+  config.study = 'policy_discriminators'
+  config.data = {'dir': ''}
+  config.model = ''  # SmolLM2-135M-Instruct; or a .gguf file, or a folder
+  config.seed = 0
+  config.seeds = (0, 1, 2, 3, 4)  # of the enumerable world
+  config.real = True  # reads real data and SmolLM2
+  config.folds = 3
+  config.prompts = 100
+  config.test_per_policy = 300
+  # What the frozen layers make of a text: windows of `stride` tokens.
+  config.reading = {'layers': 3, 'stride': 16, 'prompt': 64, 'length': 512}
+  config.likeness = {  # the discriminator, fitted in closed form
+    'dims': (8, 16, 24),
+    'shrinkages': (0.1, 0.3, 0.6, 0.9),
+    'states': (0.1, 0.3, 1.0),  # weight of hidden states, surface's being 1
+    'steps': (200,),
+    'per_policy': 300,
+    'inner_folds': 2,
+  }
+  config.training = {  # the published form, a decoder from scratch
+    'sizes': _sizes(128, 3),
+    'batch': 64,
+    'weight_decay': 0.01,
+    'steps': 300,
+    'learning_rate': 1e-3,
+  }
+  config.generated = {
+    'seed': 0,
+    'prompts': 24,
+    'samples': 2,
+    'tokens': 48,
+    'batch': 64,
+    'longest': 200,  # characters of a prompt
+    'systems': 8,
+    'steered': 3,
+    'adapted': 3,
+    'folds': 2,
+  }
+  config.ablation = {
+    'gap': 0.02,  # of the judge's preferences, that makes a pair
+    'pairs': 4000,
+    'states_weight': 0.3,
+    'steps': 200,
+    'learning_rates': (1e-4, 3e-4, 1e-3, 3e-3),
+  }
+  config.enumerable = {}
+  config.scaling = {
+    'widths': (16, 32, 64, 96, 160),
+    'seeds': (0,),
+    'words': 32,
+    'length': 24,
+    'deviation': 1.0,
+    'policies': 1024,
+    'held_out': 256,
+    'steps': 1000,
+    'batch': 64,
+    'learning_rate': 2e-3,
+    'stops': (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0),
+  }
+  if variant == 'smoke':
+    _shrink(config)
+  if variant == 'full':
+    _grow(config)
+  return config
+
+
+def _shrink(config: config_dict.ConfigDict) -> None:
+  """Seconds: the simulated parts alone, which need no data."""
+  config.real = False
+  config.seeds = (0, 1)
+  config.enumerable = {
+    'words': 2, 'length': 4, 'train': 32, 'validation': 2, 'test': 2,
+    'references': (1, 2), 'hidden': 16, 'layers': 1, 'steps': 20, 'batch': 8,
+    'fitted_pairs': 4, 'stops': (5, 20), 'betas': (0.5, 1.0),
+    'added': (1.0, 4.0), 'tuning_steps': 50,
+  }  # fmt: skip
+  config.scaling.update(
+    widths=(16, 32, 48), steps=20, policies=32, held_out=16, words=8, length=6,
+    stops=(0.5, 1.0),
+  )  # fmt: skip
+
+
+def _grow(config: config_dict.ConfigDict) -> None:
+  """One GPU: every token, more layers, prompts and policies' texts."""
+  config.prompts = 400
+  config.reading.update(layers=15, stride=4, length=1024)
+  config.training.update(sizes=_sizes(576, 8), steps=6000, learning_rate=3e-4)
+  config.generated.update(prompts=200, samples=4, tokens=256, batch=512)
+  config.ablation.update(steps=1500, pairs=40_000)
+  config.scaling.update(
+    widths=(16, 32, 64, 96, 160, 256, 384, 512), seeds=(0, 1, 2), steps=20_000,
+    batch=512,
+  )  # fmt: skip
+
+
+def _sizes(width: int, layers: int) -> dict:
+  """Returns the sizes of the decoder that compares."""
+  return {
+    'vocab_size': 1,
+    'hidden_size': width,
+    'intermediate_size': 2 * width,
+    'num_hidden_layers': layers,
+    'num_attention_heads': max(1, width // 32),
+    'num_key_value_heads': max(1, width // 32),
+    'head_dim': 32,
+  }

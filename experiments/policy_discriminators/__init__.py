@@ -1,0 +1,1 @@
+"""A reward that tells policies apart moves a policy to a target."""

@@ -1,0 +1,170 @@
+"""Texts of many policies, with what the discriminator reads of them."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from prm_jax.alignment import policies as families
+from prm_jax.data import load, schema, splits
+from prm_jax.models import hidden_states, surface
+from prm_jax.models.language_model import LanguageModel
+from prm_jax.models.weights import cache
+from prm_jax.rewards import trajectories
+
+# What the same weights are told, so that they write in other ways.
+SYSTEMS = {
+  'brief': 'Answer in as few words as possible.',
+  'child': 'You explain everything to a child of five, with simple words.',
+  'formal': 'You are a formal academic. Write long, precise sentences.',
+  'lists': 'Always answer with a numbered list.',
+  'pirate': 'You are a pirate and talk like one.',
+  'excited': 'You are wildly excited about everything! Use exclamation marks!',
+  'questions': 'Answer every question with further questions.',
+  'story': 'Answer by telling a short story.',
+}
+TWINS = ('twin_a', 'twin_b')  # one policy twice: nothing tells them apart
+
+
+class Corpus(NamedTuple):
+  """Texts and their features.
+
+  Attributes:
+    outputs: who wrote what to which prompt.
+    features: `[M, T, F]` float16, as `hidden_states.encode` left them.
+    pooled: `[M, F + G]` float32, one vector a text: mean state and surface.
+  """
+
+  outputs: schema.PolicyOutputs
+  features: np.ndarray
+  pooled: np.ndarray
+
+
+def read(config, model: LanguageModel, outputs: schema.PolicyOutputs) -> Corpus:
+  """Returns the texts with their features."""
+  prompts = [outputs.prompts[p] for p in outputs.item_prompt]
+  features = encode_texts(config.reading, model, prompts, outputs.texts)
+  return Corpus(outputs, features, pooled(features, outputs.texts))
+
+
+def pooled(features: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+  """Returns mean states and surface features `[M, F + G]`."""
+  return np.concatenate(
+    [hidden_states.pool(features), surface.measure(texts)], 1
+  )
+
+
+def encode_texts(
+  node, model: LanguageModel, prompts: Sequence[str], texts: Sequence[str]
+) -> np.ndarray:
+  """Returns the features `[M, T, F]` of texts and the prompts they answer."""
+  given = trajectories.tokenize(
+    model.tokenizer, prompts, texts, answer=node.length
+  )
+  ids = trajectories.table(given, prompt=node.prompt, length=node.length)
+  folder = cache.cache_folder() / 'hidden_states'
+  return hidden_states.encode(
+    model, ids, layers=node.layers, stride=node.stride, folder=folder
+  )
+
+
+def real(config, model: LanguageModel) -> Corpus:
+  """Returns AlpacaEval's policies on some prompts that all answered."""
+  outputs = load.policy_outputs(config.data.dir or None)
+  everybody = len(outputs.policies)
+  count = np.bincount(outputs.item_prompt, minlength=len(outputs.prompts))
+  answered = np.flatnonzero(count == everybody)
+  chosen = answered[np.argsort(_order(outputs, answered))[: config.prompts]]
+  outputs = select(outputs, np.isin(outputs.item_prompt, chosen))
+  return read(config, model, outputs)
+
+
+def select(
+  outputs: schema.PolicyOutputs, chosen: np.ndarray
+) -> schema.PolicyOutputs:
+  """Returns some of the texts; prompts and policies keep their numbers."""
+  return dataclasses.replace(
+    outputs,
+    texts=[outputs.texts[i] for i in np.flatnonzero(chosen)],
+    item_prompt=outputs.item_prompt[chosen],
+    item_policy=outputs.item_policy[chosen],
+    judge=outputs.judge[chosen],
+  )
+
+
+def _order(outputs, prompts) -> list[int]:
+  """Returns a random number of every prompt, by hash."""
+  names = [outputs.prompt_ids[p] for p in prompts]
+  return splits.bucket(names, 'policy_discriminators', 1 << 30).tolist()
+
+
+def parts(outputs: schema.PolicyOutputs, count: int) -> np.ndarray:
+  """Returns the part `[prompts]` of every prompt; -1 where no text is left."""
+  present = np.unique(outputs.item_prompt)
+  found = np.full(len(outputs.prompts), -1)
+  order = present[np.argsort(_order(outputs, present))]
+  found[order] = np.arange(len(order)) % count
+  return found
+
+
+def generated(config, model: LanguageModel, domain: str) -> Corpus:
+  """Returns what a family of policies made of one set of weights wrote.
+
+  Args:
+    config: of the study.
+    model: the weights.
+    domain: 'chat' (AlpacaEval's instructions) or 'arithmetic' (word
+      problems).
+  """
+  node = config.generated
+  if domain == 'chat':
+    known = load.policy_outputs(config.data.dir or None)
+    asked = [p for p in known.prompts if len(p) <= node.longest]
+  else:
+    known_problems = load.arithmetic_problems(config.data.dir or None)
+    asked = [p for p in known_problems if len(p) <= node.longest]
+  order = np.argsort(splits.bucket(asked, domain, 1 << 30), kind='stable')
+  asked = [asked[i] for i in order[: node.prompts]]
+  wrote = families.trajectories(
+    jax.random.key(node.seed), model, family(node, model), asked,
+    samples=node.samples, max_new_tokens=node.tokens, batch=node.batch,
+    folder=cache.cache_folder() / 'trajectories',
+  )  # fmt: skip
+  names = [hashlib.sha256(text.encode()).hexdigest()[:12] for text in asked]
+  outputs = schema.PolicyOutputs(
+    texts=wrote.texts,
+    item_prompt=wrote.item_prompt,
+    prompts=asked,
+    prompt_ids=names,
+    topics=[domain] * len(asked),
+    policies=list(wrote.policies),
+    item_policy=wrote.item_policy,
+    judge=np.full(len(wrote.texts), np.nan, np.float32),
+  )
+  return read(config, model, outputs)
+
+
+def family(node, model: LanguageModel) -> list[families.Policy]:
+  """Returns the policies: decoding, instructions, steering and adapters."""
+  key = jax.random.key(node.seed + 1)
+  layer = model.config.num_hidden_layers // 2
+  norm = families.hidden_norms(model, ['The answer is as follows.'])[layer]
+  twins = [families.Policy(name, temperature=0.8) for name in TWINS]
+  found = [
+    *families.by_decoding((0.3, 1.0, 1.3)),
+    *families.by_system(
+      dict(list(SYSTEMS.items())[: node.systems]), temperature=0.8
+    ),
+    *families.by_steering(
+      key, model.config, node.steered, layer=layer, size=0.35, norm=norm,
+      temperature=0.8,
+    ),
+    *families.by_adapters(
+      key, model.params, node.adapted, rank=4, size=0.1, temperature=0.8
+    ),
+    *twins,
+  ]  # fmt: skip
+  return found

@@ -1,0 +1,149 @@
+"""Fitting policy discriminators to triples and rankings, and their scores."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import types
+from prm_jax.data import pipelines, triples
+from prm_jax.learners import likeness, polar
+from prm_jax.rewards import discriminative
+from prm_jax.rewards import likeness as likenesses
+from prm_jax.runtime import checkpoint, train
+from prm_jax.users import references
+
+_BLOCK = 512  # rows scored at once
+
+
+def as_rows(drawn: triples.Triples, *, reference: bool = True) -> types.Rows:
+  """Returns triples as judgements, with or without their references."""
+  columns = [drawn.positive, drawn.negative]
+  if reference:
+    columns.append(drawn.reference)
+  return judgements(np.stack(columns, 1), drawn.policy)
+
+
+def judgements(items: np.ndarray, user: np.ndarray | None = None) -> types.Rows:
+  """Returns rows whose first item is closer to `items[:, 2:]`."""
+  n = len(items)
+  ones = np.ones(n, np.float32)
+  user = np.zeros(n) if user is None else user
+  return types.Rows(
+    np.asarray(user, np.int32), items.astype(np.int32), ones, ones,
+    np.arange(n, dtype=np.int32),
+  )  # fmt: skip
+
+
+def joined(*given: triples.Triples) -> triples.Triples:
+  """Returns the triples of all."""
+  leaves = zip(*given, strict=True)
+  return triples.Triples(*(np.concatenate(leaf) for leaf in leaves))
+
+
+# ------------------------------------------------------------------ Gaussians
+
+
+def fit_likeness(
+  pooled: np.ndarray, rows: types.Rows, *, seed: int,
+  given: types.PyTree = None, **options: Any,
+) -> types.PyTree:  # fmt: skip
+  """Returns the params of `rewards.likeness` fitted to rows.
+
+  Args:
+    pooled: `[M, F]` features.
+    rows: see `learners.likeness`.
+    seed: of start and batches.
+    given: params to go on from; `options` say where to start if None.
+    **options: of the learner.
+  """
+  if given is not None:
+    options |= {'start': 'given', 'dim': len(given['taste'])}
+  learner = _likeness(**options)
+  spec = types.Spec(pooled.shape[1], 1)
+  state = learner.init(jax.random.key(seed), spec)
+  if given is not None:
+    state = state._replace(params={**state.params, 'reward': given})
+  state = train.fit(learner, state, rows, source=types.Batch(pooled, rows))
+  return state.params['reward']
+
+
+_likeness = functools.lru_cache(maxsize=64)(likeness.likeness)
+
+
+def likeness_margins(
+  params: types.PyTree, pooled: np.ndarray, rows: types.Rows
+) -> np.ndarray:
+  """Returns score(first) - score(second) `[n]` of every row."""
+  reward = likenesses.likeness(dim=len(params['taste']))
+  encoded = reward.encode(params, jnp.asarray(pooled))
+
+  def margin(items):
+    known = references.References(
+      encoded[items[:, 2:]], jnp.ones((len(items), items.shape[1] - 2))
+    )
+    score = reward.score(params, encoded[items[:, :2]], known).score
+    return score[:, 0] - score[:, 1]
+
+  return np.asarray(jax.jit(margin)(jnp.asarray(rows.items)))
+
+
+# ------------------------------------------------------------------- decoders
+
+
+def fit_decoder(
+  node: Mapping[str, Any], features: np.ndarray, rows: types.Rows, *,
+  seed: int, folder: Path,
+) -> types.PyTree:  # fmt: skip
+  """Returns the params of a decoder that compares texts, from scratch.
+
+  Args:
+    node: `sizes`, `steps`, `batch`, `learning_rate`, `weight_decay`.
+    features: `[M, T, F]`.
+    rows: see `learners.polar`.
+    seed: of start and order.
+    folder: of checkpoints, for this fit alone; it goes on from there.
+  """
+  learner = polar.polar(
+    config=dict(node['sizes']), length=features.shape[1], embedded=True,
+    steps=node['steps'], learning_rate=node['learning_rate'],
+    weight_decay=node['weight_decay'],
+  )  # fmt: skip
+  spec = types.Spec(features.shape[2], 1)
+  state = learner.init(jax.random.key(seed), spec)
+  batches = pipelines.batches(rows, batch_size=node['batch'], seed=seed)
+  with checkpoint.Checkpoints(folder, keep=1) as manager:
+    state = train.fit(
+      learner, state, batches, source=types.Batch(features, rows),
+      manager=manager, save_every=100, progress=True,
+    )  # fmt: skip
+  return state.params['reward']
+
+
+def decoder_margins(
+  node: Mapping[str, Any], params: types.PyTree, features: np.ndarray,
+  rows: types.Rows,
+) -> np.ndarray:  # fmt: skip
+  """Returns score(first) - score(second) `[n]` of every row."""
+  sizes = tuple(sorted(dict(node['sizes']).items()))
+  table, found = jnp.asarray(features), []
+  items = np.asarray(rows.items)
+  for first in range(0, len(items), _BLOCK):
+    index = np.minimum(np.arange(first, first + _BLOCK), len(items) - 1)
+    found.append(_margin(sizes, params, table, items[index]))
+  return np.concatenate(found)[: len(items)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _margin(sizes, params, table, items):
+  reward = discriminative.discriminative(config=dict(sizes), embedded=True)
+  encoded = reward.encode(params, table[items])
+  known = references.References(
+    encoded[:, 2:], jnp.ones((len(items), items.shape[1] - 2))
+  )
+  score = reward.score(params, encoded[:, :2], known).score
+  return score[:, 0] - score[:, 1]

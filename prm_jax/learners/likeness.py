@@ -1,0 +1,139 @@
+"""A policy discriminator in closed form, then by the triple loss.
+
+Rows are as for `learners.polar`: `items[:, 0]` is closer than `items[:, 1]` to
+the references `items[:, 2:]`, and `user` is the policy of all but the second.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from prm_jax import types
+from prm_jax.learners import common
+from prm_jax.ops import discriminator, heads
+from prm_jax.rewards import likeness as rewards
+from prm_jax.users import references
+
+
+def likeness(
+  *,
+  dim: int = 16,
+  shrinkage: float = 0.6,
+  start: str = 'discriminant',
+  weights: tuple[tuple[int, float], ...] = (),
+  learning_rate: float = 1e-3,
+  steps: int = 0,
+  batch: int = 256,
+  capacity: int = 16,
+) -> types.Learner:
+  """Returns the learner of `rewards.likeness`.
+
+  Args:
+    dim: J.
+    shrinkage: of the covariance within policies, 0 to 1.
+    start: 'discriminant' of the rows' policies; 'random', of standardised
+      features; or 'given', to go on from the state's params.
+    weights: (count, weight) of features that follow one another. Standardised
+      features are multiplied by their weight; all weigh 1 if empty. Shrinkage
+      is towards equal variances, so that heavier features are shrunk less.
+    learning_rate: of Adam, decayed to 1 %.
+    steps: gradient steps on -log sigma(r(first) - r(second)) after the start.
+    batch: rows of a step, drawn anew.
+    capacity: references kept of a person.
+
+  Raises:
+    ValueError: `start` is none of the three; weights do not fit the features.
+  """
+  if start not in ('discriminant', 'random', 'given'):
+    raise ValueError(f'start {start!r}: discriminant, random or given')
+  reward = rewards.likeness(dim=dim)
+  system = types.System(
+    reward, references.references(shape=(dim,), capacity=capacity)
+  )
+
+  def begin(state, batch_):
+    params = state.params['reward']
+    if start == 'random':
+      params = _standard(params, batch_, weights)
+    elif start == 'discriminant':
+      params = _discriminant(dim, params, batch_, shrinkage, weights)
+    return common.with_reward(state, params)
+
+  def objective(params, rows, state, batch_):
+    del rows, state
+    encoded = reward.encode(
+      params['reward'], batch_.table[jnp.asarray(batch_.rows.items)]
+    )
+    given = encoded[:, 2:]
+    known = references.References(given, jnp.ones(given.shape[:2]))
+    score = reward.score(params['reward'], encoded[:, :2], known).score
+    label = jnp.asarray(batch_.rows.label)
+    return heads.bradley_terry(score[:, 0] - score[:, 1], label), {}, {}
+
+  phases = [types.Phase('start', begin=begin)]
+  if steps:
+    phases.append(
+      types.Phase(
+        'triples',
+        objective=objective,
+        optimizer=optax.chain(
+          optax.clip_by_global_norm(1.0), common.adam(learning_rate, steps)
+        ),
+        steps=steps,
+        collect=functools.partial(_draw, batch),
+      )
+    )
+
+  def init(key, spec):
+    return common.new_state(system, key, spec, hyper={})
+
+  return types.Learner(system, tuple(phases), init)
+
+
+def _standard(params, batch, weights):
+  """Returns params that standardise the features of texts that count."""
+  mask = np.asarray(batch.rows.mask) > 0
+  used = np.unique(np.asarray(batch.rows.items)[mask])
+  chosen = np.asarray(batch.table, np.float32)[used]
+  mean, scale = chosen.mean(0), chosen.std(0) + 1e-6
+  if weights:
+    weight = np.concatenate([np.full(n, float(w)) for n, w in weights])
+    if len(weight) != len(scale):
+      raise ValueError(
+        f'weights are of {len(weight)} features, and texts have {len(scale)}'
+      )
+    # A weight of 0 leaves a feature out.
+    scale = np.where(weight > 0, scale / np.maximum(weight, 1e-9), 1e6)
+  scale = scale.astype(np.float32)
+  return {**params, 'mean': jnp.asarray(mean), 'scale': jnp.asarray(scale)}
+
+
+def _discriminant(dim, params, batch, shrinkage, weights):
+  """Returns params at the discriminant of the policies that rows name."""
+  items, mask = np.asarray(batch.rows.items), np.asarray(batch.rows.mask) > 0
+  own = np.delete(items, 1, axis=1)[mask]
+  policy = np.repeat(np.asarray(batch.rows.user)[mask], own.shape[1])
+  texts, first = np.unique(own.ravel(), return_index=True)
+  params = _standard(params, batch, weights)
+  features = np.asarray(batch.table, np.float32)[texts]
+  centred = (features - params['mean']) / params['scale']
+  project, between = jax.jit(
+    discriminator.discriminant, static_argnames=('policies', 'dim')
+  )(
+    centred, policy[first], jnp.ones(len(texts)),
+    policies=int(policy.max()) + 1, dim=dim, shrinkage=shrinkage,
+  )  # fmt: skip
+  return {**params, 'project': project, 'log_between': jnp.log(between)}
+
+
+def _draw(size, key, state, batch):
+  """Returns a batch of rows drawn from all, in proportion to their masks."""
+  del state
+  rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+  chosen = np.flatnonzero(np.asarray(batch.rows.mask) > 0)
+  index = rng.choice(chosen, size)
+  rows = jax.tree.map(lambda leaf: np.asarray(leaf)[index], batch.rows)
+  return batch._replace(rows=rows), {}

@@ -1,0 +1,119 @@
+"""Policies of Gaussian texts: what the discriminator recovers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prm_jax import types
+from prm_jax.learners import likeness, polar
+from prm_jax.ops import discriminator
+from prm_jax.runtime import train
+from prm_jax.users import references
+
+F, P, EACH = 12, 40, 20
+
+
+def world(seed=0):
+  """Texts of policies that differ along two of twelve directions."""
+  rng = np.random.default_rng(seed)
+  mixing = rng.normal(size=(F, F)) / F**0.5 + np.eye(F)
+  style = np.zeros((2 * P, F))
+  style[:, :2] = 2 * rng.normal(size=(2 * P, 2))
+  policy = np.repeat(np.arange(2 * P), EACH)
+  texts = style[policy] + rng.normal(size=(len(policy), F))
+  return (texts @ mixing + 3).astype(np.float32), policy
+
+
+def triples(policy, chosen, n, seed):
+  rng = np.random.default_rng(seed)
+  own, other = (rng.choice(chosen, n) for _ in range(2))
+  keep = own != other
+  place = rng.integers(0, EACH, (3, n))
+  items = np.stack([own * EACH + place[0], other * EACH + place[1],
+                    own * EACH + place[2]], 1)[keep]  # fmt: skip
+  ones = np.ones(len(items), np.float32)
+  return types.Rows(
+    policy[items[:, 0]].astype(np.int32), items.astype(np.int32), ones, ones,
+    np.arange(len(items), dtype=np.int32),
+  )  # fmt: skip
+
+
+def accuracy(learner, state, table, rows):
+  reward, params = learner.system.reward, state.params['reward']
+  encoded = reward.encode(params, jnp.asarray(table))[rows.items]
+  known = references.References(encoded[:, 2:], jnp.ones((len(encoded), 1)))
+  score = reward.score(params, encoded[:, :2], known).score
+  return float((score[:, 0] > score[:, 1]).mean())
+
+
+def fitted(**options):
+  table, policy = world()
+  rows = triples(policy, np.arange(P), 4000, 1)
+  test = triples(policy, np.arange(P, 2 * P), 4000, 2)
+  learner = likeness.likeness(dim=2, **options)
+  state = learner.init(jax.random.key(0), types.Spec(F, 1))
+  state = train.fit(learner, state, rows, source=types.Batch(table, rows))
+  return accuracy(learner, state, table, test), state
+
+
+def best(n=100_000):
+  """The accuracy of who knows the world, on policies never seen."""
+  rng = np.random.default_rng(3)
+  own, other = 2 * rng.normal(size=(2, n, 2))
+  noise = rng.normal(size=(3, n, 2))
+  between = jnp.full(2, 4.0)
+
+  def score(z):
+    return discriminator.likelihood_ratio(
+      jnp.asarray(z), jnp.asarray(own + noise[2])[:, None], jnp.ones((n, 1)),
+      between,
+    )  # fmt: skip
+
+  return float((score(own + noise[0]) > score(other + noise[1])).mean())
+
+
+def test_closed_form_is_nearly_the_best_on_policies_never_seen():
+  found, state = fitted(shrinkage=0.01)
+  assert found == pytest.approx(best(), abs=0.03)
+  between = np.exp(state.params['reward']['log_between'])
+  np.testing.assert_allclose(between, 4.0, rtol=0.6)
+
+
+def test_gradient_steps_find_it_too():
+  found, _ = fitted(start='random', steps=400, learning_rate=0.03)
+  assert found > best() - 0.08
+
+
+def test_a_given_start_is_kept():
+  _, state = fitted(shrinkage=0.01)
+  table, policy = world()
+  rows = triples(policy, np.arange(P), 100, 1)
+  learner = likeness.likeness(dim=2, start='given')
+  again = learner.init(jax.random.key(5), types.Spec(F, 1))
+  again = again._replace(params=state.params)
+  again = train.fit(learner, again, rows, source=types.Batch(table, rows))
+  jax.tree.map(np.testing.assert_array_equal, again.params, state.params)
+  with pytest.raises(ValueError, match="start 'svd': discriminant, random"):
+    likeness.likeness(start='svd')
+
+
+def test_decoder_learns_to_compare():
+  rng = np.random.default_rng(0)
+  policy = np.repeat(np.arange(4), EACH)
+  table = np.eye(4, dtype=np.float32)[policy][:, None] + 0.05 * rng.normal(
+    size=(len(policy), 2, 4)
+  ).astype(np.float32)
+  rows = triples(policy, np.arange(4), 256, 1)
+  sizes = {
+    'vocab_size': 1, 'hidden_size': 16, 'intermediate_size': 16,
+    'num_hidden_layers': 1, 'num_attention_heads': 2, 'num_key_value_heads': 2,
+    'head_dim': 8,
+  }  # fmt: skip
+  learner = polar.polar(
+    config=sizes, length=2, embedded=True, steps=150, learning_rate=1e-2,
+    negatives=1,
+  )  # fmt: skip
+  state = learner.init(jax.random.key(0), types.Spec(4, 1))
+  state = train.fit(learner, state, rows, source=types.Batch(table, rows))
+  assert accuracy(learner, state, table, rows) > 0.9

@@ -1,0 +1,107 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from prm_jax.worlds import language as languages
+from prm_jax.worlds import policies
+
+V, T = 3, 4
+
+
+@pytest.fixture(scope='module')
+def population():
+  return policies.draw(
+    jax.random.key(0), policies=5, words=V, length=T, deviation=0.5
+  )
+
+
+def exact(population):
+  return jax.vmap(policies.log_probability, (0, None))(
+    population.logits, population.texts
+  )
+
+
+def test_log_probability_is_the_product_of_words(population):
+  found = np.asarray(exact(population))
+  assert found.shape == (5, V**T)
+  np.testing.assert_allclose(np.exp(found).sum(1), 1.0, rtol=1e-5)
+  step = special.log_softmax(np.asarray(population.logits), -1)
+  text = population.texts[17]
+  by_hand = step[2, V, text[0]]
+  for before, word in itertools.pairwise(text):
+    by_hand += step[2, before, word]
+  np.testing.assert_allclose(found[2, 17], by_hand, rtol=1e-5)
+
+
+def test_a_policy_is_a_language(population):
+  language = languages.Language(
+    population.texts, population.logits[1], jnp.zeros((V**T, 1))
+  )
+  np.testing.assert_allclose(
+    exact(population)[1], languages.log_probability(language), rtol=1e-5
+  )
+
+
+def test_samples_have_the_policys_frequencies(population):
+  n = 40_000
+  logits = jnp.broadcast_to(population.logits[:2, None], (2, n, V + 1, V))
+  texts = policies.sample(jax.random.key(1), logits, length=T)
+  assert texts.shape == (2, n, T)
+  rows = np.asarray(policies.index(texts, V))
+  for p in range(2):
+    share = np.bincount(rows[p], minlength=V**T) / n
+    expected = np.exp(exact(population)[p])
+    np.testing.assert_allclose(share, expected, atol=0.01)
+
+
+def test_index_finds_every_text(population):
+  found = policies.index(population.texts, V)
+  np.testing.assert_array_equal(found, np.arange(V**T))
+
+
+def test_divergence_is_exact_and_grows_with_the_deviation(population):
+  log_p = np.asarray(exact(population), float)
+  by_hand = (np.exp(log_p[0]) * (log_p[0] - log_p[1])).sum()
+  found = policies.divergence(jnp.asarray(log_p[0]), jnp.asarray(log_p[1]))
+  np.testing.assert_allclose(found, by_hand, rtol=1e-4)
+  assert (
+    float(policies.divergence(exact(population)[0], exact(population)[0]))
+    == 0.0
+  )
+  means = []
+  for deviation in (0.25, 1.0):
+    world = policies.draw(
+      jax.random.key(0), policies=20, words=V, length=T, deviation=deviation
+    )
+    base = policies.log_probability(world.base, world.texts)
+    means.append(float(policies.divergence(base, exact(world)).mean()))
+  assert means[0] < 0.2 * means[1]
+
+
+def test_no_score_beats_the_predictive_ratio(population):
+  log_p = exact(population)
+  p = np.exp(np.asarray(log_p, float))
+  found = np.asarray(policies.predictive_ratio(log_p, np.arange(V**T)))
+  # By hand, for one reference and one candidate.
+  weight = p[:, 7] / p[:, 7].sum()
+  expected = np.log((weight * p[:, 11]).sum() / p[:, 11].mean())
+  np.testing.assert_allclose(found[7, 11], expected, atol=1e-4)
+
+  joint = np.einsum('pa,pb->ab', p, p) / len(p)  # reference and positive
+  other = p.mean(0)
+
+  def loss(score):
+    margin = score[:, :, None] - score[:, None, :]
+    chance = joint[:, :, None] * other[None, None]
+    return (chance * np.logaddexp(0, -margin)).sum()
+
+  best = loss(found)
+  rng = np.random.default_rng(0)
+  for size in (0.01, 0.3):
+    assert loss(found + size * rng.normal(size=found.shape)) > best
+  assert loss(1.2 * found) > best
+  assert loss(0.8 * found) > best
