@@ -18,7 +18,6 @@ import dataclasses
 import functools
 import importlib.metadata
 import importlib.util
-import itertools
 import os
 import platform
 import re
@@ -197,27 +196,12 @@ def formula(mean: dict[str, float], negatives: int) -> float:
   return branches * (2 * p + r + c) / (2 * p + r + branches * c)
 
 
-def share(sequence: trajectories.Sequences) -> trajectories.Sequences:
-  """Returns the sequence with the branches' common start in the stem.
-
-  Candidates answer one prompt, which need not be read in every branch.
-  """
-  stem, branches = sequence
-  columns = zip(*(branch[:-1] for branch in branches), strict=False)
-  same = list(itertools.takewhile(lambda c: len(set(c)) == 1, columns))
-  return trajectories.Sequences(
-    [*stem, *(token for token, *_ in same)],
-    [branch[len(same) :] for branch in branches],
-  )
-
-
 def shared(tasks: Sequence[Task], negatives: int):
   """Returns the shared sequences of tasks, with K negatives each."""
-  found = trajectories.sequences(
+  return trajectories.sequences(
     [task.reference for task in tasks],
     [task.candidates[: negatives + 1] for task in tasks],
   )
-  return [share(sequence) for sequence in found]
 
 
 def plan(

@@ -4,9 +4,11 @@ On the host, in NumPy. A sequence is
 
     reference's prompt, reference, SEPARATOR, prompt, candidate, SCORE
 
-and everything up to the SEPARATOR is the stem that candidates share.
+and everything up to the SEPARATOR, and what the candidates begin with alike,
+their prompt, is the stem that they share.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -158,8 +160,23 @@ def sequences(
       )
     stem = _cut(reference, limits).ids(room) if reference else []
     branches = [[*_cut(t, limits).ids(room), SCORE] for t in given]
-    found.append(Sequences([*stem, SEPARATOR], branches))
+    shared = _common(branches)
+    found.append(
+      Sequences(
+        [*stem, SEPARATOR, *branches[0][:shared]],
+        [branch[shared:] for branch in branches],
+      )
+    )
   return found
+
+
+def _common(branches: list[list[int]]) -> int:
+  """Returns how many tokens several branches begin with alike, not SCORE."""
+  if len(branches) < 2:
+    return 0
+  columns = zip(*(branch[:-1] for branch in branches), strict=False)
+  same = itertools.takewhile(lambda column: len(set(column)) == 1, columns)
+  return sum(1 for _ in same)
 
 
 def _cut(trajectory: Trajectory, limits: Limits) -> Trajectory:

@@ -42,18 +42,6 @@ def test_tables_have_every_row(results):
   assert results['torch'] is None  # not asked for
 
 
-def test_prompt_is_shared_and_score_is_not():
-  stem, score = [7, trajectories.SEPARATOR], trajectories.SCORE
-  given = trajectories.Sequences(stem, [[1, 2, 3, score], [1, 2, 4, 5, score]])
-  found = benchmark.share(given)
-  assert found.stem == [*stem, 1, 2]
-  assert found.branches == [[3, score], [4, 5, score]]
-  same = trajectories.Sequences(stem, [[1, score], [1, score]])
-  assert benchmark.share(same).branches == [[score], [score]]
-  short = trajectories.Sequences(stem, [[1, score], [1, 2, score]])
-  assert benchmark.share(short).branches == [[score], [2, score]]
-
-
 def test_formula():
   mean = {'prompt': 10.0, 'reference': 100.0, 'candidate': 100.0}
   # Two sequences of 220 against 120 shared and two candidates.

@@ -61,6 +61,20 @@ def test_prompts_share_what_answers_leave_and_keep_their_ends():
   assert [s.branches for s in apart] == [[b] for b in found.branches]
 
 
+def test_a_common_prompt_is_read_once():
+  reference = Trajectory([1], [0], [11])
+  given = [
+    Trajectory([1, 2], [0], [21, 22]),
+    Trajectory([1, 2], [0], [21]),
+    Trajectory([1, 2], [0], [21, 23]),
+  ]
+  (found,) = trajectories.sequences([reference], [given])
+  assert found.stem == [1, 0, 11, SEPARATOR, 1, 2, 0, 21]
+  assert found.branches == [[22, SCORE], [SCORE], [23, SCORE]]
+  (alone,) = trajectories.sequences([reference], [given[:1]])
+  assert alone.branches == [[1, 2, 0, 21, 22, SCORE]]
+
+
 def test_a_prompt_longer_than_the_budget_is_cut_from_its_start():
   long = Trajectory(list(range(100, 200)), [0], [1, 2])
   (found,) = trajectories.sequences(
