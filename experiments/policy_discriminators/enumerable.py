@@ -29,9 +29,13 @@ import numpy as np
 import optax
 from absl import app
 
+from prm_jax import types
 from prm_jax.alignment import reinforcement
 from prm_jax.models import decoder
 from prm_jax.ops import decoding, heads, intervals
+from prm_jax.rewards import discriminative
+from prm_jax.rewards.trajectories import PADDING
+from prm_jax.users.references import References
 from prm_jax.worlds import policies
 
 Row = dict[str, Any]
@@ -101,70 +105,48 @@ def smoke() -> Settings:
 # ------------------------------------------------------------------ networks
 
 
-def network(settings: Settings) -> decoder.Decoder:
-  """Returns a decoder of V words, a separator and a score token."""
+@functools.lru_cache(maxsize=16)
+def reward_of(settings: Settings) -> types.RewardModel:
+  """Returns the policy discriminator, a decoder of V words from scratch."""
   wide = settings.hidden
-  return decoder.Decoder(
-    decoder.DecoderConfig(
-      vocab_size=settings.words + 2,
-      hidden_size=wide,
-      intermediate_size=2 * wide,
-      num_hidden_layers=settings.layers,
-      num_attention_heads=max(wide // 16, 1),
-      num_key_value_heads=max(wide // 16, 1),
-      head_dim=16,
-      rope_theta=settings.rotary_base,
-    )
+  heads_ = max(wide // 16, 1)
+  config = decoder.DecoderConfig(
+    vocab_size=settings.words,
+    hidden_size=wide,
+    intermediate_size=2 * wide,
+    num_hidden_layers=settings.layers,
+    num_attention_heads=heads_,
+    num_key_value_heads=heads_,
+    head_dim=16,
+    rope_theta=settings.rotary_base,
   )
-
-
-def packed(reference, candidates, words: int) -> tuple[jax.Array, ...]:
-  """Returns ids, positions and mask of a reference and its K candidates.
-
-  [reference ; separator ; candidate ; score] for every candidate, which shares
-  the stem and does not see the others: the score is that of the pair alone.
-
-  Args:
-    reference: `[B, T]`, or `[B, 0]` for a reward that knows none.
-    candidates: `[B, K, T]`.
-    words: V.
-  """
-  B, K, T = candidates.shape
-  separator = jnp.full((B, 1), words)
-  score = jnp.full((B, K, 1), words + 1)
-  stem = reference.shape[1] + 1
-  parts = jnp.concatenate([candidates, score], -1).reshape(B, -1)
-  own = jnp.tile(stem + jnp.arange(T + 1), K)
-  branch = jnp.repeat(1 + jnp.arange(K), T + 1)
-  ids = jnp.concatenate([reference, separator, parts], 1)
-  row = [jnp.arange(stem), own], [jnp.zeros(stem, int), branch]
-  positions, branches = (
-    jnp.broadcast_to(jnp.concatenate(part), ids.shape) for part in row
-  )
-  mask = decoder.attended(jnp.ones_like(ids), branches)
-  return ids, positions, mask
+  return discriminative.discriminative(config=config)
 
 
 def scores(params, reference, candidates, settings: Settings) -> jax.Array:
-  """Returns `[B, K]` of candidates `[B, K, T]`, read at their score tokens."""
-  B, K, T = candidates.shape
-  rows = packed(reference, candidates, settings.words)
-  output = network(settings).apply(params['network'], *rows)
-  assert isinstance(output, decoder.Output)
-  ends = output.hidden[:, -K * (T + 1) :].reshape(B, K, T + 1, -1)[:, :, -1]
-  return ends @ params['head']
+  """Returns `[B, K]` of candidates `[B, K, T]`.
+
+  Args:
+    params: of the reward.
+    reference: `[B, T]`, or PADDING alone for a reward that knows none.
+    candidates: `[B, K, T]`.
+    settings: of the network.
+  """
+  reward = reward_of(settings)
+  known = References(
+    reward.encode(params, reference[:, None]), jnp.ones((len(reference), 1))
+  )
+  return reward.score(params, reward.encode(params, candidates), known).score
 
 
 @functools.partial(jax.jit, static_argnames=('settings',))
 def start(key, settings: Settings) -> dict[str, Any]:
   """Returns parameters of a network whose every score is zero."""
-  one = jnp.zeros((1, 1, settings.length), int)
-  rows = packed(one[:, 0], one, settings.words)
-  params = network(settings).init(key, *rows)
+  params = reward_of(settings).init(key, types.Spec(settings.words, 1))
   # Words of unit variance, or the layers drown them.
-  table = params['params']['embed']
+  table = params['decoder']['params']['embed']
   table['embedding'] = table['embedding'] * np.sqrt(settings.hidden)
-  return {'network': params, 'head': jnp.zeros(settings.hidden)}
+  return params
 
 
 def fit(
@@ -177,7 +159,7 @@ def fit(
   Args:
     key: of the data.
     params: from `start`.
-    draw: key -> references `[B, T or 0]`, positives and negatives `[B, K, T]`.
+    draw: key -> references `[B, T]`, positives and negatives `[B, K, T]`.
     settings: of the network and its training.
     stops: rising.
 
@@ -223,7 +205,7 @@ def triples(key, logits, settings: Settings, shown):
     key: of the draw.
     logits: `[P, V + 1, V]` of the policies.
     settings: how many.
-    shown: whether references are; if not, all are separators.
+    shown: whether references are; if not, they are PADDING.
   """
   B, K, P = settings.batch, settings.pairs, len(logits)
   keys = jax.random.split(key)
@@ -232,7 +214,7 @@ def triples(key, logits, settings: Settings, shown):
   own, other = drawn[:, :1], (drawn[:, :1] + 1 + drawn[:, 1:]) % P
   who = jnp.concatenate([jnp.tile(own, (1, K + 1)), other], 1)
   texts = policies.sample(keys[1], logits[who], length=settings.length)
-  reference = jnp.where(shown, texts[:, 0], settings.words)
+  reference = jnp.where(shown, texts[:, 0], PADDING)
   return reference, texts[:, 1 : K + 1], texts[:, K + 1 :]
 
 
@@ -243,14 +225,15 @@ def own_texts(key, logits, references, count, settings: Settings):
   positive = references[jax.random.randint(keys[0], (N,), 0, count)]
   wide = jnp.broadcast_to(logits, (N, *logits.shape))
   negative = policies.sample(keys[1], wide, length=settings.length)
-  return positive[:, :0], positive[:, None], negative[:, None]
+  none = jnp.full_like(positive, PADDING)
+  return none, positive[:, None], negative[:, None]
 
 
 # ------------------------------------------------------------------- rewards
 
 
 def reward_table(params, references, texts, settings: Settings) -> jax.Array:
-  """Returns rewards `[N, Y]` of every text, with references `[N, T or 0]`."""
+  """Returns rewards `[N, Y]` of every text, with references `[N, T]`."""
   K = settings.words**2  # texts in a row
   rows = texts.reshape(-1, K, settings.length)
 
@@ -281,7 +264,7 @@ def of_triples(key, params, logits, references, texts, shown, settings):
 
   params, losses = fit(key, params, draw, settings, stops)
   last = jax.tree.map(lambda leaf: leaf[-1], params)
-  references = jnp.where(shown, references, settings.words)
+  references = jnp.where(shown, references, PADDING)
   return reward_table(last, references, texts, settings), losses[-1]
 
 
@@ -297,7 +280,7 @@ def fitted(key, params, logits, references, texts, settings):
     texts: `[Y, T]`.
     settings: of the networks.
   """
-  none = jnp.zeros((1, 0), int)
+  none = jnp.full((1, settings.length), PADDING)
   N, counts = len(references), jnp.array(settings.references)
 
   def one(key, mine, count):

@@ -56,7 +56,7 @@ def run(node, width: int, seed: int) -> list[Row]:
     jax.vmap(lambda p: _loss(p, keys[2], held, settings))(found)
   )
   seconds = time.monotonic() - started
-  table = found['network']['params']['embed']['embedding']
+  table = found['decoder']['params']['embed']['embedding']
   size = sum(leaf[0].size for leaf in jax.tree.leaves(found)) - table[0].size
   tokens = settings.batch * (settings.length + 1 + 2 * (settings.length + 1))
   return [

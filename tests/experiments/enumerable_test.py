@@ -91,7 +91,7 @@ def test_triples_have_the_reference_of_their_positive():
       jax.random.key(1), logits, SETTINGS, shown
     )
     np.testing.assert_array_equal(negative, 1 - positive)
-    expected = positive[:, 0] if shown else np.full_like(reference, 2)
+    expected = positive[:, 0] if shown else np.full_like(reference, -1)
     np.testing.assert_array_equal(reference, expected)
     assert positive.shape == (SETTINGS.batch, SETTINGS.pairs, SETTINGS.length)
 

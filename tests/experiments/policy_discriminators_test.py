@@ -22,6 +22,8 @@ from prm_jax.data import schema
 NAMES = [
   *['claude', 'bedrock_claude', 'sampled', 'gpt4_1106_preview', 'phi-2'],
   *['gemma-2b-it', 'zephyr-7b-beta', 'cohere', 'twin_a', 'twin_b'],
+  *['vicuna-7b', 'gemini-pro', 'dbrx-instruct', 'Yi-34B-Chat'],
+  *['minichat-3b', 'wizardlm-13b'],
 ]
 PROMPTS, SAMPLES, WIDTH = 12, 2, 12
 
