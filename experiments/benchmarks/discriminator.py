@@ -14,6 +14,7 @@ The second part times logits, and loss with its gradient, of the whole decoder
 against transformers and torch with the same weights, if they are installed.
 """
 
+import argparse
 import dataclasses
 import functools
 import importlib.metadata
@@ -32,7 +33,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import app, flags
 from tokenizers import Tokenizer
 
 from prm_jax import types
@@ -42,15 +42,6 @@ from prm_jax.models.weights import huggingface
 from prm_jax.ops import discriminator
 from prm_jax.rewards import discriminative, trajectories
 from prm_jax.runtime import writers
-
-_OUTPUT = flags.DEFINE_string('output', None, 'JSON file to write.')
-_SMOKE = flags.DEFINE_bool('smoke', False, 'A tiny random decoder, no data.')
-_LAYERS = flags.DEFINE_integer('layers', 6, 'Layers that are trained.')
-_CAP = flags.DEFINE_integer('cap', 128, 'Tokens of prompt and response.')
-_TOKENS = flags.DEFINE_integer('tokens', 3000, 'Separate tokens of a step.')
-_REPEATS = flags.DEFINE_integer('repeats', 5, 'Timed rounds of every batch.')
-_REMAT = flags.DEFINE_bool('remat', False, 'Compute layers twice.')
-_PART = flags.DEFINE_enum('part', 'both', ['both', 'sharing', 'torch'], 'Run.')
 
 RATE = 1e-9  # below the parameters' resolution
 GRID = 16  # row lengths are multiples of it
@@ -565,20 +556,30 @@ def measure(sizes: Sizes, part: str, *, smoke: bool) -> dict[str, Any]:
   return results
 
 
-def main(argv) -> None:
-  del argv
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__)
+  add = parser.add_argument
+  add('--output', type=Path, help='JSON file to write')
+  add('--smoke', action='store_true', help='a tiny random decoder, no data')
+  add('--layers', type=int, default=6, help='that are trained')
+  add('--cap', type=int, default=128, help='tokens of prompt and response')
+  add('--tokens', type=int, default=3000, help='separate tokens of a step')
+  add('--repeats', type=int, default=5, help='timed rounds of every batch')
+  add('--remat', action='store_true', help='compute layers twice')
+  add('--part', choices=['both', 'sharing', 'torch'], default='both')
+  given = parser.parse_args()
   asked = Sizes(
-    layers=_LAYERS.value, cap=_CAP.value, tokens=_TOKENS.value,
-    repeats=_REPEATS.value, remat=_REMAT.value,
+    layers=given.layers, cap=given.cap, tokens=given.tokens,
+    repeats=given.repeats, remat=given.remat,
   )  # fmt: skip
-  sizes = SMOKE if _SMOKE.value else asked
-  results = measure(sizes, _PART.value, smoke=_SMOKE.value)
+  sizes = SMOKE if given.smoke else asked
+  results = measure(sizes, given.part, smoke=given.smoke)
   for part, columns in COLUMNS.items():
     if results[part]:
       print(table(results[part]['rows'], columns.split()))
-  if _OUTPUT.value:
-    writers.write_json_atomic(Path(_OUTPUT.value), results)
+  if given.output:
+    writers.write_json_atomic(given.output, results)
 
 
 if __name__ == '__main__':
-  app.run(main)
+  main()

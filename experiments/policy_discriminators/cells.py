@@ -57,12 +57,13 @@ class Study:
 
     def make():
       outputs = read(config.data.dir or None)
-      return corpus.read(config, self.model, outputs)
+      drawing = {'same_prompt': True} if name == 'math' else {}
+      return corpus.read(config, self.model, outputs, **drawing)
 
     return self.once(name, make)
 
   def discriminator(
-    self, name: str, fold: int, folds: int, same=None
+    self, name: str, fold: int, folds: int
   ) -> tuple[discrimination.Split, types.PyTree]:
     """Returns what a fold holds out, and the params trained on the rest."""
     found = self.corpus(name)
@@ -73,9 +74,7 @@ class Study:
 
     def make():
       if not (folder / 'metadata.json').exists():
-        params, chosen = discrimination.pretrained(
-          self.config, found, held, same=same
-        )
+        params, chosen = discrimination.pretrained(self.config, found, held)
         card = self.card(name, fold) | chosen
         export.export_parameters(params, folder, card)
       return export.load_parameters(folder)[0]
@@ -106,26 +105,19 @@ def _without_twins(found, held: discrimination.Split) -> discrimination.Split:
 def real(study: Study, fold: int) -> Cell:
   """Returns how well AlpacaEval's held-out policies are told apart."""
   config, found = study.config, study.corpus('alpaca_eval')
-  held, params = study.discriminator(
-    'alpaca_eval', fold, config.folds, triples.SERVINGS
-  )
+  held, params = study.discriminator('alpaca_eval', fold, config.folds)
   where = {'data': 'alpaca_eval', 'fold': fold}
   tuning = discrimination.training_triples(
-    found.outputs, held, per_policy=50, seed=config.seed + 50,
-    same=triples.SERVINGS,
-  )  # fmt: skip
+    found, held, per_policy=50, seed=config.seed + 50
+  )
   rows, predictions = [], []
   decoder = _decoder(study, held, fold)
-  surface, _ = discrimination.pretrained(
-    config, found, held, states=(0.0,), same=triples.SERVINGS
-  )
-  sets = discrimination.held_out_triples(
-    config, found.outputs, held, same=triples.SERVINGS
-  )
+  surface, _ = discrimination.pretrained(config, found, held, states=(0.0,))
+  sets = discrimination.held_out_triples(config, found, held)
   for split, drawn in sets.items():
     margins = {
-      'polar': _margins(params, found, drawn),
-      'polar surface': _margins(surface, found, drawn),
+      'polar': discrimination.margins_of(params, found, drawn),
+      'polar surface': discrimination.margins_of(surface, found, drawn),
       'polar decoder': training.decoder_margins(
         config.training, decoder, found.features, training.as_rows(drawn)
       ),
@@ -149,18 +141,16 @@ def _elsewhere(study: Study, params, fold: int) -> list[Row]:
     prompts = np.unique(outputs.item_prompt)
     everybody = np.arange(len(outputs.policies))
     if name == 'math':  # eight samples of one policy, against people
-      options = {
-        'same_prompt': True,
-        'references': [outputs.policies.index('sampled')],
-      }
+      options = {'references': [outputs.policies.index('sampled')]}
     drawn = triples.draw(
       outputs, policies=everybody, prompts=prompts,
       per_policy=config.test_per_policy, seed=config.seed, **options,
+      **found.drawing,
     )  # fmt: skip
     rows += discrimination.per_policy(
       outputs, drawn,
       {
-        'polar': _margins(params, found, drawn),
+        'polar': discrimination.margins_of(params, found, drawn),
         'length': discrimination.length_margins(outputs, drawn),
       },
       data=name, split='not_held_out', fold=fold,
@@ -174,7 +164,7 @@ def _elsewhere(study: Study, params, fold: int) -> list[Row]:
     others=others, seed=config.seed,
   )  # fmt: skip
   margins = {
-    'polar': _margins(params, found, servings),
+    'polar': discrimination.margins_of(params, found, servings),
     'length': discrimination.length_margins(found.outputs, servings),
   }
   rows += discrimination.per_policy(
@@ -188,19 +178,12 @@ def _decoder(study: Study, held, fold: int) -> types.PyTree:
   """Returns the published form, from scratch on the same triples."""
   config, found = study.config, study.corpus('alpaca_eval')
   drawn = discrimination.training_triples(
-    found.outputs, held, per_policy=config.likeness.per_policy,
-    seed=config.seed, same=triples.SERVINGS,
-  )  # fmt: skip
+    found, held, per_policy=config.likeness.per_policy, seed=config.seed
+  )
   return training.fit_decoder(
     config.training, found.features, training.as_rows(drawn),
     seed=config.seed, folder=study.workdir / 'checkpoints' / f'decoder{fold}',
   )  # fmt: skip
-
-
-def _margins(params, found: corpus.Corpus, drawn) -> np.ndarray:
-  return training.likeness_margins(
-    params, found.pooled, training.as_rows(drawn)
-  )
 
 
 def _predictions(outputs, drawn, margins, where, split) -> list[Row]:
@@ -233,12 +216,9 @@ def generated(study: Study, fold: int) -> Cell:
   }
   for name in ('chat', 'arithmetic'):
     found, (held, _) = study.corpus(name), trained[name]
-    options = {'same_prompt': True}
-    sets = discrimination.held_out_triples(
-      config, found.outputs, held, **options
-    )
+    sets = discrimination.held_out_triples(config, found, held)
     tuning = discrimination.training_triples(
-      found.outputs, held, per_policy=50, seed=config.seed + 50
+      found, held, per_policy=50, seed=config.seed + 50
     )
     for split, drawn in sets.items():
       margins = discrimination.baseline_margins(
@@ -246,11 +226,11 @@ def generated(study: Study, fold: int) -> Cell:
       )
       for source, (_, params) in trained.items():
         method = 'polar' if source == name else f'polar from {source}'
-        margins[method] = _margins(params, found, drawn)
-      _, params = study.discriminator(
-        'alpaca_eval', fold, config.folds, triples.SERVINGS
+        margins[method] = discrimination.margins_of(params, found, drawn)
+      _, params = study.discriminator('alpaca_eval', fold, config.folds)
+      margins['polar from alpaca_eval'] = discrimination.margins_of(
+        params, found, drawn
       )
-      margins['polar from alpaca_eval'] = _margins(params, found, drawn)
       rows += discrimination.per_policy(
         found.outputs, drawn, margins, data=f'generated {name}', split=split,
         fold=fold,
@@ -267,10 +247,10 @@ def _twins(study: Study, name, params, held, fold: int) -> list[Row]:
   drawn = triples.draw(
     found.outputs, policies=np.array(twins), prompts=held.test_prompts,
     per_policy=study.config.test_per_policy, seed=study.config.seed,
-    same_prompt=True, keep_identical=True,
+    keep_identical=True, **found.drawing,
   )  # fmt: skip
   margins = {
-    'polar': _margins(params, found, drawn),
+    'polar': discrimination.margins_of(params, found, drawn),
     'length': discrimination.length_margins(found.outputs, drawn),
   }
   return discrimination.per_policy(
@@ -283,13 +263,11 @@ def _to_real(study: Study, trained, fold: int) -> list[Row]:
   """Returns what discriminators of generated texts make of real ones."""
   config, found = study.config, study.corpus('alpaca_eval')
   held = discrimination.split(found, fold, config.folds)
-  sets = discrimination.held_out_triples(
-    config, found.outputs, held, same=triples.SERVINGS
-  )
+  sets = discrimination.held_out_triples(config, found, held)
   rows: list[Row] = []
   for split, drawn in sets.items():
     margins = {
-      f'polar from {source}': _margins(params, found, drawn)
+      f'polar from {source}': discrimination.margins_of(params, found, drawn)
       for source, (_, params) in trained.items()
     }
     rows += discrimination.per_policy(
@@ -303,9 +281,7 @@ def fine_tuned(study: Study, fold: int) -> Cell:
   """Returns the ablation of a fold."""
   config = study.config
   bar = study.once('llmbar', lambda: ablation.Bar.load(config, study.model))
-  _, params = study.discriminator(
-    'alpaca_eval', fold, config.folds, triples.SERVINGS
-  )
+  _, params = study.discriminator('alpaca_eval', fold, config.folds)
   rows = ablation.run(config, study.corpus('alpaca_eval'), bar, fold, params)
   return {'rows': rows}
 

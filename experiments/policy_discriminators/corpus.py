@@ -2,14 +2,14 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from prm_jax.alignment import policies as families
-from prm_jax.data import load, schema, splits
+from prm_jax.data import load, schema, splits, triples
 from prm_jax.models import hidden_states, surface
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.models.weights import cache
@@ -36,18 +36,27 @@ class Corpus(NamedTuple):
     outputs: who wrote what to which prompt.
     features: `[M, T, F]` float16, as `hidden_states.encode` left them.
     pooled: `[M, F + G]` float32, one vector a text: mean state and surface.
+    drawing: how its triples are drawn, options of `data.triples.draw`.
   """
 
   outputs: schema.PolicyOutputs
   features: np.ndarray
   pooled: np.ndarray
+  drawing: Mapping[str, Any]
+
+  @property
+  def same_prompt(self) -> bool:
+    """Whether all answers of a triple are to one prompt."""
+    return bool(self.drawing.get('same_prompt', False))
 
 
-def read(config, model: LanguageModel, outputs: schema.PolicyOutputs) -> Corpus:
-  """Returns the texts with their features."""
+def read(
+  config, model: LanguageModel, outputs: schema.PolicyOutputs, **drawing: Any
+) -> Corpus:
+  """Returns the texts with their features, and how triples are drawn."""
   prompts = [outputs.prompts[p] for p in outputs.item_prompt]
   features = encode_texts(config.reading, model, prompts, outputs.texts)
-  return Corpus(outputs, features, pooled(features, outputs.texts))
+  return Corpus(outputs, features, pooled(features, outputs.texts), drawing)
 
 
 def pooled(features: np.ndarray, texts: Sequence[str]) -> np.ndarray:
@@ -79,7 +88,7 @@ def real(config, model: LanguageModel) -> Corpus:
   answered = np.flatnonzero(count == everybody)
   chosen = answered[np.argsort(_order(outputs, answered))[: config.prompts]]
   outputs = select(outputs, np.isin(outputs.item_prompt, chosen))
-  return read(config, model, outputs)
+  return read(config, model, outputs, same=triples.SERVINGS)
 
 
 def select(
@@ -144,7 +153,7 @@ def generated(config, model: LanguageModel, domain: str) -> Corpus:
     item_policy=wrote.item_policy,
     judge=np.full(len(wrote.texts), np.nan, np.float32),
   )
-  return read(config, model, outputs)
+  return read(config, model, outputs, same_prompt=True)
 
 
 def family(node, model: LanguageModel) -> list[families.Policy]:

@@ -42,18 +42,33 @@ def split(found: corpus.Corpus, fold: int, folds: int) -> Split:
 
 
 def training_triples(
-  outputs, held: Split, *, per_policy: int, seed: int, same=None
+  found: corpus.Corpus, held: Split, *, per_policy: int, seed: int
 ) -> triples.Triples:
   """Returns triples of training policies; half have lengths matched."""
   options: dict[str, Any] = {
     'policies': held.train,
     'prompts': held.train_prompts,
     'per_policy': per_policy,
-    'same': same,
+    **found.drawing,
   }
   return training.joined(
-    triples.draw(outputs, **options, seed=seed),
-    triples.draw(outputs, **options, seed=seed + 1, length_matched=True),
+    triples.draw(found.outputs, **options, seed=seed),
+    triples.draw(found.outputs, **options, seed=seed + 1, length_matched=True),
+  )
+
+
+def rows_of(found: corpus.Corpus, drawn: triples.Triples) -> types.Rows:
+  """Returns a corpus's triples as judgements."""
+  prompt = found.outputs.item_prompt if found.same_prompt else None
+  return training.as_rows(drawn, prompt)
+
+
+def margins_of(
+  params: types.PyTree, found: corpus.Corpus, drawn: triples.Triples
+) -> np.ndarray:
+  """Returns score(positive) - score(negative) `[n]`."""
+  return training.likeness_margins(
+    params, found.pooled, rows_of(found, drawn), same_prompt=found.same_prompt
   )
 
 
@@ -66,7 +81,7 @@ def weights(
 
 
 def pretrained(
-  config, found: corpus.Corpus, held: Split, *, states=None, same=None
+  config, found: corpus.Corpus, held: Split, *, states=None
 ) -> tuple[types.PyTree, Row]:
   """Returns a discriminator's params, and how it was chosen.
 
@@ -79,13 +94,12 @@ def pretrained(
     found: texts.
     held: what is held out.
     states: weights of the hidden states that are tried; the study's if None.
-    same: see `data.triples.draw`.
   """
   node = config.likeness
   inner = inner_splits(found.outputs, held, node.inner_folds)
 
   def tried(options):
-    return _inner(config, found, inner, options, same), options
+    return _inner(config, found, inner, options), options
 
   # Gradient steps are tried at the best of the closed forms.
   scored = [
@@ -97,24 +111,24 @@ def pretrained(
   best = max(scored, key=lambda pair: pair[0])[1]
   scored += [tried({**best, 'steps': steps}) for steps in node.steps]
   best = max(scored, key=lambda pair: pair[0])[1]
-  params = _fitted(config, found, held, best, config.seed, same)
+  params = _fitted(config, found, held, best, config.seed)
   return params, {
     'chosen': best,
     'tried': [{**options, 'accuracy': value} for value, options in scored],
   }
 
 
-def _fitted(config, found, held, options, seed, same) -> types.PyTree:
+def _fitted(config, found, held, options, seed) -> types.PyTree:
   """Returns params fitted to triples of a split's training policies."""
   drawn = training_triples(
-    found.outputs, held, per_policy=config.likeness.per_policy, seed=seed,
-    same=same,
-  )  # fmt: skip
+    found, held, per_policy=config.likeness.per_policy, seed=seed
+  )
   options = dict(options)
   weight = weights(found, options.pop('states'))
+  prompts = int(found.outputs.item_prompt.max()) + 1
   return training.fit_likeness(
-    found.pooled, training.as_rows(drawn), seed=config.seed, weights=weight,
-    **options,
+    found.pooled, rows_of(found, drawn), seed=config.seed, weights=weight,
+    prompts=prompts if found.same_prompt else 0, **options,
   )  # fmt: skip
 
 
@@ -134,31 +148,27 @@ def inner_splits(outputs, held: Split, folds: int) -> list[Split]:
   ]
 
 
-def _inner(config, found, splits, options, same) -> float:
+def _inner(config, found, splits, options) -> float:
   """Returns the mean accuracy of options over inner folds."""
   values = []
   for held in splits:
-    params = _fitted(config, found, held, options, 1, same)
-    sets = held_out_triples(config, found.outputs, held, same=same)
-    values += [
-      accuracy(
-        training.likeness_margins(params, found.pooled, training.as_rows(d))
-      )
-      for d in sets.values()
-    ]
+    params = _fitted(config, found, held, options, 1)
+    sets = held_out_triples(config, found, held)
+    values += [accuracy(margins_of(params, found, d)) for d in sets.values()]
   return float(np.mean(values))
 
 
 def held_out_triples(
-  config, outputs, held: Split, **options: Any
+  config, found: corpus.Corpus, held: Split
 ) -> dict[str, triples.Triples]:
   """Returns name -> triples of held-out policies and prompts."""
-  options |= {
+  options: dict[str, Any] = {
     'policies': held.test,
     'prompts': held.test_prompts,
     'per_policy': config.test_per_policy,
+    **found.drawing,
   }
-  seed = config.seed + 100
+  seed, outputs = config.seed + 100, found.outputs
   return {
     'held_out_policies': triples.draw(outputs, **options, seed=seed),
     'length_matched': triples.draw(

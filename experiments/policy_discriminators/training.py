@@ -20,12 +20,21 @@ from prm_jax.users import references
 _BLOCK = 512  # rows scored at once
 
 
-def as_rows(drawn: triples.Triples, *, reference: bool = True) -> types.Rows:
-  """Returns triples as judgements, with or without their references."""
-  columns = [drawn.positive, drawn.negative]
-  if reference:
-    columns.append(drawn.reference)
-  return judgements(np.stack(columns, 1), drawn.policy)
+def as_rows(
+  drawn: triples.Triples, prompt: np.ndarray | None = None
+) -> types.Rows:
+  """Returns triples as judgements.
+
+  Args:
+    drawn: triples.
+    prompt: `[M]` of every text, if all answers of a triple are to one; the
+      rows' `user` then names policy and prompt, as `learners.likeness` asks.
+  """
+  columns = [drawn.positive, drawn.negative, drawn.reference]
+  user = np.asarray(drawn.policy)
+  if prompt is not None:
+    user = user * (int(prompt.max()) + 1) + prompt[drawn.reference]
+  return judgements(np.stack(columns, 1), user)
 
 
 def judgements(items: np.ndarray, user: np.ndarray | None = None) -> types.Rows:
@@ -76,10 +85,16 @@ _likeness = functools.lru_cache(maxsize=64)(likeness.likeness)
 
 
 def likeness_margins(
-  params: types.PyTree, pooled: np.ndarray, rows: types.Rows
+  params: types.PyTree,
+  pooled: np.ndarray,
+  rows: types.Rows,
+  *,
+  same_prompt: bool = False,
 ) -> np.ndarray:
   """Returns score(first) - score(second) `[n]` of every row."""
-  reward = likenesses.likeness(dim=len(params['taste']))
+  reward = likenesses.likeness(
+    dim=len(params['taste']), same_prompt=same_prompt
+  )
   encoded = reward.encode(params, jnp.asarray(pooled))
 
   def margin(items):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import filelock
 import platformdirs
 from absl import logging
 
@@ -189,7 +190,11 @@ def _prepared(builder_class: Any, config: table.SourceConfig) -> Any:
       config=config,
       file_format='array_record',
     )
-    builder.download_and_prepare()
+    folder = prepared_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two processes would move the same finished folder to one place.
+    with filelock.FileLock(folder / f'{builder.name}.lock'):
+      builder.download_and_prepare()
     return builder
   finally:
     logging.set_verbosity(verbosity)

@@ -27,6 +27,7 @@ def likeness(
   learning_rate: float = 1e-3,
   steps: int = 0,
   batch: int = 256,
+  prompts: int = 0,
   capacity: int = 16,
 ) -> types.Learner:
   """Returns the learner of `rewards.likeness`.
@@ -42,6 +43,8 @@ def likeness(
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps on -log sigma(r(first) - r(second)) after the start.
     batch: rows of a step, drawn anew.
+    prompts: how many there are, if all answers of a row are to one; `user` is
+      then policy * prompts + prompt. 0 if answers are to different prompts.
     capacity: references kept of a person.
 
   Raises:
@@ -49,7 +52,7 @@ def likeness(
   """
   if start not in ('discriminant', 'random', 'given'):
     raise ValueError(f'start {start!r}: discriminant, random or given')
-  reward = rewards.likeness(dim=dim)
+  reward = rewards.likeness(dim=dim, same_prompt=prompts > 0)
   system = types.System(
     reward, references.references(shape=(dim,), capacity=capacity)
   )
@@ -59,7 +62,7 @@ def likeness(
     if start == 'random':
       params = _standard(params, batch_, weights)
     elif start == 'discriminant':
-      params = _discriminant(dim, params, batch_, shrinkage, weights)
+      params = _discriminant(dim, params, batch_, shrinkage, weights, prompts)
     return common.with_reward(state, params)
 
   def objective(params, rows, state, batch_):
@@ -111,22 +114,38 @@ def _standard(params, batch, weights):
   return {**params, 'mean': jnp.asarray(mean), 'scale': jnp.asarray(scale)}
 
 
-def _discriminant(dim, params, batch, shrinkage, weights):
+def _discriminant(dim, params, batch, shrinkage, weights, prompts):
   """Returns params at the discriminant of the policies that rows name."""
   items, mask = np.asarray(batch.rows.items), np.asarray(batch.rows.mask) > 0
-  own = np.delete(items, 1, axis=1)[mask]
-  policy = np.repeat(np.asarray(batch.rows.user)[mask], own.shape[1])
-  texts, first = np.unique(own.ravel(), return_index=True)
+  items, user = items[mask], np.asarray(batch.rows.user)[mask]
   params = _standard(params, batch, weights)
-  features = np.asarray(batch.table, np.float32)[texts]
-  centred = (features - params['mean']) / params['scale']
+  table = np.asarray(batch.table, np.float32)
+  table = np.array((table - params['mean']) / params['scale'])
+  if prompts:
+    texts, first = np.unique(items.ravel(), return_index=True)
+    prompt = np.repeat(user % prompts, items.shape[1])[first]
+
+    table[texts] -= _means(table[texts], prompt, prompts)[prompt]
+  own = np.delete(items, 1, axis=1)
+  texts, first = np.unique(own.ravel(), return_index=True)
+  names, policy = np.unique(
+    np.repeat(user, own.shape[1])[first], return_inverse=True
+  )
   project, between = jax.jit(
     discriminator.discriminant, static_argnames=('policies', 'dim')
   )(
-    centred, policy[first], jnp.ones(len(texts)),
-    policies=int(policy.max()) + 1, dim=dim, shrinkage=shrinkage,
+    table[texts], policy, jnp.ones(len(texts)), policies=len(names), dim=dim,
+    shrinkage=shrinkage,
   )  # fmt: skip
   return {**params, 'project': project, 'log_between': jnp.log(between)}
+
+
+def _means(features, group, groups):
+  """Returns the mean `[groups, F]` of every group; 0 of an empty one."""
+  total = np.zeros((groups, features.shape[1]), np.float32)
+  np.add.at(total, group, features)
+  count = np.bincount(group, minlength=groups)
+  return total / np.maximum(count, 1)[:, None]
 
 
 def _draw(size, key, state, batch):

@@ -324,6 +324,38 @@ def likelihood_ratio(
   return 0.5 * jnp.sum(unknown - known, -1)
 
 
+def difference_ratio(
+  candidate: types.Array,
+  references: types.Array,
+  mask: types.Array,
+  between: types.Array,
+) -> types.Array:
+  """Returns `likelihood_ratio` of answers to one prompt, whatever the prompt.
+
+      z = u + y + e,   e ~ N(0, I),  y ~ N(0, diag b),  u anything
+
+  What the prompt adds, u, is in the references and the candidate alike, so
+  that only their difference says anything.
+
+  Args:
+    candidate: `[..., J]` z.
+    references: `[..., R, J]`.
+    mask: `[..., R]` 1 for a reference, 0 for room that is empty.
+    between: `[J]` variance b of policies, in units of that within a policy.
+
+  Returns:
+    `[...]` nats; 0 without any reference.
+  """
+  chex.assert_rank(references, candidate.ndim + 1)
+  count = jnp.sum(mask, -1)[..., None]
+  total = jnp.sum(jnp.where(mask[..., None] > 0, references, 0.0), -2)
+  square = (candidate - total / jnp.maximum(count, 1.0)) ** 2
+  same = 1.0 + 1.0 / jnp.maximum(count, 1.0)
+  other = same + 2.0 * between
+  ratio = square / other - square / same + jnp.log(other / same)
+  return jnp.where(count[..., 0] > 0, 0.5 * jnp.sum(ratio, -1), 0.0)
+
+
 def discriminant(
   features: types.Array,
   policy: types.Array,

@@ -13,7 +13,7 @@ from prm_jax.ops import discriminator
 _START = -2.0  # policies are alike until rows say otherwise
 
 
-def likeness(*, dim: int) -> types.RewardModel:
+def likeness(*, dim: int, same_prompt: bool = False) -> types.RewardModel:
   """Returns the log ratio of a candidate's chance given references.
 
       r = log p(z | references) - log p(z) + taste . z,   z = (x - mean) project
@@ -26,7 +26,14 @@ def likeness(*, dim: int) -> types.RewardModel:
 
   Args:
     dim: J.
+    same_prompt: whether references and candidates answer one prompt, whose
+      part in them then cancels (`ops.discriminator.difference_ratio`).
   """
+  ratio_of = (
+    discriminator.difference_ratio
+    if same_prompt
+    else discriminator.likelihood_ratio
+  )
 
   def init(key, spec):
     D = spec.features
@@ -45,7 +52,7 @@ def likeness(*, dim: int) -> types.RewardModel:
   def score(params, encoded, context):
     B, K, J = encoded.shape
     R = context.mask.shape[1]
-    ratio = discriminator.likelihood_ratio(
+    ratio = ratio_of(
       encoded,
       jnp.broadcast_to(context.encoded[:, None], (B, K, R, J)),
       jnp.broadcast_to(context.mask[:, None], (B, K, R)),

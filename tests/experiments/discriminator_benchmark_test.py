@@ -6,6 +6,8 @@ import pytest
 from experiments.benchmarks import discriminator as benchmark
 from prm_jax.rewards import trajectories
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def results():

@@ -54,7 +54,7 @@ def toy(seed=0):
   features = features.astype(np.float16)
   pooled = features.astype(np.float32).mean(1)
   pooled = np.concatenate([pooled, rng.normal(size=(M, 3))], 1)
-  return corpus.Corpus(outputs, features, pooled)
+  return corpus.Corpus(outputs, features, pooled, {})
 
 
 def small():
@@ -225,6 +225,7 @@ def test_fits_are_of_final_losses_and_of_the_frontier():
   assert law['compute']['points'] >= 3
 
 
+@pytest.mark.slow
 def test_smoke(tmp_path):
   config = config_dict.FrozenConfigDict(
     policy_discriminators.get_config('smoke')

@@ -47,6 +47,15 @@ def accuracy(learner, state, table, rows):
   return float((score[:, 0] > score[:, 1]).mean())
 
 
+def same_prompt_world(seed=0):
+  """Two answers of every policy to every prompt, which moves them all."""
+  table, policy = world(seed)
+  rng = np.random.default_rng(seed + 1)
+  prompt = np.tile(np.repeat(np.arange(EACH // 2), 2), 2 * P)
+  moved = 8 * rng.normal(size=(EACH // 2, F)).astype(np.float32)
+  return table + moved[prompt], policy, prompt
+
+
 def fitted(**options):
   table, policy = world()
   rows = triples(policy, np.arange(P), 4000, 1)
@@ -117,3 +126,44 @@ def test_decoder_learns_to_compare():
   state = learner.init(jax.random.key(0), types.Spec(4, 1))
   state = train.fit(learner, state, rows, source=types.Batch(table, rows))
   assert accuracy(learner, state, table, rows) > 0.9
+
+
+def test_what_a_prompt_adds_does_not_tell():
+  table, _, _ = same_prompt_world()
+  rng = np.random.default_rng(0)
+  prompts = EACH // 2
+
+  def rows(chosen, n):
+    own, other = (rng.choice(chosen, n) for _ in range(2))
+    keep = own != other
+    asked, one, two = rng.integers(0, prompts, n), *rng.integers(0, 2, (2, n))
+    items = np.stack(
+      [
+        own * EACH + 2 * asked + one,
+        other * EACH + 2 * asked + two,
+        own * EACH + 2 * asked + 1 - one,
+      ],
+      1,
+    )[keep]
+    ones = np.ones(len(items), np.float32)
+    user = (own * prompts + asked)[keep].astype(np.int32)
+    return types.Rows(
+      user, items.astype(np.int32), ones, ones,
+      np.arange(len(items), dtype=np.int32),
+    )  # fmt: skip
+
+  def told(**options):
+    learner = likeness.likeness(dim=2, shrinkage=0.01, **options)
+    state = learner.init(jax.random.key(0), types.Spec(F, 1))
+    train_rows = rows(np.arange(P), 4000)
+    if 'prompts' not in options:
+      train_rows = train_rows._replace(user=train_rows.user // prompts)
+    state = train.fit(
+      learner, state, train_rows, source=types.Batch(table, train_rows)
+    )
+    test = rows(np.arange(P, 2 * P), 4000)
+    return accuracy(learner, state, table, test)
+
+  known = told(prompts=prompts)
+  assert known > best() - 0.05
+  assert told() < known - 0.1

@@ -360,3 +360,31 @@ def test_discriminant_whitens_policies_and_ignores_padding():
   flat, _ = fit(features, policy, np.ones(180), shrinkage=1.0)
   product = np.asarray(flat).T @ np.asarray(flat)
   np.testing.assert_allclose(product / product[0, 0], np.eye(2), atol=1e-3)
+
+
+def test_difference_ratio_is_the_limit_of_any_prompt():
+  rng = np.random.default_rng(1)
+  between = np.array([2.0, 0.3])
+  z, refs = rng.normal(size=2), rng.normal(size=(3, 2))
+  for count in range(4):
+    mask = (np.arange(3) < count).astype(np.float32)
+    found = discriminator.difference_ratio(
+      jnp.asarray(z), jnp.asarray(refs), jnp.asarray(mask),
+      jnp.asarray(between),
+    )  # fmt: skip
+    want = 0.0
+    for j in range(2) if count else ():
+      # Contrasts with the first reference do not depend on the prompt.
+      joint = np.append(refs[:count, j], z[j])
+      contrast = joint[1:] - joint[0]
+      same = np.eye(count) + 1.0
+      other = same.copy()
+      other[-1, -1] += 2 * between[j]
+      log_p = stats.multivariate_normal.logpdf
+      want += log_p(contrast, cov=same) - log_p(contrast, cov=other)
+    np.testing.assert_allclose(found, want, atol=1e-5)
+    moved = discriminator.difference_ratio(
+      jnp.asarray(z + 5), jnp.asarray(refs + 5), jnp.asarray(mask),
+      jnp.asarray(between),
+    )  # fmt: skip
+    np.testing.assert_allclose(moved, found, atol=1e-4)
