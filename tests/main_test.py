@@ -231,7 +231,10 @@ def test_closeness_to_references(tmp_path, monkeypatch, capsys):
   params = likeness.likeness(dim=2).init(jax.random.key(0), types.Spec(3, 1))
   params['log_between'] = np.full(2, 2.0, np.float32)
   folder = tmp_path / 'discriminator'
-  card = {'kind': 'likeness', 'fingerprint': 'f', 'reading': {}, 'model': ''}
+  card = {
+    'kind': 'likeness', 'fingerprint': 'f', 'reading': {}, 'model': '',
+    'same_prompt': False,
+  }  # fmt: skip
   export.export_parameters(params, folder, card)
   model = LanguageModel(None, None, None, 'f')
   monkeypatch.setattr(main.LanguageModel, 'load', lambda source=None: model)

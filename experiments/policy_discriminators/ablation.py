@@ -89,7 +89,7 @@ def as_rows(pairs: Rankings, *, reference: bool) -> types.Rows:
 
 
 def run(
-  config, found: corpus.Corpus, bar: 'Bar | None', fold: int,
+  config, found: corpus.Corpus, bar: 'Bar', fold: int,
   start: types.PyTree,
 ) -> list[Row]:  # fmt: skip
   """Returns one row a test pair and arm.
@@ -100,7 +100,7 @@ def run(
   Args:
     config: of the study.
     found: AlpacaEval.
-    bar: LLMBar; not tested if None.
+    bar: LLMBar.
     fold: what is held out.
     start: pre-trained params of this fold.
   """
@@ -150,8 +150,7 @@ def run(
       {**where, 'data': 'alpaca_eval', 'unit': int(p), 'right': float(r)}
       for p, r in zip(sets['test'].prompt, _right(margin), strict=True)
     ]
-    if bar is not None:
-      rows += bar.rows(params, reference, where)
+    rows += bar.rows(params, reference, where)
   return rows
 
 
@@ -189,8 +188,8 @@ class Bar(NamedTuple):
     texts = [*pairs.first, *pairs.second, *(known[i] or '' for i in with_one)]
     reference = np.full(len(pairs.prompts), -1)
     reference[with_one] = 2 * len(pairs.prompts) + np.arange(len(with_one))
-    features = corpus.encode_texts(config.reading, model, prompts, texts)
-    return cls(corpus.pooled(features, texts), pairs, reference)
+    _, pooled = corpus.encode(config, model, prompts, texts)
+    return cls(pooled, pairs, reference)
 
   def rows(self, params, reference: bool, where: Row) -> list[Row]:
     """Returns one row a pair: with its reference where there is one."""

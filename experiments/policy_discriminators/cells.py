@@ -89,6 +89,7 @@ class Study:
       'trained_on': name,
       'fold': fold,
       'reading': dict(config.reading),
+      'same_prompt': self.corpus(name).same_prompt,
       'model': config.model,
       'fingerprint': self.model.fingerprint,
     }

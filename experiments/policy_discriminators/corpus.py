@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from prm_jax.alignment import closeness
 from prm_jax.alignment import policies as families
 from prm_jax.data import load, schema, splits, triples
-from prm_jax.models import hidden_states, surface
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.models.weights import cache
-from prm_jax.rewards import trajectories
 
 # What the same weights are told, so that they write in other ways.
 SYSTEMS = {
@@ -55,29 +54,18 @@ def read(
 ) -> Corpus:
   """Returns the texts with their features, and how triples are drawn."""
   prompts = [outputs.prompts[p] for p in outputs.item_prompt]
-  features = encode_texts(config.reading, model, prompts, outputs.texts)
-  return Corpus(outputs, features, pooled(features, outputs.texts), drawing)
+  features, pooled = encode(config, model, prompts, outputs.texts)
+  return Corpus(outputs, features, pooled, drawing)
 
 
-def pooled(features: np.ndarray, texts: Sequence[str]) -> np.ndarray:
-  """Returns mean states and surface features `[M, F + G]`."""
-  return np.concatenate(
-    [hidden_states.pool(features), surface.measure(texts)], 1
-  )
-
-
-def encode_texts(
-  node, model: LanguageModel, prompts: Sequence[str], texts: Sequence[str]
-) -> np.ndarray:
-  """Returns the features `[M, T, F]` of texts and the prompts they answer."""
-  given = trajectories.tokenize(
-    model.tokenizer, prompts, texts, answer=node.length
-  )
-  ids = trajectories.table(given, prompt=node.prompt, length=node.length)
+def encode(
+  config, model: LanguageModel, prompts: Sequence[str], texts: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns hidden states `[M, T, F]` of texts, and one vector each."""
+  answers = list(map(closeness.Answer, prompts, texts))
   folder = cache.cache_folder() / 'hidden_states'
-  return hidden_states.encode(
-    model, ids, layers=node.layers, stride=node.stride, folder=folder
-  )
+  states = closeness.read(model, config.reading, answers, folder)
+  return states, closeness.pool(states, texts)
 
 
 def real(config, model: LanguageModel) -> Corpus:
@@ -158,7 +146,7 @@ def generated(config, model: LanguageModel, domain: str) -> Corpus:
 
 def family(node, model: LanguageModel) -> list[families.Policy]:
   """Returns the policies: decoding, instructions, steering and adapters."""
-  key = jax.random.key(node.seed + 1)
+  steer, adapt = jax.random.split(jax.random.key(node.seed + 1))
   layer = model.config.num_hidden_layers // 2
   norm = families.hidden_norms(model, ['The answer is as follows.'])[layer]
   twins = [families.Policy(name, temperature=0.8) for name in TWINS]
@@ -168,11 +156,11 @@ def family(node, model: LanguageModel) -> list[families.Policy]:
       dict(list(SYSTEMS.items())[: node.systems]), temperature=0.8
     ),
     *families.by_steering(
-      key, model.config, node.steered, layer=layer, size=0.35, norm=norm,
+      steer, model.config, node.steered, layer=layer, size=0.35, norm=norm,
       temperature=0.8,
     ),
     *families.by_adapters(
-      key, model.params, node.adapted, rank=4, size=0.1, temperature=0.8
+      adapt, model.params, node.adapted, rank=4, size=0.1, temperature=0.8
     ),
     *twins,
   ]  # fmt: skip

@@ -39,7 +39,7 @@ def run(node, width: int, seed: int) -> list[Row]:
     seed: of policies, start and data.
   """
   settings = settings_of(node, width)
-  keys = jax.random.split(jax.random.key(seed), 4)
+  keys = jax.random.split(jax.random.key(seed), 5)
   count = settings.train + settings.validation
   shape = settings.words + 1, settings.words
   base = jax.random.normal(keys[0], shape)
@@ -53,7 +53,7 @@ def run(node, width: int, seed: int) -> list[Row]:
   started = time.monotonic()
   found, _ = _fit(keys[3], params, train, settings, stops)
   losses = np.asarray(
-    jax.vmap(lambda p: _loss(p, keys[2], held, settings))(found)
+    jax.vmap(lambda p: _loss(p, keys[4], held, settings))(found)
   )
   seconds = time.monotonic() - started
   table = found['decoder']['params']['embed']['embedding']
@@ -95,7 +95,7 @@ def _loss(params, key, logits, settings: enumerable.Settings) -> jax.Array:
     gap = score[:, 0] - score[:, 1]
     return heads.bradley_terry(gap, jnp.ones_like(gap)).mean()
 
-  keys = jax.random.split(jax.random.fold_in(key, 1), _VALIDATION)
+  keys = jax.random.split(key, _VALIDATION)
   return jax.lax.map(one, keys)
 
 

@@ -98,10 +98,9 @@ def likeness_margins(
   encoded = reward.encode(params, jnp.asarray(pooled))
 
   def margin(items):
-    known = references.References(
-      encoded[items[:, 2:]], jnp.ones((len(items), items.shape[1] - 2))
-    )
-    score = reward.score(params, encoded[items[:, :2]], known).score
+    chosen = encoded[items]
+    known = references.given(chosen)
+    score = reward.score(params, chosen[:, :2], known).score
     return score[:, 0] - score[:, 1]
 
   return np.asarray(jax.jit(margin)(jnp.asarray(rows.items)))
@@ -157,8 +156,6 @@ def decoder_margins(
 def _margin(sizes, params, table, items):
   reward = discriminative.discriminative(config=dict(sizes), embedded=True)
   encoded = reward.encode(params, table[items])
-  known = references.References(
-    encoded[:, 2:], jnp.ones((len(items), items.shape[1] - 2))
-  )
+  known = references.given(encoded)
   score = reward.score(params, encoded[:, :2], known).score
   return score[:, 0] - score[:, 1]

@@ -1,6 +1,7 @@
 """A discriminator of policies at work: how close texts are to references."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -45,7 +46,7 @@ def judge(
   Args:
     model: the frozen one.
     params: of the reward.
-    card: `kind`, `reading` and `fingerprint`, as exported.
+    card: `kind`, `reading`, `same_prompt` and `fingerprint`, as exported.
 
   Raises:
     ValueError: the parameters are of something else, or the model is not the
@@ -62,23 +63,49 @@ def judge(
       f'({card["fingerprint"][:12]}, this one is {model.fingerprint[:12]})'
     )
   params = jax.tree.map(jnp.asarray, params)
-  reward = likeness.likeness(dim=len(params['taste']))
+  reward = likeness.likeness(
+    dim=len(params['taste']), same_prompt=card['same_prompt']
+  )
   return Judge(model, reward, params, card['reading'])
+
+
+def read(
+  model: LanguageModel,
+  reading: Mapping[str, int],
+  answers: Sequence[Answer],
+  folder: Path | None = None,
+) -> np.ndarray:
+  """Returns hidden states of answers and their prompts, `[M, T, F]`.
+
+  Args:
+    model: the frozen one.
+    reading: `layers`, `stride`, `prompt` and `length`, in tokens.
+    answers: M.
+    folder: where states are kept; they are not if None.
+  """
+  given = trajectories.tokenize(
+    model.tokenizer, [a.prompt for a in answers],
+    [a.response for a in answers], answer=reading['length'],
+  )  # fmt: skip
+  ids = trajectories.table(
+    given, prompt=reading['prompt'], length=reading['length']
+  )
+  return hidden_states.encode(
+    model, ids, layers=reading['layers'], stride=reading['stride'],
+    folder=folder,
+  )  # fmt: skip
+
+
+def pool(states: np.ndarray, responses: Sequence[str]) -> np.ndarray:
+  """Returns mean states and surface features, `[M, F + G]`."""
+  looks = surface.measure(responses)
+  return np.concatenate([hidden_states.pool(states), looks], 1)
 
 
 def encode(judge: Judge, answers: Sequence[Answer]) -> types.Array:
   """Returns answers `[M, J]` as the reward reads them."""
-  node = judge.reading
-  given = trajectories.tokenize(
-    judge.model.tokenizer, [a.prompt for a in answers],
-    [a.response for a in answers], answer=node['length'],
-  )  # fmt: skip
-  ids = trajectories.table(given, prompt=node['prompt'], length=node['length'])
-  states = hidden_states.encode(
-    judge.model, ids, layers=node['layers'], stride=node['stride']
-  )
-  looks = surface.measure([a.response for a in answers])
-  pooled = np.concatenate([hidden_states.pool(states), looks], 1)
+  states = read(judge.model, judge.reading, answers)
+  pooled = pool(states, [a.response for a in answers])
   return judge.reward.encode(judge.params, jnp.asarray(pooled))
 
 

@@ -70,8 +70,7 @@ def likeness(
     encoded = reward.encode(
       params['reward'], batch_.table[jnp.asarray(batch_.rows.items)]
     )
-    given = encoded[:, 2:]
-    known = references.References(given, jnp.ones(given.shape[:2]))
+    known = references.given(encoded)
     score = reward.score(params['reward'], encoded[:, :2], known).score
     label = jnp.asarray(batch_.rows.label)
     return heads.bradley_terry(score[:, 0] - score[:, 1], label), {}, {}
@@ -149,7 +148,7 @@ def _means(features, group, groups):
 
 
 def _draw(size, key, state, batch):
-  """Returns a batch of rows drawn from all, in proportion to their masks."""
+  """Returns a batch of rows drawn from those that count."""
   del state
   rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
   chosen = np.flatnonzero(np.asarray(batch.rows.mask) > 0)

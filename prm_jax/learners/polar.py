@@ -73,9 +73,8 @@ def polar(
     encoded = reward.encode(
       params['reward'], batch.table[jnp.asarray(batch.rows.items)]
     )
-    given = encoded[:, 2:]
     candidates, there = _with_negatives(encoded, batch.rows, negatives)
-    known = references.References(given, jnp.ones(given.shape[:2]))
+    known = references.given(encoded)
     score = reward.score(params['reward'], candidates, known).score
     loss = discriminator.triple(score[:, 0], score[:, 1:], there)
     margin = score[:, 0] - score[:, 1]

@@ -20,6 +20,16 @@ class References(NamedTuple):
   mask: types.Array
 
 
+def given(encoded: types.Array) -> References:
+  """Returns the references of rows whose items are a pair, then references.
+
+  Args:
+    encoded: `[B, 2 + R, ...]` of the rows' items.
+  """
+  known = encoded[:, 2:]
+  return References(known, jnp.ones(known.shape[:2]))
+
+
 def references(*, shape: tuple[int, ...], capacity: int = 8) -> types.UserModel:
   """Returns the user model of a policy discriminator.
 
@@ -50,7 +60,7 @@ def references(*, shape: tuple[int, ...], capacity: int = 8) -> types.UserModel:
     mask = evidence.mask * (evidence.label != 0.5)
     kept = types.Pair(preferred, evidence.label, mask)
     state = ring.keep(state, kept)
-    return state, {'dropped': jnp.maximum(state.kept - capacity, 0)}
+    return state, {'dropped': ring.dropped(state)}
 
   def context(params, state, query):
     del params, query

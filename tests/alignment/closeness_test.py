@@ -38,7 +38,12 @@ def judge(model):
     jax.random.key(1), types.Spec(16 + WIDTH, 1)
   )
   params['log_between'] = jnp.full(4, 2.0)
-  card = {'kind': 'likeness', 'reading': READING, 'fingerprint': 'f' * 64}
+  card = {
+    'kind': 'likeness',
+    'same_prompt': False,
+    'reading': READING,
+    'fingerprint': 'f' * 64,
+  }
   return closeness.judge(model, jax.tree.map(np.asarray, params), card)
 
 
