@@ -375,12 +375,8 @@ def score_command(arguments: argparse.Namespace) -> None:
     _score_closeness(arguments)
     return
   setting, state = _trained(arguments.workdir)
-  rows = [json.loads(line) for line in _lines(arguments.data)]
-  texts = []
-  for number, row in enumerate(rows, 1):
-    if not isinstance(row, dict) or not isinstance(row.get('response'), str):
-      raise ValueError(f'{arguments.data}:{number}: response is not a string')
-    texts.append(row['response'])
+  rows = _texts(arguments.data, 'response')
+  texts = [row['response'] for row in rows]
   features = _reduced(arguments.workdir, setting, texts)
   system = setting.learner().system
   user = state.params['user']
@@ -426,30 +422,32 @@ def _score_closeness(arguments: argparse.Namespace) -> None:
   source = card.get('model')
   model = LanguageModel.load(Path(source) if source else None)
   judge = closeness.judge(model, params, card)
-  rows = _answers(arguments.data)
-  known = [answer for _, answer in _answers(arguments.reference)]
-  found = closeness.closeness(judge, known, [answer for _, answer in rows])
+  rows = _texts(arguments.data, *closeness.Answer._fields)
+  known = _texts(arguments.reference, *closeness.Answer._fields)
+  found = closeness.closeness(judge, _answers(known), _answers(rows))
   _write_rows(
     arguments.output,
     [
       {**row, 'score': float(score)}
-      for (row, _), score in zip(rows, found, strict=True)
+      for row, score in zip(rows, found, strict=True)
     ],
   )
 
 
-def _answers(path: Path) -> list[tuple[dict[str, Any], closeness.Answer]]:
-  """Returns a file's rows and the prompts and responses in them."""
-  found = []
-  for number, line in enumerate(_lines(path), 1):
-    row = json.loads(line)
-    for name in closeness.Answer._fields:
+def _answers(rows: Sequence[dict[str, Any]]) -> list[closeness.Answer]:
+  return [closeness.Answer(row['prompt'], row['response']) for row in rows]
+
+
+def _texts(path: Path, *names: str) -> list[dict[str, Any]]:
+  """Returns a file's rows, which hold strings under all names."""
+  rows = [json.loads(line) for line in _lines(path)]
+  for number, row in enumerate(rows, 1):
+    for name in names:
       if not isinstance(row, dict) or not isinstance(row.get(name), str):
         raise ValueError(f'{path}:{number}: {name} is not a string')
-    found.append((row, closeness.Answer(row['prompt'], row['response'])))
-  if not found:
+  if not rows:
     raise ValueError(f'{path} holds no row')
-  return found
+  return rows
 
 
 def audit_command(arguments: argparse.Namespace) -> None:

@@ -176,7 +176,9 @@ def _finish(config, workdir: Path, loaded, probes) -> dict[str, Any]:
   }
   results['answer'] = page.plain_answer(results)
   writers.write_json_atomic(workdir / 'results.json', results)
-  tables.write_predictions(groups, workdir / 'predictions.jsonl.gz')
+  writers.write_lines(
+    workdir / 'predictions.jsonl.gz', tables.prediction_lines(groups)
+  )
   page.write_page(results, workdir / 'report' / 'index.html')
   return results
 

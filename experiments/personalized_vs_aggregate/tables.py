@@ -1,9 +1,7 @@
 """From the cells' predictions to the tables of results.json."""
 
-import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -327,11 +325,3 @@ def prediction_lines(groups: Mapping[Key, list[Cell]]) -> Iterator[str]:
               f'{json.dumps(prompt)}, "probability": {p:.4f}, '
               f'"label": {label:g}}}\n'
             )
-
-
-def write_predictions(groups: Mapping[Key, list[Cell]], path: Path) -> None:
-  """Writes predictions.jsonl.gz; the file appears whole or not at all."""
-  temporary = path.with_suffix('.tmp')
-  with gzip.open(temporary, 'wt', compresslevel=4, encoding='utf-8') as file:
-    file.writelines(prediction_lines(groups))
-  temporary.replace(path)

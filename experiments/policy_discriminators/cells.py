@@ -115,6 +115,7 @@ def real(study: Study, fold: int) -> Cell:
   decoder = _decoder(study, held, fold)
   surface, _ = discrimination.pretrained(config, found, held, states=(0.0,))
   sets = discrimination.held_out_triples(config, found, held)
+  plain = discrimination.baseline_margins(config, found, held, sets, tuning)
   for split, drawn in sets.items():
     margins = {
       'polar': discrimination.margins_of(params, found, drawn),
@@ -122,7 +123,7 @@ def real(study: Study, fold: int) -> Cell:
       'polar decoder': training.decoder_margins(
         config.training, decoder, found.features, training.as_rows(drawn)
       ),
-      **discrimination.baseline_margins(config, found, held, drawn, tuning),
+      **plain[split],
     }
     rows += discrimination.per_policy(
       found.outputs, drawn, margins, **where, split=split
@@ -148,14 +149,9 @@ def _elsewhere(study: Study, params, fold: int) -> list[Row]:
       per_policy=config.test_per_policy, seed=config.seed, **options,
       **found.drawing,
     )  # fmt: skip
-    rows += discrimination.per_policy(
-      outputs, drawn,
-      {
-        'polar': discrimination.margins_of(params, found, drawn),
-        'length': discrimination.length_margins(outputs, drawn),
-      },
-      data=name, split='not_held_out', fold=fold,
-    )  # fmt: skip
+    rows += _beside_length(
+      params, found, drawn, data=name, split='not_held_out', fold=fold
+    )
   found = study.corpus('alpaca_eval')
   names = found.outputs.policies
   others = np.flatnonzero(~np.isin(names, triples.SERVINGS[0]))
@@ -164,15 +160,19 @@ def _elsewhere(study: Study, params, fold: int) -> list[Row]:
     prompts=np.unique(found.outputs.item_prompt),
     others=others, seed=config.seed,
   )  # fmt: skip
-  margins = {
-    'polar': discrimination.margins_of(params, found, servings),
-    'length': discrimination.length_margins(found.outputs, servings),
-  }
-  rows += discrimination.per_policy(
-    found.outputs, servings, margins, data='alpaca_eval',
-    split='second_serving', fold=fold,
+  return rows + _beside_length(
+    params, found, servings, data='alpaca_eval', split='second_serving',
+    fold=fold,
   )  # fmt: skip
-  return rows
+
+
+def _beside_length(params, found: corpus.Corpus, drawn, **where) -> list[Row]:
+  """Returns accuracy of a discriminator and of closeness in length."""
+  margins = {
+    'polar': discrimination.margins_of(params, found, drawn),
+    'length': discrimination.length_margins(found.outputs, drawn),
+  }
+  return discrimination.per_policy(found.outputs, drawn, margins, **where)
 
 
 def _decoder(study: Study, held, fold: int) -> types.PyTree:
@@ -221,10 +221,9 @@ def generated(study: Study, fold: int) -> Cell:
     tuning = discrimination.training_triples(
       found, held, per_policy=50, seed=config.seed + 50
     )
+    plain = discrimination.baseline_margins(config, found, held, sets, tuning)
     for split, drawn in sets.items():
-      margins = discrimination.baseline_margins(
-        config, found, held, drawn, tuning
-      )
+      margins = plain[split]
       for source, (_, params) in trained.items():
         method = 'polar' if source == name else f'polar from {source}'
         margins[method] = discrimination.margins_of(params, found, drawn)
@@ -250,13 +249,9 @@ def _twins(study: Study, name, params, held, fold: int) -> list[Row]:
     per_policy=study.config.test_per_policy, seed=study.config.seed,
     keep_identical=True, **found.drawing,
   )  # fmt: skip
-  margins = {
-    'polar': discrimination.margins_of(params, found, drawn),
-    'length': discrimination.length_margins(found.outputs, drawn),
-  }
-  return discrimination.per_policy(
-    found.outputs, drawn, margins, data=f'generated {name}',
-    split='identical_policies', fold=fold,
+  return _beside_length(
+    params, found, drawn, data=f'generated {name}', split='identical_policies',
+    fold=fold,
   )  # fmt: skip
 
 

@@ -178,16 +178,16 @@ def held_out_triples(
 
 
 def baseline_margins(
-  config, found: corpus.Corpus, held: Split, drawn: triples.Triples,
-  tuning: triples.Triples,
-) -> dict[str, np.ndarray]:  # fmt: skip
-  """Returns method -> margins `[n]` of test triples.
+  config, found: corpus.Corpus, held: Split,
+  sets: Mapping[str, triples.Triples], tuning: triples.Triples,
+) -> dict[str, dict[str, np.ndarray]]:  # fmt: skip
+  """Returns split -> method -> margins `[n]` of test triples.
 
   Args:
     config: of the study.
     found: texts and features.
     held: for what is chosen: on training policies alone.
-    drawn: test triples.
+    sets: split -> test triples.
     tuning: triples of training policies.
   """
   texts = found.outputs.texts
@@ -202,16 +202,21 @@ def baseline_margins(
     'raw': baselines.normalized(mean),
     'centred': baselines.normalized(centred),
   }
-  minilm = _minilm(texts, drawn)
-  # Other numbers in every fold and split.
-  rng = np.random.default_rng([config.seed, *drawn.positive[:4]])
-  return {
-    'length': length_margins(found.outputs, drawn),
-    'ngrams': _cosine(_best(counted, tuning), drawn),
-    'minilm': _cosine(minilm, drawn),
-    'frozen': _cosine(_best(states, tuning), drawn),
-    'random': rng.normal(size=len(drawn.policy)),
+  vectors = {
+    'ngrams': _best(counted, tuning),
+    'minilm': _minilm(texts, training.joined(*sets.values())),
+    'frozen': _best(states, tuning),
   }
+  margins: dict[str, dict[str, np.ndarray]] = {}
+  for name, drawn in sets.items():
+    # Other numbers in every fold and split.
+    rng = np.random.default_rng([config.seed, *drawn.positive[:4]])
+    margins[name] = {
+      'length': length_margins(found.outputs, drawn),
+      **{method: _cosine(v, drawn) for method, v in vectors.items()},
+      'random': rng.normal(size=len(drawn.policy)),
+    }
+  return margins
 
 
 def length_margins(outputs, drawn: triples.Triples) -> np.ndarray:

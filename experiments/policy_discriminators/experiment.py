@@ -1,8 +1,6 @@
 """The study: tell policies apart, and use it as a reward; tables and page."""
 
-import gzip
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +68,14 @@ def run(config, workdir: Path) -> dict[str, Any]:
     'tables': made,
   }
   results['answer'] = tables.answer(made)
-  _write_predictions(found, workdir / 'predictions.jsonl.gz')
+  writers.write_lines(
+    workdir / 'predictions.jsonl.gz',
+    (
+      json.dumps(row) + '\n'
+      for cell in found.values()
+      for row in cell.get('predictions', [])
+    ),
+  )
   writers.write_json_atomic(workdir / 'results.json', results)
   page.write_page(results, workdir / 'report' / 'index.html')
   return results
-
-
-def _write_predictions(found: dict[str, cells.Cell], path: Path) -> None:
-  """Writes one line a test triple."""
-  temporary = path.with_suffix(f'.{os.getpid()}.tmp')
-  with gzip.open(temporary, 'wt', encoding='utf-8') as file:
-    for cell in found.values():
-      for row in cell.get('predictions', []):
-        file.write(json.dumps(row) + '\n')
-  temporary.replace(path)

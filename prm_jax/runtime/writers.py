@@ -1,11 +1,12 @@
 """Where figures go: JSON-lines, the terminal, and whole JSON files."""
 
+import gzip
 import json
 import math
 import os
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -103,6 +104,20 @@ def write_json_atomic(path: PathLike, obj: Any) -> None:
   make_folder(path.parent)
   text = json.dumps(plain(obj), indent=2, allow_nan=False, ensure_ascii=False)
   _write_atomic(path, text + '\n')
+
+
+def write_lines(path: PathLike, lines: Iterable[str]) -> None:
+  """Writes a gzipped text file that appears whole or not at all.
+
+  Args:
+    path: file to replace.
+    lines: with their ends.
+  """
+  path = pathlib.Path(path)
+  temporary = path.with_suffix(f'.{os.getpid()}.tmp')
+  with gzip.open(temporary, 'wt', compresslevel=4, encoding='utf-8') as file:
+    file.writelines(lines)
+  temporary.replace(path)
 
 
 def plain(obj: Any) -> Any:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
+from prm_jax.worlds import policies
 
 
 class Language(NamedTuple):
@@ -28,7 +29,7 @@ def draw(
   key: types.Key, *, words: int = 4, length: int = 4, bases: int = 3
 ) -> Language:
   """Returns a random language with rewards of words and of pairs of words."""
-  grid = np.indices((words,) * length).reshape(length, -1).T
+  grid = policies.every_text(words, length)
   keys = jax.random.split(key, 3)
   logits = jax.random.normal(keys[0], (words + 1, words))
   unigram = jax.random.normal(keys[1], (words, bases))
@@ -39,13 +40,7 @@ def draw(
 
 def log_probability(language: Language) -> types.Array:
   """Returns log pi_0 of every text, `[Y]`."""
-  texts = language.texts
-  words = language.logits.shape[1]
-  before = np.concatenate(
-    [np.full((len(texts), 1), words), texts[:, :-1]], axis=1
-  )
-  steps = jax.nn.log_softmax(language.logits, -1)[before, texts]
-  return steps.sum(1)
+  return policies.log_probability(language.logits, language.texts)
 
 
 def prefix_values(

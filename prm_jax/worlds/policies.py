@@ -41,11 +41,16 @@ def draw(
     length: T.
     deviation: standard deviation of a policy's logits around the base's.
   """
-  grid = np.indices((words,) * length).reshape(length, -1).T
+  grid = every_text(words, length)
   keys = jax.random.split(key)
   base = jax.random.normal(keys[0], (words + 1, words))
   own = jax.random.normal(keys[1], (policies, words + 1, words))
   return Population(grid, base, base + deviation * own)
+
+
+def every_text(words: int, length: int) -> np.ndarray:
+  """Returns all texts `[words^length, length]`, in lexicographic order."""
+  return np.indices((words,) * length).reshape(length, -1).T
 
 
 def log_probability(logits: types.Array, texts: types.ArrayLike) -> types.Array:
