@@ -206,13 +206,11 @@ def sample(
 
 def _begin(model, params, ids, mask, room):
   """Returns the state after prompts, which are made to end in one column."""
-  order = jnp.argsort(mask != 0, axis=-1, stable=True)
-  real = jnp.take_along_axis(mask != 0, order, -1)
-  ids = jnp.take_along_axis(ids, order, -1).astype(jnp.int32)
+  ids, real = decoder.left_padded(ids, mask)
   B, P = ids.shape
   seen = decoder.attended(real.astype(jnp.int32))
   output = model.apply(
-    params, ids, jnp.maximum(jnp.cumsum(real, -1) - 1, 0),
+    params, ids, decoder.counted(real),
     jnp.pad(seen, ((0, 0), (0, 0), (0, 0), (0, room))),
     cache=decoder.empty_cache(model.config, B, P + room, model.dtype),
   )  # fmt: skip

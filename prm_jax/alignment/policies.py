@@ -9,7 +9,6 @@ import collections
 import dataclasses
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import tqdm
 from prm_jax import types
 from prm_jax.models import decoder, lora, sampling
 from prm_jax.models.language_model import LanguageModel
+from prm_jax.models.weights import cache
 
 _FORMAT = 1  # of the files that `trajectories` keeps
 _REPEATS, _KEPT = 4, 2  # of an n-gram that makes a loop; of it that stay
@@ -463,10 +463,8 @@ def _load(path: Path, count: int) -> list[tuple[str, bool]]:
 
 
 def _save(path: Path, chunk: Mapping[str, Any]) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix(f'.{os.getpid()}.tmp')
-  temporary.write_text(json.dumps(chunk, ensure_ascii=False), encoding='utf-8')
-  temporary.replace(path)
+  with cache.whole_file(path) as file:
+    file.write(json.dumps(chunk, ensure_ascii=False).encode())
 
 
 # ----------------------------------------------------------------------- tidy

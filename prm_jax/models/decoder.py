@@ -205,6 +205,35 @@ def empty_cache(
   return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.int32(0))
 
 
+def look_up(params: types.PyTree, ids: jax.Array) -> jax.Array:
+  """Returns embeddings `[..., D]` of token ids; zero where they are negative.
+
+  Args:
+    params: of a `Decoder`.
+    ids: `[...]` int32.
+  """
+  table = params['params']['embed']['embedding']
+  return jnp.where((ids >= 0)[..., None], table[jnp.maximum(ids, 0)], 0.0)
+
+
+def left_padded(ids: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns texts `[B, T]` with padding on the left, and where tokens are.
+
+  Args:
+    ids: `[B, T]` token ids.
+    mask: `[B, T]` 0 for padding, wherever it is.
+  """
+  real = mask != 0
+  order = jnp.argsort(real, axis=-1, stable=True)
+  ids = jnp.take_along_axis(ids, order, -1).astype(jnp.int32)
+  return ids, jnp.take_along_axis(real, order, -1)
+
+
+def counted(real: jax.Array) -> jax.Array:
+  """Returns positions `[B, T]` that count real tokens; 0 before the first."""
+  return jnp.maximum(jnp.cumsum(real, -1) - 1, 0)
+
+
 def attended(block: jax.Array, branch: jax.Array | None = None) -> jax.Array:
   """Returns which tokens a token attends to, `[B, 1, T, T]` bool.
 

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import os
 import re
 import time
 import zipfile
@@ -218,11 +217,8 @@ class Store:
       self._save(self._folder / f'{name}.npz', keys, means)
 
   def _save(self, path: Path, keys: np.ndarray, means: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f'.{os.getpid()}.tmp')
-    with temporary.open('wb') as file:
+    with cache.whole_file(path) as file:
       np.savez(file, sha256=keys, means=means)
-    temporary.replace(path)
 
 
 def _read_shard(path: Path) -> tuple[np.ndarray, np.ndarray]:

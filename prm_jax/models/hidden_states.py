@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import tqdm
 
 from prm_jax.models import decoder
 from prm_jax.models.language_model import LanguageModel
+from prm_jax.models.weights import cache
 
 _TOKENS = 4096  # of a batch
 _CHUNK = 512  # texts of a file on disk: what an interruption may lose
@@ -73,7 +73,8 @@ def encode(
         for rows, values in _batches(run, model.params, chunk):
           states[rows, : values.shape[1]] = values
         if path is not None:
-          _write(path, states)
+          with cache.whole_file(path) as file:
+            np.save(file, states)
       found[first : first + _CHUNK] = states
       bar.update(len(chunk))
   return found
@@ -89,7 +90,7 @@ def pool(states: np.ndarray) -> np.ndarray:
     states: `[M, T, D]` as `encode` left them.
   """
   found = np.zeros((len(states), states.shape[2]), np.float32)
-  for row, text in enumerate(states):  # at float16, which is a third of it
+  for row, text in enumerate(states):  # float32 of all at once is large
     windows = text[(text != 0).any(-1)].astype(np.float32)
     if len(windows):
       square = np.mean(windows**2, -1, keepdims=True)
@@ -123,9 +124,8 @@ def _program(config: decoder.DecoderConfig, layers: int, stride: int):
   @jax.jit
   def run(params, ids):
     B, T = ids.shape
-    table = params['params']['embed']['embedding']
     real = ids >= 0
-    hidden = jnp.where(real[..., None], table[jnp.maximum(ids, 0)], 0.0)
+    hidden = decoder.look_up(params, ids)
     if layers:
       positions = jnp.broadcast_to(jnp.arange(T), (B, T))
       mask = decoder.attended(real.astype(jnp.int32))
@@ -155,11 +155,3 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
       f'{path} holds {states.shape}, expected {shape}: delete it'
     )
   return states
-
-
-def _write(path: Path, states: np.ndarray) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix(f'.{os.getpid()}.tmp')
-  with temporary.open('wb') as file:
-    np.save(file, states)
-  temporary.replace(path)

@@ -174,10 +174,7 @@ def _sampler(config: decoder.DecoderConfig, plan: _Plan) -> Callable:
 
 def _read(model, plan, params, ids, mask, shift):
   """Returns the last tokens `[B]`, the cache of those before, `[B, P]` bool."""
-  real = mask != 0
-  order = jnp.argsort(real, axis=-1, stable=True)  # padding to the left
-  ids = jnp.take_along_axis(ids, order, -1).astype(jnp.int32)
-  real = jnp.take_along_axis(real, order, -1)
+  ids, real = decoder.left_padded(ids, mask)
   B, P = ids.shape
   N = plan.max_new_tokens
   cache = decoder.empty_cache(model.config, B, P - 1 + N, plan.dtype)
@@ -186,13 +183,14 @@ def _read(model, plan, params, ids, mask, shift):
     seen = decoder.attended(before.astype(jnp.int32))
     seen = jnp.pad(seen, ((0, 0), (0, 0), (0, 0), (0, N)))
     cache = model.apply(
-      params, ids[:, :-1], _positions(before), seen, cache=cache, shift=shift
+      params,
+      ids[:, :-1],
+      decoder.counted(before),
+      seen,
+      cache=cache,
+      shift=shift,
     ).cache
   return ids[:, -1], cache, real
-
-
-def _positions(real: jax.Array) -> jax.Array:
-  return jnp.maximum(jnp.cumsum(real, -1) - 1, 0)
 
 
 def _choose(model, plan, key, params, rows, state, hidden):
@@ -400,7 +398,7 @@ def _scorer(config: decoder.DecoderConfig, dtype: Any) -> Callable:
   def run(params, ids, mask, positions, shift):
     real = mask != 0
     if positions is None:
-      positions = _positions(real)
+      positions = decoder.counted(real)
     seen = decoder.attended(real.astype(jnp.int32))
     hidden = model.apply(params, ids, positions, seen, shift=shift).hidden
     places = jnp.where(real, jnp.arange(ids.shape[1]), -1)

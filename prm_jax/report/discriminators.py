@@ -49,15 +49,6 @@ def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
   ]
 
 
-def _arms(row: tables.Row, name: str) -> tuple[float, np.ndarray]:
-  """Returns a value and the lengths of its interval's arms."""
-  value, low, high = (
-    tables.number(row, f'{name}{end}') for end in ('', '_low', '_high')
-  )
-  arms = np.array([[value - low], [high - value]])
-  return value, np.where(np.isfinite(arms), arms, 0.0)
-
-
 def _bars(
   heading: str, rows: Sequence[tables.Row], name: str, label: str,
   named: Sequence[str], at: float,
@@ -66,13 +57,13 @@ def _bars(
   figure, axes = figures.panel((heading, '', ''))
   words = []
   for place, (row, text) in enumerate(zip(rows, named, strict=True)):
-    value, arms = _arms(row, name)
+    found = tables.interval(row, name)
     look = figures.style(0 if text.startswith(('polar', 'discr')) else 1)
     axes.errorbar(
-      100 * value, -place, xerr=100 * arms, color=look.color,
+      100 * found[0], -place, xerr=100 * figures.arms(found), color=look.color,
       marker=look.marker, ms=6, lw=1,
     )  # fmt: skip
-    words.append(f'{text} {100 * value:.1f}')
+    words.append(f'{text} {100 * found[0]:.1f}')
   axes.set_yticks(-np.arange(len(rows)), named)
   axes.axvline(100 * at, color='0.4', linestyle='--', linewidth=0.8)
   axes.set_xlabel(label)

@@ -287,6 +287,13 @@ def draw(figure: Figure, alt: str) -> Picture:
   return Picture(buffer.getvalue(), alt)
 
 
+def arms(found: tuple[float, float, float]) -> np.ndarray:
+  """Returns the lengths `[2, 1]` of an interval's arms; 0 where it has none."""
+  value, low, high = found
+  lengths = np.array([[value - low], [high - value]])
+  return np.where(np.isfinite(lengths), lengths, 0.0)
+
+
 def _by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
   methods: dict[str, list[Row]] = {}
   for row in rows:

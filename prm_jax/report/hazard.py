@@ -124,9 +124,9 @@ def _scatter(
   words = []
   for i, row in enumerate(rows):
     look = figures.style(i)
-    x, y = (_interval(row, name) for name in ('fit_gain', hazard))
+    x, y = (tables.interval(row, name) for name in ('fit_gain', hazard))
     axes.errorbar(
-      x[0], y[0], xerr=_arms(x), yerr=_arms(y), color=look.color,
+      x[0], y[0], xerr=figures.arms(x), yerr=figures.arms(y), color=look.color,
       marker=look.marker, ms=6, lw=0.8, label=str(row[by]).replace('_', ' '),
     )  # fmt: skip
     words.append(f'{row[by]}: fit {x[0]:.2f}, hazard {y[0]:.4f}')
@@ -135,18 +135,6 @@ def _scatter(
   axes.set_ylabel(_HAZARDS[hazard])
   alt = f'{_HAZARDS[hazard]} against fit gain; {heading}. {"; ".join(words)}.'
   return figures.draw(figure, alt)
-
-
-def _interval(row: tables.Row, name: str) -> tuple[float, float, float]:
-  value, low, high = (
-    tables.number(row, f'{name}{end}') for end in ('', '_low', '_high')
-  )
-  return value, low, high
-
-
-def _arms(found: tuple[float, float, float]) -> np.ndarray:
-  value, low, high = found
-  return np.nan_to_num(np.array([[value - low], [high - value]]))
 
 
 def _rounds(rows: Sequence[tables.Row]) -> list[figures.Picture]:
@@ -186,7 +174,7 @@ def _line(
   look = figures.style(i)
   rows = sorted(rows, key=lambda row: tables.number(row, x))
   place = [tables.number(row, x) for row in rows]
-  found = np.array([_interval(row, y) for row in rows])
+  found = np.array([tables.interval(row, y) for row in rows])
   axes.plot(
     place, found[:, 0], color=look.color, label=name,
     marker=look.marker if marks else None, ms=5,

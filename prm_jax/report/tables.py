@@ -60,6 +60,14 @@ def number(row: Row, name: str) -> float:
   return float('nan') if value is None else float(value)
 
 
+def interval(row: Row, name: str) -> tuple[float, float, float]:
+  """Returns a column's value and the ends of its interval, NaN if missing."""
+  value, low, high = (
+    number(row, f'{name}{end}') for end in ('', '_low', '_high')
+  )
+  return value, low, high
+
+
 def word(name: Any) -> str:
   """Returns a split's or a control's plain name, or the name itself."""
   return MISSING if name is None else _WORDS.get(str(name), str(name))

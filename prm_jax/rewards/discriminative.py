@@ -142,9 +142,7 @@ def _no_reference(encoded):
 
 def _embed(params, ids):
   """Returns embeddings `[..., T, D]`; rows of zeros where ids are padding."""
-  table = params['decoder']['params']['embed']['embedding']
-  found = table[jnp.maximum(ids, 0)]
-  return jnp.where((ids >= 0)[..., None], found, 0.0)
+  return decoder.look_up(params['decoder'], ids)
 
 
 def _branches(network, params, stems, candidates):
