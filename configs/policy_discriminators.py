@@ -41,19 +41,21 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   }
   config.generated = {
     'seed': 0,
-    'prompts': 24,
+    'prompts': 20,
     'samples': 2,
     'tokens': 48,
-    'batch': 64,
+    'batch': 40,
     'longest': 200,  # characters of a prompt
-    'systems': 8,
-    'steered': 3,
-    'adapted': 3,
-    'folds': 2,
+    'temperatures': (0.3, 0.5, 1.0, 1.3),
+    'systems': 22,
+    'steered': 6,
+    'adapted': 6,
+    'folds': 3,
   }
   config.ablation = {
+    'prompts': 300,  # others than the discriminators'
     'gap': 0.02,  # of the judge's preferences, that makes a pair
-    'pairs': 4000,
+    'pairs': (100, 8000),  # few rankings to fine-tune on, and many
     'states_weight': 0.3,
     'steps': 200,
     'learning_rates': (1e-4, 3e-4, 1e-3, 3e-3),
@@ -101,7 +103,7 @@ def _grow(config: config_dict.ConfigDict) -> None:
   config.reading.update(layers=15, stride=4, length=1024)
   config.training.update(sizes=_sizes(576, 8), steps=6000, learning_rate=3e-4)
   config.generated.update(prompts=200, samples=4, tokens=256, batch=512)
-  config.ablation.update(steps=1500, pairs=40_000)
+  config.ablation.update(steps=1500, prompts=397, pairs=(100, 40_000))
   config.scaling.update(
     widths=(16, 32, 64, 96, 160, 256, 384, 512), seeds=(0, 1, 2), steps=20_000,
     batch=512,

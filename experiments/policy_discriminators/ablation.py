@@ -15,7 +15,6 @@ from prm_jax.data import load, schema
 from prm_jax.models.language_model import LanguageModel
 
 Row = dict[str, Any]
-_BASELINE = 'gpt4_1106_preview'  # judged against; its preference is 1/2
 # Arm -> (pre-trained, sees the reference).
 ARMS = {
   'pretrained, reference': (True, True),
@@ -57,7 +56,7 @@ def rankings(
     seed: of the choice.
   """
   judge = np.array(outputs.judge, float)
-  baseline = outputs.policies.index(_BASELINE)
+  baseline = outputs.policies.index(corpus.BASELINE)
   judge[outputs.item_policy == baseline] = 0.5
   found: list[tuple[Any, ...]] = []
   allowed = np.isin(outputs.item_policy, policies)
@@ -99,19 +98,19 @@ def run(
 
   Args:
     config: of the study.
-    found: AlpacaEval.
+    found: AlpacaEval's judged answers, to prompts of no discriminator.
     bar: LLMBar.
     fold: what is held out.
     start: pre-trained params of this fold.
   """
   node, outputs = config.ablation, found.outputs
   held = discrimination.split(found, fold, config.folds)
-  options: dict[str, Any] = {'gap': node.gap, 'most': node.pairs}
   third = held.train_prompts[::3]
   rest = np.setdiff1d(held.train_prompts, third)
   sets = {
     name: rankings(
-      outputs, policies=policies, prompts=prompts, seed=seed, **options
+      outputs, policies=policies, prompts=prompts, gap=node.gap,
+      most=max(node.pairs), seed=seed,
     )
     for seed, (name, policies, prompts) in enumerate((
       ('train', held.train, rest),
@@ -129,28 +128,33 @@ def run(
     rows = as_rows(sets[name], reference=reference)
     return training.likeness_margins(params, found.pooled, rows)
 
-  def accuracy(params, name, reference):
-    return discrimination.accuracy(margins(params, name, reference))
-
-  rows: list[Row] = []
-  for arm, (warm, reference) in ARMS.items():
+  def fitted(arm, count):
+    """Returns params of the best learning rate, and that rate."""
+    warm, reference = ARMS[arm]
+    some = Rankings(*(column[:count] for column in sets['train']))
     tried = []
     for rate in node.learning_rates:
       params = training.fit_likeness(
-        found.pooled, as_rows(sets['train'], reference=reference),
-        seed=config.seed, steps=node.steps, learning_rate=rate,
+        found.pooled, as_rows(some, reference=reference), seed=config.seed,
+        steps=node.steps, learning_rate=rate,
         **({'given': start} if warm else cold),
       )  # fmt: skip
-      value = accuracy(params, 'validation', reference)
-      tried.append((value, rate, params))
+      right = discrimination.accuracy(margins(params, 'validation', reference))
+      tried.append((right, rate, params))
     _, rate, params = max(tried, key=lambda t: t[0])
-    margin = margins(params, 'test', reference)
-    where = {'fold': fold, 'arm': arm, 'learning_rate': rate}
-    rows += [
-      {**where, 'data': 'alpaca_eval', 'unit': int(p), 'right': float(r)}
-      for p, r in zip(sets['test'].prompt, _right(margin), strict=True)
-    ]
-    rows += bar.rows(params, reference, where)
+    return params, rate
+
+  rows: list[Row] = []
+  for arm, (_, reference) in ARMS.items():
+    for count in node.pairs:
+      params, rate = fitted(arm, count)
+      right = _right(margins(params, 'test', reference))
+      where = {'fold': fold, 'arm': arm, 'rankings': count, 'rate': rate}
+      rows += [
+        {**where, 'data': 'alpaca_eval', 'unit': int(p), 'right': float(r)}
+        for p, r in zip(sets['test'].prompt, right, strict=True)
+      ]
+      rows += bar.rows(params, reference, where)
   return rows
 
 
@@ -176,7 +180,7 @@ class Bar(NamedTuple):
     """Returns the pairs; AlpacaEval's best policy answers some, by prompt."""
     data = config.data.dir or None
     pairs, outputs = load.instruction_pairs(data), load.policy_outputs(data)
-    policy = outputs.policies.index(_BASELINE)
+    policy = outputs.policies.index(corpus.BASELINE)
     answer = {
       _folded(outputs.prompts[outputs.item_prompt[i]]): outputs.texts[i]
       for i in np.flatnonzero(outputs.item_policy == policy)

@@ -47,10 +47,12 @@ class Study:
     )
 
   def corpus(self, name: str) -> corpus.Corpus:
-    """Returns 'alpaca_eval', 'chat', 'arithmetic', 'vicuna' or 'math'."""
+    """Returns texts by name: 'alpaca_eval', 'judged', 'chat', ..."""
     config = self.config
     if name == 'alpaca_eval':
       return self.once(name, lambda: corpus.real(config, self.model))
+    if name == 'judged':
+      return self.once(name, lambda: corpus.judged(config, self.model))
     if name in ('chat', 'arithmetic'):
       return self.once(name, lambda: corpus.generated(config, self.model, name))
     read = {'vicuna': load.vicuna_outputs, 'math': load.math_samples}[name]
@@ -278,7 +280,7 @@ def fine_tuned(study: Study, fold: int) -> Cell:
   config = study.config
   bar = study.once('llmbar', lambda: ablation.Bar.load(config, study.model))
   _, params = study.discriminator('alpaca_eval', fold, config.folds)
-  rows = ablation.run(config, study.corpus('alpaca_eval'), bar, fold, params)
+  rows = ablation.run(config, study.corpus('judged'), bar, fold, params)
   return {'rows': rows}
 
 

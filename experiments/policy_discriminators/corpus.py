@@ -24,7 +24,23 @@ SYSTEMS = {
   'excited': 'You are wildly excited about everything! Use exclamation marks!',
   'questions': 'Answer every question with further questions.',
   'story': 'Answer by telling a short story.',
+  'bullets': 'Answer in bullet points only, one idea on each line.',
+  'poet': 'You are a poet. Answer in short rhyming lines.',
+  'doubtful': 'You are never sure. Say how uncertain you are in every '
+  'sentence.',
+  'polite': 'You are extremely polite. Thank the user and apologise often.',
+  'headings': 'Structure every answer with markdown headings in bold.',
+  'first': 'Speak of your own life and feelings, always in the first person.',
+  'teacher': 'You are a strict teacher. Correct the user before you answer.',
+  'slang': 'Yo, you talk in slang, all lower case, no punctuation.',
+  'lawyer': 'You are a lawyer. Warn of every risk and give disclaimers.',
+  'letter': 'Write every answer as a letter that begins with Dear friend.',
+  'numbers': 'Use figures, percentages and dates wherever you can.',
+  'dialogue': 'Answer as a dialogue between two people called A and B.',
+  'salesman': 'You sell things. Praise a product in every answer.',
+  'steps': 'Think aloud, step by step, before you give the answer.',
 }
+BASELINE = 'gpt4_1106_preview'  # judged against; its preference is 1/2
 TWINS = ('twin_a', 'twin_b')  # one policy twice: nothing tells them apart
 
 
@@ -71,12 +87,32 @@ def encode(
 def real(config, model: LanguageModel) -> Corpus:
   """Returns AlpacaEval's policies on some prompts that all answered."""
   outputs = load.policy_outputs(config.data.dir or None)
+  chosen = _answered(outputs)[: config.prompts]
+  outputs = select(outputs, np.isin(outputs.item_prompt, chosen))
+  return read(config, model, outputs, same=triples.SERVINGS)
+
+
+def judged(config, model: LanguageModel) -> Corpus:
+  """Returns AlpacaEval's judged answers to prompts that `real` has not."""
+  outputs = load.policy_outputs(config.data.dir or None)
+  first = config.prompts
+  chosen = _answered(outputs)[first : first + config.ablation.prompts]
+  known = np.isin(outputs.item_prompt, chosen)
+  known &= np.isfinite(outputs.judge)
+  known |= _by(outputs, BASELINE) & np.isin(outputs.item_prompt, chosen)
+  return read(config, model, select(outputs, known), same=triples.SERVINGS)
+
+
+def _answered(outputs: schema.PolicyOutputs) -> np.ndarray:
+  """Returns prompts that every policy answered, in the order of a hash."""
   everybody = len(outputs.policies)
   count = np.bincount(outputs.item_prompt, minlength=len(outputs.prompts))
   answered = np.flatnonzero(count == everybody)
-  chosen = answered[np.argsort(_order(outputs, answered))[: config.prompts]]
-  outputs = select(outputs, np.isin(outputs.item_prompt, chosen))
-  return read(config, model, outputs, same=triples.SERVINGS)
+  return answered[np.argsort(_order(outputs, answered))]
+
+
+def _by(outputs: schema.PolicyOutputs, policy: str) -> np.ndarray:
+  return outputs.item_policy == outputs.policies.index(policy)
 
 
 def select(
@@ -151,7 +187,7 @@ def family(node, model: LanguageModel) -> list[families.Policy]:
   norm = families.hidden_norms(model, ['The answer is as follows.'])[layer]
   twins = [families.Policy(name, temperature=0.8) for name in TWINS]
   found = [
-    *families.by_decoding((0.3, 1.0, 1.3)),
+    *families.by_decoding(node.temperatures),
     *families.by_system(
       dict(list(SYSTEMS.items())[: node.systems]), temperature=0.8
     ),

@@ -79,7 +79,8 @@ def ablation(rows: Sequence[Row]) -> list[Row]:
   and over pairs of LLMBar (the folds' models averaged first).
   """
   table = []
-  for (data,), mine in _grouped(rows, 'data').items():
+  grouped = _grouped(rows, 'data', 'rankings')
+  for (data, rankings), mine in grouped.items():
     known: dict[str, dict[int, float]] = {}
     for (arm, unit), these in _grouped(mine, 'arm', 'unit').items():
       mean = float(np.mean([row['right'] for row in these]))
@@ -88,6 +89,7 @@ def ablation(rows: Sequence[Row]) -> list[Row]:
     for arm, right in known.items():
       row = {
         'data': data,
+        'rankings': rankings,
         'arm': arm,
         'units': len(right),
         'pairs': sum(r['arm'] == arm for r in mine),
@@ -146,8 +148,8 @@ def answer(made: dict[str, list[Row]]) -> list[str]:
           )
   for row in made['ablation']:
     lines.append(
-      f'{row["data"]}, {row["arm"]}: {_points(row, "accuracy")} of '
-      f'{row["pairs"]} pairs.'
+      f'{row["data"]}, {row["arm"]}, fine-tuned on {row["rankings"]} '
+      f'rankings: {_points(row, "accuracy")} of {row["pairs"]} pairs.'
     )
   for row in made['scaling_fits']:
     lines.append(

@@ -1,12 +1,38 @@
-"""Policy gradients: advantages, a clipped surrogate, an estimate of KL.
+"""Policy gradients: advantages, surrogates, their sums, estimates of KL.
 
-Texts of one prompt are a group of n samples, `[B, n]`.
+Texts of one prompt are a group of n samples, `[B, n]`; tokens are `[..., T]`.
+A method is a composition: an advantage (a group's, or a token's from
+`ops.distillation`), a surrogate of some kind, and a sum over tokens.
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+
+SURROGATES = ('clipped', 'dual', 'plain', 'shaped', 'shaped_clipped', 'log')
+SUMS = ('sum', 'text_mean', 'token_mean', 'constant')
+KL_ESTIMATES = ('k1', 'k2', 'k3')
+_LOG_RATIO = 20.0  # beyond which a ratio is a fault, and has no gradient
+
+# ----------------------------------------------------------------- advantages
+
+
+def centred(reward: types.Array) -> types.Array:
+  """Returns Dr.GRPO's advantages `[B, n]`: less the group's mean.
+
+  Args:
+    reward: `[B, n]` of n samples of each prompt.
+
+  Raises:
+    ValueError: n is below 2.
+
+  References:
+    Liu et al. 2025 (Dr.GRPO), arXiv:2503.20783.
+  """
+  _samples(reward)
+  return reward - reward.mean(-1, keepdims=True)
 
 
 def leave_one_out(reward: types.Array) -> types.Array:
@@ -26,7 +52,7 @@ def leave_one_out(reward: types.Array) -> types.Array:
     Kool et al. 2019; Ahmadian et al. 2024 (RLOO), arXiv:2402.14740.
   """
   n = _samples(reward)
-  return (reward - reward.mean(-1, keepdims=True)) * (n / (n - 1))
+  return centred(reward) * (n / (n - 1))
 
 
 def group_normalized(
@@ -51,8 +77,72 @@ def group_normalized(
     the sample's, with n - 1, and so does this.
   """
   _samples(reward)
-  centred = reward - reward.mean(-1, keepdims=True)
-  return centred / (reward.std(-1, ddof=1, keepdims=True) + eps)
+  return centred(reward) / (reward.std(-1, ddof=1, keepdims=True) + eps)
+
+
+def rewards_normalized(
+  rewards: types.Array,
+  weights: types.ArrayLike,
+  eps: float | types.Array = 1e-4,
+) -> types.Array:
+  """Returns GDPO's advantages `[B, n]`: each reward normalised, then summed.
+
+  A reward of small spread counts as much as one of large spread, which a sum
+  that is normalised afterwards would drown.
+
+  Args:
+    rewards: `[B, n, R]` of R rewards.
+    weights: `[R]`.
+    eps: see `group_normalized`.
+
+  References:
+    Liu et al. 2026 (GDPO), arXiv:2601.05242.
+  """
+  chex.assert_rank(rewards, 3)
+  each = jax.vmap(lambda r: group_normalized(r, eps), in_axes=-1, out_axes=-1)
+  return each(rewards) @ jnp.asarray(weights)
+
+
+def first_turn(second: types.Array, first: types.Array) -> types.Array:
+  """Returns advantages `[B, m]` of second turns over the first turns' mean.
+
+  A baseline of second turns would leave nothing to learn once a critique
+  makes all of them right; this one asks how much better than unaided.
+
+  Args:
+    second: `[B, m]` rewards of answers written with a critique.
+    first: `[B, n]` rewards of answers written without.
+
+  References:
+    Chen et al. 2026 (RLTF-SD), arXiv:2602.02482.
+  """
+  chex.assert_rank([second, first], 2)
+  return second - first.mean(-1, keepdims=True)
+
+
+def joint(reward: types.Array, there: types.Array | None = None) -> types.Array:
+  """Returns Critique-GRPO's advantages `[B, n + k]`: less the joint mean.
+
+  Args:
+    reward: `[B, n + k]` of initial texts and refinements.
+    there: `[B, n + k]` 1 for a text, 0 for padding, which gets 0 and counts
+      in no mean; all are there, if None.
+
+  References:
+    Zhang et al. 2025 (Critique-GRPO), arXiv:2506.03106.
+  """
+  chex.assert_rank(reward, 2)
+  if there is None:
+    return centred(reward)
+  chex.assert_equal_shape([reward, there])
+  here = there > 0
+  known = jnp.where(here, reward, 0.0)
+  count = jnp.maximum(here.sum(-1, keepdims=True), 1)
+  mean = known.sum(-1, keepdims=True) / count
+  return jnp.where(here, known - mean, 0.0)
+
+
+# ----------------------------------------------------------------- surrogates
 
 
 def surrogate(
@@ -61,56 +151,166 @@ def surrogate(
   advantage: types.Array,
   mask: types.Array,
   *,
-  clip_low: float,
-  clip_high: float,
+  kind: str = 'clipped',
+  clip_low: float = 0.2,
+  clip_high: float = 0.2,
+  dual: float = 3.0,
+  gamma: float = 0.1,
 ) -> types.Array:
-  """Returns PPO's objective of every token, `[..., T]`, to be maximised.
+  """Returns the objective of every token, `[..., T]`, to be maximised.
 
-      min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A),  rho = pi / pi_old
+  With rho = pi / pi_old and s = pi / (pi + gamma):
+
+      clipped         min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A)
+      dual            the same, and at least dual A where A < 0
+      plain           rho A
+      shaped          s A; its gradient is gamma s^2 / pi A d log pi
+      shaped_clipped  min(s A, clip(s, 1 - clip_low, 1 + clip_high) A)
+      log             A log pi
 
   Args:
     logprob: `[..., T]` of the tokens under the policy that is trained.
-    old_logprob: `[..., T]` under the policy that wrote them.
+    old_logprob: `[..., T]` under the policy that wrote them; the shaped kinds
+      and `log` do not read it.
     advantage: `[..., T]`, or `[..., 1]` where it is one of the whole text.
     mask: `[..., T]` 1 for a token of the answer, 0 for others, whose
       objective and gradient are 0 whatever they hold.
-    clip_low: how far the ratio may fall, in (0, 1]; 0.2 as published.
-    clip_high: how far it may rise; 0.2 as published.
+    kind: one of `SURROGATES`.
+    clip_low: how far the ratio may fall, in (0, 1].
+    clip_high: how far it may rise.
+    dual: limit on the ratio where the advantage is negative, above 1.
+    gamma: of the shaped ratio, in (0, 1).
+
+  Raises:
+    ValueError: unknown kind.
 
   References:
-    Schulman et al. 2017 (PPO), arXiv:1707.06347; two limits as in Yu et al.
-    2025 (DAPO), arXiv:2503.14476.
+    Schulman et al. 2017 (PPO), arXiv:1707.06347; two limits: Yu et al. 2025
+    (DAPO), arXiv:2503.14476; dual: Ye et al. 2020, arXiv:1912.09729; shaped:
+    Yan et al. 2025 (LUFFY), arXiv:2504.14945, and Zhang et al. 2025
+    (Critique-GRPO), arXiv:2506.03106.
+
+  Notes:
+    Critique-GRPO's equation clips the shaped ratio, its code does not. A
+    shaped ratio is below 1 - clip_low for all but likely tokens, so that the
+    clipped form teaches nothing from wrong refinements.
   """
+  if kind not in SURROGATES:
+    raise ValueError(f'surrogate {kind!r}: one of {SURROGATES}')
   chex.assert_equal_shape([logprob, old_logprob, mask])
   chex.assert_is_broadcastable(advantage.shape, logprob.shape)
   real = mask > 0
   # Masked before the exponential: 0 times infinity would be NaN.
-  ratio = jnp.exp(jnp.where(real, logprob - old_logprob, 0.0))
   advantage = jnp.where(real, advantage, 0.0)
+  logprob = jnp.where(real, logprob, 0.0)
+  if kind == 'log':
+    return advantage * logprob
+  if kind in ('shaped', 'shaped_clipped'):
+    # pi / (pi + gamma), which does not overflow.
+    ratio = jax.nn.sigmoid(logprob - jnp.log(gamma))
+  else:
+    gap = logprob - jnp.where(real, old_logprob, 0.0)
+    ratio = jnp.exp(jnp.clip(gap, -_LOG_RATIO, _LOG_RATIO))
+  if kind in ('plain', 'shaped'):
+    return ratio * advantage
   clipped = jnp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high)
-  return jnp.minimum(ratio * advantage, clipped * advantage)
+  found = jnp.minimum(ratio * advantage, clipped * advantage)
+  if kind == 'dual':
+    floor = jnp.maximum(found, dual * advantage)
+    return jnp.where(advantage < 0, floor, found)
+  return found
+
+
+def summed(
+  objective: types.Array,
+  mask: types.Array,
+  *,
+  by: str = 'sum',
+  length: float | None = None,
+) -> types.Array:
+  """Returns each text's objective `[...]`, whose mean is to be maximised.
+
+      sum         sum over the text's tokens
+      text_mean   their mean: GRPO's 1 / |o|
+      token_mean  sum / (tokens of all texts / texts): DAPO's; the mean over
+                  texts is then the mean over tokens
+      constant    sum / length: Dr.GRPO's
+
+  Args:
+    objective: `[..., T]` of every token, 0 where masked.
+    mask: `[..., T]`.
+    by: one of `SUMS`.
+    length: of `constant`, tokens.
+
+  Raises:
+    ValueError: unknown sum, or `constant` without a length.
+  """
+  chex.assert_equal_shape([objective, mask])
+  total, count = objective.sum(-1), mask.sum(-1)
+  if by == 'sum':
+    return total
+  if by == 'text_mean':
+    return total / jnp.maximum(count, 1)
+  if by == 'token_mean':
+    texts = jnp.maximum((count > 0).sum(), 1)
+    # Texts without tokens are no texts; those left out do not count.
+    scale = texts / jnp.maximum(count.sum(), 1)
+    return total * scale
+  if by == 'constant':
+    if length is None:
+      raise ValueError('a constant sum divides by `length` tokens: give it')
+    return total / length
+  raise ValueError(f'sum {by!r}: one of {SUMS}')
+
+
+# ----------------------------------------------------------- KL and entropy
 
 
 def kl_estimate(
-  logprob: types.Array, reference_logprob: types.Array
+  logprob: types.Array, reference_logprob: types.Array, kind: str = 'k3'
 ) -> types.Array:
-  """Returns Schulman's k3 estimate of KL(pi | pi_ref), `[..., T]`, >= 0.
+  """Returns an estimate of KL(pi | pi_ref) from samples of pi, `[..., T]`.
 
-      k3 = exp(d) - 1 - d,  d = log pi_ref - log pi
+  With d = log pi_ref - log pi, of a token that pi drew:
 
-  Its mean over samples of pi is the divergence, in nats.
+  | kind | | as a value | its gradient, as a loss |
+  |---|---|---|---|
+  | k1 | -d | unbiased | zero on average: put it into the reward |
+  | k2 | d^2 / 2 | biased, small variance | that of KL(pi, pi_ref) |
+  | k3 | exp(d) - 1 - d | unbiased, >= 0 | that of KL(pi_ref, pi) |
 
   Args:
     logprob: `[..., T]` of sampled tokens under pi.
     reference_logprob: `[..., T]` under pi_ref.
+    kind: one of `KL_ESTIMATES`.
+
+  Raises:
+    ValueError: unknown kind.
 
   References:
     Schulman 2020, Approximating KL divergence.
   """
   chex.assert_equal_shape([logprob, reference_logprob])
   d = reference_logprob - logprob
-  # Never negative, but by rounding.
-  return jnp.maximum(jnp.expm1(d) - d, 0.0)
+  if kind == 'k1':
+    return -d
+  if kind == 'k2':
+    return d**2 / 2
+  if kind == 'k3':
+    # Never negative, but by rounding.
+    return jnp.maximum(jnp.expm1(d) - d, 0.0)
+  raise ValueError(f'estimate {kind!r}: one of {KL_ESTIMATES}')
+
+
+def entropy(logits: types.Array) -> types.Array:
+  """Returns the entropy `[...]` of the next token, nats.
+
+  Args:
+    logits: `[..., V]`; -inf for tokens that cannot be drawn.
+  """
+  logprob = jax.nn.log_softmax(logits, -1)
+  term = jnp.where(jnp.isfinite(logprob), jnp.exp(logprob) * logprob, 0.0)
+  return -term.sum(-1)
 
 
 def _samples(reward):

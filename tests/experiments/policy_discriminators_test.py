@@ -71,7 +71,7 @@ def small():
     config.likeness.update(
       dims=(4,), shrinkages=(0.5,), states=(1.0,), steps=(10,), per_policy=30
     )
-    config.ablation.update(steps=10, pairs=100, learning_rates=(1e-2,))
+    config.ablation.update(steps=10, pairs=(20, 100), learning_rates=(1e-2,))
   return config
 
 
@@ -149,12 +149,14 @@ def test_ablation_has_every_arm(study):
     np.array([12, 13, -1, -1, 14, -1]),
   )  # fmt: skip
   rows = ablation.run(config, made, bar, 0, params)
-  made = {(row['data'], row['arm']): row for row in tables.ablation(rows)}
-  assert {arm for _, arm in made} == set(ablation.ARMS)
+  table = tables.ablation(rows)
+  made = {(row['data'], row['rankings'], row['arm']): row for row in table}
+  assert {arm for _, _, arm in made} == set(ablation.ARMS)
+  assert {count for _, count, _ in made} == {20, 100}
   for arm in ablation.ARMS:
-    assert made['llmbar', arm]['units'] == 6
-    assert made['llmbar with a reference', arm]['units'] == 3
-    assert made['alpaca_eval', arm]['units'] > 1
+    assert made['llmbar', 20, arm]['units'] == 6
+    assert made['llmbar with a reference', 100, arm]['units'] == 3
+    assert made['alpaca_eval', 20, arm]['units'] > 1
 
 
 def test_rankings_have_the_best_answer_as_reference():

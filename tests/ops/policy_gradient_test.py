@@ -33,7 +33,11 @@ def test_group_normalized_is_in_standard_deviations(rng):
 
 @pytest.mark.parametrize(
   'advantage',
-  [policy_gradient.leave_one_out, policy_gradient.group_normalized],
+  [
+    policy_gradient.centred,
+    policy_gradient.leave_one_out,
+    policy_gradient.group_normalized,
+  ],
 )
 def test_equal_rewards_teach_nothing_and_one_sample_is_refused(advantage):
   np.testing.assert_array_equal(advantage(jnp.full((2, 4), 0.5)), 0.0)
@@ -98,3 +102,199 @@ def test_kl_estimate_is_never_negative_and_right_on_average(rng):
   shift = jnp.asarray(10.0 ** rng.uniform(-9, 0, 10_000), jnp.float32)
   for other in (near, near + shift, near - shift):
     assert float(policy_gradient.kl_estimate(near, other).min()) >= 0
+
+
+def test_identities_of_group_advantages(rng):
+  reward = jnp.asarray(rng.normal(size=(4, 8)))
+  dr, rloo = policy_gradient.centred(reward), policy_gradient.leave_one_out
+  np.testing.assert_allclose(rloo(reward), dr * 8 / 7, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(dr.sum(1), 0.0, atol=1e-5)
+  moved = 3.0 * reward + 7.0
+  np.testing.assert_allclose(
+    policy_gradient.group_normalized(moved, 0.0),
+    policy_gradient.group_normalized(reward, 0.0),
+    rtol=1e-3, atol=1e-4,
+  )  # fmt: skip
+  np.testing.assert_allclose(
+    policy_gradient.centred(reward + 7.0), dr, atol=1e-5
+  )
+
+
+def test_rewards_are_normalised_before_they_are_summed(rng):
+  rewards = rng.normal(size=(3, 6, 2)) * [1.0, 100.0]
+  expected = sum(
+    weight * (r - r.mean(1, keepdims=True)) / r.std(1, ddof=1, keepdims=True)
+    for weight, r in zip((0.7, 2.0), np.moveaxis(rewards, 2, 0), strict=True)
+  )
+  found = policy_gradient.rewards_normalized(
+    jnp.asarray(rewards), [0.7, 2.0], 0.0
+  )
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_first_turn_baseline_teaches_where_all_second_turns_are_right():
+  first, second = jnp.array([[0.0, 0.0, 1.0, 0.0]]), jnp.ones((1, 3))
+  np.testing.assert_allclose(
+    policy_gradient.first_turn(second, first), [[0.75] * 3]
+  )
+  np.testing.assert_array_equal(policy_gradient.centred(second), 0.0)
+
+
+def test_one_right_refinement_of_eight():
+  reward = jnp.zeros((1, 8)).at[0, 7].set(1.0)
+  found = policy_gradient.joint(reward)
+  np.testing.assert_allclose(found, [[-1 / 8] * 7 + [7 / 8]])
+  there = jnp.ones((1, 8)).at[0, 3].set(0.0)
+  found = policy_gradient.joint(reward.at[0, 3].set(jnp.nan), there)
+  expected = np.full(8, -1 / 7)
+  expected[[3, 7]] = 0.0, 6 / 7
+  np.testing.assert_allclose(found[0], expected, rtol=1e-6)
+
+
+def objective(kind, **options):
+  def of(logprob, old, advantage):
+    return policy_gradient.surrogate(
+      logprob, old, advantage, jnp.ones_like(logprob), kind=kind, **options
+    )
+
+  return of
+
+
+def test_shaped_ratio_and_its_gradient(rng):
+  gamma = 0.1
+  pi = jnp.asarray(rng.uniform(1e-4, 1.0, size=16))
+  one = jnp.ones(16)
+  of = objective('shaped', gamma=gamma)
+  # The writer's probabilities are not read.
+  np.testing.assert_allclose(
+    of(jnp.log(pi), jnp.log(pi) * jnp.nan, one), pi / (pi + gamma), rtol=1e-5
+  )
+  gradient = jax.grad(lambda x: of(x, one, one).sum())
+  np.testing.assert_allclose(
+    gradient(jnp.log(pi)), gamma * pi / (pi + gamma) ** 2, rtol=1e-4
+  )
+  ends = gradient(jnp.log(jnp.full(16, gamma).at[0].set(1.0)))
+  np.testing.assert_allclose(ends[1:], 1 / 4, rtol=1e-5)
+  np.testing.assert_allclose(ends[0], gamma / (1 + gamma) ** 2, rtol=1e-5)
+
+
+def test_clipping_a_shaped_ratio_forgets_wrong_refinements():
+  logprob, old = jnp.log(jnp.array([0.3, 0.9])), jnp.zeros(2)
+  wrong = -jnp.ones(2)
+
+  def gradient(kind):
+    of = objective(kind)
+    return jax.grad(lambda x: of(x, old, wrong).sum())(logprob)
+
+  # 0.3 / 0.4 < 0.8 is clipped, 0.9 / 1.0 is not.
+  np.testing.assert_allclose(
+    gradient('shaped_clipped'), [0.0, -0.09], atol=1e-6
+  )
+  assert (gradient('shaped') < 0).all()
+  # A right one is never clipped: the ratio is below 1.
+  right = -wrong
+  np.testing.assert_array_equal(
+    objective('shaped')(logprob, old, right),
+    objective('shaped_clipped')(logprob, old, right),
+  )
+
+
+def test_plain_dual_and_log_by_hand():
+  logprob, old = jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([0.1, 0.4]))
+  advantage = jnp.array([-2.0, 1.0])
+  np.testing.assert_allclose(
+    objective('plain')(logprob, old, advantage), [-10.0, 1.25], rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    objective('dual', dual=3.0)(logprob, old, advantage), [-6.0, 1.2], rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    objective('log')(logprob, old, advantage), advantage * np.log(0.5)
+  )
+  with pytest.raises(ValueError, match='one of'):
+    objective('ppo')(logprob, old, advantage)
+
+
+def test_an_exploding_ratio_has_a_finite_gradient_where_it_is_clipped():
+  logprob, old = jnp.array([0.0]), jnp.array([-400.0])
+  for kind, advantage in (('clipped', 1.0), ('dual', -1.0), ('shaped', -1.0)):
+    of = objective(kind)
+    value, gradient = jax.value_and_grad(
+      lambda x, of=of, a=advantage: of(x, old, jnp.array([a])).sum()
+    )(logprob)
+    assert np.isfinite(value), kind
+    assert np.isfinite(gradient).all(), kind
+
+
+def test_sums_over_tokens(rng):
+  value, mask = rng.normal(size=(3, 4)), np.ones((3, 4))
+  mask[0, 1:], mask[1, 2:] = 0, 0
+  value = value * mask
+  tokens = np.array([1, 2, 4])
+
+  def found(by, **options):
+    return policy_gradient.summed(
+      jnp.asarray(value), jnp.asarray(mask), by=by, **options
+    )
+
+  total = value.sum(1)
+  np.testing.assert_allclose(found('sum'), total, rtol=1e-5)
+  np.testing.assert_allclose(found('text_mean'), total / tokens, rtol=1e-5)
+  np.testing.assert_allclose(
+    found('token_mean').mean(), value.sum() / 7, rtol=1e-5
+  )
+  np.testing.assert_allclose(found('constant', length=4), total / 4, rtol=1e-5)
+  with pytest.raises(ValueError, match='give it'):
+    found('constant')
+  with pytest.raises(ValueError, match='one of'):
+    found('mean')
+
+
+def test_gradients_of_kl_estimates_as_losses(rng):
+  """k1's is zero, k2's is the reverse divergence's, k3's the forward's."""
+  logits = jnp.asarray(rng.normal(size=5))
+  reference = jax.nn.log_softmax(jnp.asarray(rng.normal(size=5)))
+
+  def expected_gradient(kind):
+    # Over all tokens, weighed by a frozen policy: samples are no function.
+    weight = jax.nn.softmax(logits)
+
+    def loss(logits):
+      logprob = jax.nn.log_softmax(logits)
+      return jnp.sum(
+        weight * policy_gradient.kl_estimate(logprob, reference, kind)
+      )
+
+    return jax.grad(loss)(logits)
+
+  def kl(p, q):
+    return jnp.sum(jnp.exp(p) * (p - q))
+
+  reverse = jax.grad(lambda x: kl(jax.nn.log_softmax(x), reference))(logits)
+  forward = jax.grad(lambda x: kl(reference, jax.nn.log_softmax(x)))(logits)
+  np.testing.assert_allclose(expected_gradient('k1'), 0.0, atol=1e-6)
+  np.testing.assert_allclose(expected_gradient('k2'), reverse, atol=1e-6)
+  np.testing.assert_allclose(expected_gradient('k3'), forward, atol=1e-6)
+  with pytest.raises(ValueError, match='one of'):
+    policy_gradient.kl_estimate(logits, reference, 'k4')
+
+
+def test_k1_is_right_on_average_and_k3_varies_less_near_by(rng):
+  p = jax.nn.log_softmax(jnp.asarray(rng.normal(size=6)))
+  q = jax.nn.log_softmax(p + 0.05 * jnp.asarray(rng.normal(size=6)))
+  k1, k3 = (policy_gradient.kl_estimate(p, q, kind) for kind in ('k1', 'k3'))
+  weight = np.exp(p)
+  truth = np.sum(weight * (p - q))
+  np.testing.assert_allclose(np.sum(weight * k1), truth, atol=1e-7)
+
+  def variance(value):
+    return np.sum(weight * (value - np.sum(weight * value)) ** 2)
+
+  assert variance(k3) < 0.01 * variance(k1)
+
+
+def test_entropy():
+  logits = jnp.log(jnp.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]))
+  np.testing.assert_allclose(
+    policy_gradient.entropy(logits), [np.log(2), 0.0], atol=1e-6
+  )
