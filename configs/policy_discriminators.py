@@ -41,15 +41,16 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   }
   config.generated = {
     'seed': 0,
-    'prompts': 20,
+    'prompts': 24,
     'samples': 2,
-    'tokens': 48,
-    'batch': 40,
+    'tokens': 64,
+    'batch': 48,
     'longest': 200,  # characters of a prompt
-    'temperatures': (0.3, 0.5, 1.0, 1.3),
-    'systems': 22,
-    'steered': 6,
-    'adapted': 6,
+    'temperatures': (0.2, 0.6, 1.0, 1.5),
+    'top_k': (5, 500),
+    'systems': 8,
+    'steered': ((15, 0.35, 6), (22, 0.5, 6)),  # layer, size, policies
+    'adapted': ((0.13, 12),),  # size, policies
     'folds': 3,
   }
   config.ablation = {

@@ -14,6 +14,9 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from experiments.choose_for_a_person import experiment as choose_for_a_person
+from experiments.critique_and_numbers import (
+  experiment as critique_and_numbers,
+)
 from experiments.echo_chambers import experiment as echo_chambers
 from experiments.personalized_vs_aggregate import (
   experiment as personalized_vs_aggregate,
@@ -29,6 +32,7 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
 
 STUDIES = {
   'choose_for_a_person': choose_for_a_person.run,
+  'critique_and_numbers': critique_and_numbers.run,
   'echo_chambers': echo_chambers.run,
   'personalized_vs_aggregate': personalized_vs_aggregate.run,
   'policy_discriminators': policy_discriminators.run,

@@ -341,6 +341,18 @@ class Learner(NamedTuple):
   init: Callable[[Key, Spec], TrainState]
 
 
+class PolicyLearner(NamedTuple):
+  """An algorithm that fits a policy, which scores nothing.
+
+  Attributes:
+    phases: in order.
+    init: `(key, spec) -> state`.
+  """
+
+  phases: tuple[Phase, ...]
+  init: Callable[[Key, Spec], TrainState]
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Mean:

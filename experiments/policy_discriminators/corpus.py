@@ -11,6 +11,7 @@ import numpy as np
 from prm_jax.alignment import closeness
 from prm_jax.alignment import policies as families
 from prm_jax.data import load, schema, splits, triples
+from prm_jax.models import lora
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.models.weights import cache
 
@@ -24,23 +25,9 @@ SYSTEMS = {
   'excited': 'You are wildly excited about everything! Use exclamation marks!',
   'questions': 'Answer every question with further questions.',
   'story': 'Answer by telling a short story.',
-  'bullets': 'Answer in bullet points only, one idea on each line.',
-  'poet': 'You are a poet. Answer in short rhyming lines.',
-  'doubtful': 'You are never sure. Say how uncertain you are in every '
-  'sentence.',
-  'polite': 'You are extremely polite. Thank the user and apologise often.',
-  'headings': 'Structure every answer with markdown headings in bold.',
-  'first': 'Speak of your own life and feelings, always in the first person.',
-  'teacher': 'You are a strict teacher. Correct the user before you answer.',
-  'slang': 'Yo, you talk in slang, all lower case, no punctuation.',
-  'lawyer': 'You are a lawyer. Warn of every risk and give disclaimers.',
-  'letter': 'Write every answer as a letter that begins with Dear friend.',
-  'numbers': 'Use figures, percentages and dates wherever you can.',
-  'dialogue': 'Answer as a dialogue between two people called A and B.',
-  'salesman': 'You sell things. Praise a product in every answer.',
-  'steps': 'Think aloud, step by step, before you give the answer.',
 }
 BASELINE = 'gpt4_1106_preview'  # judged against; its preference is 1/2
+_TEMPERATURE = 0.8  # of policies that differ in other ways
 TWINS = ('twin_a', 'twin_b')  # one policy twice: nothing tells them apart
 
 
@@ -181,23 +168,30 @@ def generated(config, model: LanguageModel, domain: str) -> Corpus:
 
 
 def family(node, model: LanguageModel) -> list[families.Policy]:
-  """Returns the policies: decoding, instructions, steering and adapters."""
+  """Returns the policies: decoding, instructions, steering and adapters.
+
+  Args:
+    node: `temperatures`, `top_k`, `systems`, `steered` (layer, size, count),
+      `adapted` (size, count) and `seed`.
+    model: the weights.
+  """
   steer, adapt = jax.random.split(jax.random.key(node.seed + 1))
-  layer = model.config.num_hidden_layers // 2
-  norm = families.hidden_norms(model, ['The answer is as follows.'])[layer]
-  twins = [families.Policy(name, temperature=0.8) for name in TWINS]
+  norms = families.hidden_norms(model, ['The answer is as follows.'])
   found = [
-    *families.by_decoding(node.temperatures),
+    *families.by_decoding(node.temperatures, top_k=node.top_k),
     *families.by_system(
-      dict(list(SYSTEMS.items())[: node.systems]), temperature=0.8
+      dict(list(SYSTEMS.items())[: node.systems]), temperature=_TEMPERATURE
     ),
-    *families.by_steering(
-      steer, model.config, node.steered, layer=layer, size=0.35, norm=norm,
-      temperature=0.8,
-    ),
-    *families.by_adapters(
-      adapt, model.params, node.adapted, rank=4, size=0.1, temperature=0.8
-    ),
-    *twins,
-  ]  # fmt: skip
+    *(families.Policy(name, temperature=_TEMPERATURE) for name in TWINS),
+  ]
+  for layer, size, count in node.steered:
+    found += families.by_steering(
+      jax.random.fold_in(steer, layer), model.config, count, layer=layer,
+      size=size, norm=norms[layer], temperature=_TEMPERATURE,
+    )  # fmt: skip
+  for size, count in node.adapted:
+    found += families.by_adapters(
+      adapt, model.params, count, rank=4, size=size,
+      targets=tuple(lora.kernels(model.params)), temperature=_TEMPERATURE,
+    )  # fmt: skip
   return found

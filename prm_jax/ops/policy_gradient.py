@@ -11,7 +11,9 @@ import jax.numpy as jnp
 
 from prm_jax import types
 
-SURROGATES = ('clipped', 'dual', 'plain', 'shaped', 'shaped_clipped', 'log')
+SURROGATES = (
+  'clipped', 'dual', 'plain', 'shaped', 'shaped_clipped', 'probability', 'log',
+)  # fmt: skip
 SUMS = ('sum', 'text_mean', 'token_mean', 'constant')
 KL_ESTIMATES = ('k1', 'k2', 'k3')
 _LOG_RATIO = 20.0  # beyond which a ratio is a fault, and has no gradient
@@ -166,12 +168,13 @@ def surrogate(
       plain           rho A
       shaped          s A; its gradient is gamma s^2 / pi A d log pi
       shaped_clipped  min(s A, clip(s, 1 - clip_low, 1 + clip_high) A)
+      probability     pi A, the shaped kind's limit for large gamma, times it
       log             A log pi
 
   Args:
     logprob: `[..., T]` of the tokens under the policy that is trained.
-    old_logprob: `[..., T]` under the policy that wrote them; the shaped kinds
-      and `log` do not read it.
+    old_logprob: `[..., T]` under the policy that wrote them; the shaped kinds,
+      `probability` and `log` do not read it.
     advantage: `[..., T]`, or `[..., 1]` where it is one of the whole text.
     mask: `[..., T]` 1 for a token of the answer, 0 for others, whose
       objective and gradient are 0 whatever they hold.
@@ -205,6 +208,8 @@ def surrogate(
   logprob = jnp.where(real, logprob, 0.0)
   if kind == 'log':
     return advantage * logprob
+  if kind == 'probability':
+    return advantage * jnp.exp(logprob)
   if kind in ('shaped', 'shaped_clipped'):
     # pi / (pi + gamma), which does not overflow.
     ratio = jax.nn.sigmoid(logprob - jnp.log(gamma))

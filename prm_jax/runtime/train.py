@@ -63,7 +63,7 @@ def position(phases: Sequence[types.Phase], step: int) -> Position:
 
 
 def fit(
-  learner: types.Learner,
+  learner: types.Learner | types.PolicyLearner,
   state: types.TrainState,
   batches: types.Rows | Iterator[types.Rows],
   *,
@@ -124,7 +124,9 @@ def fit(
 
 @functools.lru_cache(maxsize=32)
 def _trainer(
-  learner: types.Learner, mesh: Mesh | None, how: compiling.How
+  learner: types.Learner | types.PolicyLearner,
+  mesh: Mesh | None,
+  how: compiling.How,
 ) -> '_Trainer':
   return _Trainer(learner, mesh, how)
 

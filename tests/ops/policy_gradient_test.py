@@ -211,6 +211,9 @@ def test_plain_dual_and_log_by_hand():
   np.testing.assert_allclose(
     objective('log')(logprob, old, advantage), advantage * np.log(0.5)
   )
+  np.testing.assert_allclose(
+    objective('probability')(logprob, old, advantage), [-1.0, 0.5], rtol=1e-6
+  )
   with pytest.raises(ValueError, match='one of'):
     objective('ppo')(logprob, old, advantage)
 

@@ -1,0 +1,53 @@
+"""Critiques beside numbers: what a policy learns from either.
+
+Variants: `smoke` (a minute: two seeds of a few steps), `full` (the default,
+two cores, under two hours).
+"""
+
+from ml_collections import config_dict
+
+_CRITIC = 'critique_grpo_step_by_step'
+_ALL = (
+  'grpo', 'dr_grpo', 'rloo', 'dr_grpo_16', 'dr_grpo_curriculum', _CRITIC,
+  f'{_CRITIC}_live', f'{_CRITIC}_always', f'{_CRITIC}_raw', f'{_CRITIC}_log',
+  f'{_CRITIC}_clipped', f'{_CRITIC}_50', 'critique_grpo_indicative',
+  'critique_grpo_with_answer', 'critique_grpo_located', 'critique_grpo_self',
+  'critique_grpo_inverted', 'critique_grpo_inverted_always',
+  'critique_grpo_wrong_repair', 'critique_grpo_shuffled',
+  'refinement_tuning', 'critique_tuning',
+)  # fmt: skip
+_FEW = ('grpo', 'dr_grpo', _CRITIC)
+
+
+def get_config(variant: str = 'full') -> config_dict.ConfigDict:
+  """Returns the study's configuration."""
+  if variant not in ('smoke', 'full'):
+    raise ValueError(f'unknown variant {variant!r}: smoke or full')
+  config = config_dict.ConfigDict()
+  config.study = 'critique_and_numbers'
+  config.seeds = (0, 1, 2, 3, 4)
+  config.shares = (0.0, 0.25, 0.5)
+  config.methods = (_FEW, _FEW, _ALL)
+  config.policy = {
+    'hidden_size': 64, 'intermediate_size': 172, 'num_hidden_layers': 3,
+    'num_attention_heads': 4, 'num_key_value_heads': 4, 'head_dim': 16,
+  }  # fmt: skip
+  config.problems = {'pool': 1024, 'held_out': 256}
+  config.warm = {
+    'steps': 2000, 'learning_rate': 1e-2, 'plain': 64, 'refined': 144,
+    'critiqued': 32, 'trials': 3, 'least': 0.9,
+  }  # fmt: skip
+  config.training = {
+    'steps': 400, 'batch': 32, 'learning_rate': 5e-4, 'every': 20,
+    'tuning_rate': 1e-3, 'tuning_batch': 64,
+  }  # fmt: skip
+  if variant == 'smoke':
+    config.seeds = (0, 1)
+    config.shares, config.methods = (0.5,), (('dr_grpo', _CRITIC),)
+    config.policy.update(hidden_size=16, intermediate_size=16,
+                         num_hidden_layers=1, num_attention_heads=1,
+                         num_key_value_heads=1)  # fmt: skip
+    config.problems = {'pool': 16, 'held_out': 8}
+    config.warm.update(steps=3, trials=1, least=0.0)
+    config.training.update(steps=4, batch=4, every=2)
+  return config

@@ -1,0 +1,1 @@
+"""Critiques beside numbers: what a policy learns from either."""

@@ -1,0 +1,185 @@
+"""One run of one method, a file each; a killed study goes on."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.critique_and_numbers import methods
+from experiments.critique_and_numbers import world as worlds
+from prm_jax import types
+from prm_jax.data import pipelines
+from prm_jax.learners import rollouts
+from prm_jax.models import decoder
+from prm_jax.runtime import export, train, writers
+from prm_jax.worlds import arithmetic
+
+Row = dict[str, Any]
+KINDS = tuple(arithmetic.CLASSES)
+# Figures of training that are kept of every window.
+KEPT = (
+  'reward', 'no_gradient', 'entropy', 'tokens', 'sampler_gap',
+  'valid_refinement', 'criticised', 'failed',
+)  # fmt: skip
+
+
+def decoder_of(node) -> decoder.DecoderConfig:
+  """Returns the sizes of the policy."""
+  return decoder.DecoderConfig(
+    vocab_size=len(arithmetic.TOKENS), attention_bias=True,
+    query_key_norm=True, rope_theta=100.0, **dict(node),
+  )  # fmt: skip
+
+
+class Warm:
+  """The policies before reinforcement, one a seed, kept on disk."""
+
+  def __init__(self, config, workdir: Path):
+    self._config, self._folder = config, workdir / 'warm'
+
+  def params(self, seed: int) -> tuple[types.PyTree, Row]:
+    """Returns a seed's policy, and what it can do.
+
+    A start that has not learned to use critiques is thrown away and drawn
+    again, on demonstrations alone and before any reinforcement.
+
+    Raises:
+      RuntimeError: no start is good enough.
+    """
+    folder = self._folder / str(seed)
+    if not (folder / 'metadata.json').exists():
+      params, card = self._make(seed)
+      export.export_parameters(params, folder, card)
+    return export.load_parameters(folder)
+
+  def _make(self, seed: int) -> tuple[types.PyTree, Row]:
+    node, config = self._config.warm, decoder_of(self._config.policy)
+    world = worlds.make(self._config.problems, 0.5, seed)
+    examine = worlds.examiner(config, world, KINDS)
+    for trial in range(node.trials):
+      start = seed + 1000 * trial
+      params = worlds.warm_start(config, node, world.table, start)
+      found = examine(params)
+      if min(found['refines'], found['easy']) >= node.least:
+        return params, {'trials': trial + 1, **found}
+    raise RuntimeError(
+      f'seed {seed}: no warm start in {node.trials} uses critiques on '
+      f'{node.least:.0%} of hard problems; the last: {found}'
+    )
+
+
+class _Curve:
+  """Keeps what a run writes: figures of training, and of examinations."""
+
+  def __init__(self):
+    self.rows: list[Row] = []
+
+  def write(self, step: int, phase: str, values) -> None:
+    """Keeps a window's means."""
+    del phase
+    self.rows.append({'step': int(step), **{
+      name: float(value) for name, value in values.items()
+    }})  # fmt: skip
+
+  def truncate(self, step: int) -> None:
+    """Does nothing: a run is never resumed half-way."""
+    del step
+
+
+def watched(
+  learner: types.PolicyLearner, every: int, examine: worlds.Score
+) -> types.PolicyLearner:
+  """Returns the learner, examined before every `every` steps."""
+  (phase,) = learner.phases
+  inner: Any = phase.collect
+
+  def collect(key, state, batch):
+    made, metrics = inner(key, state, batch)
+    if int(state.step) % every == 0:
+      found = examine(state.params['policy'])
+      metrics = {
+        **metrics,
+        **{f'at {name}': rollouts.as_mean([v]) for name, v in found.items()},
+      }
+    return made, metrics
+
+  return learner._replace(phases=(phase._replace(collect=collect),))
+
+
+def run(config, warm: Warm, share: float, name: str, seed: int) -> Row:
+  """Returns one run: its curve, and what it ends with.
+
+  Args:
+    config: of the study.
+    warm: starts.
+    share: of hard problems in training.
+    name: of the method.
+    seed: of world, start and draws.
+  """
+  sizes = decoder_of(config.policy)
+  params, card = warm.params(seed)
+  world = worlds.make(config.problems, share, seed)
+  method = methods.make(name, config.training, sizes, world)
+  examine = worlds.examiner(sizes, world, KINDS)
+  never = worlds.unsolved(jax.random.key(seed + 1), sizes, params, world)
+  stuck = never & world.hard
+
+  def scored(params):
+    found = examine(params)
+    if stuck.any():
+      found['rescued'] = _solved(sizes, params, world, np.flatnonzero(stuck))
+    return found
+
+  curve, state = _Curve(), rollouts.new_state(jax.random.key(seed), params)
+  every = config.training.every
+  learner = watched(method.learner, every, scored)
+  everything = np.arange(len(world.pool.start))
+  stages = [everything]
+  if method.easier_first:
+    stages = [everything[~world.hard], everything]
+  for stage in stages:
+    rows = worlds.problems_of(stage)
+    state = train.fit(
+      learner, state,
+      pipelines.batches(rows, batch_size=config.training.batch, seed=seed),
+      source=types.Batch(np.zeros(1), rows), writer=curve, log_every=every,
+    )  # fmt: skip
+  final = scored(state.params['policy'])
+  return {
+    'share': share, 'method': name, 'seed': seed, 'start': card,
+    'stuck': int(stuck.sum()), 'problems': len(never),
+    'oracle_digits': method.oracle_digits, 'curve': curve.rows, 'final': final,
+  }  # fmt: skip
+
+
+def _solved(sizes, params, world, problem) -> float:
+  """Returns the share of training problems that are solved greedily."""
+  said = rollouts.write(
+    jax.random.key(0), sizes, params, world.task.prompts(problem), world.task,
+    temperature=0.0,
+  ).tokens  # fmt: skip
+  return float(world.task.verify(problem, said).mean())
+
+
+def jobs(config) -> list[tuple[float, str, int]]:
+  """Returns share, method and seed of every run."""
+  return [
+    (share, name, seed)
+    for seed in config.seeds
+    for share, names in zip(config.shares, config.methods, strict=True)
+    for name in names
+  ]
+
+
+def cell(
+  workdir: Path, job: tuple[float, str, int], make: Callable[[], Row]
+) -> Row:
+  """Returns a run, computed if it is not on disk."""
+  share, name, seed = job
+  path = workdir / 'cells' / f'{name}-{share:g}-{seed}.json'
+  if not path.exists():
+    writers.write_json_atomic(path, make())
+  return json.loads(path.read_text())

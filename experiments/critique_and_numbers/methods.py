@@ -1,0 +1,144 @@
+"""What is compared: learners by name."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.critique_and_numbers import world as worlds
+from prm_jax import types
+from prm_jax.learners import critique_grpo, grpo, imitation, rollouts
+from prm_jax.models import decoder
+from prm_jax.worlds import arithmetic
+
+# Critique-GRPO's options -> what they are here.
+CRITICS = {
+  'indicative': 'indicative',
+  'with_answer': 'with_answer',
+  'located': 'located',
+  'step_by_step': 'step_by_step',
+  'inverted': 'inverted',
+  'wrong_repair': 'wrong_repair',
+}
+_SECOND = {
+  'raw': rollouts.Surrogate('probability'),
+  'log': rollouts.Surrogate('log'),
+  'clipped': rollouts.Surrogate('shaped_clipped'),
+}
+NUMBERS = ('grpo', 'dr_grpo', 'rloo', 'dr_grpo_16', 'dr_grpo_curriculum')
+
+
+class Method(NamedTuple):
+  """A method as a learner, and the problems it trains on.
+
+  Attributes:
+    learner: of the policy.
+    easier_first: share of training without hard problems at the start.
+    oracle_digits: right digits that a critique gives away.
+  """
+
+  learner: types.PolicyLearner
+  easier_first: float = 0.0
+  oracle_digits: int = 0
+
+
+def make(
+  name: str, node, config: decoder.DecoderConfig, world: worlds.World
+) -> Method:
+  """Returns a method.
+
+  Args:
+    name: 'grpo', 'dr_grpo', 'rloo'; 'dr_grpo_16', twice the answers;
+      'dr_grpo_curriculum', hard problems in the second half only;
+      'critique_grpo_CRITIC[_OPTION]', where the option is 'live' (the policy
+      in training writes refinements), 'always' (of all problems), 'raw',
+      'log' or 'clipped' (another surrogate of refinements), or a percentage
+      (the critic's accuracy); 'refinement_tuning' and 'critique_tuning'.
+    node: `steps`, `learning_rate`, `tuning_rate` and `batch`.
+    config: of the policy.
+    world: problems.
+
+  Raises:
+    ValueError: unknown name.
+  """
+  settings = {
+    'task': world.task, 'config': config, 'steps': node.steps,
+    'learning_rate': node.learning_rate,
+  }  # fmt: skip
+  if name in NUMBERS:
+    samples = 16 if name == 'dr_grpo_16' else 8
+    advantage = {'grpo': 'normalized', 'rloo': 'leave_one_out'}.get(
+      name, 'centred'
+    )
+    learner = grpo.grpo(samples=samples, advantage=advantage, **settings)
+    return Method(learner, 0.5 if name.endswith('curriculum') else 0.0)
+  if name in ('refinement_tuning', 'critique_tuning'):
+    return _tuning(name, node, config, world)
+  if not name.startswith('critique_grpo_'):
+    raise ValueError(f'unknown method {name!r}')
+  return _critique(name.removeprefix('critique_grpo_'), config, world, settings)
+
+
+def _critique(name, config, world, settings) -> Method:
+  options = dict(settings)
+  critic, digits = None, 0
+  for kind in (*CRITICS, 'self', 'shuffled'):
+    if name == kind or name.startswith(f'{kind}_'):
+      option = name.removeprefix(kind).removeprefix('_')
+      break
+  else:
+    raise ValueError(f'unknown critic in {name!r}')
+  accuracy = 1.0
+  if option == 'live':
+    options['refiner'] = 'live'
+  elif option == 'always':
+    options['gate'] = False
+  elif option in _SECOND:
+    options['loss'] = rollouts.Loss(second=_SECOND[option])
+  elif option.isdigit():
+    accuracy = int(option) / 100
+  elif option:
+    raise ValueError(f'unknown option {option!r}')
+  if kind == 'self':
+    critic = worlds.own(world.pool, config)
+  elif kind == 'shuffled':
+    critic = worlds.shuffled(worlds.rule(world.pool, 'step_by_step'))
+  else:
+    critic = worlds.rule(world.pool, CRITICS[kind], accuracy)
+    digits = arithmetic.oracle_digits(kind)
+  learner = critique_grpo.critique_grpo(critic=critic, **options)
+  return Method(learner, oracle_digits=digits)
+
+
+def _tuning(name, node, config, world) -> Method:
+  """Returns supervised learning of refinements, or of critiques.
+
+  The policy at the start writes a problem's answers; the wrong ones are
+  criticised step by step and written again by it. Right refinements are
+  imitated after the plain prompt; or the critique, after the answer.
+  """
+  task = world.task
+  critic = worlds.rule(world.pool, 'step_by_step')
+  width = arithmetic.CRITIQUE if name == 'critique_tuning' else worlds.ANSWER
+
+  def shown(key, start):
+    rng = worlds.rng_of(key)
+    problem = rng.integers(0, len(world.pool.start), node.tuning_batch)
+    prompts = task.prompts(problem)
+    keys = jax.random.split(key, 3)
+    said = rollouts.write(keys[0], config, start, prompts, task).tokens
+    critiques, _ = critic(keys[1], start, problem, said, np.zeros(0))
+    if name == 'critique_tuning':
+      asked = arithmetic.requests(world.pool.take(problem), said.ids)
+      return worlds.full(asked), critiques
+    again = rollouts.write(
+      keys[2], config, start, task.refine(problem, said, critiques), task
+    ).tokens
+    right = task.verify(problem, again) > 0.5
+    return prompts, again._replace(mask=again.mask * right[:, None])
+
+  learner = imitation.imitation(
+    shown=shown, config=config, count=width, steps=node.steps,
+    learning_rate=node.tuning_rate, warm_up=10,
+  )  # fmt: skip
+  return Method(learner, oracle_digits=arithmetic.DIGITS)

@@ -1,0 +1,276 @@
+"""The arithmetic world as a task of policy learners, and its warm start."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from prm_jax import types
+from prm_jax.learners import critique_grpo, imitation, rollouts
+from prm_jax.models import decoder
+from prm_jax.runtime import train
+from prm_jax.worlds import arithmetic
+from prm_jax.worlds import arithmetic_demonstrations as demonstrations
+
+STEPS = 2  # of a problem
+ANSWER = arithmetic.DIGITS * STEPS + 1
+_SHOWN = {
+  'easy': 0.3, 'medium': 0.2, 'medium_last': 0.2, 'hard': 0.15,
+  'hard_last': 0.15,
+}  # fmt: skip
+
+
+class World(NamedTuple):
+  """One seed's world.
+
+  Attributes:
+    table: of the operators.
+    pool: training problems; rows of the task.
+    hard: `[N]` bool, which of them have the hidden operator.
+    held_out: class -> problems that are never trained on.
+    task: of the pool.
+  """
+
+  table: np.ndarray
+  pool: arithmetic.Problems
+  hard: np.ndarray
+  held_out: dict[str, arithmetic.Problems]
+  task: rollouts.Task
+
+
+def full(ids: np.ndarray) -> rollouts.Tokens:
+  """Returns texts without padding."""
+  return rollouts.Tokens(ids.astype(np.int32), np.ones(ids.shape, np.int32))
+
+
+def answers(ids: np.ndarray, width: int) -> rollouts.Tokens:
+  """Returns answers padded on the right to a width."""
+  found = full(ids)
+  pad = ((0, 0), (0, width - ids.shape[1]))
+  return rollouts.Tokens(*(np.pad(leaf, pad) for leaf in found))
+
+
+def rng_of(key: types.Key) -> np.random.Generator:
+  """Returns NumPy's generator of a key."""
+  return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+
+def make(node, share: float, seed: int) -> World:
+  """Returns a world.
+
+  Args:
+    node: `pool` and `held_out`: how many problems.
+    share: of training problems with the hidden operator; the others are half
+      easy, half medium.
+    seed: of the tables and problems.
+  """
+  rng = np.random.default_rng([seed, 0xA1])
+  table = arithmetic.tables(rng)
+  hard = round(share * node.pool)
+  easy = (node.pool - hard) // 2
+  counts = {'hard': hard, 'easy': easy, 'medium': node.pool - hard - easy}
+  pool = arithmetic.concatenate(*(
+    arithmetic.draw(rng, table, arithmetic.CLASSES[kind], count)
+    for kind, count in counts.items()
+  ))  # fmt: skip
+  held_out = {
+    kind: arithmetic.draw(rng, table, kinds, node.held_out)
+    for kind, kinds in arithmetic.CLASSES.items()
+  }
+  return World(
+    table, pool, np.arange(node.pool) < hard, held_out, task_of(pool)
+  )
+
+
+def task_of(pool: arithmetic.Problems) -> rollouts.Task:
+  """Returns problems as a task: right is the whole chain."""
+
+  def verify(problem, given):
+    return arithmetic.verify(pool.take(problem), given.ids)
+
+  def refine(problem, attempts, critiques):
+    return full(
+      arithmetic.refinements(pool.take(problem), attempts.ids, critiques.ids)
+    )
+
+  return rollouts.Task(
+    prompts=lambda problem: full(arithmetic.prompts(pool.take(problem))),
+    verify=verify, refine=refine, max_new_tokens=ANSWER,
+    stop_ids=(arithmetic.END,),
+  )  # fmt: skip
+
+
+# -------------------------------------------------------------------- critics
+
+
+def rule(
+  pool: arithmetic.Problems, kind: str, accuracy: float = 1.0
+) -> critique_grpo.Critic:
+  """Returns a critic that knows the truth; see `arithmetic.critique`."""
+
+  def critic(key, policy, problem, attempts, reward):
+    del policy, reward
+    said = arithmetic.critique(
+      rng_of(key), pool.take(problem), attempts.ids, kind, accuracy=accuracy
+    )
+    return full(said), 0
+
+  return critic
+
+
+def shuffled(critic: critique_grpo.Critic) -> critique_grpo.Critic:
+  """Returns a critic that gives each attempt another's critique."""
+
+  def shuffle(key, policy, problem, attempts, reward):
+    said, cost = critic(key, policy, problem, attempts, reward)
+    order = np.roll(np.arange(len(problem)), 1)
+    return rollouts.Tokens(*(leaf[order] for leaf in said)), cost
+
+  return shuffle
+
+
+def own(
+  pool: arithmetic.Problems, config: decoder.DecoderConfig
+) -> critique_grpo.Critic:
+  """Returns the policy as its own critic; its tokens count."""
+  asked = rollouts.Task(
+    lambda problem: full(problem), lambda *_: np.zeros(0), None,
+    arithmetic.CRITIQUE, (),
+  )  # fmt: skip
+
+  def critic(key, policy, problem, attempts, reward):
+    del reward
+    prompts = full(arithmetic.requests(pool.take(problem), attempts.ids))
+    said = rollouts.write(key, config, policy, prompts, asked).tokens
+    return said, int(said.mask.sum())
+
+  return critic
+
+
+# ----------------------------------------------------------------- warm start
+
+
+def shown(node, table: np.ndarray) -> imitation.Shown:
+  """Returns what the warm start is shown at a step.
+
+  Args:
+    node: `plain`, `refined` and `critiqued`: texts of each kind.
+    table: of the operators.
+  """
+
+  def show(key, start):
+    del start
+    rng = rng_of(key)
+    counts = rng.multinomial(node.plain, list(_SHOWN.values()))
+    problems = arithmetic.concatenate(*(
+      arithmetic.draw(rng, table, arithmetic.CLASSES[kind], int(count))
+      for kind, count in zip(_SHOWN, counts, strict=True)
+    ))  # fmt: skip
+    parts = [
+      demonstrations.plain(rng, problems),
+      demonstrations.refined(rng, table, node.refined),
+      demonstrations.critiqued(rng, table, node.critiqued),
+    ]
+    return (
+      rollouts.join(*(full(part.prompt) for part in parts)),
+      rollouts.Tokens(*(
+        np.concatenate(leaf)
+        for leaf in zip(
+          *(answers(p.response, arithmetic.CRITIQUE) for p in parts),
+          strict=True,
+        )
+      )),
+    )  # fmt: skip
+
+  return show
+
+
+def warm_start(
+  config: decoder.DecoderConfig, node, table: np.ndarray, seed: int, writer=None
+) -> types.PyTree:
+  """Returns the params of a policy that was shown demonstrations.
+
+  Args:
+    config: of the policy.
+    node: `steps`, `learning_rate` and what is shown.
+    table: of the operators.
+    seed: of the start and of what is shown.
+    writer: of training figures.
+  """
+  learner = imitation.imitation(
+    shown=shown(node, table), config=config, count=arithmetic.CRITIQUE,
+    steps=node.steps, learning_rate=node.learning_rate, last=0.02,
+  )  # fmt: skip
+  state = learner.init(jax.random.key(seed), types.Spec(1, 1))
+  rows = problems_of(np.zeros(1, np.int32))
+  state = train.fit(
+    learner, state, rows, source=types.Batch(np.zeros(1), rows), writer=writer,
+    progress=True,
+  )  # fmt: skip
+  return state.params['policy']
+
+
+def problems_of(problem: np.ndarray) -> types.Rows:
+  """Returns problems `[B]` as rows."""
+  B = len(problem)
+  zeros = np.zeros(B, np.float32)
+  return types.Rows(
+    np.zeros(B, np.int32), np.asarray(problem, np.int32)[:, None], zeros,
+    zeros + 1, np.arange(B, dtype=np.int32),
+  )  # fmt: skip
+
+
+Score = Callable[[types.PyTree], dict[str, float]]
+
+
+def examiner(
+  config: decoder.DecoderConfig, world: World, kinds: tuple[str, ...]
+) -> Score:
+  """Returns `params -> figures`, greedily, of problems never trained on.
+
+  Figures are the share solved of every class, and of refinements of its own
+  wrong answers to held-out hard problems with true step-by-step critiques.
+  """
+  problems = arithmetic.concatenate(*(world.held_out[k] for k in kinds))
+  size = len(problems.start) // len(kinds)
+  task = task_of(problems)
+  asked = task.prompts(np.arange(len(problems.start)))
+  hard = world.held_out['hard']
+
+  def examine(params):
+    key = jax.random.key(0)
+    said = rollouts.write(
+      key, config, params, asked, task, temperature=0.0
+    ).tokens
+    right = arithmetic.verify(problems, said.ids).reshape(len(kinds), size)
+    found = dict(zip(kinds, right.mean(1).tolist(), strict=True))
+    place = kinds.index('hard') * size
+    attempts = said.ids[place : place + size]
+    critiques = arithmetic.critique(
+      np.random.default_rng(0), hard, attempts, 'step_by_step'
+    )
+    wrong = right[kinds.index('hard')] < 0.5
+    again = rollouts.write(
+      key, config, params,
+      full(arithmetic.refinements(hard, attempts, critiques)), task,
+      temperature=0.0,
+    ).tokens  # fmt: skip
+    mended = arithmetic.verify(hard, again.ids)[wrong]
+    found['refines'] = float(mended.mean()) if len(mended) else 1.0
+    return found
+
+  return examine
+
+
+def unsolved(
+  key: types.Key, config: decoder.DecoderConfig, params: types.PyTree,
+  world: World, samples: int = 8,
+) -> np.ndarray:  # fmt: skip
+  """Returns which training problems `[N]` have no right answer of several."""
+  problem = np.arange(len(world.pool.start))
+  said = rollouts.write(
+    key, config, params, world.task.prompts(problem), world.task, count=samples
+  ).tokens
+  right = world.task.verify(np.repeat(problem, samples), said)
+  return right.reshape(-1, samples).max(1) < 0.5

@@ -1,0 +1,210 @@
+"""Critique-GRPO: answers and what criticism made of them, learned together."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import types
+from prm_jax.learners import grpo, rollouts
+from prm_jax.models import decoder
+from prm_jax.ops import policy_gradient
+
+# `(key, policy's params, problems [R], attempts, rewards [R]) -> (critiques,
+# generated tokens)`; a critique without tokens is none: its refinement is
+# dropped and counted.
+Critic = Callable[
+  [types.Key, types.PyTree, np.ndarray, rollouts.Tokens, np.ndarray],
+  tuple[rollouts.Tokens, int],
+]
+REFINERS = ('live', 'frozen')
+PUBLISHED = rollouts.Loss(second=rollouts.Surrogate('shaped'))
+
+
+def critique_grpo(
+  *,
+  task: rollouts.Task,
+  critic: Critic,
+  config: decoder.DecoderConfig,
+  samples: int = 7,
+  refined: int = 1,
+  gate: bool = True,
+  refiner: str = 'frozen',
+  loss: rollouts.Loss = PUBLISHED,
+  learning_rate: float = 5e-4,
+  steps: int = 200,
+  accumulate: int = 1,
+  temperature: float = 1.0,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
+) -> types.PolicyLearner:
+  """Returns the learner of a policy from rewards and critiques.
+
+  Of a problem whose n answers are all wrong, `refined` of them are criticised
+  and written again; the best of these joins the group, a right one first.
+  Other problems get one more answer, so that every group has n + 1 texts.
+
+      J = mean over answers of their surrogate
+          + mean over refinements of theirs, scored under the plain prompt
+
+  with advantages over the joint mean (7/8 and -1/8 for 7 + 1).
+
+  Args:
+    task: what is asked, what is right, and how it is asked again.
+    critic: what is said of an answer.
+    config: of the policy's decoder.
+    samples: n.
+    refined: answers of a problem that are criticised and written again.
+    gate: whether only problems without a right answer are; else all are.
+    refiner: who writes refinements: 'live', the policy in training, as
+      published; or 'frozen', the policy at the start, which does not forget
+      how to use a critique. Refinements need no probability of their writer.
+    loss: `first` of answers, `second` of refinements; shaped and unclipped
+      as in the authors' code.
+    learning_rate: of Adam.
+    steps: batches.
+    accumulate: batches whose gradients are averaged before a step.
+    temperature: of the draws.
+    dtype: of the layers' computation.
+    remat: whether layers are computed again for the gradient.
+
+  Raises:
+    ValueError: unknown refiner, more refinements than answers, or a task
+      that cannot ask again.
+
+  References:
+    Zhang et al. 2025 (Critique-GRPO), arXiv:2506.03106.
+  """
+  _check(task, samples, refined, refiner)
+  collect = _Collect(
+    task, critic, config, samples, refined, gate, refiner == 'live',
+    {'temperature': temperature, 'dtype': dtype},
+    grpo.preparer(config, task.max_new_tokens, loss, dtype),
+  )  # fmt: skip
+  begin = grpo.keep_start if refiner == 'frozen' or loss.kl else None
+  phase = types.Phase(
+    'policy', begin=begin, steps=steps, collect=collect,
+    objective=rollouts.objective(
+      config, task.max_new_tokens, loss, dtype=dtype, remat=remat
+    ),
+    optimizer=grpo.adam(learning_rate, accumulate),
+  )  # fmt: skip
+  return grpo.learner(config, (phase,))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Collect:
+  """Writes, rewards, criticises and writes again: `Phase.collect`."""
+
+  task: rollouts.Task
+  critic: Critic
+  config: decoder.DecoderConfig
+  samples: int
+  refined: int
+  gate: bool
+  live: bool
+  writing: Mapping[str, Any]
+  prepare: Callable[..., tuple[rollouts.Rollouts, types.Mean]]
+
+  def __call__(self, key, state, batch):
+    keys = jax.random.split(key, 4)
+    policy, n = state.params['policy'], self.samples
+    problem = np.asarray(batch.rows.items)[:, 0]
+    prompts = self.task.prompts(problem)
+    first = self._write(keys[0], policy, prompts, n)
+    reward = self.task.verify(np.repeat(problem, n), first.tokens)
+    reward = reward.reshape(-1, n)
+    solved = (reward > 0.5).any(1)
+    wrong = np.logical_not(solved) if self.gate else np.ones_like(solved)
+
+    # One more answer to each problem; those to unsolved ones are not used.
+    more = self._write(keys[1], policy, prompts)
+    again, spent, there = self._refine(
+      keys[2:], state, problem, first.tokens, reward, wrong
+    )
+    chosen = wrong[:, None]
+    last = rollouts.Tokens(
+      *(np.where(chosen, a, m) for a, m in zip(again, more.tokens, strict=True))
+    )
+    last_reward = self.task.verify(problem, last)
+    last_reward = np.where(wrong & ~there, np.nan, last_reward)
+    both = np.concatenate([reward, last_reward[:, None]], 1)
+    texts = _texts(prompts, first.tokens, last, both, wrong, batch.rows.mask)
+    logprob = np.concatenate([first.logprob, more.logprob])
+    made, gap = self.prepare(state, texts, logprob)
+    used = more.tokens.mask.sum(1)[~wrong].sum()
+    metrics = {
+      **grpo.outcomes(both, batch.rows.mask),
+      'tokens': grpo.total(first.tokens.mask.sum() + used + spent),
+      'sampler_gap': gap,
+      'criticised': rollouts.as_mean(wrong, batch.rows.mask),
+      'valid_refinement': rollouts.as_mean(last_reward > 0.5, wrong & there),
+      'no_critique': rollouts.as_mean(~there, wrong),
+    }
+    return batch._replace(rows=made), metrics
+
+  def _write(self, key, params, prompts, count=1):
+    return rollouts.write(
+      key, self.config, params, prompts, self.task, count=count, **self.writing
+    )
+
+  def _refine(self, keys, state, problem, attempts, reward, wrong):
+    """Returns the best refinements, tokens spent, and where there are any."""
+    B, m = len(problem), self.refined
+    row = (np.arange(B)[:, None] * self.samples + np.arange(m)).ravel()
+    tried = rollouts.Tokens(*(leaf[row] for leaf in attempts))
+    asked, policy = np.repeat(problem, m), state.params['policy']
+    said, cost = self.critic(
+      keys[0], policy, asked, tried, reward[:, :m].ravel()
+    )
+    there = np.asarray(said.mask).any(axis=1)
+    writer = policy if self.live else state.frozen
+    prompts = self.task.refine(asked, tried, said)  # type: ignore[misc]
+    found = self._write(keys[1], writer, prompts).tokens
+    value = self.task.verify(asked, found)
+    value = np.where(there & np.isfinite(value), value, -1.0)
+    best = value.reshape(B, m).argmax(1) + np.arange(B) * m
+    needed = np.repeat(wrong, m)
+    # All were criticised and written again; what counts are unsolved ones.
+    spent = found.mask.sum(1)[needed].sum() + cost * needed.mean()
+    chosen = rollouts.Tokens(*(leaf[best] for leaf in found))
+    return chosen, spent, np.asarray(there)[best]
+
+
+def _check(task, samples, refined, refiner) -> None:
+  if refiner not in REFINERS:
+    raise ValueError(f'refiner {refiner!r}: one of {REFINERS}')
+  if not 1 <= refined <= samples:
+    raise ValueError(f'{refined} refinements of {samples} answers')
+  if task.refine is None:
+    raise ValueError('the task has no `refine`: it cannot ask again')
+
+
+def _texts(prompts, first, last, reward, wrong, mask) -> grpo.Texts:
+  """Returns answers, then last texts, with their joint advantages."""
+  B, width = reward.shape
+  n = width - 1
+  there = np.isfinite(reward)
+  advantage = np.asarray(
+    policy_gradient.joint(jnp.asarray(reward), jnp.asarray(there, jnp.int32))
+  )
+  answers = rollouts.Tokens(
+    *(np.concatenate([a, b]) for a, b in zip(first, last, strict=True))
+  )
+  # The mean over a problem's answers, and that over its refinements.
+  initial = np.where(wrong, n, n + 1)
+  weight = np.concatenate([
+    np.repeat(width / initial, n), np.where(wrong, width, width / initial)
+  ])  # fmt: skip
+  return grpo.Texts(
+    rollouts.join(rollouts.repeat(prompts, n), prompts),
+    answers,
+    np.concatenate([advantage[:, :n].ravel(), advantage[:, n]]),
+    mask=np.concatenate([there[:, :n].ravel(), there[:, n]])
+    * np.concatenate([np.repeat(mask, n), mask]),
+    second=np.concatenate([np.zeros(B * n), wrong]),
+    weight=weight,
+  )

@@ -1,0 +1,81 @@
+"""Supervised learning of what was shown: warm starts and fine-tuning."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optax
+
+from prm_jax import types
+from prm_jax.learners import grpo, rollouts
+from prm_jax.models import decoder
+
+# `(key, params of the policy at the start) -> (prompts, answers)`.
+Shown = Callable[
+  [types.Key, types.PyTree], tuple[rollouts.Tokens, rollouts.Tokens]
+]
+
+
+def imitation(
+  *,
+  shown: Shown,
+  config: decoder.DecoderConfig,
+  count: int,
+  learning_rate: float = 3e-3,
+  last: float = 0.1,
+  warm_up: int = 100,
+  steps: int = 1000,
+  weight_decay: float = 0.0,
+  dtype: Any = np.float32,
+  remat: bool = False,
+) -> types.PolicyLearner:
+  """Returns the learner of a policy from demonstrations.
+
+      -mean over tokens of log pi(token | prompt, tokens before)
+
+  Answers without tokens are left out, so that demonstrations may be what is
+  left of more: right refinements, say.
+
+  Args:
+    shown: demonstrations of a step.
+    config: of the policy's decoder.
+    count: N tokens of an answer.
+    learning_rate: of AdamW, after `warm_up` steps.
+    last: share of the rate that a cosine leaves at the end.
+    warm_up: steps.
+    steps: batches.
+    weight_decay: of AdamW.
+    dtype: of the layers' computation.
+    remat: whether layers are computed again for the gradient.
+  """
+  loss = rollouts.Loss(rollouts.Surrogate('log'), by='token_mean')
+
+  def collect(key, state, batch):
+    prompts, answers = shown(key, state.frozen)
+    ids, seen = rollouts.follow(prompts, answers)
+    B, answer = len(ids), answers.mask
+    there = np.asarray(answer.any(1), np.float32)
+    ones = np.ones(answer.shape, np.float32)
+    # Of texts that count, the mean; `token_mean` is over these too.
+    made = rollouts.Rollouts(
+      ids, seen, answer, 0 * ones, ones, np.zeros(B, np.float32),
+      np.ones(B, np.float32), there, 0 * ones, np.arange(B, dtype=np.int32),
+    )  # fmt: skip
+    metrics = {'shown': grpo.total(there.sum())}
+    return batch._replace(rows=made), metrics
+
+  schedule = optax.warmup_cosine_decay_schedule(
+    0.0, learning_rate, warm_up, max(steps, warm_up + 1), last * learning_rate
+  )
+  optimizer = optax.chain(
+    optax.clip_by_global_norm(1.0),
+    optax.adamw(schedule, weight_decay=weight_decay),
+  )
+  phase = types.Phase(
+    'imitation', begin=grpo.keep_start, steps=steps, collect=collect,
+    objective=rollouts.objective(
+      config, count, loss, dtype=dtype, remat=remat
+    ),
+    optimizer=optimizer,
+  )  # fmt: skip
+  return grpo.learner(config, (phase,))

@@ -1,0 +1,333 @@
+"""What policies write and how likely it is: the ground of policy learners.
+
+A task speaks token ids, on the host. Log-probabilities of actor, writer,
+reference and teacher all come from one compiled function, `scores`; what the
+sampler says of its own tokens is only compared with it.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import types
+from prm_jax.models import decoder, sampling
+from prm_jax.ops import policy_gradient
+from prm_jax.users import bank as banks
+
+
+class Tokens(NamedTuple):
+  """B texts.
+
+  Attributes:
+    ids: `[B, T]` int32.
+    mask: `[B, T]` int32, 0 for padding, on any side.
+  """
+
+  ids: np.ndarray
+  mask: np.ndarray
+
+
+class Task(NamedTuple):
+  """What a policy is asked, and what is made of its answers.
+
+  Problems are rows `[B]` of the task's own table.
+
+  Attributes:
+    prompts: `(problem) -> Tokens`.
+    verify: `(problem, Tokens) -> [B]` rewards; NaN where it fails, and the
+      answer is dropped.
+    refine: `(problem, attempts, critiques) -> Tokens`: prompts that ask again.
+    max_new_tokens: N of an answer.
+    stop_ids: tokens that end an answer.
+  """
+
+  prompts: Callable[[np.ndarray], Tokens]
+  verify: Callable[[np.ndarray, Tokens], np.ndarray]
+  refine: Callable[[np.ndarray, Tokens, Tokens], Tokens] | None
+  max_new_tokens: int
+  stop_ids: tuple[int, ...]
+
+
+class Rollouts(NamedTuple):
+  """Prompts with answers, as an update reads them; every leaf is `[B, ...]`.
+
+  Attributes:
+    ids: `[B, P + N]` int32: prompts, padded on the left, and answers.
+    seen: `[B, P + N]` 1 for tokens.
+    answer: `[B, N]` 1 for tokens of the answer.
+    old_logprob: `[B, N]` under the policy that wrote them.
+    advantage: `[B, N]`.
+    second: `[B]` 1 for texts of the second surrogate (refinements).
+    weight: `[B]` of the text's objective.
+    mask: `[B]` 0 for texts that were dropped.
+    teacher: `[B, N, ...]` what a teacher says of the tokens, or `[B, N]` zeros.
+    example_id: `[B]` int32.
+  """
+
+  ids: types.ArrayLike
+  seen: types.ArrayLike
+  answer: types.ArrayLike
+  old_logprob: types.ArrayLike
+  advantage: types.ArrayLike
+  second: types.ArrayLike
+  weight: types.ArrayLike
+  mask: types.ArrayLike
+  teacher: types.ArrayLike
+  example_id: types.ArrayLike
+
+
+class Written(NamedTuple):
+  """Answers to prompts, `[R, N]`.
+
+  Attributes:
+    tokens: the answers.
+    logprob: what the sampler says of its tokens.
+  """
+
+  tokens: Tokens
+  logprob: np.ndarray
+
+
+def write(
+  key: types.Key,
+  config: decoder.DecoderConfig,
+  params: types.PyTree,
+  prompts: Tokens,
+  task: Task,
+  *,
+  count: int = 1,
+  temperature: float = 1.0,
+  dtype: Any = jnp.float32,
+) -> Written:
+  """Returns `count` answers to every prompt, those of a prompt side by side.
+
+  Args:
+    key: of the draws.
+    config: of the policy.
+    params: of the policy.
+    prompts: B.
+    task: where answers end.
+    count: n; R = B n.
+    temperature: of the draws.
+    dtype: of the computation.
+  """
+  B = len(prompts.ids)
+  found = sampling.sample(
+    key, config, params, prompts.ids, prompts.mask,
+    max_new_tokens=task.max_new_tokens, stop_ids=task.stop_ids,
+    source=np.repeat(np.arange(B), count), temperature=temperature,
+    filtered=False, dtype=dtype,
+  )  # fmt: skip
+  ids, mask, logprob = jax.device_get(
+    (found.ids, found.mask, found.base_logprob)
+  )
+  return Written(Tokens(ids, mask), logprob)
+
+
+def repeat(tokens: Tokens, count: int) -> Tokens:
+  """Returns every text `count` times, side by side."""
+  return Tokens(*(np.repeat(leaf, count, 0) for leaf in tokens))
+
+
+def join(*given: Tokens) -> Tokens:
+  """Returns the texts of all, padded on the left to one length."""
+  T = max(tokens.ids.shape[1] for tokens in given)
+
+  def wide(leaf):
+    return np.pad(leaf, ((0, 0), (T - leaf.shape[1], 0)))
+
+  return Tokens(
+    np.concatenate([wide(tokens.ids) for tokens in given]),
+    np.concatenate([wide(tokens.mask) for tokens in given]),
+  )
+
+
+def follow(prompts: Tokens, answers: Tokens) -> tuple[np.ndarray, np.ndarray]:
+  """Returns ids and tokens seen `[B, P + N]`, prompts padded on the left."""
+  order = np.argsort(prompts.mask, -1, kind='stable')
+  ids, mask = (np.take_along_axis(leaf, order, -1) for leaf in prompts)
+  return (
+    np.concatenate([ids, answers.ids], 1).astype(np.int32),
+    np.concatenate([mask, answers.mask], 1).astype(np.int32),
+  )
+
+
+# ------------------------------------------------------------- probabilities
+
+
+def logits(
+  config: decoder.DecoderConfig,
+  params: types.PyTree,
+  ids: types.Array,
+  seen: types.Array,
+  count: int,
+  *,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
+) -> types.Array:
+  """Returns logits `[B, N, V]` of the last N tokens, given those before.
+
+  Args:
+    config: of the policy.
+    params: of the policy.
+    ids: `[B, T]`.
+    seen: `[B, T]` 1 for tokens.
+    count: N.
+    dtype: of the computation; logits are float32.
+    remat: see `Decoder`.
+  """
+  model: Any = decoder.Decoder(config, dtype, remat)
+  output = model.apply(
+    params, ids, decoder.counted(seen), decoder.attended(seen)
+  )
+  T = ids.shape[1]
+  return model.apply(
+    params, output.hidden[:, T - count - 1 : T - 1], method='logits'
+  )
+
+
+def at(logit: types.Array, ids: types.Array) -> types.Array:
+  """Returns log-probabilities `[B, N]` of tokens `[B, N]`."""
+  chosen = jnp.take_along_axis(logit, ids[..., None], -1)[..., 0]
+  return chosen - jax.nn.logsumexp(logit, -1)
+
+
+@functools.lru_cache(maxsize=16)
+def scorer(
+  config: decoder.DecoderConfig, count: int, dtype: Any = jnp.float32
+) -> Callable[..., types.Array]:
+  """Returns the compiled `(params, ids, seen) -> log-probabilities [B, N]`."""
+
+  @jax.jit
+  def score(params, ids, seen):
+    logit = logits(config, params, ids, seen, count, dtype=dtype)
+    return at(logit, ids[:, -count:])
+
+  return score
+
+
+# ------------------------------------------------------------------ objective
+
+
+class Surrogate(NamedTuple):
+  """How a token's advantage becomes an objective; see `ops.policy_gradient`.
+
+  Attributes:
+    kind: of the ratio.
+    clip_low, clip_high: of the clipped kinds.
+    gamma: of the shaped ones.
+  """
+
+  kind: str = 'clipped'
+  clip_low: float = 0.2
+  clip_high: float = 0.2
+  gamma: float = 0.1
+
+
+class Loss(NamedTuple):
+  """What an update descends, beside advantages.
+
+  Attributes:
+    first: surrogate of texts.
+    second: surrogate of the texts marked so (refinements); none if None.
+    by: see `policy_gradient.summed`.
+    kl: weight of k2 to the reference, whose gradient is the divergence's.
+    entropy: weight of the entropy, which is raised.
+  """
+
+  first: Surrogate = Surrogate()
+  second: Surrogate | None = None
+  by: str = 'sum'
+  kl: float = 0.0
+  entropy: float = 0.0
+
+
+PLAIN = Loss()
+
+
+def objective(
+  config: decoder.DecoderConfig,
+  count: int,
+  loss: Loss,
+  *,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
+) -> types.Objective:
+  """Returns the objective of `Rollouts`: a surrogate of every text.
+
+  Args:
+    config: of the policy.
+    count: N tokens of an answer.
+    loss: what is descended. With `kl`, `teacher` of the rollouts is the
+      reference's log-probabilities.
+    dtype: of the computation.
+    remat: see `Decoder`.
+  """
+
+  def valued(part, now, rows):
+    return policy_gradient.surrogate(
+      now, jnp.asarray(rows.old_logprob), jnp.asarray(rows.advantage),
+      jnp.asarray(rows.answer), kind=part.kind, clip_low=part.clip_low,
+      clip_high=part.clip_high, gamma=part.gamma,
+    )  # fmt: skip
+
+  def of(params, free, state, batch):
+    del free, state
+    rows = batch.rows
+    ids, answer = jnp.asarray(rows.ids), jnp.asarray(rows.answer)
+    logit = logits(
+      config, params['policy'], ids, jnp.asarray(rows.seen), count,
+      dtype=dtype, remat=remat,
+    )  # fmt: skip
+    now = at(logit, ids[:, -count:])
+    value = valued(loss.first, now, rows)
+    if loss.second is not None:
+      chosen = jnp.asarray(rows.second)[:, None] > 0
+      value = jnp.where(chosen, valued(loss.second, now, rows), value)
+    spread = jnp.where(answer > 0, policy_gradient.entropy(logit), 0.0)
+    if loss.entropy:
+      value = value + loss.entropy * spread
+    if loss.kl:
+      apart = policy_gradient.kl_estimate(now, jnp.asarray(rows.teacher), 'k2')
+      value = value - loss.kl * jnp.where(answer > 0, apart, 0.0)
+    total = policy_gradient.summed(
+      value, answer.astype(value.dtype), by=loss.by, length=count
+    )
+    tokens = jnp.maximum(answer.sum(-1), 1)
+    return (
+      -jnp.asarray(rows.weight) * total,
+      {},
+      {
+        'entropy': spread.sum(-1) / tokens,
+      },
+    )
+
+  return of
+
+
+def new_state(
+  key: types.Key, params: types.PyTree, *, frozen: types.PyTree = ()
+) -> types.TrainState:
+  """Returns the state of a policy before the first step.
+
+  Args:
+    key: the run's seed.
+    params: of the policy, which are copied.
+    frozen: what stays: a reference, a teacher or a refiner.
+  """
+  nobody = banks.empty_bank(1, (), ())  # a checkpoint holds no empty array
+  return types.TrainState(
+    jnp.int32(0), jnp.int32(0), {'policy': params}, (), nobody, {}, key, frozen
+  )
+
+
+def as_mean(values: Any, mask: Any = None) -> types.Mean:
+  """Returns the mean of host values, of those that count."""
+  values = np.asarray(values, np.float32)
+  mask = np.ones_like(values) if mask is None else np.asarray(mask, np.float32)
+  sums = np.where(mask > 0, values * mask, 0).sum(), mask.sum()
+  return types.Mean(*(jnp.asarray(value, jnp.float32) for value in sums))

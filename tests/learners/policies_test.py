@@ -1,0 +1,318 @@
+"""Learners of policies, on a task whose right answers are prescribed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prm_jax import types
+from prm_jax.data import pipelines
+from prm_jax.learners import critique_grpo, grpo, imitation, rollouts
+from prm_jax.models import decoder
+from prm_jax.runtime import checkpoint, train
+
+CONFIG = decoder.DecoderConfig(12, 16, 32, 1, 2, 1, 8)
+PROBLEMS, P, N, SAMPLES = 3, 4, 3, 7
+STOP = 11
+
+
+def full(ids):
+  ids = np.asarray(ids, np.int32)
+  return rollouts.Tokens(ids, np.ones_like(ids))
+
+
+def prompts(problem):
+  ids = np.tile(np.arange(1, P + 1), (len(problem), 1)) + problem[:, None] % 2
+  mask = np.ones_like(ids)
+  mask[problem == 1, 0] = 0  # one prompt is shorter
+  return rollouts.Tokens(ids.astype(np.int32), mask.astype(np.int32))
+
+
+def task_of(verify, refine=None):
+  return rollouts.Task(prompts, verify, refine, N, (STOP,))
+
+
+def right_second(problem, tokens):
+  """First answers are wrong; what is written after them is right."""
+  value = 0.0 if len(problem) == PROBLEMS * SAMPLES else 1.0
+  return np.full(len(tokens.ids), value)
+
+
+def beside(problem, attempts, critiques):
+  parts = (attempts, critiques, prompts(problem))
+  return rollouts.Tokens(
+    *(np.concatenate(leaf, 1) for leaf in zip(*parts, strict=True))
+  )
+
+
+def critic(key, policy, problem, attempts, reward):
+  del key, policy, attempts, reward
+  return full(np.full((len(problem), 2), 9)), 0
+
+
+def rows(count=PROBLEMS):
+  zeros = np.zeros(count, np.float32)
+  return types.Rows(
+    np.zeros(count, np.int32), np.arange(count, dtype=np.int32)[:, None],
+    zeros, zeros + 1, np.arange(count, dtype=np.int32),
+  )  # fmt: skip
+
+
+SPEC = types.Spec(1, 1)
+
+
+def start(learner, seed=0):
+  state = learner.init(jax.random.key(seed), SPEC)
+  phase = learner.phases[0]
+  return phase.begin(state, None) if phase.begin else state
+
+
+def collected(learner, given=None, seed=1):
+  batch = types.Batch(np.zeros(1), rows() if given is None else given)
+  found = learner.phases[0].collect(jax.random.key(seed), start(learner), batch)
+  made, metrics = found[0].rows, found[1]
+  return made, {k: float(v.compute()) for k, v in metrics.items() if v.count}
+
+
+# -------------------------------------------------------------- probabilities
+
+
+def test_probabilities_do_not_depend_on_the_padding_of_prompts():
+  learner = grpo.grpo(task=task_of(right_second), config=CONFIG)
+  params = start(learner).params['policy']
+  asked = prompts(np.array([1]))
+  answer = full([[3, 5, STOP]])
+  score = rollouts.scorer(CONFIG, N)
+  padded = score(params, *rollouts.follow(asked, answer))
+  short = rollouts.Tokens(asked.ids[:, 1:], asked.mask[:, 1:])
+  np.testing.assert_allclose(
+    score(params, *rollouts.follow(short, answer)), padded, atol=1e-5
+  )
+  # The whole distribution sums to one, token by token.
+  every = np.stack([[v, 5, STOP] for v in range(12)])
+  ids, seen = rollouts.follow(rollouts.repeat(asked, 12), full(every))
+  first = np.asarray(score(params, ids, seen))[:, 0]
+  np.testing.assert_allclose(np.exp(first).sum(), 1.0, rtol=1e-5)
+
+
+def test_sampler_and_trainer_agree():
+  learner = grpo.grpo(task=task_of(right_second), config=CONFIG)
+  _, metrics = collected(learner)
+  assert metrics['sampler_gap'] < 1e-4
+
+
+# ----------------------------------------------------------------------- GRPO
+
+
+@pytest.mark.parametrize('value', [0.0, 1.0])
+def test_groups_all_right_or_all_wrong_teach_nothing(value):
+  task = task_of(lambda problem, tokens: np.full(len(problem), value))
+  made, metrics = collected(grpo.grpo(task=task, config=CONFIG))
+  np.testing.assert_array_equal(made.advantage, 0.0)
+  assert metrics['no_gradient'] == 1.0
+  assert metrics['reward'] == value
+
+
+def test_answers_that_fail_are_dropped_and_move_no_other():
+  def verify(problem, tokens):
+    value = np.arange(len(problem)) % 2.0
+    value[3] = np.nan
+    return value
+
+  made, metrics = collected(grpo.grpo(
+    task=task_of(verify), config=CONFIG, samples=8, advantage='centred'
+  ))  # fmt: skip
+  assert metrics['failed'] == pytest.approx(1 / 24)
+  assert made.mask[3] == 0
+  assert made.mask.sum() == 23
+  assert np.isfinite(made.advantage).all()
+  # 4 wrong, 3 right are left.
+  np.testing.assert_allclose(made.advantage[0], -3 / 7, rtol=1e-5)
+
+
+def wants_five(problem, tokens):
+  del problem
+  return (tokens.ids[:, 0] == 5).astype(float)
+
+
+@pytest.mark.parametrize('advantage', sorted(grpo.ADVANTAGES))
+def test_a_policy_learns_what_is_rewarded(advantage):
+  learner = grpo.grpo(
+    task=task_of(wants_five), config=CONFIG, steps=40, learning_rate=2e-2,
+    advantage=advantage,
+  )  # fmt: skip
+  state = learner.init(jax.random.key(0), SPEC)
+  state = train.fit(
+    learner, state, rows(), source=types.Batch(np.zeros(1), rows())
+  )
+  said = rollouts.write(
+    jax.random.key(5), CONFIG, state.params['policy'],
+    prompts(np.arange(3)), task_of(wants_five), count=20,
+  ).tokens  # fmt: skip
+  assert wants_five(None, said).mean() > 0.9
+
+
+def test_a_leash_keeps_the_policy_at_its_start():
+  def moved(kl):
+    loss = rollouts.Loss(kl=kl)
+    learner = grpo.grpo(
+      task=task_of(wants_five), config=CONFIG, steps=30, learning_rate=2e-2,
+      loss=loss,
+    )  # fmt: skip
+    first = learner.init(jax.random.key(0), SPEC)
+    state = train.fit(
+      learner, first, rows(), source=types.Batch(np.zeros(1), rows())
+    )
+    ids, seen = rollouts.follow(prompts(np.array([0])), full([[5, 5, STOP]]))
+    score = rollouts.scorer(CONFIG, N)
+    both = [score(s.params['policy'], ids, seen)[0, 0] for s in (first, state)]
+    return float(both[1] - both[0])
+
+  assert moved(0.0) > 1.0
+  assert abs(moved(100.0)) < 0.5
+
+
+def test_a_resumed_run_draws_the_same(tmp_path):
+  learner = grpo.grpo(task=task_of(wants_five), config=CONFIG, steps=6)
+
+  def fitted(folder, stop=None):
+    given = pipelines.batches(rows(), batch_size=2, seed=0)
+    with checkpoint.Checkpoints(folder) as manager:
+      return train.fit(
+        learner, learner.init(jax.random.key(0), SPEC), given,
+        source=types.Batch(np.zeros(1), rows()), manager=manager,
+        save_every=3, restore_step=stop,
+      )  # fmt: skip
+
+  whole = fitted(tmp_path / 'a')
+  again = fitted(tmp_path / 'a', stop=3)
+  for one, two in zip(
+    jax.tree.leaves(whole.params), jax.tree.leaves(again.params), strict=True
+  ):
+    np.testing.assert_array_equal(one, two)
+
+
+# -------------------------------------------------------------- Critique-GRPO
+
+
+def test_one_right_refinement_beside_seven_wrong_answers():
+  learner = critique_grpo.critique_grpo(
+    task=task_of(right_second, beside), critic=critic, config=CONFIG
+  )
+  made, metrics = collected(learner)
+  assert len(made.ids) == PROBLEMS * (SAMPLES + 1)
+  first = PROBLEMS * SAMPLES
+  np.testing.assert_allclose(made.advantage[:first], -1 / 8)
+  np.testing.assert_allclose(made.advantage[first:], 7 / 8)
+  np.testing.assert_array_equal(made.second, [0] * first + [1] * PROBLEMS)
+  # J is the mean over answers plus the mean over refinements.
+  total = made.weight.sum() / len(made.weight)
+  np.testing.assert_allclose(total, 2.0)
+  # Scored under the plain prompt, without attempt and critique.
+  plain, _ = rollouts.follow(
+    prompts(np.arange(PROBLEMS)), full(made.ids[first:, -N:])
+  )
+  np.testing.assert_array_equal(made.ids[first:], plain)
+  assert metrics['valid_refinement'] == 1.0
+  assert metrics['criticised'] == 1.0
+
+
+def test_solved_problems_get_an_eighth_answer():
+  task = task_of(lambda problem, tokens: np.arange(len(problem)) % 2.0, beside)
+
+  def silent(*given):
+    raise_ = critic(*given)
+    return rollouts.Tokens(raise_[0].ids, 0 * raise_[0].mask), 0
+
+  learner = critique_grpo.critique_grpo(task=task, critic=silent, config=CONFIG)
+  made, metrics = collected(learner)
+  assert metrics['criticised'] == 0.0
+  np.testing.assert_array_equal(made.second, 0)
+  np.testing.assert_allclose(made.weight, 1.0)
+  np.testing.assert_array_equal(made.mask, 1.0)
+
+
+def test_a_critic_that_says_nothing_drops_the_refinement():
+  def silent(*given):
+    said, cost = critic(*given)
+    return rollouts.Tokens(said.ids, 0 * said.mask), cost
+
+  learner = critique_grpo.critique_grpo(
+    task=task_of(right_second, beside), critic=silent, config=CONFIG
+  )
+  made, metrics = collected(learner)
+  np.testing.assert_array_equal(made.mask[PROBLEMS * SAMPLES :], 0.0)
+  np.testing.assert_array_equal(made.advantage, 0.0)
+  assert metrics['no_critique'] == 1.0
+
+
+def test_refinements_come_from_the_start_if_the_refiner_is_frozen():
+  seen = []
+
+  def spy(key, policy, problem, attempts, reward):
+    seen.append(policy)
+    return critic(key, policy, problem, attempts, reward)
+
+  def last(refiner):
+    learner = critique_grpo.critique_grpo(
+      task=task_of(right_second, beside), critic=spy, config=CONFIG,
+      refiner=refiner,
+    )  # fmt: skip
+    state = start(learner)
+    # A policy in training that only says 5.
+    moved = jax.tree.map(jnp.zeros_like, state.params['policy'])
+    state = state._replace(params={'policy': moved})
+    batch = types.Batch(np.zeros(1), rows())
+    made, _ = learner.phases[0].collect(jax.random.key(1), state, batch)
+    return made.rows.ids[PROBLEMS * SAMPLES :, -N:]
+
+  frozen = [last('frozen') for _ in range(2)]
+  np.testing.assert_array_equal(*frozen)
+  assert (last('live') != frozen[0]).any()
+  assert len(seen) == 3
+
+
+def test_bad_settings_are_refused():
+  good = {'task': task_of(right_second, beside), 'critic': critic,
+          'config': CONFIG}  # fmt: skip
+  make = critique_grpo.critique_grpo
+  with pytest.raises(ValueError, match="refiner 'ema'"):
+    make(**good, refiner='ema')
+  with pytest.raises(ValueError, match='9 refinements of 7 answers'):
+    make(**good, refined=9)
+  with pytest.raises(ValueError, match='cannot ask again'):
+    make(**{**good, 'task': task_of(right_second)})
+  with pytest.raises(ValueError, match='one of'):
+    grpo.grpo(task=good['task'], config=CONFIG, advantage='mean')
+
+
+# ------------------------------------------------------------------ imitation
+
+
+def test_demonstrations_are_imitated_and_empty_ones_left_out():
+  def shown(key, params):
+    del key, params
+    problem = np.array([0, 1, 2])
+    answers = full([[7, 8, STOP]] * 3)
+    mask = answers.mask.copy()
+    mask[1] = 0
+    ids = answers.ids.copy()
+    ids[1] = 2
+    return prompts(problem), rollouts.Tokens(ids, mask)
+
+  learner = imitation.imitation(
+    shown=shown, config=CONFIG, count=N, steps=60, learning_rate=1e-2,
+    warm_up=1,
+  )  # fmt: skip
+  state = learner.init(jax.random.key(0), SPEC)
+  made, metrics = collected(learner)
+  np.testing.assert_array_equal(made.mask, [1, 0, 1])
+  assert metrics['shown'] == 2
+  state = train.fit(
+    learner, state, rows(1), source=types.Batch(np.zeros(1), rows(1))
+  )
+  said = rollouts.write(
+    jax.random.key(3), CONFIG, state.params['policy'], prompts(np.arange(3)),
+    task_of(right_second), temperature=0.0,
+  ).tokens  # fmt: skip
+  np.testing.assert_array_equal(said.ids[[0, 2]], [[7, 8, STOP]] * 2)
