@@ -119,7 +119,6 @@ def _tuning(name, node, config, world) -> Method:
   """
   task = world.task
   critic = worlds.rule(world.pool, 'step_by_step')
-  width = arithmetic.CRITIQUE if name == 'critique_tuning' else worlds.ANSWER
 
   def shown(key, start):
     rng = worlds.rng_of(key)
@@ -138,7 +137,7 @@ def _tuning(name, node, config, world) -> Method:
     return prompts, again._replace(mask=again.mask * right[:, None])
 
   learner = imitation.imitation(
-    shown=shown, config=config, count=width, steps=node.steps,
+    shown=shown, config=config, steps=node.steps,
     learning_rate=node.tuning_rate, warm_up=10,
   )  # fmt: skip
   return Method(learner, oracle_digits=arithmetic.DIGITS)

@@ -199,7 +199,7 @@ def warm_start(
     writer: of training figures.
   """
   learner = imitation.imitation(
-    shown=shown(node, table), config=config, count=arithmetic.CRITIQUE,
+    shown=shown(node, table), config=config,
     steps=node.steps, learning_rate=node.learning_rate, last=0.02,
   )  # fmt: skip
   state = learner.init(jax.random.key(seed), types.Spec(1, 1))

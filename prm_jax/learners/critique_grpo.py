@@ -88,14 +88,14 @@ def critique_grpo(
   phase = types.Phase(
     'policy', begin=begin, steps=steps, collect=collect,
     objective=rollouts.objective(
-      config, task.max_new_tokens, loss, dtype=dtype, remat=remat
+      config, loss, dtype=dtype, remat=remat
     ),
     optimizer=grpo.adam(learning_rate, accumulate),
   )  # fmt: skip
   return grpo.learner(config, (phase,))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Collect:
   """Writes, rewards, criticises and writes again: `Phase.collect`."""
 

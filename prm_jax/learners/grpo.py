@@ -86,9 +86,7 @@ def grpo(
     return batch._replace(rows=made), metrics
 
   prepare = preparer(config, task.max_new_tokens, loss, dtype)
-  objective = rollouts.objective(
-    config, task.max_new_tokens, loss, dtype=dtype, remat=remat
-  )
+  objective = rollouts.objective(config, loss, dtype=dtype, remat=remat)
   phase = types.Phase(
     'policy', begin=keep_start if loss.kl else None, objective=objective,
     optimizer=adam(learning_rate, accumulate), steps=steps, collect=collect,
@@ -107,8 +105,9 @@ class Texts(NamedTuple):
     answers: `[B, N]`.
     advantage: `[B]`, or `[B, N]` of every token.
     mask: `[B]` 0 for answers that do not count.
-    second: `[B]` 1 for refinements.
+    second: `[B]` 1 for refinements, or for texts with a teacher.
     weight: `[B]`; 1 if None.
+    teacher: `[B, N, V]` log-probabilities, if the loss distills.
   """
 
   prompts: rollouts.Tokens
@@ -117,6 +116,7 @@ class Texts(NamedTuple):
   mask: np.ndarray
   second: np.ndarray | None = None
   weight: np.ndarray | None = None
+  teacher: types.ArrayLike | None = None
 
 
 def preparer(
@@ -133,9 +133,9 @@ def preparer(
     ids, seen = rollouts.follow(texts.prompts, texts.answers)
     old = np.asarray(score(state.params['policy'], ids, seen))
     B, answer = len(ids), texts.answers.mask
-    reference = np.zeros_like(old)
+    teacher = np.zeros_like(old) if texts.teacher is None else texts.teacher
     if loss.kl:
-      reference = np.asarray(score(state.frozen, ids, seen))
+      teacher = np.asarray(score(state.frozen, ids, seen))
     advantage = np.asarray(texts.advantage, np.float32)
     if advantage.ndim == 1:
       advantage = np.broadcast_to(advantage[:, None], answer.shape)
@@ -145,7 +145,7 @@ def preparer(
     made = rollouts.Rollouts(
       ids, seen, answer, old, advantage, np.asarray(second, np.float32),
       np.asarray(weight, np.float32), np.asarray(texts.mask, np.float32),
-      reference, np.arange(B, dtype=np.int32),
+      teacher, np.arange(B, dtype=np.int32),
     )  # fmt: skip
     own = (answer > 0) & ~(second[:, None] > 0)
     return made, rollouts.as_mean(np.abs(old - logprob), own)
@@ -191,6 +191,35 @@ def adam(learning_rate: float, accumulate: int) -> optax.GradientTransformation:
   if accumulate == 1:
     return optimizer
   return optax.MultiSteps(optimizer, accumulate).gradient_transformation()
+
+
+class Averaged(NamedTuple):
+  """State of `averaged`: the optimiser's, and the average of parameters."""
+
+  inner: types.PyTree
+  average: types.PyTree
+
+
+def averaged(
+  optimizer: optax.GradientTransformation, rate: float
+) -> optax.GradientTransformation:
+  """Returns the optimiser with a moving average of what it fits: a teacher.
+
+  Args:
+    optimizer: which is left as it is.
+    rate: share of the new parameters at every step.
+  """
+
+  def init(params):
+    return Averaged(optimizer.init(params), jax.tree.map(jnp.array, params))
+
+  def update(gradient, state, params=None):
+    change, inner = optimizer.update(gradient, state.inner, params)
+    now = optax.apply_updates(params, change)
+    average = optax.incremental_update(now, state.average, rate)
+    return change, Averaged(inner, average)
+
+  return optax.GradientTransformation(init, update)
 
 
 def keep_start(state: types.TrainState, batch: types.Batch) -> types.TrainState:

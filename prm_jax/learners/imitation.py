@@ -20,7 +20,6 @@ def imitation(
   *,
   shown: Shown,
   config: decoder.DecoderConfig,
-  count: int,
   learning_rate: float = 3e-3,
   last: float = 0.1,
   warm_up: int = 100,
@@ -39,7 +38,6 @@ def imitation(
   Args:
     shown: demonstrations of a step.
     config: of the policy's decoder.
-    count: N tokens of an answer.
     learning_rate: of AdamW, after `warm_up` steps.
     last: share of the rate that a cosine leaves at the end.
     warm_up: steps.
@@ -74,7 +72,7 @@ def imitation(
   phase = types.Phase(
     'imitation', begin=grpo.keep_start, steps=steps, collect=collect,
     objective=rollouts.objective(
-      config, count, loss, dtype=dtype, remat=remat
+      config, loss, dtype=dtype, remat=remat
     ),
     optimizer=optimizer,
   )  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 
 from prm_jax import types
 from prm_jax.models import decoder, sampling
-from prm_jax.ops import policy_gradient
+from prm_jax.ops import distillation, policy_gradient
 from prm_jax.users import bank as banks
 
 
@@ -64,7 +64,8 @@ class Rollouts(NamedTuple):
     second: `[B]` 1 for texts of the second surrogate (refinements).
     weight: `[B]` of the text's objective.
     mask: `[B]` 0 for texts that were dropped.
-    teacher: `[B, N, ...]` what a teacher says of the tokens, or `[B, N]` zeros.
+    teacher: `[B, N]` log-probabilities under a reference, or `[B, N, V]` those
+      of a teacher.
     example_id: `[B]` int32.
   """
 
@@ -197,6 +198,20 @@ def at(logit: types.Array, ids: types.Array) -> types.Array:
 
 
 @functools.lru_cache(maxsize=16)
+def teller(
+  config: decoder.DecoderConfig, count: int, dtype: Any = jnp.float32
+) -> Callable[..., types.Array]:
+  """Returns the compiled `(params, ids, seen) -> log-softmax [B, N, V]`."""
+
+  @jax.jit
+  def tell(params, ids, seen):
+    logit = logits(config, params, ids, seen, count, dtype=dtype)
+    return jax.nn.log_softmax(logit)
+
+  return tell
+
+
+@functools.lru_cache(maxsize=16)
 def scorer(
   config: decoder.DecoderConfig, count: int, dtype: Any = jnp.float32
 ) -> Callable[..., types.Array]:
@@ -237,6 +252,8 @@ class Loss(NamedTuple):
     by: see `policy_gradient.summed`.
     kl: weight of k2 to the reference, whose gradient is the divergence's.
     entropy: weight of the entropy, which is raised.
+    distill: weight of the divergence from a teacher, of texts marked as second.
+    alpha: of the divergence; see `distillation.divergence`.
   """
 
   first: Surrogate = Surrogate()
@@ -244,6 +261,8 @@ class Loss(NamedTuple):
   by: str = 'sum'
   kl: float = 0.0
   entropy: float = 0.0
+  distill: float = 0.0
+  alpha: float = 1.0
 
 
 PLAIN = Loss()
@@ -251,7 +270,6 @@ PLAIN = Loss()
 
 def objective(
   config: decoder.DecoderConfig,
-  count: int,
   loss: Loss,
   *,
   dtype: Any = jnp.float32,
@@ -261,12 +279,17 @@ def objective(
 
   Args:
     config: of the policy.
-    count: N tokens of an answer.
     loss: what is descended. With `kl`, `teacher` of the rollouts is the
-      reference's log-probabilities.
+      reference's log-probabilities `[B, N]`; with `distill`, the teacher's of
+      all tokens, `[B, N, V]`.
     dtype: of the computation.
     remat: see `Decoder`.
+
+  Raises:
+    ValueError: the loss has both `kl` and `distill`.
   """
+  if loss.kl and loss.distill:
+    raise ValueError('a loss has a reference or a teacher, not both')
 
   def valued(part, now, rows):
     return policy_gradient.surrogate(
@@ -279,6 +302,7 @@ def objective(
     del free, state
     rows = batch.rows
     ids, answer = jnp.asarray(rows.ids), jnp.asarray(rows.answer)
+    count = answer.shape[1]
     logit = logits(
       config, params['policy'], ids, jnp.asarray(rows.seen), count,
       dtype=dtype, remat=remat,
@@ -294,6 +318,12 @@ def objective(
     if loss.kl:
       apart = policy_gradient.kl_estimate(now, jnp.asarray(rows.teacher), 'k2')
       value = value - loss.kl * jnp.where(answer > 0, apart, 0.0)
+    if loss.distill:
+      apart = distillation.divergence(
+        jax.nn.log_softmax(logit), jnp.asarray(rows.teacher), alpha=loss.alpha
+      )
+      told = (answer > 0) & (jnp.asarray(rows.second)[:, None] > 0)
+      value = value - loss.distill * jnp.where(told, apart, 0.0)
     total = policy_gradient.summed(
       value, answer.astype(value.dtype), by=loss.by, length=count
     )

@@ -7,8 +7,16 @@ import pytest
 
 from prm_jax import types
 from prm_jax.data import pipelines
-from prm_jax.learners import critique_grpo, grpo, imitation, rollouts
-from prm_jax.models import decoder
+from prm_jax.learners import (
+  critique_grpo,
+  directive,
+  grpo,
+  imitation,
+  rltf,
+  rollouts,
+  sdpo,
+)
+from prm_jax.models import decoder, sampling
 from prm_jax.runtime import checkpoint, train
 
 CONFIG = decoder.DecoderConfig(12, 16, 32, 1, 2, 1, 8)
@@ -301,7 +309,7 @@ def test_demonstrations_are_imitated_and_empty_ones_left_out():
     return prompts(problem), rollouts.Tokens(ids, mask)
 
   learner = imitation.imitation(
-    shown=shown, config=CONFIG, count=N, steps=60, learning_rate=1e-2,
+    shown=shown, config=CONFIG, steps=60, learning_rate=1e-2,
     warm_up=1,
   )  # fmt: skip
   state = learner.init(jax.random.key(0), SPEC)
@@ -316,3 +324,199 @@ def test_demonstrations_are_imitated_and_empty_ones_left_out():
     task_of(right_second), temperature=0.0,
   ).tokens  # fmt: skip
   np.testing.assert_array_equal(said.ids[[0, 2]], [[7, 8, STOP]] * 2)
+
+
+# ---------------------------------------------------------- verdicts and hints
+
+
+def hinting(verdict=-1.0, hinted=(True, False, True)):
+  """Everybody says the verdict; a hint is two tokens before the prompt."""
+
+  def replies(key, problem, answers):
+    del key, answers
+    asked = prompts(problem)
+    told = rollouts.Tokens(
+      np.concatenate([np.full((len(problem), 2), 10, np.int32), asked.ids], 1),
+      np.concatenate([np.ones((len(problem), 2), np.int32), asked.mask], 1),
+    )
+    value = np.broadcast_to(np.float32(verdict), len(problem))
+    return directive.Reply(value, told, np.resize(hinted, len(problem)))
+
+  return replies
+
+
+def learner_of(replies, **options):
+  return directive.directive(
+    task=task_of(right_second), replies=replies, config=CONFIG, **options
+  )
+
+
+def test_verdicts_alone_are_broadcast_and_hints_alone_are_the_teachers():
+  made, _ = collected(learner_of(hinting(), directed=0.0))
+  np.testing.assert_array_equal(made.advantage, -1.0)
+  np.testing.assert_array_equal(made.mask, 1.0)
+  made, metrics = collected(learner_of(hinting(), evaluative=0.0, clip=None))
+  np.testing.assert_array_equal(made.mask, [1, 0, 1])  # no hint, no lesson
+  np.testing.assert_array_equal(made.advantage[1], 0.0)
+  assert metrics['hinted'] == pytest.approx(2 / 3)
+  # The teacher's log-probabilities, by the sampler's other scorer.
+  learner = learner_of(hinting(), evaluative=0.0, clip=None)
+  params = start(learner).params['policy']
+  answers = rollouts.Tokens(made.ids[:, -N:], made.answer)
+  told = hinting()(None, np.arange(PROBLEMS), answers).told
+  with_hint = sampling.log_probability(
+    CONFIG, params, *rollouts.follow(told, answers)
+  )[:, -N:]
+  without = sampling.log_probability(CONFIG, params, made.ids, made.seen)
+  want = np.where(made.answer > 0, with_hint - without[:, -N:], 0.0)
+  np.testing.assert_allclose(made.advantage[0], want[0], atol=1e-4)
+  assert np.abs(want[0]).max() > 1e-3
+
+
+def test_both_are_the_sum_and_a_clip_bounds_hints():
+  options = {'clip': 1e-3}
+  both, _ = collected(learner_of(hinting(), **options))
+  hints, _ = collected(learner_of(hinting(), evaluative=0.0, **options))
+  np.testing.assert_allclose(both.advantage, hints.advantage - 1.0, atol=1e-6)
+  assert np.abs(hints.advantage).max() <= 1e-3 + 1e-9
+
+
+def test_a_baseline_leaves_nothing_of_equal_verdicts():
+  made, _ = collected(learner_of(hinting(), directed=0.0, baseline='batch'))
+  np.testing.assert_allclose(made.advantage, 0.0, atol=1e-7)
+
+
+def test_an_answer_whose_verdict_fails_is_dropped():
+  made, metrics = collected(
+    learner_of(hinting(verdict=[np.nan, 1.0, 1.0]), baseline='batch')
+  )
+  np.testing.assert_array_equal(made.mask, [0, 1, 1])
+  assert np.isfinite(made.advantage).all()
+  assert metrics['failed'] == pytest.approx(1 / 3)
+  assert metrics['reward'] == 1.0
+
+
+@pytest.mark.parametrize('teacher', directive.TEACHERS)
+@pytest.mark.parametrize('distill', [0.0, 1.0])
+def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
+  loss = rollouts.Loss(rollouts.Surrogate(), distill=distill, alpha=1.0)
+  learner = learner_of(
+    hinting(hinted=(True,)), evaluative=0.0, teacher=teacher, loss=loss,
+    steps=60, learning_rate=5e-3,
+  )  # fmt: skip
+  first = learner.init(jax.random.key(0), SPEC)
+  state = train.fit(
+    learner, first, rows(), source=types.Batch(np.zeros(1), rows())
+  )
+
+  def apart(params, teacher):
+    asked = prompts(np.arange(PROBLEMS))
+    told = hinting()(None, np.arange(PROBLEMS), None).told
+    answers = full(np.zeros((PROBLEMS, N)))
+    tell = rollouts.teller(CONFIG, N)
+    mine = tell(params, *rollouts.follow(asked, answers))[:, 0]
+    theirs = tell(teacher, *rollouts.follow(told, answers))[:, 0]
+    return float(jnp.sum(jnp.exp(mine) * (mine - theirs), -1).mean())
+
+  old, new = first.params['policy'], state.params['policy']
+  target = new if teacher == 'live' else old
+  if teacher == 'average':
+    target = state.opt_state.average['policy']
+  assert apart(new, target) < 0.7 * apart(old, old)
+
+
+def test_a_policy_that_needs_no_hint_is_left_alone():
+  def silent(key, problem, answers):
+    reply = hinting()(key, problem, answers)
+    return reply._replace(told=prompts(problem))  # the hint says nothing
+
+  made, _ = collected(learner_of(silent, evaluative=0.0))
+  np.testing.assert_allclose(made.advantage, 0.0, atol=1e-5)
+
+
+def test_bad_replies_settings_are_refused():
+  with pytest.raises(ValueError, match="teacher 'ema'"):
+    learner_of(hinting(), teacher='ema')
+  with pytest.raises(ValueError, match="baseline 'mean'"):
+    learner_of(hinting(), baseline='mean')
+  with pytest.raises(ValueError, match='not both'):
+    learner_of(hinting(), loss=rollouts.Loss(kl=1.0, distill=1.0))
+
+
+# ---------------------------------------------------------------- SDPO and RLTF
+
+
+def test_siblings_are_right_answers_of_others():
+  reward = np.array([[0, 1, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]], float)
+  found = sdpo.sibling(reward).reshape(3, 4)
+  np.testing.assert_array_equal(found[0], [1, 3, 3, 1])
+  np.testing.assert_array_equal(found[1], -1)
+  np.testing.assert_array_equal(found[2], [10, 10, -1, 10])
+
+
+def test_sdpo_teaches_wrong_answers_and_right_ones_with_siblings():
+  def verify(problem, tokens):
+    del tokens
+    return np.tile([1.0, 0.0, 0.0, 0.0], len(problem) // 4)
+
+  learner = sdpo.sdpo(
+    task=task_of(verify, beside), critic=critic, config=CONFIG, samples=4
+  )
+  state = start(learner)
+  optimizer = learner.phases[0].optimizer
+  state = state._replace(opt_state=optimizer.init(state.params))
+  batch = types.Batch(np.zeros(1), rows())
+  made, _ = learner.phases[0].collect(jax.random.key(0), state, batch)
+  np.testing.assert_array_equal(
+    made.rows.mask.reshape(PROBLEMS, 4), [[0, 1, 1, 1]] * PROBLEMS
+  )
+  assert made.rows.teacher.shape == (PROBLEMS * 4, N, CONFIG.vocab_size)
+  np.testing.assert_allclose(np.exp(made.rows.teacher).sum(-1), 1.0, rtol=1e-4)
+  state = train.fit(
+    sdpo.sdpo(task=task_of(verify, beside), critic=critic, config=CONFIG,
+              samples=4, steps=3),
+    start(learner), rows(), source=batch,
+  )  # fmt: skip
+  average = state.opt_state.average['policy']
+  moved = jax.tree.map(
+    lambda a, b: float(jnp.abs(a - b).max()), average, state.params['policy']
+  )
+  assert max(jax.tree.leaves(moved)) > 0
+  with pytest.raises(ValueError, match='does not distill'):
+    sdpo.sdpo(
+      task=task_of(verify, beside), critic=critic, config=CONFIG,
+      loss=rollouts.PLAIN,
+    )  # fmt: skip
+
+
+def test_second_tries_are_credited_over_the_first_tries_mean():
+  def verify(problem, tokens):
+    del tokens
+    verify.calls += 1
+    if verify.calls % 2:
+      return np.tile([1.0, 0.0, 0.0, 0.0], len(problem) // 4)
+    return np.ones(len(problem))
+
+  verify.calls = 0
+
+  def requests(problem, attempts):
+    return rollouts.join(prompts(problem))
+
+  settings = {
+    'task': task_of(verify, beside), 'critic': critic, 'config': CONFIG,
+    'samples': 4,
+  }  # fmt: skip
+  made, metrics = collected(rltf.rltf(**settings))
+  np.testing.assert_allclose(made.advantage, 0.75)
+  assert metrics['valid_refinement'] == 1.0
+  assert metrics['reward'] == 0.25
+  both, _ = collected(rltf.rltf(**settings, requests=requests, predict=0.3))
+  half = PROBLEMS * 4
+  assert len(both.ids) == 2 * half
+  np.testing.assert_allclose(both.advantage[half:], 0.3)
+  # The critique, two nines, after its request.
+  np.testing.assert_array_equal(both.ids[half:, -N:-1], 9)
+  np.testing.assert_array_equal(both.answer[half:], [[1, 1, 0]] * half)
+  np.testing.assert_allclose(both.weight, 2.0)
+  with pytest.raises(ValueError, match='give them'):
+    rltf.rltf(**settings, predict=0.3)

@@ -1,0 +1,185 @@
+"""Learning from replies: verdicts (evaluative) and hints (directive)."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import types
+from prm_jax.learners import grpo, rollouts
+from prm_jax.models import decoder
+from prm_jax.ops import distillation
+
+TEACHERS = ('live', 'average', 'frozen')
+BASELINES = ('none', 'batch')
+PUBLISHED = rollouts.Loss(rollouts.Surrogate(clip_high=0.28))
+
+
+class Reply(NamedTuple):
+  """What was said to B answers.
+
+  Attributes:
+    verdict: `[B]` +1, -1, or 0 for none; NaN drops the answer.
+    told: prompts that hold the hint, for the teacher.
+    hinted: `[B]` bool, whether there was a hint.
+  """
+
+  verdict: np.ndarray
+  told: rollouts.Tokens
+  hinted: np.ndarray
+
+
+# `(key, problems [B], answers) -> Reply`.
+Replies = Callable[[types.Key, np.ndarray, rollouts.Tokens], Reply]
+
+
+def directive(
+  *,
+  task: rollouts.Task,
+  replies: Replies,
+  config: decoder.DecoderConfig,
+  evaluative: float = 1.0,
+  directed: float = 1.0,
+  baseline: str = 'none',
+  teacher: str = 'live',
+  average: float = 0.05,
+  clip: float | None = 2.0,
+  loss: rollouts.Loss = PUBLISHED,
+  learning_rate: float = 1e-3,
+  steps: int = 200,
+  accumulate: int = 1,
+  temperature: float = 1.0,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
+) -> types.PolicyLearner:
+  """Returns the learner of a policy from one reply to each of its answers.
+
+      A_t = evaluative (verdict - baseline)
+            + directed clip(log pi_T(a_t | s, hint) - log pi_old(a_t | s))
+
+  Without either weight it is the published evaluative or directive method;
+  with both, the combined one. A loss that `distill`s takes the directive part
+  over the whole vocabulary instead, as a loss of its own.
+
+  Args:
+    task: what is asked; its `verify` is not read.
+    replies: what people say.
+    config: of the policy's decoder.
+    evaluative: weight of verdicts.
+    directed: weight of hints; with `loss.distill` the hints' weight is that.
+    baseline: 'none' as published, or the 'batch' mean of verdicts.
+    teacher: who reads the hint: 'live', the policy in training; 'average', a
+      moving average of it; 'frozen', the policy at the start.
+    average: share of the new parameters in the average, at each step.
+    clip: of the directive advantage, nats.
+    loss: surrogate and sums.
+    learning_rate: of Adam.
+    steps: batches.
+    accumulate: batches whose gradients are averaged before a step.
+    temperature: of the draws.
+    dtype: of the layers' computation.
+    remat: whether layers are computed again for the gradient.
+
+  Raises:
+    ValueError: unknown teacher or baseline.
+
+  References:
+    OpenClaw-RL 2026, arXiv:2603.10165.
+  """
+  if teacher not in TEACHERS:
+    raise ValueError(f'teacher {teacher!r}: one of {TEACHERS}')
+  if baseline not in BASELINES:
+    raise ValueError(f'baseline {baseline!r}: one of {BASELINES}')
+  collect = _Collect(
+    task, replies, config, evaluative, 0.0 if loss.distill else directed,
+    baseline == 'batch', teacher, clip, bool(loss.distill),
+    {'temperature': temperature, 'dtype': dtype},
+    grpo.preparer(config, task.max_new_tokens, loss, dtype),
+  )  # fmt: skip
+  optimizer = grpo.adam(learning_rate, accumulate)
+  if teacher == 'average':
+    optimizer = grpo.averaged(optimizer, average)
+  phase = types.Phase(
+    'replies', begin=grpo.keep_start, steps=steps, collect=collect,
+    objective=rollouts.objective(
+      config, loss, dtype=dtype, remat=remat
+    ),
+    optimizer=optimizer,
+  )  # fmt: skip
+  return grpo.learner(config, (phase,))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Collect:
+  """Writes, hears replies, and asks the teacher: `Phase.collect`."""
+
+  task: rollouts.Task
+  replies: Replies
+  config: decoder.DecoderConfig
+  evaluative: float
+  directed: float
+  centred: bool
+  teacher: str
+  clip: float | None
+  distill: bool
+  writing: Mapping[str, Any]
+  prepare: Callable[..., tuple[rollouts.Rollouts, types.Mean]]
+
+  def __call__(self, key, state, batch):
+    keys = jax.random.split(key)
+    problem = np.asarray(batch.rows.items)[:, 0]
+    prompts = self.task.prompts(problem)
+    said = rollouts.write(
+      keys[0], self.config, state.params['policy'], prompts, self.task,
+      **self.writing,
+    )  # fmt: skip
+    reply = self.replies(keys[1], problem, said.tokens)
+    known = np.isfinite(reply.verdict) * np.asarray(batch.rows.mask)
+    verdict = np.where(known > 0, reply.verdict, 0.0)
+    baseline = verdict.sum() / max(known.sum(), 1) if self.centred else 0.0
+    hinted = np.asarray(reply.hinted, np.float32) * known
+    gap, told = self._teacher(state, prompts, said.tokens, reply, hinted)
+    advantage = distillation.combined(
+      jnp.asarray(verdict - baseline * known), gap,
+      evaluative=self.evaluative, directive_weight=self.directed,
+    )  # fmt: skip
+    # Where verdicts count for nothing, an answer without a hint is dropped.
+    mask = known if self.evaluative else hinted
+    texts = grpo.Texts(
+      prompts, said.tokens, np.asarray(advantage), mask, second=hinted,
+      teacher=told,
+    )  # fmt: skip
+    made, apart = self.prepare(state, texts, said.logprob)
+    metrics = {
+      'reward': rollouts.as_mean(verdict, known),
+      'hinted': rollouts.as_mean(hinted, known),
+      'failed': rollouts.as_mean(~np.isfinite(reply.verdict)),
+      'directive_size': rollouts.as_mean(np.abs(gap).mean(1), hinted),
+      'tokens': grpo.total(said.tokens.mask.sum()),
+      'sampler_gap': apart,
+    }
+    return batch._replace(rows=made), metrics
+
+  def _teacher(self, state, prompts, answers, reply, hinted):
+    """Returns directive advantages `[B, N]`, and the teacher's `[B, N, V]`."""
+    policy = state.params['policy']
+    teacher = {
+      'live': lambda: policy,
+      'average': lambda: state.opt_state.average['policy'],
+      'frozen': lambda: state.frozen,
+    }[self.teacher]()
+    count = self.task.max_new_tokens
+    there = answers.mask * hinted[:, None]
+    with_hint = rollouts.follow(reply.told, answers)
+    if self.distill:
+      tell = rollouts.teller(self.config, count, self.writing['dtype'])
+      return np.zeros(there.shape, np.float32), tell(teacher, *with_hint)
+    score = rollouts.scorer(self.config, count, self.writing['dtype'])
+    gap = distillation.directive(
+      score(teacher, *with_hint),
+      score(policy, *rollouts.follow(prompts, answers)), clip=self.clip,
+    )  # fmt: skip
+    return np.where(there > 0, gap, 0.0), None

@@ -1,0 +1,145 @@
+"""RLTF: what a second try earns is credited to a first."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import types
+from prm_jax.learners import critique_grpo, grpo, rollouts
+from prm_jax.models import decoder
+from prm_jax.ops import policy_gradient
+
+PUBLISHED = rollouts.Loss(rollouts.Surrogate('log'))
+# `(problems, attempts) -> prompts` that ask for a critique.
+Requests = Callable[[np.ndarray, rollouts.Tokens], rollouts.Tokens]
+
+
+def rltf(
+  *,
+  task: rollouts.Task,
+  critic: critique_grpo.Critic,
+  config: decoder.DecoderConfig,
+  samples: int = 4,
+  requests: Requests | None = None,
+  predict: float = 0.0,
+  loss: rollouts.Loss = PUBLISHED,
+  learning_rate: float = 5e-4,
+  steps: int = 200,
+  accumulate: int = 1,
+  temperature: float = 1.0,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
+) -> types.PolicyLearner:
+  """Returns the learner of a policy from answers that a critique improved.
+
+      grad = mean A_i grad log pi(y1_i | x),  A_i = R(y1_i) - mean R(y0)
+
+  where y0 are first answers and y1 what was written after their critiques,
+  scored under the plain prompt (RLTF-SD). With `predict`, the critiques are
+  learned too (RLTF-FM): predict sum_i -log pi(c_i | x, y0_i).
+
+  Args:
+    task: what is asked, what is right, and how it is asked again.
+    critic: what is said of an answer.
+    config: of the policy's decoder.
+    samples: first answers to a problem, each of which is written again.
+    requests: how a critique is asked for; needed by `predict`.
+    predict: weight of the critiques.
+    loss: surrogate; not weighted by the writer's probability, as published.
+    learning_rate: of Adam.
+    steps: batches.
+    accumulate: batches whose gradients are averaged before a step.
+    temperature: of the draws.
+    dtype: of the layers' computation.
+    remat: whether layers are computed again for the gradient.
+
+  Raises:
+    ValueError: the task cannot ask again, or critiques cannot be asked for.
+
+  References:
+    Chen et al. 2026 (RLTF), arXiv:2602.02482.
+  """
+  if task.refine is None:
+    raise ValueError('the task has no `refine`: it cannot ask again')
+  if predict and requests is None:
+    raise ValueError('critiques are predicted after `requests`: give them')
+  collect = _collector(
+    task, critic, config, samples, requests if predict else None, predict,
+    {'temperature': temperature, 'dtype': dtype},
+  )  # fmt: skip
+  phase = types.Phase(
+    'policy', steps=steps, collect=collect,
+    objective=rollouts.objective(config, loss, dtype=dtype, remat=remat),
+    optimizer=grpo.adam(learning_rate, accumulate),
+  )  # fmt: skip
+  return grpo.learner(config, (phase,))
+
+
+def _collector(task, critic, config, samples, requests, predict, writing):
+  """Returns `Phase.collect`: writes twice, with a critique between."""
+
+  def collect(key, state, batch):
+    keys = jax.random.split(key, 3)
+    policy = state.params['policy']
+    problem = np.asarray(batch.rows.items)[:, 0]
+    prompts = rollouts.repeat(task.prompts(problem), samples)
+    asked = np.repeat(problem, samples)
+    mask = np.repeat(batch.rows.mask, samples)
+
+    def say(key, prompts):
+      return rollouts.write(
+        key, config, policy, prompts, task, **writing
+      ).tokens
+
+    first = say(keys[0], prompts)
+    before = task.verify(asked, first).reshape(-1, samples)
+    critique, cost = critic(keys[1], policy, asked, first, before.ravel())
+    there = np.asarray(critique.mask).any(axis=1)
+    second = say(keys[2], task.refine(asked, first, critique))
+    after = task.verify(asked, second)
+    known = np.isfinite(after) & there
+    advantage = policy_gradient.first_turn(
+      jnp.asarray(np.where(known, after, 0.0)).reshape(-1, samples),
+      jnp.asarray(grpo.fill(before)),
+    )
+    texts = [(prompts, second, np.asarray(advantage).ravel(), known * mask)]
+    if requests is not None:
+      share = np.full(len(asked), predict)
+      texts.append((requests(asked, first), critique, share, there * mask))
+    made = _rollouts(texts)
+    metrics = {
+      **grpo.outcomes(before, batch.rows.mask),
+      'valid_refinement': rollouts.as_mean(after > 0.5, known),
+      'tokens': grpo.total(first.mask.sum() + second.mask.sum() + cost),
+    }
+    return batch._replace(rows=made), metrics
+
+  return collect
+
+
+def _rollouts(texts) -> rollouts.Rollouts:
+  """Returns texts of several kinds, whose means are summed."""
+  width = max(answers.ids.shape[1] for _, answers, *_ in texts)
+
+  def padded(answers):
+    pad = ((0, 0), (0, width - answers.ids.shape[1]))
+    return rollouts.Tokens(*(np.pad(leaf, pad) for leaf in answers))
+
+  prompts = rollouts.join(*(prompt for prompt, *_ in texts))
+  kept = [padded(answers) for _, answers, *_ in texts]
+  answers = rollouts.Tokens(
+    *(np.concatenate(leaf) for leaf in zip(*kept, strict=True))
+  )
+  advantage = np.concatenate([value for *_, value, _ in texts])
+  mask = np.concatenate([value for *_, value in texts])
+  ids, seen = rollouts.follow(prompts, answers)
+  zeros = np.zeros(answers.mask.shape, np.float32)
+  B = len(ids)
+  return rollouts.Rollouts(
+    ids, seen, answers.mask, zeros, zeros + advantage[:, None],
+    np.zeros(B, np.float32), np.full(B, len(texts), np.float32),
+    np.asarray(mask, np.float32), zeros, np.arange(B, dtype=np.int32),
+  )  # fmt: skip

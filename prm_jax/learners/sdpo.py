@@ -1,0 +1,136 @@
+"""SDPO: a policy that was told what worked teaches the one that was not."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import types
+from prm_jax.learners import critique_grpo, grpo, rollouts
+from prm_jax.models import decoder
+
+PUBLISHED = rollouts.Loss(by='token_mean', distill=1.0, alpha=0.5)
+
+
+def sdpo(
+  *,
+  task: rollouts.Task,
+  critic: critique_grpo.Critic,
+  config: decoder.DecoderConfig,
+  samples: int = 8,
+  average: float = 0.05,
+  loss: rollouts.Loss = PUBLISHED,
+  learning_rate: float = 5e-4,
+  steps: int = 200,
+  accumulate: int = 1,
+  temperature: float = 1.0,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
+) -> types.PolicyLearner:
+  """Returns the learner of a policy from its own answers, read again.
+
+  The teacher is a moving average of the policy that reads, before the
+  problem, another right answer of the group and that it is right; where there
+  is none, the answer itself and what the critic says of it. The student's
+  distribution at its own tokens is drawn to the teacher's. Texts with neither
+  are left out: a lone right answer teaches its siblings, not itself.
+
+  Args:
+    task: what is asked, what is right, and how it is asked again.
+    critic: what is said of an answer; called on right ones, too.
+    config: of the policy's decoder.
+    samples: n answers to a problem.
+    average: share of the new parameters in the teacher, at each step.
+    loss: with `distill` and `alpha`.
+    learning_rate: of Adam.
+    steps: batches.
+    accumulate: batches whose gradients are averaged before a step.
+    temperature: of the draws.
+    dtype: of the layers' computation.
+    remat: whether layers are computed again for the gradient.
+
+  Raises:
+    ValueError: the loss does not distill, or the task cannot ask again.
+
+  References:
+    Hubotter et al. 2026 (SDPO), arXiv:2601.20802.
+  """
+  if not loss.distill:
+    raise ValueError('the loss does not distill: SDPO has no other signal')
+  if task.refine is None:
+    raise ValueError('the task has no `refine`: it cannot ask again')
+  collect = _collector(
+    task, critic, config, samples, loss,
+    {'temperature': temperature, 'dtype': dtype},
+  )  # fmt: skip
+  phase = types.Phase(
+    'policy', steps=steps, collect=collect,
+    objective=rollouts.objective(
+      config, loss, dtype=dtype, remat=remat
+    ),
+    optimizer=grpo.averaged(grpo.adam(learning_rate, accumulate), average),
+  )  # fmt: skip
+  return grpo.learner(config, (phase,))
+
+
+def _collector(task, critic, config, samples, loss, writing):
+  """Returns `Phase.collect`: writes, verifies and asks the teacher."""
+  prepare = grpo.preparer(config, task.max_new_tokens, loss, writing['dtype'])
+  tell = rollouts.teller(config, task.max_new_tokens, writing['dtype'])
+
+  def collect(key, state, batch):
+    keys = jax.random.split(key)
+    policy = state.params['policy']
+    problem = np.asarray(batch.rows.items)[:, 0]
+    prompts = task.prompts(problem)
+    said = rollouts.write(
+      keys[0], config, policy, prompts, task, count=samples,
+      **writing,
+    )  # fmt: skip
+    asked = np.repeat(problem, samples)
+    reward = task.verify(asked, said.tokens)
+    model = sibling(reward.reshape(-1, samples))
+    shown = np.where(model >= 0, model, np.arange(len(asked)))
+    read = rollouts.Tokens(*(leaf[shown] for leaf in said.tokens))
+    critique, cost = critic(keys[1], policy, asked, read, reward[shown])
+    told = task.refine(asked, read, critique)
+    # A right answer without a right sibling has nothing to learn from.
+    taught = (model >= 0) | (reward < 0.5)
+    taught &= np.asarray(critique.mask).any(axis=1) & np.isfinite(reward)
+    teacher = state.opt_state.average['policy']
+    mask = taught * np.repeat(batch.rows.mask, samples)
+    texts = grpo.Texts(
+      rollouts.repeat(prompts, samples), said.tokens, np.zeros(len(asked)),
+      mask, second=np.ones(len(asked)),
+      teacher=tell(teacher, *rollouts.follow(told, said.tokens)),
+    )  # fmt: skip
+    made, gap = prepare(state, texts, said.logprob)
+    metrics = {
+      **grpo.outcomes(reward.reshape(-1, samples), batch.rows.mask),
+      'tokens': grpo.total(said.tokens.mask.sum() + cost),
+      'taught': rollouts.as_mean(taught),
+      'sampler_gap': gap,
+    }
+    return batch._replace(rows=made), metrics
+
+  return collect
+
+
+def sibling(reward: np.ndarray) -> np.ndarray:
+  """Returns a right answer to the same problem, not one's own, `[B n]`.
+
+  The next one in the group, going round; -1 where there is none.
+
+  Args:
+    reward: `[B, n]`.
+  """
+  B, n = reward.shape
+  right = reward > 0.5
+  found = np.full((B, n), -1)
+  for shift in range(n - 1, 0, -1):
+    other = np.roll(right, -shift, 1)
+    place = (np.arange(n) + shift) % n
+    found = np.where(other, place, found)
+  rows = np.arange(B)[:, None] * n
+  return np.where(found >= 0, found + rows, -1).ravel()

@@ -1,0 +1,192 @@
+"""People who reply to an answer with a verdict and, sometimes, a hint.
+
+A prompt is five digits that are to be written down. Everybody wants them in a
+format of their own: in this order or reversed, in plain or capital digits,
+with one of four marks at the end. Who likes the answer says so; a hint names
+some attributes of the format that is wanted, and may be wrong. Three tokens
+of a profile tell who asks; what they mean is for the policy to find out.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+LENGTH = 5
+SIZES = (2, 2, 4)  # values of order, case and mark
+FORMATS = 16
+TOKENS = (
+  '_', '.', *'0123456789', *'ABCDEFGHIJ', *'!?~;', '=', '>', 'none',
+  'forward', 'reversed', 'plain', 'capital', 'mark!', 'mark?', 'mark~',
+  'mark;', 'p0', 'p1', 'p2', 'p3',
+)  # fmt: skip
+_ID = {token: i for i, token in enumerate(TOKENS)}
+PAD, END, NONE = _ID['_'], _ID['.'], _ID['none']
+_PLAIN, _CAPITAL, _MARK = _ID['0'], _ID['A'], _ID['!']
+_HINTS = (_ID['forward'], _ID['plain'], _ID['mark!'])  # first of each attribute
+_PROFILE = _ID['p0']
+ANSWER = LENGTH + 2
+
+
+class People(NamedTuple):
+  """U people.
+
+  Attributes:
+    wanted: `[U, 3]` order, case and mark.
+    profile: `[U, 3]` values that profile tokens show, one an attribute.
+  """
+
+  wanted: np.ndarray
+  profile: np.ndarray
+
+
+class Asked(NamedTuple):
+  """B prompts.
+
+  Attributes:
+    person: `[B]` row of the people.
+    digits: `[B, 5]`.
+  """
+
+  person: np.ndarray
+  digits: np.ndarray
+
+
+class Replies(NamedTuple):
+  """What people say to answers.
+
+  Attributes:
+    verdict: `[B]` +1 or -1.
+    hint: `[B, 3]` token ids; 'none' where an attribute is not named.
+    hinted: `[B]` bool, whether there is a hint.
+  """
+
+  verdict: np.ndarray
+  hint: np.ndarray
+  hinted: np.ndarray
+
+
+def everybody(rng: np.random.Generator) -> People:
+  """Returns a person of each format, whose profiles encode it.
+
+  An attribute's value is shown by another value, in a code that is drawn;
+  who has read the profiles of some people can tell what others want.
+
+  Args:
+    rng: of the code.
+  """
+  wanted = np.stack(np.unravel_index(np.arange(FORMATS), SIZES), 1)
+  code = [rng.permutation(size) for size in SIZES]
+  profile = np.stack([code[a][wanted[:, a]] for a in range(3)], 1)
+  return People(wanted, profile)
+
+
+def draw(rng: np.random.Generator, person: np.ndarray) -> Asked:
+  """Returns a prompt of each person `[B]`."""
+  return Asked(person, rng.integers(0, 10, (len(person), LENGTH)))
+
+
+def prompts(
+  people: People, asked: Asked, hint: np.ndarray | None = None
+) -> np.ndarray:
+  """Returns token ids `[B, 13]`: hint, profile, `> 1 2 3 4 5 =`.
+
+  Args:
+    people: U.
+    asked: B prompts.
+    hint: `[B, 3]` token ids; 'none' if None.
+  """
+  B = len(asked.person)
+  hint = np.full((B, 3), NONE) if hint is None else hint
+  parts = [
+    hint, _PROFILE + people.profile[asked.person], np.full((B, 1), _ID['>']),
+    _PLAIN + asked.digits, np.full((B, 1), _ID['=']),
+  ]  # fmt: skip
+  return np.concatenate(parts, 1).astype(np.int32)
+
+
+def written(digits: np.ndarray, style: np.ndarray) -> np.ndarray:
+  """Returns answers `[B, 7]` to digits `[B, 5]` in formats `[B, 3]`."""
+  order, case, mark = np.asarray(style).T
+  turned = np.where(order[:, None] == 1, digits[:, ::-1], digits)
+  first = np.where(case == 1, _CAPITAL, _PLAIN)[:, None]
+  end = np.stack([_MARK + mark, np.full(len(mark), END)], 1)
+  return np.concatenate([first + turned, end], 1).astype(np.int32)
+
+
+def fits(people: People, asked: Asked, ids: np.ndarray) -> np.ndarray:
+  """Returns whether answers `[B, N]` are right and as wanted, `[B]` bool."""
+  wanted = written(asked.digits, people.wanted[asked.person])
+  ids = np.asarray(ids)[:, :ANSWER]
+  if ids.shape[1] < ANSWER:
+    return np.zeros(len(ids), bool)
+  return (ids == wanted).all(1)
+
+
+def hints(style: np.ndarray, named: np.ndarray) -> np.ndarray:
+  """Returns hints `[B, 3]` of formats `[B, 3]`: of the named attributes."""
+  return np.where(named, np.array(_HINTS) + style, NONE).astype(np.int32)
+
+
+def reply(
+  rng: np.random.Generator,
+  people: People,
+  asked: Asked,
+  ids: np.ndarray,
+  *,
+  hint_rate: float = 0.4,
+  hint_error: float = 0.2,
+  mention: float = 2 / 3,
+) -> Replies:
+  """Returns what people say to answers.
+
+  Args:
+    rng: of the hints.
+    people: U.
+    asked: B prompts.
+    ids: `[B, N]` answers.
+    hint_rate: probability of a hint.
+    hint_error: probability that a hint is of another format, drawn at random.
+    mention: probability that a hint names an attribute; one that names none
+      names the order.
+  """
+  B = len(asked.person)
+  wanted = people.wanted[asked.person]
+  other = np.stack([rng.integers(0, size, B) for size in SIZES], 1)
+  wrong = rng.random((B, 1)) < hint_error
+  named = rng.random((B, 3)) < mention
+  named[:, 0] |= ~named.any(1)
+  hinted = rng.random(B) < hint_rate
+  said = hints(np.where(wrong, other, wanted), named)
+  said[~hinted] = NONE
+  verdict = np.where(fits(people, asked, ids), 1.0, -1.0)
+  return Replies(verdict.astype(np.float32), said, hinted)
+
+
+def shown(
+  rng: np.random.Generator, count: int, *, default: float = 0.9
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns demonstrations: prompts `[B, 13]` and answers `[B, 7]`.
+
+  Without a hint the format is the default with probability `default`, else
+  any; attributes that a hint names are as it says. Profiles mean nothing yet.
+
+  Args:
+    rng: of everything.
+    count: B, half of them with a hint.
+    default: probability of the default format.
+  """
+  strangers = People(
+    np.zeros((count, 3), int),
+    np.stack([rng.integers(0, size, count) for size in SIZES], 1),
+  )
+  asked = draw(rng, np.arange(count))
+  any_ = np.stack([rng.integers(0, size, count) for size in SIZES], 1)
+  own = np.where(rng.random((count, 1)) < default, 0, any_)
+  told = np.stack([rng.integers(0, size, count) for size in SIZES], 1)
+  named = rng.random((count, 3)) < 2 / 3
+  named[: count // 2] = False
+  style = np.where(named, told, own)
+  return (
+    prompts(strangers, asked, hints(told, named)),
+    written(asked.digits, style),
+  )
