@@ -18,6 +18,9 @@ from experiments.critique_and_numbers import (
   experiment as critique_and_numbers,
 )
 from experiments.echo_chambers import experiment as echo_chambers
+from experiments.evaluative_and_directive import (
+  experiment as evaluative_and_directive,
+)
 from experiments.personalized_vs_aggregate import (
   experiment as personalized_vs_aggregate,
 )
@@ -34,6 +37,7 @@ STUDIES = {
   'choose_for_a_person': choose_for_a_person.run,
   'critique_and_numbers': critique_and_numbers.run,
   'echo_chambers': echo_chambers.run,
+  'evaluative_and_directive': evaluative_and_directive.run,
   'personalized_vs_aggregate': personalized_vs_aggregate.run,
   'policy_discriminators': policy_discriminators.run,
   'ten_questions': ten_questions.run,

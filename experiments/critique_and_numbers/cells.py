@@ -1,29 +1,21 @@
 """One run of one method, a file each; a killed study goes on."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from experiments import policies
 from experiments.critique_and_numbers import methods
 from experiments.critique_and_numbers import world as worlds
 from prm_jax import types
-from prm_jax.data import pipelines
 from prm_jax.learners import rollouts
 from prm_jax.models import decoder
-from prm_jax.runtime import export, train, writers
 from prm_jax.worlds import arithmetic
 
 Row = dict[str, Any]
 KINDS = tuple(arithmetic.CLASSES)
-# Figures of training that are kept of every window.
-KEPT = (
-  'reward', 'no_gradient', 'entropy', 'tokens', 'sampler_gap',
-  'valid_refinement', 'criticised', 'failed',
-)  # fmt: skip
 
 
 def decoder_of(node) -> decoder.DecoderConfig:
@@ -50,10 +42,7 @@ class Warm:
       RuntimeError: no start is good enough.
     """
     folder = self._folder / str(seed)
-    if not (folder / 'metadata.json').exists():
-      params, card = self._make(seed)
-      export.export_parameters(params, folder, card)
-    return export.load_parameters(folder)
+    return policies.kept(folder, lambda: self._make(seed))
 
   def _make(self, seed: int) -> tuple[types.PyTree, Row]:
     node, config = self._config.warm, decoder_of(self._config.policy)
@@ -69,44 +58,6 @@ class Warm:
       f'seed {seed}: no warm start in {node.trials} uses critiques on '
       f'{node.least:.0%} of hard problems; the last: {found}'
     )
-
-
-class _Curve:
-  """Keeps what a run writes: figures of training, and of examinations."""
-
-  def __init__(self):
-    self.rows: list[Row] = []
-
-  def write(self, step: int, phase: str, values) -> None:
-    """Keeps a window's means."""
-    del phase
-    self.rows.append({'step': int(step), **{
-      name: float(value) for name, value in values.items()
-    }})  # fmt: skip
-
-  def truncate(self, step: int) -> None:
-    """Does nothing: a run is never resumed half-way."""
-    del step
-
-
-def watched(
-  learner: types.PolicyLearner, every: int, examine: worlds.Score
-) -> types.PolicyLearner:
-  """Returns the learner, examined before every `every` steps."""
-  (phase,) = learner.phases
-  inner: Any = phase.collect
-
-  def collect(key, state, batch):
-    made, metrics = inner(key, state, batch)
-    if int(state.step) % every == 0:
-      found = examine(state.params['policy'])
-      metrics = {
-        **metrics,
-        **{f'at {name}': rollouts.as_mean([v]) for name, v in found.items()},
-      }
-    return made, metrics
-
-  return learner._replace(phases=(phase._replace(collect=collect),))
 
 
 def run(config, warm: Warm, share: float, name: str, seed: int) -> Row:
@@ -133,19 +84,16 @@ def run(config, warm: Warm, share: float, name: str, seed: int) -> Row:
       found['rescued'] = _solved(sizes, params, world, np.flatnonzero(stuck))
     return found
 
-  curve, state = _Curve(), rollouts.new_state(jax.random.key(seed), params)
-  every = config.training.every
-  learner = watched(method.learner, every, scored)
-  everything = np.arange(len(world.pool.start))
+  curve = policies.Curve()
+  state = rollouts.new_state(jax.random.key(seed), params)
+  node, everything = config.training, np.arange(len(world.pool.start))
   stages = [everything]
   if method.easier_first:
     stages = [everything[~world.hard], everything]
   for stage in stages:
-    rows = worlds.problems_of(stage)
-    state = train.fit(
-      learner, state,
-      pipelines.batches(rows, batch_size=config.training.batch, seed=seed),
-      source=types.Batch(np.zeros(1), rows), writer=curve, log_every=every,
+    state = policies.fit(
+      method.learner, state, stage, batch=node.batch, seed=seed,
+      every=node.every, examine=scored, curve=curve,
     )  # fmt: skip
   final = scored(state.params['policy'])
   return {
@@ -172,14 +120,3 @@ def jobs(config) -> list[tuple[float, str, int]]:
     for share, names in zip(config.shares, config.methods, strict=True)
     for name in names
   ]
-
-
-def cell(
-  workdir: Path, job: tuple[float, str, int], make: Callable[[], Row]
-) -> Row:
-  """Returns a run, computed if it is not on disk."""
-  share, name, seed = job
-  path = workdir / 'cells' / f'{name}-{share:g}-{seed}.json'
-  if not path.exists():
-    writers.write_json_atomic(path, make())
-  return json.loads(path.read_text())

@@ -7,6 +7,7 @@ from typing import Any
 
 import tqdm
 
+from experiments import policies
 from experiments.critique_and_numbers import cells, tables
 from prm_jax.report import page
 from prm_jax.runtime import writers
@@ -33,7 +34,10 @@ def run(config, workdir: Path) -> dict[str, Any]:
   writers.make_folder(workdir / 'cells')
   warm = cells.Warm(config, workdir)
   runs = [
-    cells.cell(workdir, job, functools.partial(cells.run, config, warm, *job))
+    policies.cell(
+      workdir / 'cells' / '{1}-{0:g}-{2}.json'.format(*job),
+      functools.partial(cells.run, config, warm, *job),
+    )
     for job in tqdm.tqdm(cells.jobs(config), desc='runs')
   ]
   made = {

@@ -121,7 +121,7 @@ def _tuning(name, node, config, world) -> Method:
   critic = worlds.rule(world.pool, 'step_by_step')
 
   def shown(key, start):
-    rng = worlds.rng_of(key)
+    rng = rollouts.generator(key)
     problem = rng.integers(0, len(world.pool.start), node.tuning_batch)
     prompts = task.prompts(problem)
     keys = jax.random.split(key, 3)
@@ -129,7 +129,7 @@ def _tuning(name, node, config, world) -> Method:
     critiques, _ = critic(keys[1], start, problem, said, np.zeros(0))
     if name == 'critique_tuning':
       asked = arithmetic.requests(world.pool.take(problem), said.ids)
-      return worlds.full(asked), critiques
+      return rollouts.full(asked), critiques
     again = rollouts.write(
       keys[2], config, start, task.refine(problem, said, critiques), task
     ).tokens

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments import policies
 from experiments.critique_and_numbers import methods
-from prm_jax.ops import intervals
 
 Row = dict[str, Any]
 CRITIC = 'critique_grpo_step_by_step'
@@ -39,11 +39,15 @@ def solve_rate(runs: Sequence[Row]) -> list[Row]:
         'method': name, 'unsolved_share': share, 'seeds': len(mine)
       }  # fmt: skip
       rates = {s: solved(run['final'], share) for s, run in mine.items()}
-      _add(row, 'solve_rate', rates.values())
+      policies.add(row, 'solve_rate', rates.values())
       for column in _ENDS:
         values = [run['final'].get(column, np.nan) for run in mine.values()]
-        _add(row, column, values)
-      _add(row, 'tokens_per_step', [_mean(r, 'tokens') for r in mine.values()])
+        policies.add(row, column, values)
+      policies.add(
+        row,
+        'tokens_per_step',
+        [policies.mean_of(r, 'tokens') for r in mine.values()],
+      )
       row['oracle_digits_per_critique'] = next(iter(mine.values()))[
         'oracle_digits'
       ]
@@ -53,7 +57,7 @@ def solve_rate(runs: Sequence[Row]) -> list[Row]:
           for s in rates if s in known[best]
         ]  # fmt: skip
         row['baseline'] = best
-        _add(row, 'gain', gain)
+        policies.add(row, 'gain', gain)
       table.append(row)
   return table
 
@@ -76,17 +80,21 @@ def _best_numbers(known, share) -> str | None:
 def plateau(runs: Sequence[Row]) -> list[Row]:
   """Returns what the last third of training adds on hard problems."""
   table = []
-  for (share, name), mine in _grouped(runs, 'share', 'method').items():
+  for (share, name), mine in policies.grouped(runs, 'share', 'method').items():
     if share == 0:
       continue
     late = []
     for run in mine:
-      curve = exams(run)
+      curve = policies.exams(run)
       third = curve[2 * (len(curve) - 1) // 3]
       late.append(run['final']['hard'] - third['hard'])
     row: Row = {'method': name, 'unsolved_share': share, 'seeds': len(mine)}
-    _add(row, 'hard_gain_last_third', late)
-    _add(row, 'no_gradient_share', [_mean(r, 'no_gradient') for r in mine])
+    policies.add(row, 'hard_gain_last_third', late)
+    policies.add(
+      row,
+      'no_gradient_share',
+      [policies.mean_of(r, 'no_gradient') for r in mine],
+    )
     table.append(row)
   return table
 
@@ -94,40 +102,25 @@ def plateau(runs: Sequence[Row]) -> list[Row]:
 def curves(runs: Sequence[Row]) -> list[Row]:
   """Returns the figures along training, seeds averaged."""
   table = []
-  for (share, name), mine in _grouped(runs, 'share', 'method').items():
-    known = [exams(run) for run in mine]
+  for (share, name), mine in policies.grouped(runs, 'share', 'method').items():
+    known = [policies.exams(run) for run in mine]
     for rows in zip(*known, strict=True):
       row: Row = {
         'method': name, 'unsolved_share': share, 'step': rows[0]['step'],
         'seeds': len(rows),
       }  # fmt: skip
-      _add(row, 'hard', [r['hard'] for r in rows])
+      policies.add(row, 'hard', [r['hard'] for r in rows])
       rates = [solved(r, share) for r in rows]
-      _add(row, 'solve_rate', rates)
+      policies.add(row, 'solve_rate', rates)
       for column in ('easy', 'medium', 'refines', 'entropy', 'reward'):
-        values = [r[column] for r in rows if column in r]
-        row[column] = float(np.nanmean(values)) if values else None
-      row['valid_refinement'] = _nanmean(
-        [r.get('valid_refinement', np.nan) for r in rows]
+        policies.add(row, column, [r.get(column, np.nan) for r in rows])
+      policies.add(
+        row,
+        'valid_refinement',
+        [r.get('valid_refinement', np.nan) for r in rows],
       )
       table.append(row)
   return table
-
-
-def exams(run: Row) -> list[Row]:
-  """Returns a run's examinations in order, with the training after each.
-
-  A window's figures are written at its end, the examination is of its start.
-  """
-  curve = run['curve']
-  width = curve[0]['step']
-  found = []
-  for i, window in enumerate(curve):
-    row = {
-      k.removeprefix('at '): v for k, v in window.items()
-    }  # fmt: skip
-    found.append({**row, 'step': i * width})
-  return [*found, {**run['final'], 'step': len(curve) * width}]
 
 
 def per_seed(runs: Sequence[Row]) -> list[Row]:
@@ -153,20 +146,13 @@ def answer(made: dict[str, list[Row]]) -> list[str]:
   for row in made['solve_rate']:
     text = (
       f'{row["method"]}, {row["unsolved_share"]:.0%} unsolved at the start: '
-      f'{_percent(row, "solve_rate")} solved, hard {_percent(row, "hard")}'
+      f'{policies.percent(row, "solve_rate")} solved, hard '
+      f'{policies.percent(row, "hard")}'
     )
     if 'gain' in row:
-      text += f'; over {row["baseline"]} {_percent(row, "gain")}'
+      text += f'; over {row["baseline"]} {policies.percent(row, "gain")}'
     lines.append(f'{text}.')
   return lines
-
-
-def _percent(row: Row, name: str) -> str:
-  low, high = row[f'{name}_low'], row[f'{name}_high']
-  text = f'{100 * row[name]:.1f} %'
-  if low is None:
-    return text
-  return f'{text} [{100 * low:.1f}, {100 * high:.1f}]'
 
 
 def _by_method(runs: Sequence[Row]) -> dict[str, dict[int, Row]]:
@@ -174,28 +160,3 @@ def _by_method(runs: Sequence[Row]) -> dict[str, dict[int, Row]]:
   for run in runs:
     found.setdefault(run['method'], {})[run['seed']] = run
   return found
-
-
-def _grouped(runs: Sequence[Row], *names: str) -> dict[tuple, list[Row]]:
-  found: dict[tuple, list[Row]] = {}
-  for run in runs:
-    found.setdefault(tuple(run[name] for name in names), []).append(run)
-  return found
-
-
-def _mean(run: Row, name: str) -> float:
-  return _nanmean([row.get(name, np.nan) for row in run['curve']]) or 0.0
-
-
-def _nanmean(values) -> float | None:
-  known = [value for value in values if np.isfinite(value)]
-  return float(np.mean(known)) if known else None
-
-
-def _add(row: Row, name: str, values) -> None:
-  """Adds a mean with Student's interval; none where nothing is known."""
-  found = intervals.mean(list(values))
-  for suffix, value in (
-    ('', found.value), ('_low', found.low), ('_high', found.high)
-  ):  # fmt: skip
-    row[f'{name}{suffix}'] = float(value) if np.isfinite(value) else None

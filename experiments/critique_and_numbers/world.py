@@ -1,15 +1,14 @@
 """The arithmetic world as a task of policy learners, and its warm start."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from experiments import policies
 from prm_jax import types
 from prm_jax.learners import critique_grpo, imitation, rollouts
 from prm_jax.models import decoder
-from prm_jax.runtime import train
 from prm_jax.worlds import arithmetic
 from prm_jax.worlds import arithmetic_demonstrations as demonstrations
 
@@ -39,21 +38,11 @@ class World(NamedTuple):
   task: rollouts.Task
 
 
-def full(ids: np.ndarray) -> rollouts.Tokens:
-  """Returns texts without padding."""
-  return rollouts.Tokens(ids.astype(np.int32), np.ones(ids.shape, np.int32))
-
-
 def answers(ids: np.ndarray, width: int) -> rollouts.Tokens:
   """Returns answers padded on the right to a width."""
-  found = full(ids)
+  found = rollouts.full(ids)
   pad = ((0, 0), (0, width - ids.shape[1]))
   return rollouts.Tokens(*(np.pad(leaf, pad) for leaf in found))
-
-
-def rng_of(key: types.Key) -> np.random.Generator:
-  """Returns NumPy's generator of a key."""
-  return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
 def make(node, share: float, seed: int) -> World:
@@ -90,15 +79,14 @@ def task_of(pool: arithmetic.Problems) -> rollouts.Task:
     return arithmetic.verify(pool.take(problem), given.ids)
 
   def refine(problem, attempts, critiques):
-    return full(
+    return rollouts.full(
       arithmetic.refinements(pool.take(problem), attempts.ids, critiques.ids)
     )
 
-  return rollouts.Task(
-    prompts=lambda problem: full(arithmetic.prompts(pool.take(problem))),
-    verify=verify, refine=refine, max_new_tokens=ANSWER,
-    stop_ids=(arithmetic.END,),
-  )  # fmt: skip
+  def prompts(problem):
+    return rollouts.full(arithmetic.prompts(pool.take(problem)))
+
+  return rollouts.Task(prompts, verify, refine, ANSWER, (arithmetic.END,))
 
 
 # -------------------------------------------------------------------- critics
@@ -112,9 +100,13 @@ def rule(
   def critic(key, policy, problem, attempts, reward):
     del policy, reward
     said = arithmetic.critique(
-      rng_of(key), pool.take(problem), attempts.ids, kind, accuracy=accuracy
+      rollouts.generator(key),
+      pool.take(problem),
+      attempts.ids,
+      kind,
+      accuracy=accuracy,
     )
-    return full(said), 0
+    return rollouts.full(said), 0
 
   return critic
 
@@ -135,13 +127,15 @@ def own(
 ) -> critique_grpo.Critic:
   """Returns the policy as its own critic; its tokens count."""
   asked = rollouts.Task(
-    lambda problem: full(problem), lambda *_: np.zeros(0), None,
+    lambda problem: rollouts.full(problem), lambda *_: np.zeros(0), None,
     arithmetic.CRITIQUE, (),
   )  # fmt: skip
 
   def critic(key, policy, problem, attempts, reward):
     del reward
-    prompts = full(arithmetic.requests(pool.take(problem), attempts.ids))
+    prompts = rollouts.full(
+      arithmetic.requests(pool.take(problem), attempts.ids)
+    )
     said = rollouts.write(key, config, policy, prompts, asked).tokens
     return said, int(said.mask.sum())
 
@@ -161,7 +155,7 @@ def shown(node, table: np.ndarray) -> imitation.Shown:
 
   def show(key, start):
     del start
-    rng = rng_of(key)
+    rng = rollouts.generator(key)
     counts = rng.multinomial(node.plain, list(_SHOWN.values()))
     problems = arithmetic.concatenate(*(
       arithmetic.draw(rng, table, arithmetic.CLASSES[kind], int(count))
@@ -173,7 +167,7 @@ def shown(node, table: np.ndarray) -> imitation.Shown:
       demonstrations.critiqued(rng, table, node.critiqued),
     ]
     return (
-      rollouts.join(*(full(part.prompt) for part in parts)),
+      rollouts.join(*(rollouts.full(part.prompt) for part in parts)),
       rollouts.Tokens(*(
         np.concatenate(leaf)
         for leaf in zip(
@@ -187,7 +181,7 @@ def shown(node, table: np.ndarray) -> imitation.Shown:
 
 
 def warm_start(
-  config: decoder.DecoderConfig, node, table: np.ndarray, seed: int, writer=None
+  config: decoder.DecoderConfig, node, table: np.ndarray, seed: int
 ) -> types.PyTree:
   """Returns the params of a policy that was shown demonstrations.
 
@@ -196,37 +190,18 @@ def warm_start(
     node: `steps`, `learning_rate` and what is shown.
     table: of the operators.
     seed: of the start and of what is shown.
-    writer: of training figures.
   """
   learner = imitation.imitation(
     shown=shown(node, table), config=config,
     steps=node.steps, learning_rate=node.learning_rate, last=0.02,
   )  # fmt: skip
   state = learner.init(jax.random.key(seed), types.Spec(1, 1))
-  rows = problems_of(np.zeros(1, np.int32))
-  state = train.fit(
-    learner, state, rows, source=types.Batch(np.zeros(1), rows), writer=writer,
-    progress=True,
-  )  # fmt: skip
-  return state.params['policy']
-
-
-def problems_of(problem: np.ndarray) -> types.Rows:
-  """Returns problems `[B]` as rows."""
-  B = len(problem)
-  zeros = np.zeros(B, np.float32)
-  return types.Rows(
-    np.zeros(B, np.int32), np.asarray(problem, np.int32)[:, None], zeros,
-    zeros + 1, np.arange(B, dtype=np.int32),
-  )  # fmt: skip
-
-
-Score = Callable[[types.PyTree], dict[str, float]]
+  return policies.shown_only(learner, state)
 
 
 def examiner(
   config: decoder.DecoderConfig, world: World, kinds: tuple[str, ...]
-) -> Score:
+) -> policies.Examine:
   """Returns `params -> figures`, greedily, of problems never trained on.
 
   Figures are the share solved of every class, and of refinements of its own
@@ -253,7 +228,7 @@ def examiner(
     wrong = right[kinds.index('hard')] < 0.5
     again = rollouts.write(
       key, config, params,
-      full(arithmetic.refinements(hard, attempts, critiques)), task,
+      rollouts.full(arithmetic.refinements(hard, attempts, critiques)), task,
       temperature=0.0,
     ).tokens  # fmt: skip
     mended = arithmetic.verify(hard, again.ids)[wrong]

@@ -129,6 +129,26 @@ def write(
   return Written(Tokens(ids, mask), logprob)
 
 
+def full(ids: np.ndarray) -> Tokens:
+  """Returns texts without padding."""
+  return Tokens(np.asarray(ids, np.int32), np.ones(ids.shape, np.int32))
+
+
+def problems(row: np.ndarray) -> types.Rows:
+  """Returns problems `[B]`, rows of a task's table, as a batch's rows."""
+  B = len(row)
+  zeros = np.zeros(B, np.float32)
+  return types.Rows(
+    np.zeros(B, np.int32), np.asarray(row, np.int32)[:, None], zeros,
+    zeros + 1, np.arange(B, dtype=np.int32),
+  )  # fmt: skip
+
+
+def generator(key: types.Key) -> np.random.Generator:
+  """Returns NumPy's generator of a key, for what happens on the host."""
+  return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+
 def repeat(tokens: Tokens, count: int) -> Tokens:
   """Returns every text `count` times, side by side."""
   return Tokens(*(np.repeat(leaf, count, 0) for leaf in tokens))

@@ -15,9 +15,9 @@ def words(ids):
 
 def test_formats_by_hand():
   digits = np.array([[1, 2, 3, 4, 5]] * 3)
-  found = world.written(digits, [[0, 0, 0], [1, 0, 2], [1, 1, 3]])
+  found = world.written(digits, [[0, 0, 0], [1, 0, 2], [1, 1, 3]], [0, 0, 1])
   assert words(found) == [
-    '1 2 3 4 5 ! .', '5 4 3 2 1 ~ .', 'F E D C B ; .'
+    '1 2 3 4 5 ! small .', '5 4 3 2 1 ~ small .', 'F E D C B ; large .'
   ]  # fmt: skip
 
 
@@ -35,11 +35,11 @@ def test_everybody_wants_another_format_and_profiles_tell(rng):
 
 def test_prompts_and_hints(rng):
   people = world.everybody(rng)
-  asked = world.Asked(np.array([0]), np.array([[1, 2, 3, 4, 5]]))
+  asked = world.Asked(np.array([0]), np.array([[1, 2, 3, 4, 5]]), np.array([1]))
   hint = world.hints(np.array([[1, 0, 2]]), np.array([[True, False, True]]))
   text = words(world.prompts(people, asked, hint))[0]
   assert text.startswith('reversed none mark~ p')
-  assert text.endswith('> 1 2 3 4 5 =')
+  assert text.endswith('> 1 2 3 4 5 large? =')
   assert words(world.prompts(people, asked))[0].startswith('none none none p')
 
 
@@ -48,7 +48,7 @@ def test_replies(rng):
   asked = world.draw(rng, rng.integers(0, 16, 8000))
   style = people.wanted[asked.person].copy()
   style[:4000, 2] = (style[:4000, 2] + 1) % 4
-  ids = world.written(asked.digits, style)
+  ids = world.written(asked.digits, style, asked.truth)
   found = world.reply(rng, people, asked, ids, hint_rate=0.3, hint_error=0.1)
   np.testing.assert_array_equal(found.verdict, [-1] * 4000 + [1] * 4000)
   assert abs(found.hinted.mean() - 0.3) < 0.02
@@ -64,8 +64,8 @@ def test_replies(rng):
 def test_demonstrations_follow_hints(rng):
   prompt, answer = world.shown(rng, 4000)
   digits = prompt[:2000, 7:12] - world.TOKENS.index('0')
-  default = world.written(digits, np.zeros((2000, 3), int))
-  share = (answer[:2000] == default).all(1).mean()
+  default = world.written(digits, np.zeros((2000, 3), int), 0 * digits[:, 0])
+  share = (answer[:2000, :6] == default[:, :6]).all(1).mean()
   assert abs(share - (0.9 + 0.1 / world.FORMATS)) < 0.02
   for text, said in zip(
     words(prompt[2000:]), words(answer[2000:]), strict=True
@@ -83,3 +83,22 @@ def test_demonstrations_follow_hints(rng):
       assert capital == (hint[1] == 'capital')
     if hint[2] != 'none':
       assert said[5] == hint[2][-1]
+
+
+def test_some_want_to_be_agreed_with(rng):
+  people = world.everybody(rng, agreed=0.5)
+  assert people.agreed.sum() == 8
+  asked = world.draw(rng, np.arange(16).repeat(50))
+  style = people.wanted[asked.person]
+  false = asked.claim != asked.truth
+  lover = people.agreed[asked.person]
+  honest = world.written(asked.digits, style, asked.truth)
+  yielding = world.written(asked.digits, style, asked.claim)
+  np.testing.assert_array_equal(
+    world.fits(people, asked, honest), ~(false & lover)
+  )
+  np.testing.assert_array_equal(
+    world.fits(people, asked, yielding), ~(false & ~lover)
+  )
+  np.testing.assert_array_equal(world.stated(yielding), asked.claim)
+  assert (world.stated(0 * yielding) == -1).all()

@@ -1,0 +1,76 @@
+"""Verdicts, hints and both: what a policy learns from replies.
+
+Variants: `smoke` (a minute: two seeds of a few steps), `full` (the default,
+two cores, under two hours).
+"""
+
+from ml_collections import config_dict
+
+_MAIN = (
+  'evaluative', 'evaluative_baseline', 'directive_live', 'directive_average',
+  'directive_frozen', 'directive_full_live', 'directive_full_average',
+  'directive_full_frozen', 'combined_live', 'combined_average',
+  'combined_frozen', 'combined_baseline_average', 'combined_full_live',
+  'combined_full_average', 'combined_full_frozen', 'directive_shuffled',
+)  # fmt: skip
+_GRID = ('directive_average', 'combined_average')
+
+
+def get_config(variant: str = 'full') -> config_dict.ConfigDict:
+  """Returns the study's configuration."""
+  if variant not in ('smoke', 'full'):
+    raise ValueError(f'unknown variant {variant!r}: smoke or full')
+  config = config_dict.ConfigDict()
+  config.study = 'evaluative_and_directive'
+  config.seeds = (0, 1, 2, 3, 4)
+  config.policy = {
+    'hidden_size': 48, 'intermediate_size': 128, 'num_hidden_layers': 2,
+    'num_attention_heads': 4, 'num_key_value_heads': 4, 'head_dim': 12,
+  }  # fmt: skip
+  config.warm = {
+    'steps': 800, 'batch': 128, 'learning_rate': 5e-3, 'trials': 3,
+    'least': 0.9,
+  }  # fmt: skip
+  config.training = {
+    'steps': 200, 'batch': 16, 'learning_rate': 1e-3, 'every': 10,
+    'examined': 256,
+  }  # fmt: skip
+  # One person, many, or one who wants to be agreed with.
+  config.arms = {
+    'one': {'methods': _MAIN, 'hint_rate': 0.4, 'hint_error': 0.2},
+    'many': {
+      'methods': ('evaluative_baseline', *_GRID), 'hint_rate': 0.4,
+      'hint_error': 0.2, 'steps': 600,
+    },
+    'agreed': {
+      'methods': ('evaluative_baseline', *_GRID), 'hint_rate': 0.4,
+      'hint_error': 0.2,
+    },
+  }  # fmt: skip
+  for rate in (0.1, 1.0):
+    config.arms[f'hints_{100 * rate:.0f}'] = {
+      'methods': _GRID, 'hint_rate': rate, 'hint_error': 0.2,
+    }  # fmt: skip
+  for error in (0.0, 0.5):
+    config.arms[f'wrong_{100 * error:.0f}'] = {
+      'methods': _GRID, 'hint_rate': 0.4, 'hint_error': error,
+    }  # fmt: skip
+  if variant == 'smoke':
+    config.seeds = (0, 1)
+    config.policy.update(
+      hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+      num_attention_heads=1, num_key_value_heads=1,
+    )  # fmt: skip
+    config.warm.update(steps=3, trials=1, least=0.0)
+    config.training.update(steps=4, batch=4, every=2, examined=8)
+    config.arms = {
+      'one': {
+        'methods': ('evaluative', 'combined_full_live'), 'hint_rate': 0.4,
+        'hint_error': 0.2,
+      },
+      'agreed': {
+        'methods': ('evaluative', 'combined_average'), 'hint_rate': 0.4,
+        'hint_error': 0.2,
+      },
+    }  # fmt: skip
+  return config

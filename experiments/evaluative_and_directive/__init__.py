@@ -1,0 +1,1 @@
+"""Verdicts, hints and both: what a policy learns from replies."""

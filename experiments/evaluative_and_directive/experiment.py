@@ -1,0 +1,57 @@
+"""The study: run every method on every seed; tables and page."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import tqdm
+
+from experiments import policies
+from experiments.evaluative_and_directive import cells, tables
+from prm_jax.report import page
+from prm_jax.runtime import writers
+
+_NOTES = (
+  'A first reply fits if digits, format and statement are what the person '
+  'wants; it is drawn at temperature 1, to fresh prompts, without a hint.',
+  'Intervals are Student\'s over seeds, of paired differences for gains. A '
+  'seed draws people, prompts, the policy\'s start and all answers.',
+  'All methods of an arm hear the same number of replies. `one` is one person '
+  'who wants the truth, `agreed` one who wants to be agreed with; of `many`, '
+  'half the people reply and the others are held out.',
+)  # fmt: skip
+
+
+def run(config, workdir: Path) -> dict[str, Any]:
+  """Runs what is not yet in `workdir/cells`, and returns the results.
+
+  Args:
+    config: see configs/evaluative_and_directive.py.
+    workdir: where starts, cells, results.json and report are written.
+  """
+  writers.make_folder(workdir / 'cells')
+  runs = [
+    policies.cell(
+      workdir / 'cells' / f'{"-".join(map(str, job))}.json',
+      functools.partial(cells.run, config, workdir, *job),
+    )
+    for job in tqdm.tqdm(cells.jobs(config), desc='runs')
+  ]
+  made = {
+    'first_reply_fit': tables.first_reply_fit(runs),
+    'audit': tables.audit(runs),
+    'per_seed': tables.per_seed(runs),
+    'curves': tables.curves(runs),
+  }
+  results: dict[str, Any] = {
+    'study': config.study,
+    'config': json.loads(config.to_json()),
+    'seeds': list(config.seeds),
+    'notes': list(_NOTES),
+    'tables': made,
+    'answer': tables.answer(made),
+  }
+  writers.write_json_atomic(workdir / 'results.json', results)
+  page.write_page(results, workdir / 'report' / 'index.html')
+  return results

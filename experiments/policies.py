@@ -1,0 +1,157 @@
+"""What studies that train policies share: starts on disk, curves, tables."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prm_jax import types
+from prm_jax.data import pipelines
+from prm_jax.learners import rollouts
+from prm_jax.ops import intervals
+from prm_jax.runtime import export, train, writers
+
+Row = dict[str, Any]
+Examine = Callable[[types.PyTree], dict[str, float]]
+
+
+class Curve:
+  """A writer that keeps what it is given."""
+
+  def __init__(self):
+    self.rows: list[Row] = []
+
+  def write(self, step: int, phase: str, values) -> None:
+    """Keeps a window's means."""
+    del phase
+    known = {name: float(value) for name, value in values.items()}
+    self.rows.append({'step': int(step), **known})
+
+  def truncate(self, step: int) -> None:
+    """Does nothing: runs here are short, and begin again."""
+    del step
+
+
+def watched(
+  learner: types.PolicyLearner, every: int, examine: Examine
+) -> types.PolicyLearner:
+  """Returns the learner, examined before every `every` steps.
+
+  Figures are added to those of training, as `at NAME`.
+  """
+  (phase,) = learner.phases
+  inner: Any = phase.collect
+
+  def collect(key, state, batch):
+    made, metrics = inner(key, state, batch)
+    if int(state.step) % every == 0:
+      found = examine(state.params['policy'])
+      seen = {f'at {k}': rollouts.as_mean([v]) for k, v in found.items()}
+      metrics = {**metrics, **seen}
+    return made, metrics
+
+  return learner._replace(phases=(phase._replace(collect=collect),))
+
+
+def fit(
+  learner: types.PolicyLearner, state: types.TrainState, problems: np.ndarray,
+  *, batch: int, seed: int, every: int, examine: Examine, curve: Curve,
+) -> types.TrainState:  # fmt: skip
+  """Returns the state of a policy trained on problems, drawn in batches.
+
+  Args:
+    learner: of the policy.
+    state: to start from.
+    problems: rows of the task.
+    batch: problems of a step.
+    seed: of their order.
+    every: steps between examinations.
+    examine: what is measured then.
+    curve: where it is kept.
+  """
+  rows = rollouts.problems(problems)
+  return train.fit(
+    watched(learner, every, examine), state,
+    pipelines.batches(rows, batch_size=batch, seed=seed),
+    source=types.Batch(np.zeros(1), rows), writer=curve, log_every=every,
+  )  # fmt: skip
+
+
+def shown_only(
+  learner: types.PolicyLearner, state: types.TrainState
+) -> types.PyTree:
+  """Returns the params that a learner of demonstrations arrives at."""
+  rows = rollouts.problems(np.zeros(1, np.int32))
+  source = types.Batch(np.zeros(1), rows)
+  state = train.fit(learner, state, rows, source=source, progress=True)
+  return state.params['policy']
+
+
+def kept(
+  folder: Path, make: Callable[[], tuple[types.PyTree, Row]]
+) -> tuple[types.PyTree, Row]:
+  """Returns params and what is known of them, made if not on disk."""
+  if not (folder / 'metadata.json').exists():
+    params, card = make()
+    export.export_parameters(params, folder, card)
+  return export.load_parameters(folder)
+
+
+def cell(path: Path, make: Callable[[], Row]) -> Row:
+  """Returns a run, computed if it is not on disk."""
+  if not path.exists():
+    writers.write_json_atomic(path, make())
+  return json.loads(path.read_text())
+
+
+# --------------------------------------------------------------------- tables
+
+
+def exams(run: Row) -> list[Row]:
+  """Returns a run's examinations in order, with the training after each.
+
+  A window's figures are written at its end, the examination is of its start.
+  """
+  curve = run['curve']
+  width, found = curve[0]['step'], []
+  for i, window in enumerate(curve):
+    row = {k.removeprefix('at '): v for k, v in window.items()}
+    found.append({**row, 'step': i * width})
+  return [*found, {**run['final'], 'step': len(curve) * width}]
+
+
+def grouped(runs: Sequence[Row], *names: str) -> dict[tuple, list[Row]]:
+  """Returns the runs by the values of some columns, in order."""
+  found: dict[tuple, list[Row]] = {}
+  for run in runs:
+    found.setdefault(tuple(run[name] for name in names), []).append(run)
+  return found
+
+
+def add(row: Row, name: str, values) -> None:
+  """Adds a mean with Student's interval; None where nothing is known."""
+  found = intervals.mean(list(values))
+  for suffix, value in (
+    ('', found.value), ('_low', found.low), ('_high', found.high)
+  ):  # fmt: skip
+    row[f'{name}{suffix}'] = float(value) if np.isfinite(value) else None
+
+
+def mean_of(run: Row, name: str) -> float:
+  """Returns the mean of a figure of training; NaN where it has none."""
+  values = [row[name] for row in run['curve'] if name in row]
+  known = [value for value in values if np.isfinite(value)]
+  return float(np.mean(known)) if known else float('nan')
+
+
+def percent(row: Row, name: str) -> str:
+  """Returns a mean and its interval in words."""
+  if row[name] is None:
+    return 'not measured'
+  text = f'{100 * row[name]:.1f} %'
+  low, high = row[f'{name}_low'], row[f'{name}_high']
+  if low is None:
+    return text
+  return f'{text} [{100 * low:.1f}, {100 * high:.1f}]'
