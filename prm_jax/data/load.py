@@ -18,6 +18,7 @@ from prm_jax.data.builders.anthropic_evals import (
   anthropic_evals_dataset_builder,
 )
 from prm_jax.data.builders.attributes import attributes_dataset_builder
+from prm_jax.data.builders.gsm8k import gsm8k_dataset_builder
 from prm_jax.data.builders.jester import jester_dataset_builder
 from prm_jax.data.builders.llmbar import llmbar_dataset_builder
 from prm_jax.data.builders.math_small import math_small_dataset_builder
@@ -157,6 +158,26 @@ def arithmetic_problems(data_dir: str | Path | None = None) -> list[str]:
   """
   builder = math_small_dataset_builder
   return builder.read_problems(_from_folder(builder, data_dir))
+
+
+def word_problems(
+  data_dir: str | Path | None = None, split: str = 'train'
+) -> schema.PolicyOutputs:
+  """Returns GSM8K's problems and solutions.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+    split: 'train' or 'test', with people's solutions, whose final answer
+      `answers.final` reads; or 'outputs', four policies' solutions of the test
+      problems, `judge` being 1 where the final answer is right.
+
+  Raises:
+    ValueError: the source is missing or malformed, or the split unknown.
+  """
+  if split not in ('train', 'test', 'outputs'):
+    raise ValueError(f'split {split!r}: train, test or outputs')
+  builder = _from_folder(gsm8k_dataset_builder, data_dir)
+  return alpaca_eval_dataset_builder.read_prepared(builder, split)
 
 
 def instruction_pairs(

@@ -79,12 +79,14 @@ def config(*, data_dir: Path) -> table.SourceConfig:
   )
 
 
-def read_prepared(builder: Builder) -> schema.PolicyOutputs:
-  """Returns what a prepared builder holds."""
+def read_prepared(
+  builder: Builder, split: str = 'outputs'
+) -> schema.PolicyOutputs:
+  """Returns what a split of a prepared builder holds."""
   prompts: dict[str, tuple[int, str, str]] = {}
   policies: dict[str, int] = {}
   texts, item_prompt, item_policy, judge = [], [], [], []
-  for record in builder.as_data_source('outputs'):
+  for record in builder.as_data_source(split):
     prompt_id, prompt, topic, policy, response = (
       record[name].decode() for name in _FIELDS
     )

@@ -1,0 +1,1 @@
+"""GSM8K: word problems with worked solutions."""
