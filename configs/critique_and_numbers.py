@@ -1,7 +1,7 @@
 """Critiques beside numbers: what a policy learns from either.
 
 Variants: `smoke` (a minute: two seeds of a few steps), `full` (the default,
-two cores, under two hours).
+two cores, under two hours), `smollm2` (SmolLM2 on GSM8K, one GPU).
 """
 
 from ml_collections import config_dict
@@ -21,8 +21,8 @@ _FEW = ('grpo', 'dr_grpo', _CRITIC)
 
 def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   """Returns the study's configuration."""
-  if variant not in ('smoke', 'full'):
-    raise ValueError(f'unknown variant {variant!r}: smoke or full')
+  if variant not in ('smoke', 'full', 'smollm2'):
+    raise ValueError(f'unknown variant {variant!r}: smoke, full or smollm2')
   config = config_dict.ConfigDict()
   config.study = 'critique_and_numbers'
   config.seeds = (0, 1, 2, 3, 4)
@@ -41,6 +41,20 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     'steps': 400, 'batch': 32, 'learning_rate': 5e-4, 'every': 20,
     'tuning_rate': 1e-3, 'tuning_batch': 64,
   }  # fmt: skip
+  config.data = {'dir': ''}
+  config.model = ''  # SmolLM2-135M-Instruct; or a .gguf file, or a folder
+  config.words = {
+    'methods': (), 'pool': 4000, 'held_out': 256, 'longest': 300,
+    'tokens': 256, 'samples': 7, 'steps': 400, 'batch': 32,
+    'learning_rate': 1e-6, 'every': 20,
+  }  # fmt: skip
+  if variant == 'smollm2':
+    config.shares, config.methods = (), ()
+    config.words.methods = (
+      'dr_grpo', 'grpo', _CRITIC, 'critique_grpo_indicative',
+      'critique_grpo_with_answer', 'critique_grpo_self',
+      'critique_grpo_shuffled',
+    )  # fmt: skip
   if variant == 'smoke':
     config.seeds = (0, 1)
     config.shares, config.methods = (0.5,), (('dr_grpo', _CRITIC),)

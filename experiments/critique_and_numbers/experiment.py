@@ -8,7 +8,7 @@ from typing import Any
 import tqdm
 
 from experiments import policies
-from experiments.critique_and_numbers import cells, tables
+from experiments.critique_and_numbers import cells, tables, words
 from prm_jax.report import page
 from prm_jax.runtime import writers
 
@@ -40,11 +40,20 @@ def run(config, workdir: Path) -> dict[str, Any]:
     )
     for job in tqdm.tqdm(cells.jobs(config), desc='runs')
   ]
+  in_words = [
+    policies.cell(
+      workdir / 'cells' / f'words-{name}-{seed}.json',
+      functools.partial(words.run, config, name, seed),
+    )
+    for name in config.words.methods
+    for seed in config.seeds
+  ]
   made = {
     'solve_rate': tables.solve_rate(runs),
     'plateau': tables.plateau(runs),
     'per_seed': tables.per_seed(runs),
     'curves': tables.curves(runs),
+    'words': tables.words(in_words),
   }
   results: dict[str, Any] = {
     'study': config.study,

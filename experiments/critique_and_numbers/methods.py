@@ -7,7 +7,13 @@ import numpy as np
 
 from experiments.critique_and_numbers import world as worlds
 from prm_jax import types
-from prm_jax.learners import critique_grpo, grpo, imitation, rollouts
+from prm_jax.learners import (
+  critics,
+  critique_grpo,
+  grpo,
+  imitation,
+  rollouts,
+)
 from prm_jax.models import decoder
 from prm_jax.worlds import arithmetic
 
@@ -102,7 +108,7 @@ def _critique(name, config, world, settings) -> Method:
   if kind == 'self':
     critic = worlds.own(world.pool, config)
   elif kind == 'shuffled':
-    critic = worlds.shuffled(worlds.rule(world.pool, 'step_by_step'))
+    critic = critics.shuffled(worlds.rule(world.pool, 'step_by_step'))
   else:
     critic = worlds.rule(world.pool, CRITICS[kind], accuracy)
     digits = arithmetic.oracle_digits(kind)

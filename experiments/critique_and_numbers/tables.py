@@ -140,6 +140,23 @@ def per_seed(runs: Sequence[Row]) -> list[Row]:
   ]  # fmt: skip
 
 
+def words(runs: Sequence[Row]) -> list[Row]:
+  """Returns solve rates of a language model before and after training."""
+  table = []
+  for (name,), mine in policies.grouped(runs, 'method').items():
+    row: Row = {'method': name, 'seeds': len(mine)}
+    first = [policies.exams(run)[0]['solved'] for run in mine]
+    last = [run['final']['solved'] for run in mine]
+    policies.add(row, 'solved_before', first)
+    policies.add(row, 'solved_after', last)
+    for column in ('reward', 'valid_refinement', 'no_gradient', 'tokens'):
+      policies.add(row, column, [policies.mean_of(r, column) for r in mine])
+    gap = [policies.mean_of(run, 'sampler_gap') for run in mine]
+    policies.add(row, 'sampler_gap_nats', gap)
+    table.append(row)
+  return table
+
+
 def answer(made: dict[str, list[Row]]) -> list[str]:
   """Returns what the tables say, in sentences."""
   lines = []

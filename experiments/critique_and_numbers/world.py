@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import policies
 from prm_jax import types
-from prm_jax.learners import critique_grpo, imitation, rollouts
+from prm_jax.learners import critics, imitation, rollouts
 from prm_jax.models import decoder
 from prm_jax.worlds import arithmetic
 from prm_jax.worlds import arithmetic_demonstrations as demonstrations
@@ -94,7 +94,7 @@ def task_of(pool: arithmetic.Problems) -> rollouts.Task:
 
 def rule(
   pool: arithmetic.Problems, kind: str, accuracy: float = 1.0
-) -> critique_grpo.Critic:
+) -> critics.Critic:
   """Returns a critic that knows the truth; see `arithmetic.critique`."""
 
   def critic(key, policy, problem, attempts, reward):
@@ -111,35 +111,15 @@ def rule(
   return critic
 
 
-def shuffled(critic: critique_grpo.Critic) -> critique_grpo.Critic:
-  """Returns a critic that gives each attempt another's critique."""
-
-  def shuffle(key, policy, problem, attempts, reward):
-    said, cost = critic(key, policy, problem, attempts, reward)
-    order = np.roll(np.arange(len(problem)), 1)
-    return rollouts.Tokens(*(leaf[order] for leaf in said)), cost
-
-  return shuffle
-
-
 def own(
   pool: arithmetic.Problems, config: decoder.DecoderConfig
-) -> critique_grpo.Critic:
-  """Returns the policy as its own critic; its tokens count."""
-  asked = rollouts.Task(
-    lambda problem: rollouts.full(problem), lambda *_: np.zeros(0), None,
-    arithmetic.CRITIQUE, (),
-  )  # fmt: skip
+) -> critics.Critic:
+  """Returns the policy as its own critic."""
 
-  def critic(key, policy, problem, attempts, reward):
-    del reward
-    prompts = rollouts.full(
-      arithmetic.requests(pool.take(problem), attempts.ids)
-    )
-    said = rollouts.write(key, config, policy, prompts, asked).tokens
-    return said, int(said.mask.sum())
+  def requests(problem, attempts):
+    return rollouts.full(arithmetic.requests(pool.take(problem), attempts.ids))
 
-  return critic
+  return critics.own(config, requests, max_new_tokens=arithmetic.CRITIQUE)
 
 
 # ----------------------------------------------------------------- warm start

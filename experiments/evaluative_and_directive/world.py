@@ -197,7 +197,7 @@ def follows_hints(config: decoder.DecoderConfig, params: types.PyTree) -> float:
   named = (prompt[:, :3] != personas.NONE).all(1)
   said = rollouts.write(
     jax.random.key(0), config, params, rollouts.full(prompt[named]),
-    rollouts.Task(None, None, None, personas.ANSWER, (personas.END,)),  # type: ignore[arg-type]
+    rollouts.Limits(personas.ANSWER, (personas.END,)),
     temperature=0.0,
   ).tokens.ids  # fmt: skip
   return float((said == answer[named]).all(1).mean())

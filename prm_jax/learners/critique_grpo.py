@@ -9,17 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.learners import grpo, rollouts
+from prm_jax.learners import critics, grpo, rollouts
 from prm_jax.models import decoder
 from prm_jax.ops import policy_gradient
 
-# `(key, policy's params, problems [R], attempts, rewards [R]) -> (critiques,
-# generated tokens)`; a critique without tokens is none: its refinement is
-# dropped and counted.
-Critic = Callable[
-  [types.Key, types.PyTree, np.ndarray, rollouts.Tokens, np.ndarray],
-  tuple[rollouts.Tokens, int],
-]
 REFINERS = ('live', 'frozen')
 PUBLISHED = rollouts.Loss(second=rollouts.Surrogate('shaped'))
 
@@ -27,7 +20,7 @@ PUBLISHED = rollouts.Loss(second=rollouts.Surrogate('shaped'))
 def critique_grpo(
   *,
   task: rollouts.Task,
-  critic: Critic,
+  critic: critics.Critic,
   config: decoder.DecoderConfig,
   samples: int = 7,
   refined: int = 1,
@@ -100,7 +93,7 @@ class _Collect:
   """Writes, rewards, criticises and writes again: `Phase.collect`."""
 
   task: rollouts.Task
-  critic: Critic
+  critic: critics.Critic
   config: decoder.DecoderConfig
   samples: int
   refined: int

@@ -1,6 +1,5 @@
 """RLTF: what a second try earns is credited to a first."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,22 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.learners import critique_grpo, grpo, rollouts
+from prm_jax.learners import critics, grpo, rollouts
 from prm_jax.models import decoder
 from prm_jax.ops import policy_gradient
 
 PUBLISHED = rollouts.Loss(rollouts.Surrogate('log'))
-# `(problems, attempts) -> prompts` that ask for a critique.
-Requests = Callable[[np.ndarray, rollouts.Tokens], rollouts.Tokens]
 
 
 def rltf(
   *,
   task: rollouts.Task,
-  critic: critique_grpo.Critic,
+  critic: critics.Critic,
   config: decoder.DecoderConfig,
   samples: int = 4,
-  requests: Requests | None = None,
+  requests: critics.Requests | None = None,
   predict: float = 0.0,
   loss: rollouts.Loss = PUBLISHED,
   learning_rate: float = 5e-4,

@@ -31,6 +31,18 @@ class Tokens(NamedTuple):
   mask: np.ndarray
 
 
+class Limits(NamedTuple):
+  """Where a text ends.
+
+  Attributes:
+    max_new_tokens: N.
+    stop_ids: tokens that end it.
+  """
+
+  max_new_tokens: int
+  stop_ids: tuple[int, ...]
+
+
 class Task(NamedTuple):
   """What a policy is asked, and what is made of its answers.
 
@@ -98,7 +110,7 @@ def write(
   config: decoder.DecoderConfig,
   params: types.PyTree,
   prompts: Tokens,
-  task: Task,
+  limits: Limits | Task,
   *,
   count: int = 1,
   temperature: float = 1.0,
@@ -111,7 +123,7 @@ def write(
     config: of the policy.
     params: of the policy.
     prompts: B.
-    task: where answers end.
+    limits: where answers end; a task knows.
     count: n; R = B n.
     temperature: of the draws.
     dtype: of the computation.
@@ -119,7 +131,7 @@ def write(
   B = len(prompts.ids)
   found = sampling.sample(
     key, config, params, prompts.ids, prompts.mask,
-    max_new_tokens=task.max_new_tokens, stop_ids=task.stop_ids,
+    max_new_tokens=limits.max_new_tokens, stop_ids=limits.stop_ids,
     source=np.repeat(np.arange(B), count), temperature=temperature,
     filtered=False, dtype=dtype,
   )  # fmt: skip

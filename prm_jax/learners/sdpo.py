@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.learners import critique_grpo, grpo, rollouts
+from prm_jax.learners import critics, grpo, rollouts
 from prm_jax.models import decoder
 
 PUBLISHED = rollouts.Loss(by='token_mean', distill=1.0, alpha=0.5)
@@ -16,7 +16,7 @@ PUBLISHED = rollouts.Loss(by='token_mean', distill=1.0, alpha=0.5)
 def sdpo(
   *,
   task: rollouts.Task,
-  critic: critique_grpo.Critic,
+  critic: critics.Critic,
   config: decoder.DecoderConfig,
   samples: int = 8,
   average: float = 0.05,

@@ -1,0 +1,139 @@
+"""The same methods on GSM8K, with a language model; sized for one GPU."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import policies
+from prm_jax import types
+from prm_jax.data import answers, load, schema, splits
+from prm_jax.learners import critics, critique_grpo, grpo, rollouts, texts
+from prm_jax.models.language_model import LanguageModel
+
+Row = dict[str, Any]
+_ASK = '{}\nThink step by step and end with "The answer is" and a number.'
+_COMPUTED = re.compile(r'<<[^<>]*=([^<>=]*)>>')
+
+
+def run(config, name: str, seed: int) -> Row:
+  """Returns one run: its curve, and what it ends with.
+
+  Args:
+    config: of the study.
+    name: 'grpo', 'dr_grpo', or 'critique_grpo_CRITIC' with 'indicative',
+      'with_answer', 'step_by_step', 'self' or 'shuffled'.
+    seed: of the draws.
+  """
+  node, model = config.words, _model(config)
+  known = load.word_problems(config.data.dir or None, 'train')
+  chosen = _chosen(known, node.longest)
+  train = chosen[: node.pool]
+  test = chosen[node.pool : node.pool + node.held_out]
+  words = _words(model, known, train, node)
+  learner = _method(name, node, model, known, train, words)
+  examine = _examiner(model, _words(model, known, test, node), len(test))
+  curve = policies.Curve()
+  state = policies.fit(
+    learner, rollouts.new_state(jax.random.key(seed), model.params),
+    np.arange(len(train)), batch=node.batch, seed=seed, every=node.every,
+    examine=examine, curve=curve,
+  )  # fmt: skip
+  return {
+    'method': name, 'seed': seed, 'problems': len(train), 'curve': curve.rows,
+    'final': examine(state.params['policy']),
+  }  # fmt: skip
+
+
+def _model(config) -> LanguageModel:
+  return LanguageModel.load(Path(config.model) if config.model else None)
+
+
+def _chosen(known: schema.PolicyOutputs, longest: int) -> list[int]:
+  """Returns problems in a random order, by hash; long ones left out."""
+  order = np.argsort(splits.bucket(known.prompt_ids, 'gsm8k', 1 << 30))
+  return [int(i) for i in order if len(known.prompts[i]) <= longest]
+
+
+def _words(model, known, rows, node) -> texts.Words:
+  truth = [answers.final(known.texts[row]) for row in rows]
+
+  def check(problem, text):
+    return float(answers.equal(answers.final(text), truth[problem]))
+
+  return texts.words(
+    model.tokenizer, [_ASK.format(known.prompts[row]) for row in rows], check,
+    max_new_tokens=node.tokens,
+  )  # fmt: skip
+
+
+def _method(name, node, model, known, rows, words) -> types.PolicyLearner:
+  settings: dict[str, Any] = {
+    'task': words.task, 'config': model.config, 'steps': node.steps,
+    'learning_rate': node.learning_rate, 'remat': True,
+  }  # fmt: skip
+  if name in ('grpo', 'dr_grpo'):
+    advantage = 'normalized' if name == 'grpo' else 'centred'
+    return grpo.grpo(samples=node.samples + 1, advantage=advantage, **settings)
+  kind = name.removeprefix('critique_grpo_')
+  if kind == 'self':
+    critic = critics.own(
+      model.config, words.requests, max_new_tokens=node.tokens,
+      stop_ids=words.task.stop_ids,
+    )  # fmt: skip
+  else:
+    said = 'step_by_step' if kind == 'shuffled' else kind
+    solutions = [known.texts[row] for row in rows]
+    rule = critics.rule(
+      lambda row, text, reward: critique(said, solutions[row], text, reward),
+      words.decode, words.encode,
+    )  # fmt: skip
+    critic = critics.shuffled(rule) if kind == 'shuffled' else rule
+  return critique_grpo.critique_grpo(
+    critic=critic, samples=node.samples, **settings
+  )
+
+
+def critique(kind: str, solution: str, attempt: str, reward: float) -> str:
+  """Returns what a rule says of an attempt, knowing the solution.
+
+  Args:
+    kind: 'indicative', 'with_answer' or 'step_by_step': the first value that
+      the solution computes and the attempt does not state, and its line.
+    solution: of GSM8K, with values in << >>.
+    attempt: a text.
+    reward: above a half if it is right.
+
+  Raises:
+    ValueError: unknown kind.
+  """
+  if kind not in ('indicative', 'with_answer', 'step_by_step'):
+    raise ValueError(f'critic {kind!r}')
+  if reward > 0.5:
+    return 'The answer is right.'
+  said = 'The answer is wrong.'
+  if kind == 'with_answer':
+    return f'{said} The right answer is {answers.final(solution)}.'
+  if kind == 'step_by_step':
+    stated = {answers.normalized(n) for n in re.findall(r'[\d.,]*\d', attempt)}
+    for line in solution.splitlines():
+      values = _COMPUTED.findall(line)
+      if values and answers.normalized(values[-1]) not in stated:
+        return f'{said} This step is missing: {_COMPUTED.sub("", line)}'
+  return said
+
+
+def _examiner(model, words: texts.Words, count: int) -> policies.Examine:
+  """Returns `params -> figures`, greedily, of problems never trained on."""
+  asked = words.task.prompts(np.arange(count))
+
+  def examine(params):
+    said = rollouts.write(
+      jax.random.key(0), model.config, params, asked, words.task,
+      temperature=0.0,
+    ).tokens  # fmt: skip
+    return {'solved': float(words.task.verify(np.arange(count), said).mean())}
+
+  return examine

@@ -1,0 +1,158 @@
+"""Who criticises answers: rules, the policy itself, a file, and controls."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from prm_jax import types
+from prm_jax.learners import rollouts
+from prm_jax.models import decoder
+
+# `(key, policy's params, problems [R], attempts, rewards [R]) -> (critiques,
+# generated tokens)`. A critique without tokens is none: what would have been
+# made of it is dropped and counted.
+Critic = Callable[
+  [types.Key, types.PyTree, np.ndarray, rollouts.Tokens, np.ndarray],
+  tuple[rollouts.Tokens, int],
+]
+# `(problems [R], attempts) -> prompts` that ask for a critique.
+Requests = Callable[[np.ndarray, rollouts.Tokens], rollouts.Tokens]
+# `(problem, attempt, reward) -> critique`, '' for none.
+Rule = Callable[[int, str, float], str]
+
+
+def rule(
+  says: Rule,
+  decode: Callable[[rollouts.Tokens], list[str]],
+  encode: Callable[[Sequence[str]], rollouts.Tokens],
+) -> Critic:
+  """Returns a critic that reads and writes text.
+
+  Args:
+    says: the critique of an attempt.
+    decode: texts of attempts.
+    encode: tokens of critiques; of '', none.
+  """
+
+  def critic(key, policy, problem, attempts, reward):
+    del key, policy
+    texts = decode(attempts)
+    said = [
+      says(int(row), text, float(value))
+      for row, text, value in zip(problem, texts, reward, strict=True)
+    ]
+    return encode(said), 0
+
+  return critic
+
+
+def own(
+  config: decoder.DecoderConfig,
+  requests: Requests,
+  *,
+  max_new_tokens: int,
+  stop_ids: Sequence[int] = (),
+  temperature: float = 1.0,
+) -> Critic:
+  """Returns the policy in training as its own critic; its tokens count.
+
+  Args:
+    config: of the policy.
+    requests: how a critique is asked for.
+    max_new_tokens: of a critique.
+    stop_ids: tokens that end one.
+    temperature: of the draws.
+  """
+  limits = rollouts.Limits(max_new_tokens, tuple(stop_ids))
+
+  def critic(key, policy, problem, attempts, reward):
+    del reward
+    said = rollouts.write(
+      key, config, policy, requests(problem, attempts), limits,
+      temperature=temperature,
+    ).tokens  # fmt: skip
+    return said, int(said.mask.sum())
+
+  return critic
+
+
+def shuffled(critic: Critic) -> Critic:
+  """Returns a control: each attempt gets the critique of another problem's.
+
+  The next attempt's whose problem is another, going round; with one problem
+  alone, the next attempt's.
+  """
+
+  def shuffle(key, policy, problem, attempts, reward):
+    said, cost = critic(key, policy, problem, attempts, reward)
+    order = _others(np.asarray(problem))
+    return rollouts.Tokens(*(leaf[order] for leaf in said)), cost
+
+  return shuffle
+
+
+def _others(problem: np.ndarray) -> np.ndarray:
+  R = len(problem)
+  order = (np.arange(R) + 1) % R
+  for shift in range(2, R):
+    same = problem[order] == problem
+    if not same.any():
+      break
+    order = np.where(same, (np.arange(R) + shift) % R, order)
+  return order
+
+
+def replayed(
+  path: Path,
+  names: Sequence[str],
+  decode: Callable[[rollouts.Tokens], list[str]],
+  encode: Callable[[Sequence[str]], rollouts.Tokens],
+) -> Critic:
+  """Returns a critic that says what a file holds, and nothing else.
+
+  Args:
+    path: a line of JSON a critique: `problem` (a name), `critique`, and
+      `attempt` where it is of that text alone; else it is of any attempt.
+    names: of the task's problems.
+    decode: texts of attempts.
+    encode: tokens of critiques; of '', none.
+
+  Raises:
+    ValueError: the file is malformed, or names a problem that is unknown.
+  """
+  known = _read(path, set(names))
+
+  def says(problem, attempt, reward):
+    del reward
+    name = names[problem]
+    return known.get((name, attempt.strip()), known.get((name, None), ''))
+
+  return rule(says, decode, encode)
+
+
+def _read(path, names) -> dict[tuple[str, str | None], str]:
+  found = {}
+  lines = path.read_text(encoding='utf-8').splitlines()
+  for number, line in enumerate(lines, 1):
+    if not line.strip():
+      continue
+    where = f'{path}:{number}'
+    try:
+      row = json.loads(line)
+    except ValueError as error:
+      raise ValueError(f'{where}: not JSON: {error}') from error
+    if not isinstance(row, dict):
+      raise ValueError(f'{where}: not an object')
+    for field in ('problem', 'critique'):
+      if not isinstance(row.get(field), str):
+        raise ValueError(f'{where}: {field}: expected a text')
+    if row['problem'] not in names:
+      raise ValueError(f'{where}: problem: {row["problem"]!r} is unknown')
+    attempt = row.get('attempt')
+    if attempt is not None and not isinstance(attempt, str):
+      raise ValueError(f'{where}: attempt: expected a text')
+    key = row['problem'], attempt.strip() if attempt is not None else None
+    found[key] = row['critique']
+  return found
