@@ -218,6 +218,7 @@ def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
       "policies' pairs, and the full method less each arm.",
       {
         'data': ('text', 'data'),
+        'rankings': ('count', 'rankings'),
         'arm': ('text', 'arm'),
         'accuracy': ('points', 'accuracy'),
         'full method less it': ('points', 'full_method_gain'),

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from prm_jax.report import discriminators, figures, hazard, tables
+from prm_jax.report import discriminators, feedback, figures, hazard, tables
 
 Row = tables.Row
 
@@ -24,6 +24,7 @@ _KNOWN = (
   'calibration',
   *hazard.TABLES,
   *discriminators.TABLES,
+  *feedback.TABLES,
 )
 # Exchanging the answers of a pair must change nothing but the rounding.
 _EXCHANGE_LIMIT = 1e-3
@@ -76,6 +77,7 @@ def write_page(results: Mapping[str, Any], path: str | os.PathLike) -> None:
   shown = [
     *hazard.shown_tables(results),
     *discriminators.shown_tables(results),
+    *feedback.shown_tables(results),
     tables.controls_table(results),
     tables.gain_table(results),
     tables.accuracy_table(results),
@@ -153,6 +155,7 @@ def _figures(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     )
   found += hazard.sections(results)
   found += discriminators.sections(results)
+  found += feedback.sections(results)
   return [section for section in found if section['pictures']]
 
 

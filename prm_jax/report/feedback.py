@@ -1,0 +1,191 @@
+"""The pages of policies that learn from words: critiques, and replies."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from prm_jax.report import figures, tables
+
+TABLES = (
+  'solve_rate', 'plateau', 'words', 'first_reply_fit', 'audit', 'per_seed',
+  'curves',
+)  # fmt: skip
+_MOST = 8  # lines of one picture
+
+
+def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """Returns the page's figures with their headings."""
+  curves = tables.rows_of(results, 'curves')
+  found = []
+  for title, note, value, label in (
+    (
+      'Problems solved',
+      'Held-out problems mixed as in training, greedily.',
+      'solve_rate',
+      'solved (%)',
+    ),
+    (
+      'Problems that were never solved',
+      'Held-out problems with the operator that the policy misunderstands.',
+      'hard',
+      'solved (%)',
+    ),
+    (
+      'Valid refinements',
+      'Of the answers that were criticised, how many were right when written '
+      'again.',
+      'valid_refinement',
+      'valid (%)',
+    ),
+    (
+      'First replies that fit',
+      'Fresh prompts, drawn at temperature 1, without a hint.',
+      'fit',
+      'fit (%)',
+    ),
+    (
+      'Agreement with false claims',
+      'Where the person says what is not so.',
+      'agrees_with_false',
+      'agrees (%)',
+    ),
+  ):
+    rows = [row for row in curves if row.get(value) is not None]
+    if rows:
+      found.append(
+        {
+          'title': title,
+          'note': f'{note} Bands are 95 % intervals over seeds.',
+          'pictures': _curves(rows, value, label),
+        }
+      )
+  return found
+
+
+def _group(row: tables.Row) -> str:
+  if 'unsolved_share' in row:
+    return f'{100 * tables.number(row, "unsolved_share"):.0f} % never solved'
+  return str(row['arm']).replace('_', ' ')
+
+
+def _curves(
+  rows: Sequence[tables.Row], value: str, label: str
+) -> list[figures.Picture]:
+  """Draws a value along training, a few methods a picture."""
+  pictures = []
+  for group in dict.fromkeys(map(_group, rows)):
+    here = [row for row in rows if _group(row) == group]
+    methods = list(dict.fromkeys(str(row['method']) for row in here))
+    for first in range(0, len(methods), _MOST):
+      chosen = methods[first : first + _MOST]
+      pictures.append(_lines(here, group, chosen, value, label))
+  return pictures
+
+
+def _lines(rows, group, methods, value, label) -> figures.Picture:
+  figure, axes = figures.panel((group, '', ''))
+  words = []
+  for i, method in enumerate(methods):
+    line = [row for row in rows if row['method'] == method]
+    step = np.array([row['step'] for row in line])
+    y, low, high = (
+      np.array([100 * tables.number(row, name) for row in line])
+      for name in (value, f'{value}_low', f'{value}_high')
+    )
+    look, name = figures.style(i), _short(method)
+    axes.plot(step, y, color=look.color, marker=look.marker, ms=3, label=name)
+    axes.fill_between(step, low, high, color=look.color, alpha=0.12, lw=0)
+    words.append(f'{name} {y[0]:.0f} to {y[-1]:.0f}')
+  axes.set_xlabel('updates')
+  axes.set_ylabel(label)
+  axes.set_ylim(-3, 103)
+  return figures.draw(figure, f'{label}; {group}. {"; ".join(words)}.')
+
+
+def _short(method: str) -> str:
+  return method.replace('critique_grpo_', 'critiques: ').replace('_', ' ')
+
+
+def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
+  """Returns the page's tables; `curves` are drawn and not tabled."""
+
+  def made(name: str, title: str, note: str, columns) -> tables.Table:
+    return tables.made(title, note, tables.rows_of(results, name), columns)
+
+  return [
+    made(
+      'solve_rate',
+      'What is solved at the end',
+      'Percent, with 95 % intervals over seeds; the gain is over the best '
+      'number-only method of the same budget.',
+      {
+        'method': ('text', 'method'),
+        'never solved': ('text', 'unsolved_share'),
+        'solved': ('points', 'solve_rate'),
+        'gain': ('points', 'gain'),
+        'hard': ('points', 'hard'),
+        'rescued': ('points', 'rescued'),
+        'hard last': ('points', 'hard_last'),
+        'easy': ('points', 'easy'),
+        'refines': ('points', 'refines'),
+        'seeds': ('count', 'seeds'),
+      },
+    ),
+    made(
+      'plateau',
+      'What the last third of training adds',
+      'On problems never solved at the start, and the share of groups without '
+      'any gradient.',
+      {
+        'method': ('text', 'method'),
+        'never solved': ('text', 'unsolved_share'),
+        'hard, last third': ('points', 'hard_gain_last_third'),
+        'no gradient': ('points', 'no_gradient_share'),
+        'seeds': ('count', 'seeds'),
+      },
+    ),
+    made(
+      'words',
+      'A language model on GSM8K',
+      'Percent of held-out problems, greedily.',
+      {
+        'method': ('text', 'method'),
+        'before': ('points', 'solved_before'),
+        'after': ('points', 'solved_after'),
+        'valid refinements': ('points', 'valid_refinement'),
+        'seeds': ('count', 'seeds'),
+      },
+    ),
+    made(
+      'first_reply_fit',
+      'First replies that fit',
+      'Percent over training and at the end; the gain of both is over the '
+      'better of verdicts and hints alone, over training.',
+      {
+        'arm': ('text', 'arm'),
+        'method': ('text', 'method'),
+        'over training': ('points', 'mean_fit'),
+        'gain': ('points', 'gain'),
+        'at the end': ('points', 'fit'),
+        'people held out': ('points', 'fit_held_out'),
+        'fall after the best': ('points', 'lowest_after_best'),
+        'seeds': ('count', 'seeds'),
+      },
+    ),
+    made(
+      'audit',
+      'Agreement with what is false',
+      'Percent before and after, and the stance-flip gap: how far the '
+      "statement follows the person's claim.",
+      {
+        'arm': ('text', 'arm'),
+        'method': ('text', 'method'),
+        'before': ('points', 'agrees_with_false_before'),
+        'after': ('points', 'agrees_with_false_after'),
+        'added': ('points', 'agrees_with_false_added'),
+        'flip gap added': ('points', 'stance_flip_gap_added'),
+        'seeds': ('count', 'seeds'),
+      },
+    ),
+  ]
