@@ -1,0 +1,167 @@
+"""Studies that train policies: what they share, their tables, their smoke."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import critique_and_numbers, evaluative_and_directive
+from experiments import policies
+from experiments.critique_and_numbers import cells as critique_cells
+from experiments.critique_and_numbers import methods, words, world
+from experiments.critique_and_numbers import tables as critique_tables
+from experiments.evaluative_and_directive import cells
+from experiments.evaluative_and_directive import tables as reply_tables
+from prm_jax.learners import rollouts
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_of(method, seed, hard, share=0.5):
+  """A run of two windows; hard problems rise to `hard`."""
+  end = {
+    'easy': 1.0, 'medium': 0.5, 'medium_last': 0.4, 'hard': hard,
+    'hard_last': 0.1, 'refines': 0.9, 'rescued': hard,
+  }  # fmt: skip
+  halves = [{f'at {k}': v * i / 2 for k, v in end.items()} for i in range(2)]
+  windows = [
+    {'step': 10 * (i + 1), 'reward': 0.5, 'tokens': 8.0, 'no_gradient': 0.25,
+     'sampler_gap': 1e-6 * seed, **halves[i]}
+    for i in range(2)
+  ]  # fmt: skip
+  return {
+    'share': share, 'method': method, 'seed': seed, 'stuck': 9,
+    'start': {'hard': 0.0, 'refines': 0.95}, 'oracle_digits': 2,
+    'curve': windows, 'final': end,
+  }  # fmt: skip
+
+
+def test_examinations_are_of_a_windows_start():
+  found = policies.exams(run_of('dr_grpo', 0, 0.8))
+  assert [row['step'] for row in found] == [0, 10, 20]
+  np.testing.assert_allclose([row['hard'] for row in found], [0, 0.4, 0.8])
+
+
+def test_solve_rates_and_paired_gains():
+  critic = critique_tables.CRITIC
+  runs = [
+    run_of(name, seed, hard + 0.01 * seed)
+    for name, hard in (
+      ('grpo', 0.0), ('dr_grpo', 0.1), ('dr_grpo_16', 0.6), (critic, 0.7)
+    )
+    for seed in range(3)
+  ]  # fmt: skip
+  table = {row['method']: row for row in critique_tables.solve_rate(runs)}
+  # Half hard, the others half easy, half medium.
+  assert table['grpo']['solve_rate'] == pytest.approx(0.5 * 0.01 + 0.5 * 0.75)
+  # Twice the budget is no baseline; pairs cancel what seeds share.
+  assert table[critic]['baseline'] == 'dr_grpo'
+  assert table[critic]['gain'] == pytest.approx(0.3)
+  assert table[critic]['gain_low'] == pytest.approx(0.3)
+  assert table[critic]['tokens_per_step'] == 8.0
+  late = {row['method']: row for row in critique_tables.plateau(runs)}
+  assert late['grpo']['no_gradient_share'] == 0.25
+  curves = critique_tables.curves(runs)
+  assert {row['step'] for row in curves} == {0, 10, 20}
+  assert len(critique_tables.per_seed(runs)) == 12
+
+
+def test_methods_are_named():
+  config = critique_and_numbers.get_config('smoke')
+  sizes = critique_cells.decoder_of(config.policy)
+  made = world.make(config.problems, 0.5, 0)
+  assert made.hard.sum() == 8
+  for name in critique_and_numbers.get_config('full').methods[-1]:
+    found = methods.make(name, config.training, sizes, made)
+    assert len(found.learner.phases) == 1, name
+  for bad in ('ppo', 'critique_grpo_none', 'critique_grpo_located_fast'):
+    with pytest.raises(ValueError, match=r"'.*(ppo|none|fast)"):
+      methods.make(bad, config.training, sizes, made)
+
+
+def test_reply_methods_are_named():
+  config = evaluative_and_directive.get_config('full')
+  sizes = cells.decoder_of(config.policy)
+  task = rollouts.Task(None, None, None, 8, ())
+  for arm in config.arms.values():
+    for name in arm.methods:
+      cells.method(name, task=task, replies=None, config=sizes)
+  for bad in ('ppo', 'directive_slow'):
+    with pytest.raises(ValueError, match='unknown method'):
+      cells.method(bad, task=task, replies=None, config=sizes)
+
+
+def reply_run(method, seed, fit):
+  figures = {
+    'fit': fit, 'fit_held_out': 0.0, 'format': fit, 'agrees_with_false': 0.3,
+    'stance_flip_gap': 0.1, 'flagged': 1.0,
+  }  # fmt: skip
+  start = {f'at {k}': 0.0 for k in figures}
+  middle = {f'at {k}': 0.5 for k in figures}
+  return {
+    'arm': 'one', 'method': method, 'seed': seed, 'hint_rate': 0.4,
+    'hint_error': 0.2, 'start': {'follows_hints': 1.0},
+    'curve': [{'step': 10, 'sampler_gap': 0.0, **start},
+              {'step': 20, 'sampler_gap': 0.0, **middle}],
+    'final': figures,
+  }  # fmt: skip
+
+
+def test_fit_is_of_the_whole_curve_and_falls_are_seen():
+  runs = [
+    reply_run(name, seed, fit)
+    for name, fit in (('evaluative', 0.0), ('directive', 0.2), ('combined', 1))
+    for seed in range(3)
+  ]
+  table = {row['method']: row for row in reply_tables.first_reply_fit(runs)}
+  assert table['combined']['mean_fit'] == pytest.approx(0.5)
+  assert table['combined']['baseline'] == 'directive'
+  assert table['combined']['gain'] == pytest.approx(0.5 - 0.7 / 3)
+  assert table['directive']['lowest_after_best'] == pytest.approx(-0.3)
+  assert table['combined']['lowest_after_best'] == 0.0
+  (row, *_) = reply_tables.audit(runs)
+  assert row['agrees_with_false_added'] == pytest.approx(0.3)
+  assert row['flagged_share'] == 1.0
+
+
+def test_a_rule_criticises_a_worked_solution():
+  solution = (
+    'She has 3+4=<<3+4=7>>7 eggs.\nShe sells 7*2=<<7*2=14>>14.\n#### 14'
+  )
+  attempt = 'She has 7 eggs and sells 9 of them. The answer is 9.'
+  say = words.critique
+  assert say('indicative', solution, attempt, 0.0) == 'The answer is wrong.'
+  assert say('indicative', solution, attempt, 1.0) == 'The answer is right.'
+  assert say('with_answer', solution, attempt, 0.0).endswith('answer is 14.')
+  assert say('step_by_step', solution, attempt, 0.0) == (
+    'The answer is wrong. This step is missing: She sells 7*2=14.'
+  )
+  first = say('step_by_step', solution, 'I do not know.', 0.0)
+  assert first.endswith('She has 3+4=7 eggs.')
+  with pytest.raises(ValueError, match='kind'):
+    say('kind', solution, attempt, 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('study', 'table', 'methods_'),
+  [
+    ('critique_and_numbers', 'solve_rate', 2),
+    ('evaluative_and_directive', 'first_reply_fit', 4),
+  ],
+)
+def test_smoke(study, table, methods_, tmp_path):
+  command = [sys.executable, '-m', 'experiments.run', f'--workdir={tmp_path}']
+  done = subprocess.run(
+    [*command, f'--config=configs/{study}.py:smoke'],
+    capture_output=True, text=True, cwd=ROOT, check=False,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr[-2000:]
+  known = json.loads((tmp_path / 'results.json').read_text())
+  assert len(known['tables'][table]) == methods_
+  assert all(row['seeds'] == 2 for row in known['tables'][table])
+  assert max(r['sampler_gap_nats'] for r in known['tables']['per_seed']) < 1e-4
+  assert (tmp_path / 'report' / 'index.html').stat().st_size > 10_000
