@@ -59,7 +59,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'pairs': (100, 8000),  # few rankings to fine-tune on, and many
     'states_weight': 0.3,
     'steps': 200,
-    'learning_rates': (1e-4, 3e-4, 1e-3, 3e-3),
+    'learning_rates': (1e-3, 3e-3, 1e-2, 3e-2),
   }
   config.enumerable = {}
   config.scaling = {

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.policy_discriminators import (
   ablation,
+  combination,
   corpus,
   discrimination,
   enumerable,
@@ -79,9 +80,15 @@ class Study:
         params, chosen = discrimination.pretrained(self.config, found, held)
         card = self.card(name, fold) | chosen
         export.export_parameters(params, folder, card)
-      return export.load_parameters(folder)[0]
+      return export.load_parameters(folder)
 
-    return held, self.once(f'params {name} {fold}', make)
+    return held, self.once(f'params {name} {fold}', make)[0]
+
+  def chosen(self, name: str, fold: int, folds: int) -> Row:
+    """Returns the options that a fold's discriminator was fitted with."""
+    self.discriminator(name, fold, folds)
+    card = self.once(f'params {name} {fold}', dict)[1]
+    return dict(card['chosen'])
 
   def card(self, name: str, fold: int) -> dict[str, Any]:
     """Returns what the exported params are, besides arrays."""
@@ -110,9 +117,7 @@ def real(study: Study, fold: int) -> Cell:
   config, found = study.config, study.corpus('alpaca_eval')
   held, params = study.discriminator('alpaca_eval', fold, config.folds)
   where = {'data': 'alpaca_eval', 'fold': fold}
-  tuning = discrimination.training_triples(
-    found, held, per_policy=50, seed=config.seed + 50
-  )
+  tuning = discrimination.tuning_triples(config, found, held)
   rows, predictions = [], []
   decoder = _decoder(study, held, fold)
   surface, _ = discrimination.pretrained(config, found, held, states=(0.0,))
@@ -220,15 +225,19 @@ def generated(study: Study, fold: int) -> Cell:
   for name in ('chat', 'arithmetic'):
     found, (held, _) = study.corpus(name), trained[name]
     sets = discrimination.held_out_triples(config, found, held)
-    tuning = discrimination.training_triples(
-      found, held, per_policy=50, seed=config.seed + 50
-    )
+    tuning = discrimination.tuning_triples(config, found, held)
     plain = discrimination.baseline_margins(config, found, held, sets, tuning)
+    weights = combination.fit(
+      config, found, held, study.chosen(name, fold, folds)
+    )
     for split, drawn in sets.items():
-      margins = plain[split]
+      margins = dict(plain[split])
       for source, (_, params) in trained.items():
         method = 'polar' if source == name else f'polar from {source}'
         margins[method] = discrimination.margins_of(params, found, drawn)
+      margins[combination.NAME] = combination.margins(
+        weights, margins['polar'], plain[split]
+      )
       _, params = study.discriminator('alpaca_eval', fold, config.folds)
       margins['polar from alpaca_eval'] = discrimination.margins_of(
         params, found, drawn

@@ -57,6 +57,13 @@ def training_triples(
   )
 
 
+def tuning_triples(
+  config, found: corpus.Corpus, held: Split
+) -> triples.Triples:
+  """Returns triples of training policies for what baselines choose."""
+  return training_triples(found, held, per_policy=50, seed=config.seed + 50)
+
+
 def rows_of(found: corpus.Corpus, drawn: triples.Triples) -> types.Rows:
   """Returns a corpus's triples as judgements."""
   prompt = found.outputs.item_prompt if found.same_prompt else None
@@ -111,14 +118,14 @@ def pretrained(
   best = max(scored, key=lambda pair: pair[0])[1]
   scored += [tried({**best, 'steps': steps}) for steps in node.steps]
   best = max(scored, key=lambda pair: pair[0])[1]
-  params = _fitted(config, found, held, best, config.seed)
+  params = fitted(config, found, held, best, config.seed)
   return params, {
     'chosen': best,
     'tried': [{**options, 'accuracy': value} for value, options in scored],
   }
 
 
-def _fitted(config, found, held, options, seed) -> types.PyTree:
+def fitted(config, found, held, options, seed) -> types.PyTree:
   """Returns params fitted to triples of a split's training policies."""
   drawn = training_triples(
     found, held, per_policy=config.likeness.per_policy, seed=seed
@@ -152,7 +159,7 @@ def _inner(config, found, splits, options) -> float:
   """Returns the mean accuracy of options over inner folds."""
   values = []
   for held in splits:
-    params = _fitted(config, found, held, options, 1)
+    params = fitted(config, found, held, options, 1)
     sets = held_out_triples(config, found, held)
     values += [accuracy(margins_of(params, found, d)) for d in sets.values()]
   return float(np.mean(values))

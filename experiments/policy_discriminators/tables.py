@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.policy_discriminators import combination
 from prm_jax.ops import intervals
 
 Row = dict[str, Any]
@@ -12,7 +13,7 @@ _FEW = 3  # policies that make no interval
 
 
 def discrimination(rows: Sequence[Row]) -> list[Row]:
-  """Returns the mean accuracy over policies, and its gap to POLAR's.
+  """Returns the mean accuracy over policies, and its gaps to ours.
 
   Args:
     rows: one a policy, method, data, split and fold.
@@ -20,7 +21,10 @@ def discrimination(rows: Sequence[Row]) -> list[Row]:
   table = []
   for (data, split), mine in _grouped(rows, 'data', 'split').items():
     known = _by_policy(mine)
-    polar = known.get('polar', {})
+    ours = {
+      'polar_gain': ('polar', known.get('polar', {})),
+      'combined_gain': (combination.NAME, known.get(combination.NAME, {})),
+    }
     for method, accuracy in known.items():
       row = {
         'data': data,
@@ -30,9 +34,10 @@ def discrimination(rows: Sequence[Row]) -> list[Row]:
         'triples': sum(r['triples'] for r in mine if r['method'] == method),
       }
       _add(row, 'accuracy', list(accuracy.values()))
-      if polar and method != 'polar':
-        gap = [polar[p] - accuracy[p] for p in accuracy if p in polar]
-        _add(row, 'polar_gain', gap)
+      for column, (own, mean) in ours.items():
+        if mean and method != own:
+          gap = [mean[p] - accuracy[p] for p in accuracy if p in mean]
+          _add(row, column, gap)
       table.append(row)
   return table
 

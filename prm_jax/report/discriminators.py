@@ -195,6 +195,7 @@ def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
         'method': ('text', 'method'),
         'accuracy': ('points', 'accuracy'),
         'polar less it': ('points', 'polar_gain'),
+        'polar and similarities less it': ('points', 'combined_gain'),
         'policies': ('count', 'policies'),
         'triples': ('count', 'triples'),
       },
