@@ -63,16 +63,16 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   }
   config.enumerable = {}
   config.scaling = {
-    'widths': (16, 32, 64, 96, 160),
+    'widths': (8, 16, 32, 64, 96),
     'seeds': (0,),
-    'words': 32,
-    'length': 24,
-    'deviation': 1.0,
+    'words': 4,
+    'length': 16,
+    'deviation': 1.5,
     'policies': 1024,
     'held_out': 256,
     'steps': 1000,
-    'batch': 64,
-    'learning_rate': 2e-3,
+    'batch': 128,
+    'learning_rate': 3e-3,
     'stops': (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0),
   }
   if variant == 'smoke':
@@ -106,7 +106,7 @@ def _grow(config: config_dict.ConfigDict) -> None:
   config.generated.update(prompts=200, samples=4, tokens=256, batch=512)
   config.ablation.update(steps=1500, prompts=397, pairs=(100, 40_000))
   config.scaling.update(
-    widths=(16, 32, 64, 96, 160, 256, 384, 512), seeds=(0, 1, 2), steps=20_000,
+    widths=(8, 16, 32, 64, 96, 160, 256, 384), seeds=(0, 1, 2), steps=20_000,
     batch=512,
   )  # fmt: skip
 
