@@ -460,12 +460,13 @@ def against_torch(
   for B, T in sizes.shapes:
     ids = np.random.default_rng(0).integers(config.vocab_size, size=(B, T))
     ours, theirs = jnp.asarray(ids, jnp.int32), torch.from_numpy(ids)
-    error = np.abs(
-      np.asarray(ours_forward(params, ours)) - theirs_forward(theirs).numpy()
-    ).max()
+    logits = theirs_forward(theirs).numpy()
+    apart = np.abs(np.asarray(ours_forward(params, ours)) - logits).max()
+    # Of random tokens, logits reach tens: rounding goes with their size.
+    error = apart / np.abs(logits).max()
     loss = float(ours_backward(params, ours)[0])
     loss_error = abs(loss - theirs_backward(theirs))
-    if not (error < 1e-3 and loss_error < 1e-3):
+    if not (error < 1e-4 and loss_error < 1e-4):
       raise ValueError(f'logits differ by {error}, losses by {loss_error}')
     for what, one, other in (
       ('forward', ours_forward, theirs_forward),
