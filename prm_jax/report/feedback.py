@@ -113,6 +113,10 @@ def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
   def made(name: str, title: str, note: str, columns) -> tables.Table:
     return tables.made(title, note, tables.rows_of(results, name), columns)
 
+  return [*_of_critiques(made), *_of_replies(made)]
+
+
+def _of_critiques(made) -> list[tables.Table]:
   return [
     made(
       'solve_rate',
@@ -157,6 +161,11 @@ def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
         'seeds': ('count', 'seeds'),
       },
     ),
+  ]
+
+
+def _of_replies(made) -> list[tables.Table]:
+  return [
     made(
       'first_reply_fit',
       'First replies that fit',
