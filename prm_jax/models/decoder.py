@@ -382,7 +382,12 @@ class Stack(nn.Module):
     shifted = nn.broadcast if shift is None else 0
     axes: Any = (0, 0, nn.broadcast)
     changed = nn.broadcast if fast is None else Fast(*axes)
-    layer = nn.remat(Layer, prevent_cse=False) if self.remat else Layer
+    # Matrix products are kept for the gradient, what is cheap is made again:
+    # attention's probabilities cost more to write and read than to compute.
+    policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    layer = nn.remat(
+      Layer, prevent_cse=False, policy=None if self.remat else policy
+    )
     scanned = nn.scan(
       layer,
       variable_axes={'params': 0, 'intermediates': 0},
