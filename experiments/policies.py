@@ -11,6 +11,7 @@ from prm_jax import types
 from prm_jax.data import pipelines
 from prm_jax.learners import rollouts
 from prm_jax.ops import intervals
+from prm_jax.report import page
 from prm_jax.runtime import export, train, writers
 
 Row = dict[str, Any]
@@ -104,6 +105,32 @@ def cell(path: Path, make: Callable[[], Row]) -> Row:
   if not path.exists():
     writers.write_json_atomic(path, make())
   return json.loads(path.read_text())
+
+
+def finish(
+  config, workdir: Path, made: dict[str, list[Row]], *,
+  notes: Sequence[str], answer: Sequence[str],
+) -> Row:  # fmt: skip
+  """Returns the results of a study, written with their page.
+
+  Args:
+    config: of the study.
+    workdir: where results.json and report are written.
+    made: tables.
+    notes: how to read them.
+    answer: what they say.
+  """
+  results: Row = {
+    'study': config.study,
+    'config': json.loads(config.to_json()),
+    'seeds': list(config.seeds),
+    'notes': list(notes),
+    'tables': made,
+    'answer': list(answer),
+  }
+  writers.write_json_atomic(workdir / 'results.json', results)
+  page.write_page(results, workdir / 'report' / 'index.html')
+  return results
 
 
 # --------------------------------------------------------------------- tables

@@ -427,6 +427,19 @@ def logits_and_gradient(config: decoder.DecoderConfig, remat: bool):
   return jax.jit(logits), jax.jit(jax.value_and_grad(loss))
 
 
+def torch_model(config: decoder.DecoderConfig, params: types.PyTree) -> Any:
+  """Returns transformers' decoder with the same weights, on every core."""
+  import torch
+  import transformers
+
+  torch.set_num_threads(os.cpu_count() or 1)
+  with tempfile.TemporaryDirectory() as folder:
+    huggingface.save_decoder(config, params, Path(folder))
+    return transformers.AutoModelForCausalLM.from_pretrained(
+      folder, attn_implementation='sdpa', dtype=torch.float32
+    ).eval()  # no dropout; gradients are kept
+
+
 def against_torch(
   config: decoder.DecoderConfig, params: types.PyTree, sizes: Sizes
 ) -> dict[str, Any]:
@@ -436,14 +449,8 @@ def against_torch(
     ValueError: the two do not compute the same.
   """
   import torch
-  import transformers
 
-  torch.set_num_threads(os.cpu_count() or 1)
-  with tempfile.TemporaryDirectory() as folder:
-    huggingface.save_decoder(config, params, Path(folder))
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-      folder, attn_implementation='sdpa', dtype=torch.float32
-    ).eval()  # no dropout; gradients are kept
+  model = torch_model(config, params)
   ours_forward, ours_backward = logits_and_gradient(config, sizes.remat)
 
   def theirs_forward(ids):

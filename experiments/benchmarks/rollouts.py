@@ -14,7 +14,6 @@ import functools
 import importlib.util
 import os
 import statistics
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,6 @@ from experiments.benchmarks import discriminator
 from prm_jax import types
 from prm_jax.learners import grpo, rollouts
 from prm_jax.models import decoder, language_model, sampling
-from prm_jax.models.weights import huggingface
 from prm_jax.runtime import update, writers
 
 COLUMNS = {
@@ -101,14 +99,8 @@ def sampling_rows(
 def _generate(config, params):
   """Returns `(ids, N) -> ids`, transformers' sampler with the same weights."""
   import torch
-  import transformers
 
-  torch.set_num_threads(os.cpu_count() or 1)
-  with tempfile.TemporaryDirectory() as folder:
-    huggingface.save_decoder(config, params, Path(folder))
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-      folder, attn_implementation='sdpa', dtype=torch.float32
-    ).eval()
+  model = discriminator.torch_model(config, params)
 
   def generate(ids, count):
     given = torch.from_numpy(ids).long()

@@ -17,15 +17,6 @@ from prm_jax.learners import (
 from prm_jax.models import decoder
 from prm_jax.worlds import arithmetic
 
-# Critique-GRPO's options -> what they are here.
-CRITICS = {
-  'indicative': 'indicative',
-  'with_answer': 'with_answer',
-  'located': 'located',
-  'step_by_step': 'step_by_step',
-  'inverted': 'inverted',
-  'wrong_repair': 'wrong_repair',
-}
 _SECOND = {
   'raw': rollouts.Surrogate('probability'),
   'log': rollouts.Surrogate('log'),
@@ -39,12 +30,13 @@ class Method(NamedTuple):
 
   Attributes:
     learner: of the policy.
-    easier_first: share of training without hard problems at the start.
+    easier_first: whether hard problems come in a second stage of as many
+      steps as the first, of the learner's.
     oracle_digits: right digits that a critique gives away.
   """
 
   learner: types.PolicyLearner
-  easier_first: float = 0.0
+  easier_first: bool = False
   oracle_digits: int = 0
 
 
@@ -76,8 +68,11 @@ def make(
     advantage = {'grpo': 'normalized', 'rloo': 'leave_one_out'}.get(
       name, 'centred'
     )
+    easier_first = name.endswith('curriculum')
+    if easier_first:  # two stages, and no more steps than others
+      settings['steps'] = node.steps // 2
     learner = grpo.grpo(samples=samples, advantage=advantage, **settings)
-    return Method(learner, 0.5 if name.endswith('curriculum') else 0.0)
+    return Method(learner, easier_first)
   if name in ('refinement_tuning', 'critique_tuning'):
     return _tuning(name, node, config, world)
   if not name.startswith('critique_grpo_'):
@@ -87,8 +82,8 @@ def make(
 
 def _critique(name, config, world, settings) -> Method:
   options = dict(settings)
-  critic, digits = None, 0
-  for kind in (*CRITICS, 'self', 'shuffled'):
+  digits = 0
+  for kind in (*arithmetic.CRITICS, 'self', 'shuffled'):
     if name == kind or name.startswith(f'{kind}_'):
       option = name.removeprefix(kind).removeprefix('_')
       break
@@ -110,7 +105,7 @@ def _critique(name, config, world, settings) -> Method:
   elif kind == 'shuffled':
     critic = critics.shuffled(worlds.rule(world.pool, 'step_by_step'))
   else:
-    critic = worlds.rule(world.pool, CRITICS[kind], accuracy)
+    critic = worlds.rule(world.pool, kind, accuracy)
     digits = arithmetic.oracle_digits(kind)
   learner = critique_grpo.critique_grpo(critic=critic, **options)
   return Method(learner, oracle_digits=digits)
@@ -119,18 +114,18 @@ def _critique(name, config, world, settings) -> Method:
 def _tuning(name, node, config, world) -> Method:
   """Returns supervised learning of refinements, or of critiques.
 
-  The policy at the start writes a problem's answers; the wrong ones are
-  criticised step by step and written again by it. Right refinements are
-  imitated after the plain prompt; or the critique, after the answer.
+  The policy at the start writes answers, which are criticised step by step and
+  written again by it. Right refinements are imitated after the plain prompt;
+  or the critique, after the answer.
   """
   task = world.task
   critic = worlds.rule(world.pool, 'step_by_step')
 
   def shown(key, start):
-    rng = rollouts.generator(key)
+    keys = jax.random.split(key, 4)
+    rng = rollouts.generator(keys[3])
     problem = rng.integers(0, len(world.pool.start), node.tuning_batch)
     prompts = task.prompts(problem)
-    keys = jax.random.split(key, 3)
     said = rollouts.write(keys[0], config, start, prompts, task).tokens
     critiques, _ = critic(keys[1], start, problem, said, np.zeros(0))
     if name == 'critique_tuning':

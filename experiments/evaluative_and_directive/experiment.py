@@ -1,7 +1,6 @@
 """The study: run every method on every seed; tables and page."""
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import tqdm
 
 from experiments import policies
 from experiments.evaluative_and_directive import cells, tables
-from prm_jax.report import page
 from prm_jax.runtime import writers
 
 _NOTES = (
@@ -44,14 +42,6 @@ def run(config, workdir: Path) -> dict[str, Any]:
     'per_seed': tables.per_seed(runs),
     'curves': tables.curves(runs),
   }
-  results: dict[str, Any] = {
-    'study': config.study,
-    'config': json.loads(config.to_json()),
-    'seeds': list(config.seeds),
-    'notes': list(_NOTES),
-    'tables': made,
-    'answer': tables.answer(made),
-  }
-  writers.write_json_atomic(workdir / 'results.json', results)
-  page.write_page(results, workdir / 'report' / 'index.html')
-  return results
+  return policies.finish(
+    config, workdir, made, notes=_NOTES, answer=tables.answer(made)
+  )

@@ -6,13 +6,13 @@ from typing import Any
 
 import tqdm
 
+from experiments import policies
 from experiments.policy_discriminators import (
   cells,
   enumerable,
   scaling,
   tables,
 )
-from prm_jax.report import page
 from prm_jax.runtime import writers
 
 _NOTES = (
@@ -60,14 +60,6 @@ def run(config, workdir: Path) -> dict[str, Any]:
     'scaling': runs,
     'enumerable': enumerable.summarise(worlds) if len(worlds) > 1 else [],
   }
-  results: dict[str, Any] = {
-    'study': config.study,
-    'config': json.loads(config.to_json()),
-    'seeds': list(config.seeds),
-    'notes': list(_NOTES),
-    'tables': made,
-  }
-  results['answer'] = tables.answer(made)
   writers.write_lines(
     workdir / 'predictions.jsonl.gz',
     (
@@ -76,6 +68,6 @@ def run(config, workdir: Path) -> dict[str, Any]:
       for row in cell.get('predictions', [])
     ),
   )
-  writers.write_json_atomic(workdir / 'results.json', results)
-  page.write_page(results, workdir / 'report' / 'index.html')
-  return results
+  return policies.finish(
+    config, workdir, made, notes=_NOTES, answer=tables.answer(made)
+  )

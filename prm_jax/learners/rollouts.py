@@ -1,7 +1,7 @@
 """What policies write and how likely it is: the ground of policy learners.
 
 A task speaks token ids, on the host. Log-probabilities of actor, writer,
-reference and teacher all come from one compiled function, `scores`; what the
+reference and teacher all come from one compiled function, `scorer`; what the
 sampler says of its own tokens is only compared with it.
 """
 
