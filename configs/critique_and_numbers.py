@@ -8,13 +8,13 @@ from ml_collections import config_dict
 
 _CRITIC = 'critique_grpo_step_by_step'
 _ALL = (
-  'grpo', 'dr_grpo', 'rloo', 'dr_grpo_16', 'dr_grpo_curriculum', _CRITIC,
+  'grpo', 'dr_grpo', 'dr_grpo_16', 'dr_grpo_curriculum', _CRITIC,
   f'{_CRITIC}_live', f'{_CRITIC}_always', f'{_CRITIC}_raw', f'{_CRITIC}_log',
-  f'{_CRITIC}_clipped', f'{_CRITIC}_50', 'critique_grpo_indicative',
-  'critique_grpo_with_answer', 'critique_grpo_located', 'critique_grpo_self',
-  'critique_grpo_inverted', 'critique_grpo_inverted_always',
-  'critique_grpo_wrong_repair', 'critique_grpo_shuffled',
-  'refinement_tuning', 'critique_tuning',
+  f'{_CRITIC}_50', 'critique_grpo_indicative', 'critique_grpo_with_answer',
+  'critique_grpo_located', 'critique_grpo_self', 'critique_grpo_inverted',
+  'critique_grpo_inverted_always', 'critique_grpo_wrong_repair',
+  'critique_grpo_shuffled', 'refinement_tuning', 'critique_tuning', 'sdpo',
+  'rltf', 'rltf_predict',
 )  # fmt: skip
 _FEW = ('grpo', 'dr_grpo', _CRITIC)
 
@@ -35,10 +35,10 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   config.problems = {'pool': 1024, 'held_out': 256}
   config.warm = {
     'steps': 2000, 'learning_rate': 1e-2, 'plain': 64, 'refined': 144,
-    'critiqued': 32, 'trials': 3, 'least': 0.9,
+    'critiqued': 32, 'trials': 3, 'least': 0.8,
   }  # fmt: skip
   config.training = {
-    'steps': 400, 'batch': 32, 'learning_rate': 5e-4, 'every': 20,
+    'steps': 300, 'batch': 32, 'learning_rate': 5e-4, 'every': 20,
     'tuning_rate': 1e-3, 'tuning_batch': 64,
   }  # fmt: skip
   config.data = {'dir': ''}

@@ -1,7 +1,7 @@
 """Verdicts, hints and both: what a policy learns from replies.
 
 Variants: `smoke` (a minute: two seeds of a few steps), `full` (the default,
-two cores, under two hours).
+two cores, under two hours), `smollm2` (SmolLM2 and wishes in words, one GPU).
 """
 
 from ml_collections import config_dict
@@ -18,8 +18,8 @@ _GRID = ('directive_average', 'combined_average')
 
 def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   """Returns the study's configuration."""
-  if variant not in ('smoke', 'full'):
-    raise ValueError(f'unknown variant {variant!r}: smoke or full')
+  if variant not in ('smoke', 'full', 'smollm2'):
+    raise ValueError(f'unknown variant {variant!r}: smoke, full or smollm2')
   config = config_dict.ConfigDict()
   config.study = 'evaluative_and_directive'
   config.seeds = (0, 1, 2, 3, 4)
@@ -34,6 +34,13 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   config.training = {
     'steps': 200, 'batch': 16, 'learning_rate': 1e-3, 'every': 10,
     'examined': 256,
+  }  # fmt: skip
+  config.data = {'dir': ''}
+  config.model = ''  # SmolLM2-135M-Instruct; or a .gguf file, or a folder
+  config.words = {
+    'methods': (), 'pool': 4000, 'held_out': 256, 'longest': 300,
+    'tokens': 128, 'steps': 400, 'batch': 64, 'learning_rate': 1e-6,
+    'every': 20, 'hint_rate': 0.4, 'hint_error': 0.2,
   }  # fmt: skip
   # One person, many, or one who wants to be agreed with.
   config.arms = {
@@ -55,6 +62,13 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     config.arms[f'wrong_{100 * error:.0f}'] = {
       'methods': _GRID, 'hint_rate': 0.4, 'hint_error': error,
     }  # fmt: skip
+  if variant == 'smollm2':
+    config.arms = {}
+    config.words.methods = (
+      'evaluative_baseline', 'directive_average', 'combined_average',
+      'combined_baseline_average', 'combined_full_average',
+      'directive_shuffled',
+    )  # fmt: skip
   if variant == 'smoke':
     config.seeds = (0, 1)
     config.policy.update(

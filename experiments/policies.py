@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from prm_jax import types
-from prm_jax.data import pipelines
+from prm_jax.data import load, pipelines, splits
 from prm_jax.learners import rollouts
+from prm_jax.models.language_model import LanguageModel
 from prm_jax.ops import intervals
 from prm_jax.report import page
 from prm_jax.runtime import export, train, writers
@@ -98,6 +99,27 @@ def kept(
     params, card = make()
     export.export_parameters(params, folder, card)
   return export.load_parameters(folder)
+
+
+def language_model(config) -> LanguageModel:
+  """Returns the policy at `config.model`; SmolLM2-135M-Instruct if empty."""
+  return LanguageModel.load(Path(config.model) if config.model else None)
+
+
+def word_problems(config, longest: int) -> list[tuple[str, str]]:
+  """Returns GSM8K's training problems and solutions, in an order by hash.
+
+  Args:
+    config: of the study: `data.dir`.
+    longest: letters of a problem; longer ones are left out.
+  """
+  known = load.word_problems(config.data.dir or None, 'train')
+  order = np.argsort(splits.bucket(known.prompt_ids, 'gsm8k', 1 << 30))
+  return [
+    (known.prompts[i], known.texts[i])
+    for i in order
+    if len(known.prompts[i]) <= longest
+  ]
 
 
 def cell(path: Path, make: Callable[[], Row]) -> Row:

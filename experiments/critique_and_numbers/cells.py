@@ -104,11 +104,10 @@ def run(config, warm: Warm, share: float, name: str, seed: int) -> Row:
 
 
 def _solved(sizes, params, world, problem) -> float:
-  """Returns the share of training problems that are solved greedily."""
+  """Returns the share of some training problems that one answer solves."""
   said = rollouts.write(
-    jax.random.key(0), sizes, params, world.task.prompts(problem), world.task,
-    temperature=0.0,
-  ).tokens  # fmt: skip
+    jax.random.key(0), sizes, params, world.task.prompts(problem), world.task
+  ).tokens
   return float(world.task.verify(problem, said).mean())
 
 

@@ -13,10 +13,11 @@ from prm_jax.runtime import writers
 _NOTES = (
   'Intervals are Student\'s over seeds, of paired differences for gains. A '
   'seed draws the hidden operator, problems, start and all answers.',
-  'Solve rates are greedy, of held-out problems mixed as in training; `hard` '
-  'has the hidden operator first, `hard_last` last, which is never trained.',
+  'Solve rates are of one answer, drawn at temperature 1, to each of held-out '
+  'problems mixed as in training; `hard` has the hidden operator first, '
+  '`hard_last` last, which is never trained.',
   'Rescued: of the hard training problems without a right answer in eight at '
-  'the start, the share that is solved greedily at the end.',
+  'the start, the share that one answer solves at the end.',
   'The budget is eight texts a problem and step, refinements among them; '
   'dr_grpo_16 has twice as many, and tuning its own.',
 )  # fmt: skip

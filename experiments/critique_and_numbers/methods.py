@@ -12,7 +12,9 @@ from prm_jax.learners import (
   critique_grpo,
   grpo,
   imitation,
+  rltf,
   rollouts,
+  sdpo,
 )
 from prm_jax.models import decoder
 from prm_jax.worlds import arithmetic
@@ -22,6 +24,7 @@ _SECOND = {
   'log': rollouts.Surrogate('log'),
   'clipped': rollouts.Surrogate('shaped_clipped'),
 }
+_PREDICT = 0.5  # weight of critiques in `rltf_predict`
 NUMBERS = ('grpo', 'dr_grpo', 'rloo', 'dr_grpo_16', 'dr_grpo_curriculum')
 
 
@@ -51,7 +54,8 @@ def make(
       'critique_grpo_CRITIC[_OPTION]', where the option is 'live' (the policy
       in training writes refinements), 'always' (of all problems), 'raw',
       'log' or 'clipped' (another surrogate of refinements), or a percentage
-      (the critic's accuracy); 'refinement_tuning' and 'critique_tuning'.
+      (the critic's accuracy); 'refinement_tuning' and 'critique_tuning';
+      'sdpo', 'rltf' and 'rltf_predict', with step-by-step critiques.
     node: `steps`, `learning_rate`, `tuning_rate` and `batch`.
     config: of the policy.
     world: problems.
@@ -75,6 +79,8 @@ def make(
     return Method(learner, easier_first)
   if name in ('refinement_tuning', 'critique_tuning'):
     return _tuning(name, node, config, world)
+  if name in ('sdpo', 'rltf', 'rltf_predict'):
+    return _other(name, config, world, settings)
   if not name.startswith('critique_grpo_'):
     raise ValueError(f'unknown method {name!r}')
   return _critique(name.removeprefix('critique_grpo_'), config, world, settings)
@@ -109,6 +115,19 @@ def _critique(name, config, world, settings) -> Method:
     digits = arithmetic.oracle_digits(kind)
   learner = critique_grpo.critique_grpo(critic=critic, **options)
   return Method(learner, oracle_digits=digits)
+
+
+def _other(name, config, world, settings) -> Method:
+  """Returns a method whose policy in training reads critiques itself."""
+  critic = worlds.rule(world.pool, 'step_by_step')
+  if name == 'sdpo':
+    learner = sdpo.sdpo(critic=critic, **settings)
+  else:  # four answers and their second tries: eight texts
+    learner = rltf.rltf(
+      critic=critic, samples=4, requests=worlds.requests(world.pool),
+      predict=_PREDICT if name == 'rltf_predict' else 0.0, **settings,
+    )  # fmt: skip
+  return Method(learner, oracle_digits=arithmetic.DIGITS)
 
 
 def _tuning(name, node, config, world) -> Method:

@@ -1,7 +1,6 @@
 """The same methods on GSM8K, with a language model; sized for one GPU."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,9 +8,8 @@ import numpy as np
 
 from experiments import policies
 from prm_jax import types
-from prm_jax.data import answers, load, schema, splits
+from prm_jax.data import answers
 from prm_jax.learners import critics, critique_grpo, grpo, rollouts, texts
-from prm_jax.models.language_model import LanguageModel
 
 Row = dict[str, Any]
 _ASK = '{}\nThink step by step and end with "The answer is" and a number.'
@@ -27,14 +25,13 @@ def run(config, name: str, seed: int) -> Row:
       'with_answer', 'step_by_step', 'self' or 'shuffled'.
     seed: of the draws.
   """
-  node, model = config.words, _model(config)
-  known = load.word_problems(config.data.dir or None, 'train')
-  chosen = _chosen(known, node.longest)
-  train = chosen[: node.pool]
-  test = chosen[node.pool : node.pool + node.held_out]
-  words = _words(model, known, train, node)
-  learner = _method(name, node, model, known, train, words)
-  examine = _examiner(model, _words(model, known, test, node), len(test))
+  node, model = config.words, policies.language_model(config)
+  known = policies.word_problems(config, node.longest)
+  train = known[: node.pool]
+  test = known[node.pool : node.pool + node.held_out]
+  words = _words(model, train, node)
+  learner = _method(name, node, model, train, words)
+  examine = _examiner(model, _words(model, test, node), len(test))
   curve = policies.Curve()
   state = policies.fit(
     learner, rollouts.new_state(jax.random.key(seed), model.params),
@@ -47,29 +44,19 @@ def run(config, name: str, seed: int) -> Row:
   }  # fmt: skip
 
 
-def _model(config) -> LanguageModel:
-  return LanguageModel.load(Path(config.model) if config.model else None)
-
-
-def _chosen(known: schema.PolicyOutputs, longest: int) -> list[int]:
-  """Returns problems in a random order, by hash; long ones left out."""
-  order = np.argsort(splits.bucket(known.prompt_ids, 'gsm8k', 1 << 30))
-  return [int(i) for i in order if len(known.prompts[i]) <= longest]
-
-
-def _words(model, known, rows, node) -> texts.Words:
-  truth = [answers.final(known.texts[row]) for row in rows]
+def _words(model, known, node) -> texts.Words:
+  truth = [answers.final(solution) for _, solution in known]
 
   def check(problem, text):
     return float(answers.equal(answers.final(text), truth[problem]))
 
   return texts.words(
-    model.tokenizer, [_ASK.format(known.prompts[row]) for row in rows], check,
+    model.tokenizer, [_ASK.format(question) for question, _ in known], check,
     max_new_tokens=node.tokens,
   )  # fmt: skip
 
 
-def _method(name, node, model, known, rows, words) -> types.PolicyLearner:
+def _method(name, node, model, known, words) -> types.PolicyLearner:
   settings: dict[str, Any] = {
     'task': words.task, 'config': model.config, 'steps': node.steps,
     'learning_rate': node.learning_rate, 'remat': True,
@@ -85,7 +72,7 @@ def _method(name, node, model, known, rows, words) -> types.PolicyLearner:
     )  # fmt: skip
   else:
     said = 'step_by_step' if kind == 'shuffled' else kind
-    solutions = [known.texts[row] for row in rows]
+    solutions = [solution for _, solution in known]
     rule = critics.rule(
       lambda row, text, reward: critique(said, solutions[row], text, reward),
       words.decode, words.encode,

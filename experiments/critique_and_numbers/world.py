@@ -111,15 +111,20 @@ def rule(
   return critic
 
 
+def requests(pool: arithmetic.Problems) -> critics.Requests:
+  """Returns how critiques of answers are asked for."""
+
+  def ask(problem, attempts):
+    return rollouts.full(arithmetic.requests(pool.take(problem), attempts.ids))
+
+  return ask
+
+
 def own(
   pool: arithmetic.Problems, config: decoder.DecoderConfig
 ) -> critics.Critic:
   """Returns the policy as its own critic."""
-
-  def requests(problem, attempts):
-    return rollouts.full(arithmetic.requests(pool.take(problem), attempts.ids))
-
-  return critics.own(config, requests, max_new_tokens=arithmetic.CRITIQUE)
+  return critics.own(config, requests(pool), max_new_tokens=arithmetic.CRITIQUE)
 
 
 # ----------------------------------------------------------------- warm start
@@ -182,22 +187,21 @@ def warm_start(
 def examiner(
   config: decoder.DecoderConfig, world: World, kinds: tuple[str, ...]
 ) -> policies.Examine:
-  """Returns `params -> figures`, greedily, of problems never trained on.
+  """Returns `params -> figures` of problems never trained on.
 
-  Figures are the share solved of every class, and of refinements of its own
-  wrong answers to held-out hard problems with true step-by-step critiques.
+  One answer is drawn to each, at temperature 1. Figures are the share solved
+  of every class, and of refinements of its own wrong answers to held-out hard
+  problems with true step-by-step critiques.
   """
   problems = arithmetic.concatenate(*(world.held_out[k] for k in kinds))
   size = len(problems.start) // len(kinds)
   task = task_of(problems)
   asked = task.prompts(np.arange(len(problems.start)))
   hard = world.held_out['hard']
+  keys = jax.random.split(jax.random.key(0))
 
   def examine(params):
-    key = jax.random.key(0)
-    said = rollouts.write(
-      key, config, params, asked, task, temperature=0.0
-    ).tokens
+    said = rollouts.write(keys[0], config, params, asked, task).tokens
     right = arithmetic.verify(problems, said.ids).reshape(len(kinds), size)
     found = dict(zip(kinds, right.mean(1).tolist(), strict=True))
     place = kinds.index('hard') * size
@@ -207,9 +211,8 @@ def examiner(
     )
     wrong = right[kinds.index('hard')] < 0.5
     again = rollouts.write(
-      key, config, params,
+      keys[1], config, params,
       rollouts.full(arithmetic.refinements(hard, attempts, critiques)), task,
-      temperature=0.0,
     ).tokens  # fmt: skip
     mended = arithmetic.verify(hard, again.ids)[wrong]
     found['refines'] = float(mended.mean()) if len(mended) else 1.0

@@ -7,7 +7,7 @@ from typing import Any
 import tqdm
 
 from experiments import policies
-from experiments.evaluative_and_directive import cells, tables
+from experiments.evaluative_and_directive import cells, tables, words
 from prm_jax.runtime import writers
 
 _NOTES = (
@@ -36,11 +36,20 @@ def run(config, workdir: Path) -> dict[str, Any]:
     )
     for job in tqdm.tqdm(cells.jobs(config), desc='runs')
   ]
+  in_words = [
+    policies.cell(
+      workdir / 'cells' / f'words-{name}-{seed}.json',
+      functools.partial(words.run, config, name, seed),
+    )
+    for name in config.words.methods
+    for seed in config.seeds
+  ]
   made = {
     'first_reply_fit': tables.first_reply_fit(runs),
     'audit': tables.audit(runs),
     'per_seed': tables.per_seed(runs),
     'curves': tables.curves(runs),
+    'fit_in_words': tables.fit_in_words(in_words),
   }
   return policies.finish(
     config, workdir, made, notes=_NOTES, answer=tables.answer(made)

@@ -8,8 +8,8 @@ import numpy as np
 from prm_jax.report import figures, tables
 
 TABLES = (
-  'solve_rate', 'plateau', 'words', 'first_reply_fit', 'audit', 'per_seed',
-  'curves',
+  'solve_rate', 'plateau', 'words', 'first_reply_fit', 'audit',
+  'fit_in_words', 'per_seed', 'curves',
 )  # fmt: skip
 _MOST = 8  # lines of one picture
 
@@ -21,7 +21,7 @@ def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
   for title, note, value, label in (
     (
       'Problems solved',
-      'Held-out problems mixed as in training, greedily.',
+      'Held-out problems mixed as in training, one answer each.',
       'solve_rate',
       'solved (%)',
     ),
@@ -152,7 +152,7 @@ def _of_critiques(made) -> list[tables.Table]:
     made(
       'words',
       'A language model on GSM8K',
-      'Percent of held-out problems, greedily.',
+      'Percent of held-out problems.',
       {
         'method': ('text', 'method'),
         'before': ('points', 'solved_before'),
@@ -194,6 +194,17 @@ def _of_replies(made) -> list[tables.Table]:
         'after': ('points', 'agrees_with_false_after'),
         'added': ('points', 'agrees_with_false_added'),
         'flip gap added': ('points', 'stance_flip_gap_added'),
+        'seeds': ('count', 'seeds'),
+      },
+    ),
+    made(
+      'fit_in_words',
+      'Replies of a language model that fit',
+      'Percent of replies to held-out questions.',
+      {
+        'method': ('text', 'method'),
+        'before': ('points', 'fit_before'),
+        'after': ('points', 'fit_after'),
         'seeds': ('count', 'seeds'),
       },
     ),

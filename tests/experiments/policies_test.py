@@ -15,6 +15,7 @@ from experiments.critique_and_numbers import methods, words, world
 from experiments.critique_and_numbers import tables as critique_tables
 from experiments.evaluative_and_directive import cells
 from experiments.evaluative_and_directive import tables as reply_tables
+from experiments.evaluative_and_directive import words as wishes
 from prm_jax.learners import rollouts
 
 ROOT = Path(__file__).parents[2]
@@ -143,6 +144,36 @@ def test_a_rule_criticises_a_worked_solution():
   assert first.endswith('She has 3+4=7 eggs.')
   with pytest.raises(ValueError, match='kind'):
     say('kind', solution, attempt, 0.0)
+
+
+def test_wishes_are_checked_by_rules():
+  listed, first, brief = np.eye(3, dtype=bool)
+  assert wishes.fits(listed, '- one\n\n* two')
+  assert not wishes.fits(listed, '- one\ntwo')
+  assert not wishes.fits(listed, ' \n')
+  assert wishes.fits(first, '**Answer: 7**, since')
+  assert not wishes.fits(first, 'The answer is 7.')
+  assert wishes.fits(brief, 'word ' * 40)
+  assert not wishes.fits(brief, 'word ' * 41)
+  assert not wishes.fits(brief, '')
+  assert wishes.fits(listed | brief, '- 7')
+  assert not wishes.fits(listed | brief, '7')
+
+
+def test_hints_name_wishes_and_are_wrong_as_often_as_said():
+  rng = np.random.default_rng(0)
+  wanted = np.array([True, False, True])
+  known = [wish.hint for wish in wishes.WISHES]
+  right = [wishes.hint(rng, wanted, 0.0) for _ in range(900)]
+  assert not any(known[1] in said for said in right)
+  assert all(known[0] in said or known[2] in said for said in right)
+  # Two of three are named: 4/9 both, 2/9 each, and none becomes either.
+  both = np.mean([known[0] in said and known[2] in said for said in right])
+  np.testing.assert_allclose(both, 4 / 9, atol=0.05)
+  wrong = [wishes.hint(rng, wanted, 1.0) for _ in range(900)]
+  # Of the seven sets four have the second wish; it is named 2 times in 3, and
+  # where nothing else would be.
+  assert 0.3 < np.mean([known[1] in said for said in wrong]) < 0.55
 
 
 @pytest.mark.slow
