@@ -1,6 +1,6 @@
 """What is compared: learners by name."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -63,9 +63,9 @@ def make(
   Raises:
     ValueError: unknown name.
   """
-  settings = {
-    'task': world.task, 'config': config, 'steps': node.steps,
-    'learning_rate': node.learning_rate,
+  training = rollouts.Training(node.learning_rate, node.steps)
+  settings: dict[str, Any] = {
+    'task': world.task, 'config': config, 'training': training
   }  # fmt: skip
   if name in NUMBERS:
     samples = 16 if name == 'dr_grpo_16' else 8
@@ -74,7 +74,7 @@ def make(
     )
     easier_first = name.endswith('curriculum')
     if easier_first:  # two stages, and no more steps than others
-      settings['steps'] = node.steps // 2
+      settings['training'] = training._replace(steps=node.steps // 2)
     learner = grpo.grpo(samples=samples, advantage=advantage, **settings)
     return Method(learner, easier_first)
   if name in ('refinement_tuning', 'critique_tuning'):

@@ -57,9 +57,9 @@ def _words(model, known, node) -> texts.Words:
 
 
 def _method(name, node, model, known, words) -> types.PolicyLearner:
+  training = rollouts.Training(node.learning_rate, node.steps, remat=True)
   settings: dict[str, Any] = {
-    'task': words.task, 'config': model.config, 'steps': node.steps,
-    'learning_rate': node.learning_rate, 'remat': True,
+    'task': words.task, 'config': model.config, 'training': training
   }  # fmt: skip
   if name in ('grpo', 'dr_grpo'):
     advantage = 'normalized' if name == 'grpo' else 'centred'

@@ -98,7 +98,9 @@ def run(config, workdir: Path, arm: str, name: str, seed: int) -> Row:
   )  # fmt: skip
   learner = method(
     name, task=world.task, replies=replies, config=sizes,
-    steps=options.get('steps', node.steps), learning_rate=node.learning_rate,
+    training=rollouts.Training(
+      node.learning_rate, options.get('steps', node.steps)
+    ),
   )  # fmt: skip
   examine = worlds.examiner(sizes, world, node.examined)
   curve = policies.Curve()

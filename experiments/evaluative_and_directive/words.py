@@ -99,9 +99,9 @@ def run(config, name: str, seed: int) -> Row:
   )  # fmt: skip
   error = 1.0 if name.endswith('shuffled') else node.hint_error
   learner = cells.method(
-    name, task=words.task, config=model.config, steps=node.steps,
+    name, task=words.task, config=model.config,
     replies=_replies(words, asked, wanted, node.hint_rate, error),
-    learning_rate=node.learning_rate, remat=True,
+    training=rollouts.Training(node.learning_rate, node.steps, remat=True),
   )  # fmt: skip
   fresh = np.arange(node.pool, len(asked))
 

@@ -27,12 +27,7 @@ def critique_grpo(
   gate: bool = True,
   refiner: str = 'frozen',
   loss: rollouts.Loss = PUBLISHED,
-  learning_rate: float = 5e-4,
-  steps: int = 200,
-  accumulate: int = 1,
-  temperature: float = 1.0,
-  dtype: Any = jnp.float32,
-  remat: bool = False,
+  training: rollouts.Training = rollouts.DEFAULT,
 ) -> types.PolicyLearner:
   """Returns the learner of a policy from rewards and critiques.
 
@@ -57,12 +52,7 @@ def critique_grpo(
       how to use a critique. Refinements need no probability of their writer.
     loss: `first` of answers, `second` of refinements; shaped and unclipped
       as in the authors' code.
-    learning_rate: of Adam.
-    steps: batches.
-    accumulate: batches whose gradients are averaged before a step.
-    temperature: of the draws.
-    dtype: of the layers' computation.
-    remat: whether layers are computed again for the gradient.
+    training: rate, steps and precision.
 
   Raises:
     ValueError: unknown refiner, more refinements than answers, or a task
@@ -74,18 +64,11 @@ def critique_grpo(
   _check(task, samples, refined, refiner)
   collect = _Collect(
     task, critic, config, samples, refined, gate, refiner == 'live',
-    {'temperature': temperature, 'dtype': dtype},
-    grpo.preparer(config, task.max_new_tokens, loss, dtype),
+    training.writing,
+    grpo.preparer(config, task.max_new_tokens, loss, training.dtype),
   )  # fmt: skip
-  begin = grpo.keep_start if refiner == 'frozen' or loss.kl else None
-  phase = types.Phase(
-    'policy', begin=begin, steps=steps, collect=collect,
-    objective=rollouts.objective(
-      config, loss, dtype=dtype, remat=remat
-    ),
-    optimizer=grpo.adam(learning_rate, accumulate),
-  )  # fmt: skip
-  return grpo.learner(config, (phase,))
+  keep = refiner == 'frozen' or bool(loss.kl)
+  return grpo.trained(config, loss, training, collect, keep=keep)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -48,12 +48,7 @@ def directive(
   average: float = 0.05,
   clip: float | None = 2.0,
   loss: rollouts.Loss = PUBLISHED,
-  learning_rate: float = 1e-3,
-  steps: int = 200,
-  accumulate: int = 1,
-  temperature: float = 1.0,
-  dtype: Any = jnp.float32,
-  remat: bool = False,
+  training: rollouts.Training = rollouts.DEFAULT,
 ) -> types.PolicyLearner:
   """Returns the learner of a policy from one reply to each of its answers.
 
@@ -76,12 +71,7 @@ def directive(
     average: share of the new parameters in the average, at each step.
     clip: of the directive advantage, nats.
     loss: surrogate and sums.
-    learning_rate: of Adam.
-    steps: batches.
-    accumulate: batches whose gradients are averaged before a step.
-    temperature: of the draws.
-    dtype: of the layers' computation.
-    remat: whether layers are computed again for the gradient.
+    training: rate, steps and precision.
 
   Raises:
     ValueError: unknown teacher or baseline.
@@ -96,20 +86,14 @@ def directive(
   collect = _Collect(
     task, replies, config, evaluative, 0.0 if loss.distill else directed,
     baseline == 'batch', teacher, clip, bool(loss.distill),
-    {'temperature': temperature, 'dtype': dtype},
-    grpo.preparer(config, task.max_new_tokens, loss, dtype),
+    training.writing,
+    grpo.preparer(config, task.max_new_tokens, loss, training.dtype),
   )  # fmt: skip
-  optimizer = grpo.adam(learning_rate, accumulate)
-  if teacher == 'average':
-    optimizer = grpo.averaged(optimizer, average)
-  phase = types.Phase(
-    'replies', begin=grpo.keep_start, steps=steps, collect=collect,
-    objective=rollouts.objective(
-      config, loss, dtype=dtype, remat=remat
-    ),
-    optimizer=optimizer,
+  return grpo.trained(
+    config, loss, training, collect,
+    keep=teacher == 'frozen' or bool(loss.kl),
+    average=average if teacher == 'average' else None,
   )  # fmt: skip
-  return grpo.learner(config, (phase,))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -27,12 +27,7 @@ def grpo(
   samples: int = 8,
   advantage: str = 'normalized',
   loss: rollouts.Loss = rollouts.PLAIN,
-  learning_rate: float = 5e-4,
-  steps: int = 200,
-  accumulate: int = 1,
-  temperature: float = 1.0,
-  dtype: Any = jnp.float32,
-  remat: bool = False,
+  training: rollouts.Training = rollouts.DEFAULT,
 ) -> types.PolicyLearner:
   """Returns the learner of a policy from verified answers alone.
 
@@ -46,12 +41,7 @@ def grpo(
     samples: n answers to a problem.
     advantage: one of `ADVANTAGES`: GRPO's, Dr.GRPO's, RLOO's.
     loss: surrogate, sum over tokens, KL to the start, entropy.
-    learning_rate: of Adam.
-    steps: batches.
-    accumulate: batches whose gradients are averaged before a step.
-    temperature: of the draws.
-    dtype: of the layers' computation.
-    remat: whether layers are computed again for the gradient.
+    training: rate, steps and precision.
 
   Raises:
     ValueError: unknown advantage.
@@ -68,7 +58,7 @@ def grpo(
     prompts = task.prompts(problem)
     written = rollouts.write(
       key, config, state.params['policy'], prompts, task, count=samples,
-      temperature=temperature, dtype=dtype,
+      **training.writing,
     )  # fmt: skip
     reward = task.verify(np.repeat(problem, samples), written.tokens)
     group = fill(reward.reshape(-1, samples))
@@ -85,13 +75,8 @@ def grpo(
     }
     return batch._replace(rows=made), metrics
 
-  prepare = preparer(config, task.max_new_tokens, loss, dtype)
-  objective = rollouts.objective(config, loss, dtype=dtype, remat=remat)
-  phase = types.Phase(
-    'policy', begin=keep_start if loss.kl else None, objective=objective,
-    optimizer=adam(learning_rate, accumulate), steps=steps, collect=collect,
-  )  # fmt: skip
-  return learner(config, (phase,))
+  prepare = preparer(config, task.max_new_tokens, loss, training.dtype)
+  return trained(config, loss, training, collect, keep=bool(loss.kl))
 
 
 # ------------------------------------------------------- for all the relatives
@@ -220,6 +205,39 @@ def averaged(
     return change, Averaged(inner, average)
 
   return optax.GradientTransformation(init, update)
+
+
+def trained(
+  config: decoder.DecoderConfig,
+  loss: rollouts.Loss,
+  training: rollouts.Training,
+  collect: Callable[..., Any],
+  *,
+  keep: bool = False,
+  average: float | None = None,
+) -> types.PolicyLearner:
+  """Returns the learner of a policy with one phase.
+
+  Args:
+    config: of the policy's decoder.
+    loss: what is descended.
+    training: rate, steps and precision.
+    collect: `Phase.collect`: makes a step's rollouts.
+    keep: whether the policy at the start stays, in `state.frozen`.
+    average: share of the new parameters in a moving average of the policy, in
+      `state.opt_state.average`; none if None.
+  """
+  optimizer = adam(training.learning_rate, training.accumulate)
+  if average is not None:
+    optimizer = averaged(optimizer, average)
+  phase = types.Phase(
+    'policy', begin=keep_start if keep else None, steps=training.steps,
+    collect=collect, optimizer=optimizer,
+    objective=rollouts.objective(
+      config, loss, dtype=training.dtype, remat=training.remat
+    ),
+  )  # fmt: skip
+  return learner(config, (phase,))
 
 
 def keep_start(state: types.TrainState, batch: types.Batch) -> types.TrainState:

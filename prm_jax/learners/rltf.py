@@ -1,7 +1,5 @@
 """RLTF: what a second try earns is credited to a first."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,12 +21,7 @@ def rltf(
   requests: critics.Requests | None = None,
   predict: float = 0.0,
   loss: rollouts.Loss = PUBLISHED,
-  learning_rate: float = 5e-4,
-  steps: int = 200,
-  accumulate: int = 1,
-  temperature: float = 1.0,
-  dtype: Any = jnp.float32,
-  remat: bool = False,
+  training: rollouts.Training = rollouts.DEFAULT,
 ) -> types.PolicyLearner:
   """Returns the learner of a policy from answers that a critique improved.
 
@@ -46,12 +39,7 @@ def rltf(
     requests: how a critique is asked for; needed by `predict`.
     predict: weight of the critiques.
     loss: surrogate; not weighted by the writer's probability, as published.
-    learning_rate: of Adam.
-    steps: batches.
-    accumulate: batches whose gradients are averaged before a step.
-    temperature: of the draws.
-    dtype: of the layers' computation.
-    remat: whether layers are computed again for the gradient.
+    training: rate, steps and precision.
 
   Raises:
     ValueError: the task cannot ask again, or critiques cannot be asked for.
@@ -65,14 +53,9 @@ def rltf(
     raise ValueError('critiques are predicted after `requests`: give them')
   collect = _collector(
     task, critic, config, samples, requests if predict else None, predict,
-    {'temperature': temperature, 'dtype': dtype},
+    training.writing,
   )  # fmt: skip
-  phase = types.Phase(
-    'policy', steps=steps, collect=collect,
-    objective=rollouts.objective(config, loss, dtype=dtype, remat=remat),
-    optimizer=grpo.adam(learning_rate, accumulate),
-  )  # fmt: skip
-  return grpo.learner(config, (phase,))
+  return grpo.trained(config, loss, training, collect)
 
 
 def _collector(task, critic, config, samples, requests, predict, writing):

@@ -43,6 +43,34 @@ class Limits(NamedTuple):
   stop_ids: tuple[int, ...]
 
 
+class Training(NamedTuple):
+  """How a policy is trained, whatever it learns from.
+
+  Attributes:
+    learning_rate: of Adam; gradients are clipped at a norm of 1.
+    steps: batches.
+    accumulate: batches whose gradients are averaged before a step.
+    temperature: of the draws.
+    dtype: of the layers' computation.
+    remat: whether layers are computed again for the gradient.
+  """
+
+  learning_rate: float = 5e-4
+  steps: int = 200
+  accumulate: int = 1
+  temperature: float = 1.0
+  dtype: Any = jnp.float32
+  remat: bool = False
+
+  @property
+  def writing(self) -> dict[str, Any]:
+    """The arguments of `write` that are set here."""
+    return {'temperature': self.temperature, 'dtype': self.dtype}
+
+
+DEFAULT = Training()
+
+
 class Task(NamedTuple):
   """What a policy is asked, and what is made of its answers.
 

@@ -1,9 +1,6 @@
 """SDPO: a policy that was told what worked teaches the one that was not."""
 
-from typing import Any
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
@@ -21,12 +18,7 @@ def sdpo(
   samples: int = 8,
   average: float = 0.05,
   loss: rollouts.Loss = PUBLISHED,
-  learning_rate: float = 5e-4,
-  steps: int = 200,
-  accumulate: int = 1,
-  temperature: float = 1.0,
-  dtype: Any = jnp.float32,
-  remat: bool = False,
+  training: rollouts.Training = rollouts.DEFAULT,
 ) -> types.PolicyLearner:
   """Returns the learner of a policy from its own answers, read again.
 
@@ -43,12 +35,7 @@ def sdpo(
     samples: n answers to a problem.
     average: share of the new parameters in the teacher, at each step.
     loss: with `distill` and `alpha`.
-    learning_rate: of Adam.
-    steps: batches.
-    accumulate: batches whose gradients are averaged before a step.
-    temperature: of the draws.
-    dtype: of the layers' computation.
-    remat: whether layers are computed again for the gradient.
+    training: rate, steps and precision.
 
   Raises:
     ValueError: the loss does not distill, or the task cannot ask again.
@@ -60,18 +47,8 @@ def sdpo(
     raise ValueError('the loss does not distill: SDPO has no other signal')
   if task.refine is None:
     raise ValueError('the task has no `refine`: it cannot ask again')
-  collect = _collector(
-    task, critic, config, samples, loss,
-    {'temperature': temperature, 'dtype': dtype},
-  )  # fmt: skip
-  phase = types.Phase(
-    'policy', steps=steps, collect=collect,
-    objective=rollouts.objective(
-      config, loss, dtype=dtype, remat=remat
-    ),
-    optimizer=grpo.averaged(grpo.adam(learning_rate, accumulate), average),
-  )  # fmt: skip
-  return grpo.learner(config, (phase,))
+  collect = _collector(task, critic, config, samples, loss, training.writing)
+  return grpo.trained(config, loss, training, collect, average=average)
 
 
 def _collector(task, critic, config, samples, loss, writing):

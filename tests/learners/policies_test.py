@@ -21,6 +21,7 @@ from prm_jax.runtime import checkpoint, train
 
 CONFIG = decoder.DecoderConfig(12, 16, 32, 1, 2, 1, 8)
 PROBLEMS, P, N, SAMPLES = 3, 4, 3, 7
+TRAINING = rollouts.Training(2e-2, 40)
 STOP = 11
 
 
@@ -146,7 +147,7 @@ def wants_five(problem, tokens):
 @pytest.mark.parametrize('advantage', sorted(grpo.ADVANTAGES))
 def test_a_policy_learns_what_is_rewarded(advantage):
   learner = grpo.grpo(
-    task=task_of(wants_five), config=CONFIG, steps=40, learning_rate=2e-2,
+    task=task_of(wants_five), config=CONFIG, training=TRAINING,
     advantage=advantage,
   )  # fmt: skip
   state = learner.init(jax.random.key(0), SPEC)
@@ -164,7 +165,7 @@ def test_a_leash_keeps_the_policy_at_its_start():
   def moved(kl):
     loss = rollouts.Loss(kl=kl)
     learner = grpo.grpo(
-      task=task_of(wants_five), config=CONFIG, steps=30, learning_rate=2e-2,
+      task=task_of(wants_five), config=CONFIG, training=TRAINING,
       loss=loss,
     )  # fmt: skip
     first = learner.init(jax.random.key(0), SPEC)
@@ -180,8 +181,24 @@ def test_a_leash_keeps_the_policy_at_its_start():
   assert abs(moved(100.0)) < 0.5
 
 
+def test_gradients_of_several_batches_are_averaged():
+  optimizer = grpo.adam(0.1, accumulate=2)
+  params = {'w': jnp.ones(2)}
+  state = optimizer.init(params)
+  changes = []
+  for gradient in ([0.3, 0.0], [0.0, 0.1]):
+    change, state = optimizer.update({'w': jnp.array(gradient)}, state, params)
+    changes.append(change['w'])
+  np.testing.assert_array_equal(changes[0], 0.0)
+  once = grpo.adam(0.1, accumulate=1)
+  mean, _ = once.update({'w': jnp.array([0.15, 0.05])}, once.init(params))
+  np.testing.assert_allclose(changes[1], mean['w'], rtol=1e-5)
+
+
 def test_a_resumed_run_draws_the_same(tmp_path):
-  learner = grpo.grpo(task=task_of(wants_five), config=CONFIG, steps=6)
+  learner = grpo.grpo(
+    task=task_of(wants_five), config=CONFIG, training=rollouts.Training(steps=6)
+  )
 
   def fitted(folder, stop=None):
     given = pipelines.batches(rows(), batch_size=2, seed=0)
@@ -402,7 +419,7 @@ def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
   loss = rollouts.Loss(rollouts.Surrogate(), distill=distill, alpha=1.0)
   learner = learner_of(
     hinting(hinted=(True,)), evaluative=0.0, teacher=teacher, loss=loss,
-    steps=60, learning_rate=5e-3,
+    training=rollouts.Training(5e-3, 60),
   )  # fmt: skip
   first = learner.init(jax.random.key(0), SPEC)
   state = train.fit(
@@ -474,7 +491,7 @@ def test_sdpo_teaches_wrong_answers_and_right_ones_with_siblings():
   np.testing.assert_allclose(np.exp(made.rows.teacher).sum(-1), 1.0, rtol=1e-4)
   state = train.fit(
     sdpo.sdpo(task=task_of(verify, beside), critic=critic, config=CONFIG,
-              samples=4, steps=3),
+              samples=4, training=rollouts.Training(steps=3)),
     start(learner), rows(), source=batch,
   )  # fmt: skip
   average = state.opt_state.average['policy']
