@@ -13,7 +13,7 @@ _MAIN = (
   'combined_frozen', 'combined_baseline_average', 'combined_full_live',
   'combined_full_average', 'combined_full_frozen', 'directive_shuffled',
 )  # fmt: skip
-_GRID = ('directive_average', 'combined_average')
+_GRID = ('evaluative_baseline', 'directive_average', 'combined_average')
 
 
 def get_config(variant: str = 'full') -> config_dict.ConfigDict:
@@ -46,12 +46,10 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   config.arms = {
     'one': {'methods': _MAIN, 'hint_rate': 0.4, 'hint_error': 0.2},
     'many': {
-      'methods': ('evaluative_baseline', *_GRID), 'hint_rate': 0.4,
-      'hint_error': 0.2, 'steps': 600,
+      'methods': _GRID, 'hint_rate': 0.4, 'hint_error': 0.2, 'steps': 600,
     },
     'agreed': {
-      'methods': ('evaluative_baseline', *_GRID), 'hint_rate': 0.4,
-      'hint_error': 0.2,
+      'methods': _GRID, 'hint_rate': 0.4, 'hint_error': 0.2,
     },
   }  # fmt: skip
   for rate in (0.1, 1.0):

@@ -1,6 +1,7 @@
 """What studies that train policies share: starts on disk, curves, tables."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,17 @@ class Curve:
 
   def __init__(self):
     self.rows: list[Row] = []
+    self._before = 0
+
+  def begin_again(self) -> None:
+    """Counts the steps that follow on from the last one written."""
+    self._before = self.rows[-1]['step']
 
   def write(self, step: int, phase: str, values) -> None:
     """Keeps a window's means."""
     del phase
     known = {name: float(value) for name, value in values.items()}
-    self.rows.append({'step': int(step), **known})
+    self.rows.append({'step': self._before + int(step), **known})
 
   def truncate(self, step: int) -> None:
     """Does nothing: runs here are short, and begin again."""
@@ -97,6 +103,8 @@ def kept(
   """Returns params and what is known of them, made if not on disk."""
   if not (folder / 'metadata.json').exists():
     params, card = make()
+    if folder.exists():  # a write that was cut off
+      shutil.rmtree(folder)
     export.export_parameters(params, folder, card)
   return export.load_parameters(folder)
 
@@ -190,9 +198,20 @@ def add(row: Row, name: str, values) -> None:
 
 def mean_of(run: Row, name: str) -> float:
   """Returns the mean of a figure of training; NaN where it has none."""
-  values = [row[name] for row in run['curve'] if name in row]
-  known = [value for value in values if np.isfinite(value)]
+  known = _known(run, name)
   return float(np.mean(known)) if known else float('nan')
+
+
+def largest(run: Row, name: str) -> float | None:
+  """Returns the largest figure of training; None where it has none."""
+  known = _known(run, name)
+  return max(known) if known else None
+
+
+def _known(run: Row, name: str) -> list[float]:
+  """Returns a figure of all windows that have it; NaN is written as null."""
+  values = [row.get(name) for row in run['curve']]
+  return [v for v in values if v is not None and np.isfinite(v)]
 
 
 def percent(row: Row, name: str) -> str:

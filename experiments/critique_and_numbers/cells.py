@@ -36,7 +36,7 @@ class Warm:
     """Returns a seed's policy, and what it can do.
 
     A start that has not learned to use critiques is thrown away and drawn
-    again, on demonstrations alone and before any reinforcement.
+    again, before any reinforcement, on problems that serve for nothing else.
 
     Raises:
       RuntimeError: no start is good enough.
@@ -47,6 +47,10 @@ class Warm:
   def _make(self, seed: int) -> tuple[types.PyTree, Row]:
     node, config = self._config.warm, decoder_of(self._config.policy)
     world = worlds.make(self._config.problems, 0.5, seed)
+    rng = np.random.default_rng([seed, 0x6A7E])
+    world = world._replace(
+      held_out=worlds.fresh(rng, world.table, self._config.problems.held_out)
+    )
     examine = worlds.examiner(config, world, KINDS)
     for trial in range(node.trials):
       start = seed + 1000 * trial
@@ -87,14 +91,18 @@ def run(config, warm: Warm, share: float, name: str, seed: int) -> Row:
   curve = policies.Curve()
   state = rollouts.new_state(jax.random.key(seed), params)
   node, everything = config.training, np.arange(len(world.pool.start))
-  stages = [everything]
-  if method.easier_first:
-    stages = [everything[~world.hard], everything]
-  for stage in stages:
+  stages = [(method.learner, everything)]
+  if method.easier is not None:
+    stages.insert(0, (method.easier, everything[~world.hard]))
+  for learner, stage in stages:
     state = policies.fit(
-      method.learner, state, stage, batch=node.batch, seed=seed,
-      every=node.every, examine=scored, curve=curve,
+      learner, state, stage, batch=node.batch, seed=seed, every=node.every,
+      examine=scored, curve=curve,
     )  # fmt: skip
+    curve.begin_again()
+    state = rollouts.new_state(
+      jax.random.fold_in(state.key, 1), state.params['policy']
+    )
   final = scored(state.params['policy'])
   return {
     'share': share, 'method': name, 'seed': seed, 'start': card,

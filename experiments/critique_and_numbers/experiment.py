@@ -19,7 +19,13 @@ _NOTES = (
   'Rescued: of the hard training problems without a right answer in eight at '
   'the start, the share that one answer solves at the end.',
   'The budget is eight texts a problem and step, refinements among them; '
-  'dr_grpo_16 has twice as many, and tuning its own.',
+  'dr_grpo_16 has twice as many, critique_grpo_self a critique more where all '
+  'are wrong, and tuning two texts of twice the problems. Methods read unlike '
+  'numbers of critiques, each of which gives two right digits away: see '
+  'critiques_per_step.',
+  'Behind the gate, critics whose refinements are never right (indicative, '
+  'located, inverted, wrong_repair) leave the same run: they are one piece of '
+  'evidence. GSM8K is answered greedily.',
 )  # fmt: skip
 
 
@@ -48,7 +54,7 @@ def run(config, workdir: Path) -> dict[str, Any]:
     for seed in config.seeds
   ]
   made = {
-    'solve_rate': tables.solve_rate(runs),
+    'solve_rate': tables.solve_rate(runs, config.training),
     'plateau': tables.plateau(runs),
     'per_seed': tables.per_seed(runs),
     'curves': tables.curves(runs),

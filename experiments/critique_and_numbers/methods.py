@@ -1,5 +1,6 @@
 """What is compared: learners by name."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -33,13 +34,12 @@ class Method(NamedTuple):
 
   Attributes:
     learner: of the policy.
-    easier_first: whether hard problems come in a second stage of as many
-      steps as the first, of the learner's.
+    easier: of a stage before that, without hard problems; None for no stage.
     oracle_digits: right digits that a critique gives away.
   """
 
   learner: types.PolicyLearner
-  easier_first: bool = False
+  easier: types.PolicyLearner | None = None
   oracle_digits: int = 0
 
 
@@ -50,13 +50,13 @@ def make(
 
   Args:
     name: 'grpo', 'dr_grpo', 'rloo'; 'dr_grpo_16', twice the answers;
-      'dr_grpo_curriculum', hard problems in the second half only;
+      'dr_grpo_curriculum', hard problems in the second half alone;
       'critique_grpo_CRITIC[_OPTION]', where the option is 'live' (the policy
       in training writes refinements), 'always' (of all problems), 'raw',
       'log' or 'clipped' (another surrogate of refinements), or a percentage
       (the critic's accuracy); 'refinement_tuning' and 'critique_tuning';
       'sdpo', 'rltf' and 'rltf_predict', with step-by-step critiques.
-    node: `steps`, `learning_rate`, `tuning_rate` and `batch`.
+    node: `steps`, `every`, `learning_rate`, `tuning_rate`, `tuning_batch`.
     config: of the policy.
     world: problems.
 
@@ -72,11 +72,18 @@ def make(
     advantage = {'grpo': 'normalized', 'rloo': 'leave_one_out'}.get(
       name, 'centred'
     )
-    easier_first = name.endswith('curriculum')
-    if easier_first:  # two stages, and no more steps than others
-      settings['training'] = training._replace(steps=node.steps // 2)
-    learner = grpo.grpo(samples=samples, advantage=advantage, **settings)
-    return Method(learner, easier_first)
+    learner = functools.partial(
+      grpo.grpo, samples=samples, advantage=advantage, task=world.task,
+      config=config,
+    )  # fmt: skip
+    if name != 'dr_grpo_curriculum':
+      return Method(learner(training=training))
+    # No more steps than others; stages end where examinations are.
+    first = max(node.steps // 2 // node.every, 1) * node.every
+    return Method(
+      learner(training=training._replace(steps=node.steps - first)),
+      learner(training=training._replace(steps=first)),
+    )
   if name in ('refinement_tuning', 'critique_tuning'):
     return _tuning(name, node, config, world)
   if name in ('sdpo', 'rltf', 'rltf_predict'):
@@ -135,10 +142,14 @@ def _tuning(name, node, config, world) -> Method:
 
   The policy at the start writes answers, which are criticised step by step and
   written again by it. Right refinements are imitated after the plain prompt;
-  or the critique, after the answer.
+  or half of the critiques, after the answer, and the other answers as they
+  are, lest it forgets to answer.
   """
   task = world.task
   critic = worlds.rule(world.pool, 'step_by_step')
+
+  def first(tokens, count):
+    return rollouts.Tokens(*(leaf[:count] for leaf in tokens))
 
   def shown(key, start):
     keys = jax.random.split(key, 4)
@@ -148,8 +159,18 @@ def _tuning(name, node, config, world) -> Method:
     said = rollouts.write(keys[0], config, start, prompts, task).tokens
     critiques, _ = critic(keys[1], start, problem, said, np.zeros(0))
     if name == 'critique_tuning':
-      asked = arithmetic.requests(world.pool.take(problem), said.ids)
-      return rollouts.full(asked), critiques
+      half = len(problem) // 2
+      asked = worlds.requests(world.pool)(problem, said)
+      return (
+        rollouts.join(first(asked, half), first(prompts, half)),
+        rollouts.Tokens(*(
+          np.concatenate(leaf) for leaf in zip(
+            first(critiques, half),
+            first(worlds.answers(said, critiques.ids.shape[1]), half),
+            strict=True,
+          )
+        )),
+      )  # fmt: skip
     again = rollouts.write(
       keys[2], config, start, task.refine(problem, said, critiques), task
     ).tokens
@@ -161,3 +182,20 @@ def _tuning(name, node, config, world) -> Method:
     learning_rate=node.tuning_rate, warm_up=10,
   )  # fmt: skip
   return Method(learner, oracle_digits=arithmetic.DIGITS)
+
+
+def critiques(name: str, node, criticised: float) -> float:
+  """Returns how many critiques a method reads at a step, at most.
+
+  Args:
+    name: of the method.
+    node: `batch` and `tuning_batch`.
+    criticised: share of groups that were criticised, as measured.
+  """
+  if name in NUMBERS:
+    return 0.0
+  if name.endswith('_tuning'):
+    return float(node.tuning_batch)
+  if name in ('sdpo', 'rltf', 'rltf_predict'):
+    return node.batch * (8.0 if name == 'sdpo' else 4.0)
+  return node.batch * criticised

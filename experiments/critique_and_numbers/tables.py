@@ -9,6 +9,7 @@ from experiments import policies
 from experiments.critique_and_numbers import methods
 
 Row = dict[str, Any]
+TUNING = 'refinement_tuning'
 CRITIC = 'critique_grpo_step_by_step'
 _TRAINED = ('easy', 'medium')
 _ENDS = (
@@ -22,12 +23,16 @@ def solved(found: Row, share: float) -> float:
   return float(share * found['hard'] + (1 - share) * others)
 
 
-def solve_rate(runs: Sequence[Row]) -> list[Row]:
+def solve_rate(runs: Sequence[Row], node) -> list[Row]:
   """Returns what every method ends with, and its gain over the best numbers.
 
   Intervals are Student's over seeds, of paired differences for gains. The
   baseline of a share is the number-only method of the same budget whose mean
-  is best.
+  is best; the other gain is over supervised learning of refinements.
+
+  Args:
+    runs: of all shares, methods and seeds.
+    node: `config.training`.
   """
   table = []
   for share in sorted({run['share'] for run in runs}):
@@ -51,13 +56,21 @@ def solve_rate(runs: Sequence[Row]) -> list[Row]:
       row['oracle_digits_per_critique'] = next(iter(mine.values()))[
         'oracle_digits'
       ]
-      if best and name != best:
-        gain = [
-          rates[s] - solved(known[best][s]['final'], share)
-          for s in rates if s in known[best]
-        ]  # fmt: skip
+      used = [
+        methods.critiques(name, node, policies.mean_of(r, 'criticised'))
+        for r in mine.values()
+      ]
+      policies.add(row, 'critiques_per_step', used)
+      for column, other in (('gain', best), ('gain_over_tuning', TUNING)):
+        if other in known and name != other:
+          there = known[other]
+          gap = [
+            rates[s] - solved(there[s]['final'], share)
+            for s in rates if s in there
+          ]  # fmt: skip
+          policies.add(row, column, gap)
+      if 'gain' in row:
         row['baseline'] = best
-        policies.add(row, 'gain', gain)
       table.append(row)
   return table
 
@@ -112,7 +125,7 @@ def curves(runs: Sequence[Row]) -> list[Row]:
       policies.add(row, 'hard', [r['hard'] for r in rows])
       rates = [solved(r, share) for r in rows]
       policies.add(row, 'solve_rate', rates)
-      for column in ('easy', 'medium', 'refines', 'entropy', 'reward'):
+      for column in ('easy', 'medium', 'refines', 'entropy'):
         policies.add(row, column, [r.get(column, np.nan) for r in rows])
       policies.add(
         row,
@@ -131,10 +144,10 @@ def per_seed(runs: Sequence[Row]) -> list[Row]:
       'seed': run['seed'], 'stuck_problems': run['stuck'],
       'start_hard': run['start']['hard'],
       'start_refines': run['start']['refines'],
+      'start_trials': run['start']['trials'],
       'solve_rate': solved(run['final'], run['share']),
       **{column: run['final'].get(column) for column in _ENDS},
-      'sampler_gap_nats': max(row['sampler_gap'] for row in run['curve'])
-      if 'sampler_gap' in run['curve'][0] else None,
+      'sampler_gap_nats': policies.largest(run, 'sampler_gap'),
     }
     for run in runs
   ]  # fmt: skip
@@ -149,6 +162,8 @@ def words(runs: Sequence[Row]) -> list[Row]:
     last = [run['final']['solved'] for run in mine]
     policies.add(row, 'solved_before', first)
     policies.add(row, 'solved_after', last)
+    finished = [run['final']['finished'] for run in mine]
+    policies.add(row, 'finished_after', finished)
     for column in ('reward', 'valid_refinement', 'no_gradient', 'tokens'):
       policies.add(row, column, [policies.mean_of(r, column) for r in mine])
     gap = [policies.mean_of(run, 'sampler_gap') for run in mine]
@@ -168,7 +183,14 @@ def answer(made: dict[str, list[Row]]) -> list[str]:
     )
     if 'gain' in row:
       text += f'; over {row["baseline"]} {policies.percent(row, "gain")}'
+    if 'gain_over_tuning' in row:
+      text += f'; over {TUNING} {policies.percent(row, "gain_over_tuning")}'
     lines.append(f'{text}.')
+  lines += [
+    f'{row["method"]}, GSM8K: {policies.percent(row, "solved_after")} solved, '
+    f'{policies.percent(row, "solved_before")} before.'
+    for row in made['words']
+  ]
   return lines
 
 

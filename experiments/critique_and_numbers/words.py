@@ -121,6 +121,10 @@ def _examiner(model, words: texts.Words, count: int) -> policies.Examine:
       jax.random.key(0), model.config, params, asked, words.task,
       temperature=0.0,
     ).tokens  # fmt: skip
-    return {'solved': float(words.task.verify(np.arange(count), said).mean())}
+    ended = np.isin(said.ids, words.task.stop_ids) & (said.mask > 0)
+    return {
+      'solved': float(words.task.verify(np.arange(count), said).mean()),
+      'finished': float(ended.any(1).mean()),
+    }
 
   return examine

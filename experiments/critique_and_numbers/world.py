@@ -38,11 +38,10 @@ class World(NamedTuple):
   task: rollouts.Task
 
 
-def answers(ids: np.ndarray, width: int) -> rollouts.Tokens:
+def answers(tokens: rollouts.Tokens, width: int) -> rollouts.Tokens:
   """Returns answers padded on the right to a width."""
-  found = rollouts.full(ids)
-  pad = ((0, 0), (0, width - ids.shape[1]))
-  return rollouts.Tokens(*(np.pad(leaf, pad) for leaf in found))
+  pad = ((0, 0), (0, width - tokens.ids.shape[1]))
+  return rollouts.Tokens(*(np.pad(leaf, pad) for leaf in tokens))
 
 
 def make(node, share: float, seed: int) -> World:
@@ -63,13 +62,20 @@ def make(node, share: float, seed: int) -> World:
     arithmetic.draw(rng, table, arithmetic.CLASSES[kind], count)
     for kind, count in counts.items()
   ))  # fmt: skip
-  held_out = {
-    kind: arithmetic.draw(rng, table, kinds, node.held_out)
+  return World(
+    table, pool, np.arange(node.pool) < hard,
+    fresh(rng, table, node.held_out), task_of(pool),
+  )  # fmt: skip
+
+
+def fresh(
+  rng: np.random.Generator, table: np.ndarray, count: int
+) -> dict[str, arithmetic.Problems]:
+  """Returns `count` new problems of every class."""
+  return {
+    kind: arithmetic.draw(rng, table, kinds, count)
     for kind, kinds in arithmetic.CLASSES.items()
   }
-  return World(
-    table, pool, np.arange(node.pool) < hard, held_out, task_of(pool)
-  )
 
 
 def task_of(pool: arithmetic.Problems) -> rollouts.Task:
@@ -146,6 +152,7 @@ def shown(node, table: np.ndarray) -> imitation.Shown:
       arithmetic.draw(rng, table, arithmetic.CLASSES[kind], int(count))
       for kind, count in zip(_SHOWN, counts, strict=True)
     ))  # fmt: skip
+    width = arithmetic.CRITIQUE
     parts = [
       demonstrations.plain(rng, problems),
       demonstrations.refined(rng, table, node.refined),
@@ -156,7 +163,7 @@ def shown(node, table: np.ndarray) -> imitation.Shown:
       rollouts.Tokens(*(
         np.concatenate(leaf)
         for leaf in zip(
-          *(answers(p.response, arithmetic.CRITIQUE) for p in parts),
+          *(answers(rollouts.full(p.response), width) for p in parts),
           strict=True,
         )
       )),

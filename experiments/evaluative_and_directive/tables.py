@@ -42,7 +42,7 @@ def first_reply_fit(runs: Sequence[Row]) -> list[Row]:
       for column in _ENDS:
         values = [run['final'][column] for run in mine.values()]
         policies.add(row, column, values)
-      policies.add(row, 'lowest_after_best', [_fall(r) for r in mine.values()])
+      policies.add(row, 'fall', [_fall(r) for r in mine.values()])
       if name.startswith('combined'):
         gain = [area[name][s] - area[best][s] for s in mine if s in known[best]]
         row['baseline'] = best
@@ -103,7 +103,7 @@ def per_seed(runs: Sequence[Row]) -> list[Row]:
       'follows_hints': run['start']['follows_hints'], 'mean_fit': _area(run),
       **{column: run['final'][column] for column in _ENDS},
       'fall': _fall(run),
-      'sampler_gap_nats': max(row['sampler_gap'] for row in run['curve']),
+      'sampler_gap_nats': policies.largest(run, 'sampler_gap'),
     }
     for run in runs
   ]  # fmt: skip
@@ -135,4 +135,9 @@ def answer(made: dict[str, list[Row]]) -> list[str]:
     if 'gain' in row:
       text += f'; over {row["baseline"]} {policies.percent(row, "gain")}'
     lines.append(f'{text}.')
+  lines += [
+    f'{row["method"]}, in words: {policies.percent(row, "fit_after")} fit, '
+    f'{policies.percent(row, "fit_before")} before.'
+    for row in made['fit_in_words']
+  ]
   return lines

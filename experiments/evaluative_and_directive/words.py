@@ -43,7 +43,7 @@ WISHES = (
   Wish('Write a list whose lines all start with a hyphen.', _listed),
   Wish(
     'Give the answer first: start with the word "Answer".',
-    lambda text: text.lstrip(' *').startswith('Answer'),
+    lambda text: text.lstrip(' -*').startswith('Answer'),
   ),
   Wish(
     f'Use at most {_BRIEF} words.',

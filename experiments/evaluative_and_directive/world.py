@@ -71,8 +71,8 @@ def replies(
     world: people and prompts.
     hint_rate: see `persona_replies.reply`.
     hint_error: likewise.
-    shuffled: whether hints are those of people who want any other format:
-      they say nothing of who asks.
+    shuffled: whether hints are of formats drawn at random: they say nothing
+      of who asks.
   """
 
   def reply(key, row, said):

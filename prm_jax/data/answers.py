@@ -26,6 +26,11 @@ _DROPPED = (
 _VALUE = re.compile(
   r'([-+]?)(?:(\d+)\+)?\(?(\d+\.?\d*|\.\d+)\)?(?:/\(?(\d+\.?\d*)\)?)?'
 )
+# A number that ends its sentence, and what is said after it.
+_SAID_MORE = re.compile(
+  r'[*_]*(\$?[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?%?)'
+  r'[*_]*[.!;][*_]*\s+[A-Z].*'
+)
 _LONGEST = 200  # characters of an answer; more is no answer
 
 
@@ -33,7 +38,8 @@ def final(text: str) -> str | None:
   r"""Returns the final answer that a solution states, None if it has none.
 
   The last `\boxed{...}`; else what follows the last `####`, `A:` at the start
-  of a line, or `answer is`; else the last number.
+  of a line, or `answer is`, without emphasis or a sentence after it; else the
+  last number.
 
   Args:
     text: a solution, as somebody or a model wrote it.
@@ -46,9 +52,11 @@ def final(text: str) -> str | None:
   if found is None:
     numbers = _ANY_NUMBER.findall(text)
     found = numbers[-1] if numbers else None
-  if found is None or not found.strip() or len(found) > _LONGEST:
+  if found is None:
     return None
-  return found.strip()
+  more = _SAID_MORE.fullmatch(found.strip())
+  found = more.group(1) if more else found.strip().strip('*_')
+  return found.strip() if found and len(found) <= _LONGEST else None
 
 
 def _boxed(text: str) -> str | None:

@@ -81,13 +81,17 @@ def own(
 def shuffled(critic: Critic) -> Critic:
   """Returns a control: each attempt gets the critique of another problem's.
 
-  The next attempt's whose problem is another, going round; with one problem
-  alone, the next attempt's.
+  Wrong attempts get those of wrong ones, and others those of others, so that
+  verdicts stay true: the next such attempt's whose problem is another, going
+  round; with one problem alone, the next attempt's.
   """
 
   def shuffle(key, policy, problem, attempts, reward):
     said, cost = critic(key, policy, problem, attempts, reward)
-    order = _others(np.asarray(problem))
+    problem, wrong = np.asarray(problem), ~(np.asarray(reward) > 0.5)
+    order = np.arange(len(problem))
+    for group in (np.flatnonzero(wrong), np.flatnonzero(~wrong)):
+      order[group] = group[_others(problem[group])]
     return rollouts.Tokens(*(leaf[order] for leaf in said)), cost
 
   return shuffle
@@ -95,7 +99,7 @@ def shuffled(critic: Critic) -> Critic:
 
 def _others(problem: np.ndarray) -> np.ndarray:
   R = len(problem)
-  order = (np.arange(R) + 1) % R
+  order = (np.arange(R) + 1) % max(R, 1)
   for shift in range(2, R):
     same = problem[order] == problem
     if not same.any():

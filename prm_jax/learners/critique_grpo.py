@@ -109,16 +109,22 @@ class _Collect:
     last_reward = np.where(wrong & ~there, np.nan, last_reward)
     both = np.concatenate([reward, last_reward[:, None]], 1)
     texts = _texts(prompts, first.tokens, last, both, wrong, batch.rows.mask)
-    logprob = np.concatenate([first.logprob, more.logprob])
-    made, gap = self.prepare(state, texts, logprob)
+    # A refinement was not written under the prompt that it is scored under.
+    its = np.where(chosen, np.nan, more.logprob)
+    made, gap = self.prepare(state, texts, np.concatenate([first.logprob, its]))
     used = more.tokens.mask.sum(1)[~wrong].sum()
+    counted = np.asarray(batch.rows.mask) > 0
+    joint = grpo.outcomes(both, counted)
     metrics = {
-      **grpo.outcomes(both, batch.rows.mask),
+      **grpo.outcomes(reward, counted),
+      'no_gradient': joint['no_gradient'],
       'tokens': grpo.total(first.tokens.mask.sum() + used + spent),
       'sampler_gap': gap,
-      'criticised': rollouts.as_mean(wrong, batch.rows.mask),
-      'valid_refinement': rollouts.as_mean(last_reward > 0.5, wrong & there),
-      'no_critique': rollouts.as_mean(~there, wrong),
+      'criticised': rollouts.as_mean(wrong, counted),
+      'valid_refinement': rollouts.as_mean(
+        last_reward > 0.5, wrong & there & counted
+      ),
+      'no_critique': rollouts.as_mean(~there, wrong & counted),
     }
     return batch._replace(rows=made), metrics
 

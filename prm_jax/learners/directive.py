@@ -140,7 +140,7 @@ class _Collect:
     metrics = {
       'reward': rollouts.as_mean(verdict, known),
       'hinted': rollouts.as_mean(hinted, known),
-      'failed': rollouts.as_mean(~np.isfinite(reply.verdict)),
+      'failed': rollouts.as_mean(~np.isfinite(reply.verdict), batch.rows.mask),
       'directive_size': rollouts.as_mean(np.abs(gap).mean(1), hinted),
       'tokens': grpo.total(said.tokens.mask.sum()),
       'sampler_gap': apart,

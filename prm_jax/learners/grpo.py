@@ -110,7 +110,8 @@ def preparer(
   """Returns `(state, texts, logprob) -> (rollouts, gap)`.
 
   The writer's log-probabilities are computed by the trainer's function; the
-  gap is their mean absolute distance from the sampler's.
+  gap is their mean absolute distance from the sampler's, `logprob` `[B, N]`,
+  which is NaN for texts that were written under another prompt.
   """
   score = rollouts.scorer(config, count, dtype)
 
@@ -132,7 +133,7 @@ def preparer(
       np.asarray(weight, np.float32), np.asarray(texts.mask, np.float32),
       teacher, np.arange(B, dtype=np.int32),
     )  # fmt: skip
-    own = (answer > 0) & ~(second[:, None] > 0)
+    own = (answer > 0) & np.isfinite(logprob)
     return made, rollouts.as_mean(np.abs(old - logprob), own)
 
   return prepare
@@ -152,14 +153,15 @@ def fill(reward: np.ndarray) -> np.ndarray:
 
 def outcomes(reward: np.ndarray, mask: np.ndarray) -> dict[str, types.Mean]:
   """Returns figures of groups of rewards `[B, n]`: NaN where one failed."""
-  known = np.isfinite(reward) * np.asarray(mask)[:, None]
+  mask = np.asarray(mask)
+  known = np.isfinite(reward) * mask[:, None]
   group = fill(reward)
   spread = group.max(1) > group.min(1)
   return {
     'reward': rollouts.as_mean(group, known),
     'solved_any': rollouts.as_mean(group.max(1) > 0.5, mask),
     'no_gradient': rollouts.as_mean(~spread, mask),
-    'failed': rollouts.as_mean(~np.isfinite(reward), known * 0 + 1),
+    'failed': rollouts.as_mean(~np.isfinite(reward), known * 0 + mask[:, None]),
   }
 
 

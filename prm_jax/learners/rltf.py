@@ -38,17 +38,20 @@ def rltf(
     samples: first answers to a problem, each of which is written again.
     requests: how a critique is asked for; needed by `predict`.
     predict: weight of the critiques.
-    loss: surrogate; not weighted by the writer's probability, as published.
+    loss: of kind 'log': not weighted by the writer's probability, as published.
     training: rate, steps and precision.
 
   Raises:
-    ValueError: the task cannot ask again, or critiques cannot be asked for.
+    ValueError: the task cannot ask again, critiques cannot be asked for, or
+      the loss reads a writer's, reference's or teacher's probability.
 
   References:
     Chen et al. 2026 (RLTF), arXiv:2602.02482.
   """
   if task.refine is None:
     raise ValueError('the task has no `refine`: it cannot ask again')
+  if loss.first.kind != 'log' or loss.second or loss.kl or loss.distill:
+    raise ValueError(f'RLTF knows no probability but its own: {loss}')
   if predict and requests is None:
     raise ValueError('critiques are predicted after `requests`: give them')
   collect = _collector(
@@ -80,19 +83,25 @@ def _collector(task, critic, config, samples, requests, predict, writing):
     there = np.asarray(critique.mask).any(axis=1)
     second = say(keys[2], task.refine(asked, first, critique))
     after = task.verify(asked, second)
-    known = np.isfinite(after) & there
+    # Without a first answer whose reward is known there is no baseline.
+    based = np.isfinite(before).any(1).repeat(samples)
+    known = np.isfinite(after) & there & based
     advantage = policy_gradient.first_turn(
       jnp.asarray(np.where(known, after, 0.0)).reshape(-1, samples),
       jnp.asarray(grpo.fill(before)),
     )
-    texts = [(prompts, second, np.asarray(advantage).ravel(), known * mask)]
+    credit = np.asarray(advantage).ravel() * known
+    texts = [(prompts, second, credit, known * mask)]
     if requests is not None:
       share = np.full(len(asked), predict)
       texts.append((requests(asked, first), critique, share, there * mask))
     made = _rollouts(texts)
     metrics = {
       **grpo.outcomes(before, batch.rows.mask),
-      'valid_refinement': rollouts.as_mean(after > 0.5, known),
+      'no_gradient': rollouts.as_mean(
+        ~credit.reshape(-1, samples).any(1), batch.rows.mask
+      ),
+      'valid_refinement': rollouts.as_mean(after > 0.5, known * mask),
       'tokens': grpo.total(first.mask.sum() + second.mask.sum() + cost),
     }
     return batch._replace(rows=made), metrics
@@ -105,8 +114,11 @@ def _rollouts(texts) -> rollouts.Rollouts:
   width = max(answers.ids.shape[1] for _, answers, *_ in texts)
 
   def padded(answers):
+    # An answer follows its prompt at once; critiques in words are padded left.
+    order = np.argsort(answers.mask == 0, -1, kind='stable')
+    left = [np.take_along_axis(leaf, order, -1) for leaf in answers]
     pad = ((0, 0), (0, width - answers.ids.shape[1]))
-    return rollouts.Tokens(*(np.pad(leaf, pad) for leaf in answers))
+    return rollouts.Tokens(*(np.pad(leaf, pad) for leaf in left))
 
   prompts = rollouts.join(*(prompt for prompt, *_ in texts))
   kept = [padded(answers) for _, answers, *_ in texts]

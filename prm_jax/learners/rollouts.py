@@ -1,8 +1,8 @@
 """What policies write and how likely it is: the ground of policy learners.
 
 A task speaks token ids, on the host. Log-probabilities of actor, writer,
-reference and teacher all come from one compiled function, `scorer`; what the
-sampler says of its own tokens is only compared with it.
+reference and teacher all come from one function, `logits`; what the sampler
+says of its own tokens is only compared with it.
 """
 
 import functools
@@ -384,8 +384,10 @@ def objective(
       )
       told = (answer > 0) & (jnp.asarray(rows.second)[:, None] > 0)
       value = value - loss.distill * jnp.where(told, apart, 0.0)
+    # Texts that were dropped are no texts, where tokens of all are counted.
+    counted = answer * (jnp.asarray(rows.mask)[:, None] > 0)
     total = policy_gradient.summed(
-      value, answer.astype(value.dtype), by=loss.by, length=count
+      value, counted.astype(value.dtype), by=loss.by, length=count
     )
     tokens = jnp.maximum(answer.sum(-1), 1)
     return (

@@ -85,8 +85,12 @@ def _collector(task, critic, config, samples, loss, writing):
     made, gap = prepare(state, texts, said.logprob)
     metrics = {
       **grpo.outcomes(reward.reshape(-1, samples), batch.rows.mask),
+      # Whatever the rewards: a teacher's gradient does not need them to differ.
+      'no_gradient': rollouts.as_mean(
+        ~taught.reshape(-1, samples).any(1), batch.rows.mask
+      ),
       'tokens': grpo.total(said.tokens.mask.sum() + cost),
-      'taught': rollouts.as_mean(taught),
+      'taught': rollouts.as_mean(taught, np.repeat(batch.rows.mask, samples)),
       'sampler_gap': gap,
     }
     return batch._replace(rows=made), metrics

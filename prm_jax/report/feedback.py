@@ -122,25 +122,31 @@ def _of_critiques(made) -> list[tables.Table]:
       'solve_rate',
       'What is solved at the end',
       'Percent, with 95 % intervals over seeds; the gain is over the best '
-      'number-only method of the same budget.',
+      'number-only method of the same budget, and over supervised learning of '
+      'refinements that the same critic asked for.',
       {
         'method': ('text', 'method'),
         'never solved': ('text', 'unsolved_share'),
         'solved': ('points', 'solve_rate'),
         'gain': ('points', 'gain'),
+        'over tuning': ('points', 'gain_over_tuning'),
         'hard': ('points', 'hard'),
         'rescued': ('points', 'rescued'),
         'hard last': ('points', 'hard_last'),
         'easy': ('points', 'easy'),
+        'medium': ('points', 'medium'),
+        'medium last': ('points', 'medium_last'),
         'refines': ('points', 'refines'),
+        'tokens a step': ('number', 'tokens_per_step'),
+        'critiques a step': ('number', 'critiques_per_step'),
         'seeds': ('count', 'seeds'),
       },
     ),
     made(
       'plateau',
       'What the last third of training adds',
-      'On problems never solved at the start, and the share of groups without '
-      'any gradient.',
+      'On problems never solved at the start, and the share of all groups '
+      'that had no gradient.',
       {
         'method': ('text', 'method'),
         'never solved': ('text', 'unsolved_share'),
@@ -170,7 +176,7 @@ def _of_replies(made) -> list[tables.Table]:
       'first_reply_fit',
       'First replies that fit',
       'Percent over training and at the end; the gain of both is over the '
-      'better of verdicts and hints alone, over training.',
+      'best of the arm that has verdicts or hints alone, over training.',
       {
         'arm': ('text', 'arm'),
         'method': ('text', 'method'),
@@ -178,7 +184,7 @@ def _of_replies(made) -> list[tables.Table]:
         'gain': ('points', 'gain'),
         'at the end': ('points', 'fit'),
         'people held out': ('points', 'fit_held_out'),
-        'fall after the best': ('points', 'lowest_after_best'),
+        'fall after the best': ('points', 'fall'),
         'seeds': ('count', 'seeds'),
       },
     ),

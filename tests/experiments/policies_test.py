@@ -19,6 +19,7 @@ from experiments.evaluative_and_directive import words as wishes
 from prm_jax.learners import rollouts
 
 ROOT = Path(__file__).parents[2]
+NODE = critique_and_numbers.get_config('full').training
 
 
 def run_of(method, seed, hard, share=0.5):
@@ -30,12 +31,12 @@ def run_of(method, seed, hard, share=0.5):
   halves = [{f'at {k}': v * i / 2 for k, v in end.items()} for i in range(2)]
   windows = [
     {'step': 10 * (i + 1), 'reward': 0.5, 'tokens': 8.0, 'no_gradient': 0.25,
-     'sampler_gap': 1e-6 * seed, **halves[i]}
+     'criticised': 0.5, 'sampler_gap': None if i else 1e-6, **halves[i]}
     for i in range(2)
   ]  # fmt: skip
   return {
     'share': share, 'method': method, 'seed': seed, 'stuck': 9,
-    'start': {'hard': 0.0, 'refines': 0.95}, 'oracle_digits': 2,
+    'start': {'hard': 0.0, 'refines': 0.95, 'trials': 1}, 'oracle_digits': 2,
     'curve': windows, 'final': end,
   }  # fmt: skip
 
@@ -51,23 +52,30 @@ def test_solve_rates_and_paired_gains():
   runs = [
     run_of(name, seed, hard + 0.01 * seed)
     for name, hard in (
-      ('grpo', 0.0), ('dr_grpo', 0.1), ('dr_grpo_16', 0.6), (critic, 0.7)
+      ('grpo', 0.0), ('dr_grpo', 0.1), ('dr_grpo_16', 0.6), (critic, 0.7),
+      (critique_tables.TUNING, 0.8),
     )
     for seed in range(3)
   ]  # fmt: skip
-  table = {row['method']: row for row in critique_tables.solve_rate(runs)}
+  table = {row['method']: row for row in critique_tables.solve_rate(runs, NODE)}
   # Half hard, the others half easy, half medium.
   assert table['grpo']['solve_rate'] == pytest.approx(0.5 * 0.01 + 0.5 * 0.75)
   # Twice the budget is no baseline; pairs cancel what seeds share.
   assert table[critic]['baseline'] == 'dr_grpo'
   assert table[critic]['gain'] == pytest.approx(0.3)
   assert table[critic]['gain_low'] == pytest.approx(0.3)
+  assert table[critic]['gain_over_tuning'] == pytest.approx(-0.05)
+  assert 'gain' not in table['dr_grpo']
   assert table[critic]['tokens_per_step'] == 8.0
+  assert table[critic]['critiques_per_step'] == 0.5 * NODE.batch
+  assert table['grpo']['critiques_per_step'] == 0.0
   late = {row['method']: row for row in critique_tables.plateau(runs)}
   assert late['grpo']['no_gradient_share'] == 0.25
   curves = critique_tables.curves(runs)
   assert {row['step'] for row in curves} == {0, 10, 20}
-  assert len(critique_tables.per_seed(runs)) == 12
+  rows = critique_tables.per_seed(runs)
+  assert len(rows) == 15
+  assert {row['sampler_gap_nats'] for row in rows} == {1e-6}
 
 
 def test_methods_are_named():
@@ -78,6 +86,7 @@ def test_methods_are_named():
   for name in critique_and_numbers.get_config('full').methods[-1]:
     found = methods.make(name, config.training, sizes, made)
     assert len(found.learner.phases) == 1, name
+    assert (found.easier is not None) == (name == 'dr_grpo_curriculum')
   for bad in ('ppo', 'critique_grpo_none', 'critique_grpo_located_fast'):
     with pytest.raises(ValueError, match=r"'.*(ppo|none|fast)"):
       methods.make(bad, config.training, sizes, made)
@@ -121,8 +130,8 @@ def test_fit_is_of_the_whole_curve_and_falls_are_seen():
   assert table['combined']['mean_fit'] == pytest.approx(0.5)
   assert table['combined']['baseline'] == 'directive'
   assert table['combined']['gain'] == pytest.approx(0.5 - 0.7 / 3)
-  assert table['directive']['lowest_after_best'] == pytest.approx(-0.3)
-  assert table['combined']['lowest_after_best'] == 0.0
+  assert table['directive']['fall'] == pytest.approx(-0.3)
+  assert table['combined']['fall'] == 0.0
   (row, *_) = reply_tables.audit(runs)
   assert row['agrees_with_false_added'] == pytest.approx(0.3)
   assert row['flagged_share'] == 1.0
@@ -156,6 +165,7 @@ def test_wishes_are_checked_by_rules():
   assert wishes.fits(brief, 'word ' * 40)
   assert not wishes.fits(brief, 'word ' * 41)
   assert not wishes.fits(brief, '')
+  assert wishes.fits(listed | first | brief, '- Answer: 7')  # all at once
   assert wishes.fits(listed | brief, '- 7')
   assert not wishes.fits(listed | brief, '7')
 

@@ -95,6 +95,12 @@ def test_shuffled_critiques_are_of_other_problems(task):
   problem = [0, 0, 1, 1, 2]
   said = ask(critic, task, problem, attempts(task, *'abcde'))
   assert all(names[p] != s for p, s in zip(problem, said, strict=True))
+  # Wrong attempts hear what was said of wrong ones.
+  reward = np.array([1.0, 0.0, 1.0, 0.0])
+  given = attempts(task, *'abcd')
+  known = critics.rule(lambda row, text, reward: text, task.decode, task.encode)
+  said, _ = critics.shuffled(known)(None, None, np.arange(4), given, reward)
+  assert task.decode(said) == ['c', 'd', 'a', 'b']
   # One problem alone has no other.
   assert ask(critic, task, [1, 1], attempts(task, 'a', 'b')) == ['two', 'two']
 

@@ -537,3 +537,36 @@ def test_second_tries_are_credited_over_the_first_tries_mean():
   np.testing.assert_allclose(both.weight, 2.0)
   with pytest.raises(ValueError, match='give them'):
     rltf.rltf(**settings, predict=0.3)
+  for loss in (rollouts.PLAIN, rltf.PUBLISHED._replace(kl=0.1)):
+    with pytest.raises(ValueError, match='no probability but its own'):
+      rltf.rltf(**settings, loss=loss)
+
+
+def test_a_group_without_a_first_reward_credits_no_second_try():
+  def verify(problem, tokens):
+    del tokens
+    verify.calls += 1
+    found = np.ones(len(problem))
+    if verify.calls % 2:
+      found[:2] = np.nan  # both first answers to the first problem
+    return found
+
+  def padded_left(key, policy, problem, attempts, reward):
+    said, cost = critic(key, policy, problem, attempts, reward)
+    ids, mask = (np.pad(leaf, ((0, 0), (2, 0))) for leaf in said)
+    return rollouts.Tokens(ids, mask), cost
+
+  verify.calls = 0
+  made, metrics = collected(
+    rltf.rltf(
+      task=task_of(verify, beside), critic=padded_left, config=CONFIG,
+      samples=2, predict=0.3, requests=lambda problem, _: prompts(problem),
+    )
+  )  # fmt: skip
+  half = PROBLEMS * 2
+  np.testing.assert_array_equal(made.mask[:half], [0, 0, 1, 1, 1, 1])
+  np.testing.assert_array_equal(made.advantage[:half], 0.0)
+  assert metrics['no_gradient'] == 1.0
+  # Critiques follow their requests at once, wherever they were padded.
+  np.testing.assert_array_equal(made.ids[half:, P : P + 2], 9)
+  np.testing.assert_array_equal(made.answer[half:, :2], 1)
