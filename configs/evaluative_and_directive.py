@@ -28,7 +28,7 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     'num_attention_heads': 4, 'num_key_value_heads': 4, 'head_dim': 12,
   }  # fmt: skip
   config.warm = {
-    'steps': 800, 'batch': 128, 'learning_rate': 5e-3, 'trials': 3,
+    'steps': 2000, 'batch': 128, 'learning_rate': 5e-3, 'trials': 3,
     'least': 0.9,
   }  # fmt: skip
   config.training = {
