@@ -1,5 +1,6 @@
 """What studies that train policies share: starts on disk, curves, tables."""
 
+import functools
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -137,6 +138,26 @@ def cell(path: Path, make: Callable[[], Row]) -> Row:
   return json.loads(path.read_text())
 
 
+def in_words(
+  config, workdir: Path, run: Callable[[Any, str, int], Row]
+) -> list[Row]:
+  """Returns the runs of a language model, computed if not on disk.
+
+  Args:
+    config: of the study: `words.methods` and `seeds`.
+    workdir: where they are kept.
+    run: `(config, method, seed) -> row`.
+  """
+  return [
+    cell(
+      workdir / 'cells' / f'words-{name}-{seed}.json',
+      functools.partial(run, config, name, seed),
+    )
+    for name in config.words.methods
+    for seed in config.seeds
+  ]
+
+
 def finish(
   config, workdir: Path, made: dict[str, list[Row]], *,
   notes: Sequence[str], answer: Sequence[str],
@@ -185,6 +206,25 @@ def grouped(runs: Sequence[Row], *names: str) -> dict[tuple, list[Row]]:
   for run in runs:
     found.setdefault(tuple(run[name] for name in names), []).append(run)
   return found
+
+
+def before_and_after(runs: Sequence[Row], name: str, *during: str) -> list[Row]:
+  """Returns a figure of every method before and after training.
+
+  Args:
+    runs: of a language model.
+    name: of the figure in examinations.
+    *during: figures of training, as their means.
+  """
+  table = []
+  for (method,), mine in grouped(runs, 'method').items():
+    row: Row = {'method': method, 'seeds': len(mine)}
+    add(row, f'{name}_before', [exams(run)[0][name] for run in mine])
+    add(row, f'{name}_after', [run['final'][name] for run in mine])
+    for column in (*during, 'sampler_gap'):
+      add(row, column, [mean_of(run, column) for run in mine])
+    table.append(row)
+  return table
 
 
 def add(row: Row, name: str, values) -> None:

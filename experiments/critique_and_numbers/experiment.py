@@ -45,14 +45,7 @@ def run(config, workdir: Path) -> dict[str, Any]:
     )
     for job in tqdm.tqdm(cells.jobs(config), desc='runs')
   ]
-  in_words = [
-    policies.cell(
-      workdir / 'cells' / f'words-{name}-{seed}.json',
-      functools.partial(words.run, config, name, seed),
-    )
-    for name in config.words.methods
-    for seed in config.seeds
-  ]
+  in_words = policies.in_words(config, workdir, words.run)
   made = {
     'solve_rate': tables.solve_rate(runs, config.training),
     'plateau': tables.plateau(runs),

@@ -155,20 +155,13 @@ def per_seed(runs: Sequence[Row]) -> list[Row]:
 
 def words(runs: Sequence[Row]) -> list[Row]:
   """Returns solve rates of a language model before and after training."""
-  table = []
-  for (name,), mine in policies.grouped(runs, 'method').items():
-    row: Row = {'method': name, 'seeds': len(mine)}
-    first = [policies.exams(run)[0]['solved'] for run in mine]
-    last = [run['final']['solved'] for run in mine]
-    policies.add(row, 'solved_before', first)
-    policies.add(row, 'solved_after', last)
+  table = policies.before_and_after(
+    runs, 'solved', 'reward', 'valid_refinement', 'no_gradient', 'tokens'
+  )
+  for row in table:
+    mine = [run for run in runs if run['method'] == row['method']]
     finished = [run['final']['finished'] for run in mine]
     policies.add(row, 'finished_after', finished)
-    for column in ('reward', 'valid_refinement', 'no_gradient', 'tokens'):
-      policies.add(row, column, [policies.mean_of(r, column) for r in mine])
-    gap = [policies.mean_of(run, 'sampler_gap') for run in mine]
-    policies.add(row, 'sampler_gap_nats', gap)
-    table.append(row)
   return table
 
 

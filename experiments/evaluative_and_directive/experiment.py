@@ -36,20 +36,13 @@ def run(config, workdir: Path) -> dict[str, Any]:
     )
     for job in tqdm.tqdm(cells.jobs(config), desc='runs')
   ]
-  in_words = [
-    policies.cell(
-      workdir / 'cells' / f'words-{name}-{seed}.json',
-      functools.partial(words.run, config, name, seed),
-    )
-    for name in config.words.methods
-    for seed in config.seeds
-  ]
+  in_words = policies.in_words(config, workdir, words.run)
   made = {
     'first_reply_fit': tables.first_reply_fit(runs),
     'audit': tables.audit(runs),
     'per_seed': tables.per_seed(runs),
     'curves': tables.curves(runs),
-    'fit_in_words': tables.fit_in_words(in_words),
+    'fit_in_words': policies.before_and_after(in_words, 'fit', 'reward'),
   }
   return policies.finish(
     config, workdir, made, notes=_NOTES, answer=tables.answer(made)

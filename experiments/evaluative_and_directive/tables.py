@@ -109,20 +109,6 @@ def per_seed(runs: Sequence[Row]) -> list[Row]:
   ]  # fmt: skip
 
 
-def fit_in_words(runs: Sequence[Row]) -> list[Row]:
-  """Returns how well a language model's replies fit, before and after."""
-  table = []
-  for (name,), mine in policies.grouped(runs, 'method').items():
-    row: Row = {'method': name, 'seeds': len(mine)}
-    first = [policies.exams(run)[0]['fit'] for run in mine]
-    policies.add(row, 'fit_before', first)
-    policies.add(row, 'fit_after', [run['final']['fit'] for run in mine])
-    gap = [policies.mean_of(run, 'sampler_gap') for run in mine]
-    policies.add(row, 'sampler_gap_nats', gap)
-    table.append(row)
-  return table
-
-
 def answer(made: dict[str, list[Row]]) -> list[str]:
   """Returns what the tables say, in sentences."""
   lines = []
