@@ -45,7 +45,7 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   config.model = ''  # SmolLM2-135M-Instruct; or a .gguf file, or a folder
   config.words = {
     'methods': (), 'pool': 4000, 'held_out': 256, 'longest': 300,
-    'tokens': 256, 'samples': 7, 'steps': 400, 'batch': 32,
+    'tokens': 256, 'samples': 7, 'steps': 400, 'batch': 16,
     'learning_rate': 1e-6, 'every': 20,
   }  # fmt: skip
   if variant == 'smollm2':
@@ -53,7 +53,7 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     config.words.methods = (
       'dr_grpo', 'grpo', _CRITIC, 'critique_grpo_indicative',
       'critique_grpo_with_answer', 'critique_grpo_self',
-      'critique_grpo_shuffled',
+      'critique_grpo_shuffled', 'refinement_tuning', 'sdpo', 'rltf_predict',
     )  # fmt: skip
   if variant == 'smoke':
     config.seeds = (0, 1)

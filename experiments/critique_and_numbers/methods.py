@@ -3,9 +3,6 @@
 import functools
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
 from experiments.critique_and_numbers import world as worlds
 from prm_jax import types
 from prm_jax.learners import (
@@ -16,6 +13,7 @@ from prm_jax.learners import (
   rltf,
   rollouts,
   sdpo,
+  tuning,
 )
 from prm_jax.models import decoder
 from prm_jax.worlds import arithmetic
@@ -25,7 +23,7 @@ _SECOND = {
   'log': rollouts.Surrogate('log'),
   'clipped': rollouts.Surrogate('shaped_clipped'),
 }
-_PREDICT = 0.5  # weight of critiques in `rltf_predict`
+PREDICT = 0.5  # weight of critiques in `rltf_predict`
 NUMBERS = ('grpo', 'dr_grpo', 'rloo', 'dr_grpo_16', 'dr_grpo_curriculum')
 
 
@@ -132,51 +130,21 @@ def _other(name, config, world, settings) -> Method:
   else:  # four answers and their second tries: eight texts
     learner = rltf.rltf(
       critic=critic, samples=4, requests=worlds.requests(world.pool),
-      predict=_PREDICT if name == 'rltf_predict' else 0.0, **settings,
+      predict=PREDICT if name == 'rltf_predict' else 0.0, **settings,
     )  # fmt: skip
   return Method(learner, oracle_digits=arithmetic.DIGITS)
 
 
 def _tuning(name, node, config, world) -> Method:
-  """Returns supervised learning of refinements, or of critiques.
-
-  The policy at the start writes answers, which are criticised step by step and
-  written again by it. Right refinements are imitated after the plain prompt;
-  or half of the critiques, after the answer, and the other answers as they
-  are, lest it forgets to answer.
-  """
-  task = world.task
-  critic = worlds.rule(world.pool, 'step_by_step')
-
-  def first(tokens, count):
-    return rollouts.Tokens(*(leaf[:count] for leaf in tokens))
-
-  def shown(key, start):
-    keys = jax.random.split(key, 4)
-    rng = rollouts.generator(keys[3])
-    problem = rng.integers(0, len(world.pool.start), node.tuning_batch)
-    prompts = task.prompts(problem)
-    said = rollouts.write(keys[0], config, start, prompts, task).tokens
-    critiques, _ = critic(keys[1], start, problem, said, np.zeros(0))
-    if name == 'critique_tuning':
-      half = len(problem) // 2
-      asked = worlds.requests(world.pool)(problem, said)
-      return (
-        rollouts.join(first(asked, half), first(prompts, half)),
-        rollouts.Tokens(*(
-          np.concatenate(leaf) for leaf in zip(
-            first(critiques, half),
-            first(worlds.answers(said, critiques.ids.shape[1]), half),
-            strict=True,
-          )
-        )),
-      )  # fmt: skip
-    again = rollouts.write(
-      keys[2], config, start, task.refine(problem, said, critiques), task
-    ).tokens
-    right = task.verify(problem, again) > 0.5
-    return prompts, again._replace(mask=again.mask * right[:, None])
-
+  settings: dict[str, Any] = {
+    'task': world.task, 'config': config, 'batch': node.tuning_batch,
+    'critic': worlds.rule(world.pool, 'step_by_step'),
+    'problems': len(world.pool.start),
+  }  # fmt: skip
+  if name == 'critique_tuning':
+    shown = tuning.critiques(requests=worlds.requests(world.pool), **settings)
+  else:
+    shown = tuning.refinements(**settings)
   learner = imitation.imitation(
     shown=shown, config=config, steps=node.steps,
     learning_rate=node.tuning_rate, warm_up=10,

@@ -7,9 +7,20 @@ import jax
 import numpy as np
 
 from experiments import policies
+from experiments.critique_and_numbers import methods
 from prm_jax import types
 from prm_jax.data import answers
-from prm_jax.learners import critics, critique_grpo, grpo, rollouts, texts
+from prm_jax.learners import (
+  critics,
+  critique_grpo,
+  grpo,
+  imitation,
+  rltf,
+  rollouts,
+  sdpo,
+  texts,
+  tuning,
+)
 
 Row = dict[str, Any]
 _ASK = '{}\nThink step by step and end with "The answer is" and a number.'
@@ -21,8 +32,9 @@ def run(config, name: str, seed: int) -> Row:
 
   Args:
     config: of the study.
-    name: 'grpo', 'dr_grpo', or 'critique_grpo_CRITIC' with 'indicative',
-      'with_answer', 'step_by_step', 'self' or 'shuffled'.
+    name: 'grpo', 'dr_grpo', 'rltf_predict', 'sdpo', 'refinement_tuning', or
+      'critique_grpo_CRITIC' with 'indicative', 'with_answer', 'step_by_step',
+      'self' or 'shuffled'.
     seed: of the draws.
   """
   node, model = config.words, policies.language_model(config)
@@ -64,23 +76,47 @@ def _method(name, node, model, known, words) -> types.PolicyLearner:
   if name in ('grpo', 'dr_grpo'):
     advantage = 'normalized' if name == 'grpo' else 'centred'
     return grpo.grpo(samples=node.samples + 1, advantage=advantage, **settings)
+  if name == 'rltf_predict':  # answers and second tries: as many texts
+    return rltf.rltf(
+      critic=_critic('step_by_step', known, words), requests=words.requests,
+      samples=(node.samples + 1) // 2, predict=methods.PREDICT, **settings,
+    )  # fmt: skip
+  if name == 'sdpo':
+    return sdpo.sdpo(
+      critic=_critic('step_by_step', known, words), samples=node.samples + 1,
+      **settings,
+    )  # fmt: skip
+  if name == 'refinement_tuning':
+    shown = tuning.refinements(
+      task=words.task, critic=_critic('step_by_step', known, words),
+      config=model.config, problems=len(known), batch=2 * node.batch,
+    )  # fmt: skip
+    return imitation.imitation(
+      shown=shown, config=model.config, steps=node.steps, warm_up=10,
+      learning_rate=node.learning_rate, remat=True,
+    )  # fmt: skip
   kind = name.removeprefix('critique_grpo_')
   if kind == 'self':
     critic = critics.own(
       model.config, words.requests, max_new_tokens=node.tokens,
       stop_ids=words.task.stop_ids,
     )  # fmt: skip
+  elif kind == 'shuffled':
+    critic = critics.shuffled(_critic('step_by_step', known, words))
   else:
-    said = 'step_by_step' if kind == 'shuffled' else kind
-    solutions = [solution for _, solution in known]
-    rule = critics.rule(
-      lambda row, text, reward: critique(said, solutions[row], text, reward),
-      words.decode, words.encode,
-    )  # fmt: skip
-    critic = critics.shuffled(rule) if kind == 'shuffled' else rule
+    critic = _critic(kind, known, words)
   return critique_grpo.critique_grpo(
     critic=critic, samples=node.samples, **settings
   )
+
+
+def _critic(kind, known, words) -> critics.Critic:
+  """Returns a rule that knows the solutions."""
+  solutions = [solution for _, solution in known]
+  return critics.rule(
+    lambda row, text, reward: critique(kind, solutions[row], text, reward),
+    words.decode, words.encode,
+  )  # fmt: skip
 
 
 def critique(kind: str, solution: str, attempt: str, reward: float) -> str:

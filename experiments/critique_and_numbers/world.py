@@ -38,12 +38,6 @@ class World(NamedTuple):
   task: rollouts.Task
 
 
-def answers(tokens: rollouts.Tokens, width: int) -> rollouts.Tokens:
-  """Returns answers padded on the right to a width."""
-  pad = ((0, 0), (0, width - tokens.ids.shape[1]))
-  return rollouts.Tokens(*(np.pad(leaf, pad) for leaf in tokens))
-
-
 def make(node, share: float, seed: int) -> World:
   """Returns a world.
 
@@ -152,7 +146,6 @@ def shown(node, table: np.ndarray) -> imitation.Shown:
       arithmetic.draw(rng, table, arithmetic.CLASSES[kind], int(count))
       for kind, count in zip(_SHOWN, counts, strict=True)
     ))  # fmt: skip
-    width = arithmetic.CRITIQUE
     parts = [
       demonstrations.plain(rng, problems),
       demonstrations.refined(rng, table, node.refined),
@@ -160,13 +153,7 @@ def shown(node, table: np.ndarray) -> imitation.Shown:
     ]
     return (
       rollouts.join(*(rollouts.full(part.prompt) for part in parts)),
-      rollouts.Tokens(*(
-        np.concatenate(leaf)
-        for leaf in zip(
-          *(answers(rollouts.full(p.response), width) for p in parts),
-          strict=True,
-        )
-      )),
+      rollouts.stack(*(rollouts.full(part.response) for part in parts)),
     )  # fmt: skip
 
   return show

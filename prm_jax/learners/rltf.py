@@ -111,20 +111,9 @@ def _collector(task, critic, config, samples, requests, predict, writing):
 
 def _rollouts(texts) -> rollouts.Rollouts:
   """Returns texts of several kinds, whose means are summed."""
-  width = max(answers.ids.shape[1] for _, answers, *_ in texts)
-
-  def padded(answers):
-    # An answer follows its prompt at once; critiques in words are padded left.
-    order = np.argsort(answers.mask == 0, -1, kind='stable')
-    left = [np.take_along_axis(leaf, order, -1) for leaf in answers]
-    pad = ((0, 0), (0, width - answers.ids.shape[1]))
-    return rollouts.Tokens(*(np.pad(leaf, pad) for leaf in left))
-
+  # Critiques in words are padded on the left.
+  answers = rollouts.stack(*(answer for _, answer, *_ in texts))
   prompts = rollouts.join(*(prompt for prompt, *_ in texts))
-  kept = [padded(answers) for _, answers, *_ in texts]
-  answers = rollouts.Tokens(
-    *(np.concatenate(leaf) for leaf in zip(*kept, strict=True))
-  )
   advantage = np.concatenate([value for *_, value, _ in texts])
   mask = np.concatenate([value for *_, value in texts])
   ids, seen = rollouts.follow(prompts, answers)

@@ -207,6 +207,19 @@ def join(*given: Tokens) -> Tokens:
   )
 
 
+def stack(*given: Tokens) -> Tokens:
+  """Returns the answers of all, tokens first, padded to one length."""
+  N = max(tokens.ids.shape[1] for tokens in given)
+
+  def tight(tokens):
+    order = np.argsort(tokens.mask == 0, -1, kind='stable')
+    pad = ((0, 0), (0, N - order.shape[1]))
+    return [np.pad(np.take_along_axis(x, order, -1), pad) for x in tokens]
+
+  leaves = zip(*map(tight, given), strict=True)
+  return Tokens(*(np.concatenate(leaf) for leaf in leaves))
+
+
 def follow(prompts: Tokens, answers: Tokens) -> tuple[np.ndarray, np.ndarray]:
   """Returns ids and tokens seen `[B, P + N]`, prompts padded on the left."""
   order = np.argsort(prompts.mask, -1, kind='stable')

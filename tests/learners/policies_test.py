@@ -15,6 +15,7 @@ from prm_jax.learners import (
   rltf,
   rollouts,
   sdpo,
+  tuning,
 )
 from prm_jax.models import decoder, sampling
 from prm_jax.runtime import checkpoint, train
@@ -312,6 +313,52 @@ def test_bad_settings_are_refused():
 
 
 # ------------------------------------------------------------------ imitation
+
+
+def test_answers_of_several_kinds_are_stacked_tokens_first():
+  left = rollouts.Tokens(np.array([[0, 0, 7, 8]]), np.array([[0, 0, 1, 1]]))
+  found = rollouts.stack(full([[5, STOP]]), left)
+  np.testing.assert_array_equal(found.ids[:, :2], [[5, STOP], [7, 8]])
+  np.testing.assert_array_equal(found.mask, [[1, 1, 0, 0]] * 2)
+
+
+def test_right_refinements_alone_are_shown():
+  def verify(problem, tokens):
+    verify.calls += 1
+    right = np.arange(len(problem)) % 2 if verify.calls == 2 else 0.0
+    return right * np.ones(len(problem))
+
+  verify.calls = 0
+  shown = tuning.refinements(
+    task=task_of(verify, beside), critic=critic, config=CONFIG,
+    problems=PROBLEMS, batch=4,
+  )  # fmt: skip
+  learner = grpo.grpo(task=task_of(wants_five), config=CONFIG)
+  start_params = learner.init(jax.random.key(0), SPEC).params['policy']
+  asked, said = shown(jax.random.key(1), start_params)
+  np.testing.assert_array_equal(said.mask.any(1), [False, True] * 2)
+  assert asked.ids.shape == (4, P)  # the plain prompt, without a critique
+  with pytest.raises(ValueError, match='ask again'):
+    tuning.refinements(
+      task=task_of(verify), critic=critic, config=CONFIG, problems=3, batch=4
+    )
+
+
+def test_critiques_are_shown_beside_answers():
+  def requests(problem, attempts):
+    return beside(problem, attempts, full(np.full((len(problem), 1), 8)))
+
+  learner = grpo.grpo(task=task_of(wants_five), config=CONFIG)
+  start_params = learner.init(jax.random.key(0), SPEC).params['policy']
+  asked, said = tuning.critiques(
+    task=task_of(right_second), critic=critic, requests=requests,
+    config=CONFIG, problems=PROBLEMS, batch=4,
+  )(jax.random.key(1), start_params)  # fmt: skip
+  np.testing.assert_array_equal(said.ids[:2, :2], 9)  # the critic's
+  np.testing.assert_array_equal(said.mask[:2], [[1, 1, 0]] * 2)
+  length = asked.mask.sum(1)
+  assert (length[:2] > P).all()
+  assert (length[2:] <= P).all()
 
 
 def test_demonstrations_are_imitated_and_empty_ones_left_out():

@@ -1,0 +1,106 @@
+"""What is imitated of a policy at its start: its refinements, or critiques."""
+
+import jax
+import numpy as np
+
+from prm_jax.learners import critics, imitation, rollouts
+from prm_jax.models import decoder
+
+
+def refinements(
+  *,
+  task: rollouts.Task,
+  critic: critics.Critic,
+  config: decoder.DecoderConfig,
+  problems: int,
+  batch: int,
+) -> imitation.Shown:
+  """Returns refinement fine-tuning's demonstrations.
+
+  The policy at the start answers, is criticised and answers again; right
+  second answers are shown after the plain prompt.
+
+  Args:
+    task: what is asked, what is right, and how it is asked again.
+    critic: what is said of an answer.
+    config: of the policy's decoder.
+    problems: rows of the task.
+    batch: problems of a step.
+
+  Raises:
+    ValueError: the task cannot ask again.
+  """
+  ask_again = task.refine
+  if ask_again is None:
+    raise ValueError('the task has no `refine`: it cannot ask again')
+
+  def shown(key, start):
+    keys = jax.random.split(key, 4)
+    problem = _drawn(keys[3], problems, batch)
+    prompts = task.prompts(problem)
+    said = rollouts.write(keys[0], config, start, prompts, task).tokens
+    reward = task.verify(problem, said)
+    critique, _ = critic(keys[1], start, problem, said, reward)
+    again = rollouts.write(
+      keys[2], config, start, ask_again(problem, said, critique), task
+    ).tokens
+    right = task.verify(problem, again) > 0.5
+    right &= np.asarray(critique.mask).any(1)
+    return prompts, again._replace(mask=again.mask * right[:, None])
+
+  return shown
+
+
+def critiques(
+  *,
+  task: rollouts.Task,
+  critic: critics.Critic,
+  requests: critics.Requests,
+  config: decoder.DecoderConfig,
+  problems: int,
+  batch: int,
+) -> imitation.Shown:
+  """Returns critique fine-tuning's demonstrations.
+
+  Of the answers of the policy at the start, half are shown with the critique
+  that was asked for, the others as they are, lest it forgets to answer.
+
+  Args:
+    task: what is asked.
+    critic: what is said of an answer.
+    requests: how a critique is asked for.
+    config: of the policy's decoder.
+    problems: rows of the task.
+    batch: problems of a step.
+
+  References:
+    Wang et al. 2025 (CFT), arXiv:2501.17703.
+  """
+  half = batch // 2
+
+  def shown(key, start):
+    keys = jax.random.split(key, 4)
+    problem = _drawn(keys[3], problems, batch)
+    prompts = task.prompts(problem)
+    said = rollouts.write(keys[0], config, start, prompts, task).tokens
+    reward = task.verify(problem, said)
+    critique, _ = critic(keys[1], start, problem, said, reward)
+    asked = requests(problem, said)
+    return (
+      rollouts.join(
+        _take(asked, slice(half)), _take(prompts, slice(half, None))
+      ),
+      rollouts.stack(
+        _take(critique, slice(half)), _take(said, slice(half, None))
+      ),
+    )
+
+  return shown
+
+
+def _drawn(key, problems, batch) -> np.ndarray:
+  return rollouts.generator(key).integers(0, problems, batch)
+
+
+def _take(tokens, rows) -> rollouts.Tokens:
+  return rollouts.Tokens(*(leaf[rows] for leaf in tokens))
