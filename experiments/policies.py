@@ -1,13 +1,17 @@
-"""What studies that train policies share: starts on disk, curves, tables."""
+"""What studies that train policies share: runs on disk, curves, tables."""
 
+import contextlib
+import fcntl
 import functools
 import json
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tqdm
 
 from prm_jax import types
 from prm_jax.data import load, pipelines, splits
@@ -102,12 +106,31 @@ def kept(
   folder: Path, make: Callable[[], tuple[types.PyTree, Row]]
 ) -> tuple[types.PyTree, Row]:
   """Returns params and what is known of them, made if not on disk."""
-  if not (folder / 'metadata.json').exists():
-    params, card = make()
-    if folder.exists():  # a write that was cut off
-      shutil.rmtree(folder)
-    export.export_parameters(params, folder, card)
+  with claimed(folder, wait=True):
+    if not (folder / 'metadata.json').exists():
+      params, card = make()
+      if folder.exists():  # a write that was cut off
+        shutil.rmtree(folder)
+      export.export_parameters(params, folder, card)
   return export.load_parameters(folder)
+
+
+@contextlib.contextmanager
+def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
+  """Yields whether this process alone has claimed a path, until it ends.
+
+  Args:
+    path: which need not exist.
+    wait: whether to wait for another process that has it.
+  """
+  writers.make_folder(path.parent)
+  with (path.parent / f'.{path.name}.lock').open('w') as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+      yield False
+      return
+    yield True
 
 
 def language_model(config) -> LanguageModel:
@@ -131,11 +154,26 @@ def word_problems(config, longest: int) -> list[tuple[str, str]]:
   ]
 
 
-def cell(path: Path, make: Callable[[], Row]) -> Row:
-  """Returns a run, computed if it is not on disk."""
-  if not path.exists():
-    writers.write_json_atomic(path, make())
-  return json.loads(path.read_text())
+def runs(jobs: Mapping[Path, Callable[[], Row]]) -> list[Row]:
+  """Returns what is in files, computed where they are not there.
+
+  Processes that are given the same jobs share them.
+
+  Args:
+    jobs: file -> what it holds.
+  """
+  with tqdm.tqdm(total=len(jobs), desc='runs') as bar:
+    while missing := [path for path in jobs if not path.exists()]:
+      bar.update(len(jobs) - len(missing) - bar.n)
+      for path in missing:
+        with claimed(path) as mine:
+          if mine and not path.exists():
+            writers.write_json_atomic(path, jobs[path]())
+            break
+      else:
+        time.sleep(1.0)  # others have all that is missing
+    bar.update(len(jobs) - bar.n)
+  return [json.loads(path.read_text()) for path in jobs]
 
 
 def in_words(
@@ -148,14 +186,15 @@ def in_words(
     workdir: where they are kept.
     run: `(config, method, seed) -> row`.
   """
-  return [
-    cell(
-      workdir / 'cells' / f'words-{name}-{seed}.json',
-      functools.partial(run, config, name, seed),
-    )
-    for name in config.words.methods
-    for seed in config.seeds
-  ]
+  return runs(
+    {
+      workdir / 'cells' / f'words-{name}-{seed}.json': functools.partial(
+        run, config, name, seed
+      )
+      for name in config.words.methods
+      for seed in config.seeds
+    }
+  )
 
 
 def finish(

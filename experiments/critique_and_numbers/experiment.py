@@ -4,11 +4,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import tqdm
-
 from experiments import policies
 from experiments.critique_and_numbers import cells, tables, words
-from prm_jax.runtime import writers
 
 _NOTES = (
   'Intervals are Student\'s over seeds, of paired differences for gains. A '
@@ -36,15 +33,15 @@ def run(config, workdir: Path) -> dict[str, Any]:
     config: see configs/critique_and_numbers.py.
     workdir: where starts, cells, results.json and report are written.
   """
-  writers.make_folder(workdir / 'cells')
   warm = cells.Warm(config, workdir)
-  runs = [
-    policies.cell(
-      workdir / 'cells' / '{1}-{0:g}-{2}.json'.format(*job),
-      functools.partial(cells.run, config, warm, *job),
-    )
-    for job in tqdm.tqdm(cells.jobs(config), desc='runs')
-  ]
+  runs = policies.runs(
+    {
+      workdir / 'cells' / '{1}-{0:g}-{2}.json'.format(*job): functools.partial(
+        cells.run, config, warm, *job
+      )
+      for job in cells.jobs(config)
+    }
+  )
   in_words = policies.in_words(config, workdir, words.run)
   made = {
     'solve_rate': tables.solve_rate(runs, config.training),

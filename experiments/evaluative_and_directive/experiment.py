@@ -4,11 +4,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import tqdm
-
 from experiments import policies
 from experiments.evaluative_and_directive import cells, tables, words
-from prm_jax.runtime import writers
 
 _NOTES = (
   'A first reply fits if digits, format and statement are what the person '
@@ -28,14 +25,14 @@ def run(config, workdir: Path) -> dict[str, Any]:
     config: see configs/evaluative_and_directive.py.
     workdir: where starts, cells, results.json and report are written.
   """
-  writers.make_folder(workdir / 'cells')
-  runs = [
-    policies.cell(
-      workdir / 'cells' / f'{"-".join(map(str, job))}.json',
-      functools.partial(cells.run, config, workdir, *job),
-    )
-    for job in tqdm.tqdm(cells.jobs(config), desc='runs')
-  ]
+  runs = policies.runs(
+    {
+      workdir / 'cells' / f'{"-".join(map(str, job))}.json': functools.partial(
+        cells.run, config, workdir, *job
+      )
+      for job in cells.jobs(config)
+    }
+  )
   in_words = policies.in_words(config, workdir, words.run)
   made = {
     'first_reply_fit': tables.first_reply_fit(runs),

@@ -47,6 +47,37 @@ def test_examinations_are_of_a_windows_start():
   np.testing.assert_allclose([row['hard'] for row in found], [0, 0.4, 0.8])
 
 
+def test_processes_share_runs(tmp_path):
+  asked = []
+
+  def job(name):
+    def make():
+      asked.append(name)
+      return {'name': name}
+
+    return make
+
+  jobs = {tmp_path / 'cells' / f'{name}.json': job(name) for name in 'abc'}
+  first, *_ = jobs
+  with policies.claimed(first) as mine, policies.claimed(first) as theirs:
+    assert mine
+    assert not theirs  # until the other ends
+  assert policies.runs(jobs) == [{'name': name} for name in 'abc']
+  assert policies.runs(jobs) == [{'name': name} for name in 'abc']
+  assert asked == list('abc')
+
+
+def test_a_start_whose_write_was_cut_off_is_made_again(tmp_path):
+  folder = tmp_path / 'warm' / '0'
+  folder.mkdir(parents=True)
+  (folder / 'half').write_text('')
+  made = [policies.kept(folder, lambda: ({'w': np.ones(2)}, {'n': 1}))
+          for _ in range(2)]  # fmt: skip
+  for params, card in made:
+    np.testing.assert_array_equal(params['w'], 1.0)
+    assert card == {'n': 1}
+
+
 def test_solve_rates_and_paired_gains():
   critic = critique_tables.CRITIC
   runs = [
