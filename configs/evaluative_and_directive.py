@@ -46,7 +46,11 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   config.arms = {
     'one': {'methods': _MAIN, 'hint_rate': 0.4, 'hint_error': 0.2},
     'many': {
-      'methods': _GRID, 'hint_rate': 0.4, 'hint_error': 0.2, 'steps': 600,
+      'methods': (
+        *_GRID, 'directive_full_frozen', 'combined_full_average',
+        'combined_full_frozen',
+      ),
+      'hint_rate': 0.4, 'hint_error': 0.2, 'steps': 600,
     },
     'agreed': {
       'methods': _GRID, 'hint_rate': 0.4, 'hint_error': 0.2,

@@ -4,7 +4,8 @@
 
 The first part times our sampler against transformers' `generate` with the
 same weights, batch and lengths, if torch is installed; both draw every token
-at temperature 1, neither stops early, and both read the prompts first. The
+at temperature 1, neither stops early, and both read the prompts first: of a
+group's texts, which share their prompt, ours reads it once. The
 second part times the phases of one step of GRPO: writing, scoring by the
 trainer's function, and the update.
 """
@@ -28,7 +29,7 @@ from prm_jax.models import decoder, language_model, sampling
 from prm_jax.runtime import update, writers
 
 COLUMNS = {
-  'sampling': 'batch prompt tokens ours_tokens_per_second '
+  'sampling': 'batch group prompt tokens ours_tokens_per_second '
   'torch_tokens_per_second times_torch times_torch_of_fastest',
   'phases': 'model texts tokens writing_seconds scoring_seconds '
   'update_seconds writing_share written_tokens_per_second '
@@ -44,18 +45,20 @@ class Sizes(NamedTuple):
   """How much is done.
 
   Attributes:
-    shapes: batch, prompt and new tokens, of the sampler.
+    shapes: texts, texts of a prompt, prompt and new tokens, of the sampler.
     steps: texts, prompt and new tokens of a training step of the language
       model, and of the small decoder.
     repeats: timed rounds.
   """
 
-  shapes: tuple[tuple[int, int, int], ...] = ((16, 64, 64), (64, 64, 64))
+  shapes: tuple[tuple[int, int, int, int], ...] = (
+    (16, 1, 64, 64), (64, 1, 64, 64), (64, 8, 64, 64)
+  )  # fmt: skip
   steps: tuple[tuple[int, int, int], ...] = ((16, 64, 64), (256, 10, 5))
   repeats: int = 3
 
 
-SMOKE = Sizes(((2, 4, 3),), ((4, 4, 3), (4, 4, 3)), 1)
+SMOKE = Sizes(((4, 2, 4, 3),), ((4, 4, 3), (4, 4, 3)), 1)
 
 
 def sampling_rows(
@@ -66,19 +69,22 @@ def sampling_rows(
   there = all(importlib.util.find_spec(name) for name in wanted)
   theirs = _generate(config, params) if there else None
   rows = []
-  for B, P, N in sizes.shapes:
+  for B, group, P, N in sizes.shapes:
     ids = np.random.default_rng(0).integers(
-      1, config.vocab_size, size=(B, P), dtype=np.int32
+      1, config.vocab_size, size=(B // group, P), dtype=np.int32
     )
     ours = functools.partial(
       sampling.sample, jax.random.key(0), config, params, ids,
       np.ones_like(ids), max_new_tokens=N, filtered=False,
+      source=np.repeat(np.arange(B // group), group),
     )  # fmt: skip
     runs: dict[str, Any] = {'ours': ours}
     if theirs is not None:
-      runs['torch'] = functools.partial(theirs, ids, N)
+      runs['torch'] = functools.partial(theirs, ids, N, group)
     times = discriminator.alternate(runs, sizes.repeats)
-    row: dict[str, Any] = {'batch': B, 'prompt': P, 'tokens': N}
+    row: dict[str, Any] = {
+      'batch': B, 'group': group, 'prompt': P, 'tokens': N
+    }  # fmt: skip
     for name in ('ours', 'torch'):
       known = times.get(name)
       middle = statistics.median(known) if known else None
@@ -97,18 +103,19 @@ def sampling_rows(
 
 
 def _generate(config, params):
-  """Returns `(ids, N) -> ids`, transformers' sampler with the same weights."""
+  """Returns `(ids, N, group) -> ids`, transformers' with the same weights."""
   import torch
 
   model = discriminator.torch_model(config, params)
 
-  def generate(ids, count):
+  def generate(ids, count, group):
     given = torch.from_numpy(ids).long()
     with torch.inference_mode():
       found = model.generate(
         given, attention_mask=torch.ones_like(given), do_sample=True,
         temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=count,
         min_new_tokens=count, pad_token_id=0, use_cache=True,
+        num_return_sequences=group,
       )  # fmt: skip
     return found.numpy()
 
