@@ -36,11 +36,10 @@ def refinements(
 
   def shown(key, start):
     keys = jax.random.split(key, 4)
-    problem = _drawn(keys[3], problems, batch)
-    prompts = task.prompts(problem)
-    said = rollouts.write(keys[0], config, start, prompts, task).tokens
-    reward = task.verify(problem, said)
-    critique, _ = critic(keys[1], start, problem, said, reward)
+    problem = rollouts.generator(keys[3]).integers(0, problems, batch)
+    prompts, said, critique = _criticised(
+      keys, task, critic, config, start, problem
+    )
     again = rollouts.write(
       keys[2], config, start, ask_again(problem, said, critique), task
     ).tokens
@@ -80,11 +79,10 @@ def critiques(
 
   def shown(key, start):
     keys = jax.random.split(key, 4)
-    problem = _drawn(keys[3], problems, batch)
-    prompts = task.prompts(problem)
-    said = rollouts.write(keys[0], config, start, prompts, task).tokens
-    reward = task.verify(problem, said)
-    critique, _ = critic(keys[1], start, problem, said, reward)
+    problem = rollouts.generator(keys[3]).integers(0, problems, batch)
+    prompts, said, critique = _criticised(
+      keys, task, critic, config, start, problem
+    )
     asked = requests(problem, said)
     return (
       rollouts.join(
@@ -98,8 +96,13 @@ def critiques(
   return shown
 
 
-def _drawn(key, problems, batch) -> np.ndarray:
-  return rollouts.generator(key).integers(0, problems, batch)
+def _criticised(keys, task, critic, config, start, problem):
+  """Returns prompts, the start's answers, and what is said of these."""
+  prompts = task.prompts(problem)
+  said = rollouts.write(keys[0], config, start, prompts, task).tokens
+  reward = task.verify(problem, said)
+  critique, _ = critic(keys[1], start, problem, said, reward)
+  return prompts, said, critique
 
 
 def _take(tokens, rows) -> rollouts.Tokens:
