@@ -9,7 +9,6 @@ from prm_jax import types
 from prm_jax.data import pipelines
 from prm_jax.learners import (
   critique_grpo,
-  directive,
   grpo,
   imitation,
   rltf,
@@ -17,72 +16,26 @@ from prm_jax.learners import (
   sdpo,
   tuning,
 )
-from prm_jax.models import decoder, sampling
 from prm_jax.runtime import checkpoint, train
-
-CONFIG = decoder.DecoderConfig(12, 16, 32, 1, 2, 1, 8)
-PROBLEMS, P, N, SAMPLES = 3, 4, 3, 7
-TRAINING = rollouts.Training(2e-2, 40)
-STOP = 11
-
-
-def full(ids):
-  ids = np.asarray(ids, np.int32)
-  return rollouts.Tokens(ids, np.ones_like(ids))
-
-
-def prompts(problem):
-  ids = np.tile(np.arange(1, P + 1), (len(problem), 1)) + problem[:, None] % 2
-  mask = np.ones_like(ids)
-  mask[problem == 1, 0] = 0  # one prompt is shorter
-  return rollouts.Tokens(ids.astype(np.int32), mask.astype(np.int32))
-
-
-def task_of(verify, refine=None):
-  return rollouts.Task(prompts, verify, refine, N, (STOP,))
-
-
-def right_second(problem, tokens):
-  """First answers are wrong; what is written after them is right."""
-  value = 0.0 if len(problem) == PROBLEMS * SAMPLES else 1.0
-  return np.full(len(tokens.ids), value)
-
-
-def beside(problem, attempts, critiques):
-  parts = (attempts, critiques, prompts(problem))
-  return rollouts.Tokens(
-    *(np.concatenate(leaf, 1) for leaf in zip(*parts, strict=True))
-  )
-
-
-def critic(key, policy, problem, attempts, reward):
-  del key, policy, attempts, reward
-  return full(np.full((len(problem), 2), 9)), 0
-
-
-def rows(count=PROBLEMS):
-  zeros = np.zeros(count, np.float32)
-  return types.Rows(
-    np.zeros(count, np.int32), np.arange(count, dtype=np.int32)[:, None],
-    zeros, zeros + 1, np.arange(count, dtype=np.int32),
-  )  # fmt: skip
-
-
-SPEC = types.Spec(1, 1)
-
-
-def start(learner, seed=0):
-  state = learner.init(jax.random.key(seed), SPEC)
-  phase = learner.phases[0]
-  return phase.begin(state, None) if phase.begin else state
-
-
-def collected(learner, given=None, seed=1):
-  batch = types.Batch(np.zeros(1), rows() if given is None else given)
-  found = learner.phases[0].collect(jax.random.key(seed), start(learner), batch)
-  made, metrics = found[0].rows, found[1]
-  return made, {k: float(v.compute()) for k, v in metrics.items() if v.count}
-
+from tests.learners.tiny_policies import (
+  CONFIG,
+  PROBLEMS,
+  SAMPLES,
+  SPEC,
+  STOP,
+  TRAINING,
+  N,
+  P,
+  beside,
+  collected,
+  critic,
+  full,
+  prompts,
+  right_second,
+  rows,
+  start,
+  task_of,
+)
 
 # -------------------------------------------------------------- probabilities
 
@@ -391,123 +344,6 @@ def test_demonstrations_are_imitated_and_empty_ones_left_out():
 
 
 # ---------------------------------------------------------- verdicts and hints
-
-
-def hinting(verdict=-1.0, hinted=(True, False, True)):
-  """Everybody says the verdict; a hint is two tokens before the prompt."""
-
-  def replies(key, problem, answers):
-    del key, answers
-    asked = prompts(problem)
-    told = rollouts.Tokens(
-      np.concatenate([np.full((len(problem), 2), 10, np.int32), asked.ids], 1),
-      np.concatenate([np.ones((len(problem), 2), np.int32), asked.mask], 1),
-    )
-    value = np.broadcast_to(np.float32(verdict), len(problem))
-    return directive.Reply(value, told, np.resize(hinted, len(problem)))
-
-  return replies
-
-
-def learner_of(replies, **options):
-  return directive.directive(
-    task=task_of(right_second), replies=replies, config=CONFIG, **options
-  )
-
-
-def test_verdicts_alone_are_broadcast_and_hints_alone_are_the_teachers():
-  made, _ = collected(learner_of(hinting(), directed=0.0))
-  np.testing.assert_array_equal(made.advantage, -1.0)
-  np.testing.assert_array_equal(made.mask, 1.0)
-  made, metrics = collected(learner_of(hinting(), evaluative=0.0, clip=None))
-  np.testing.assert_array_equal(made.mask, [1, 0, 1])  # no hint, no lesson
-  np.testing.assert_array_equal(made.advantage[1], 0.0)
-  assert metrics['hinted'] == pytest.approx(2 / 3)
-  # The teacher's log-probabilities, by the sampler's other scorer.
-  learner = learner_of(hinting(), evaluative=0.0, clip=None)
-  params = start(learner).params['policy']
-  answers = rollouts.Tokens(made.ids[:, -N:], made.answer)
-  told = hinting()(None, np.arange(PROBLEMS), answers).told
-  with_hint = sampling.log_probability(
-    CONFIG, params, *rollouts.follow(told, answers)
-  )[:, -N:]
-  without = sampling.log_probability(CONFIG, params, made.ids, made.seen)
-  want = np.where(made.answer > 0, with_hint - without[:, -N:], 0.0)
-  np.testing.assert_allclose(made.advantage[0], want[0], atol=1e-4)
-  assert np.abs(want[0]).max() > 1e-3
-
-
-def test_both_are_the_sum_and_a_clip_bounds_hints():
-  options = {'clip': 1e-3}
-  both, _ = collected(learner_of(hinting(), **options))
-  hints, _ = collected(learner_of(hinting(), evaluative=0.0, **options))
-  np.testing.assert_allclose(both.advantage, hints.advantage - 1.0, atol=1e-6)
-  assert np.abs(hints.advantage).max() <= 1e-3 + 1e-9
-
-
-def test_a_baseline_leaves_nothing_of_equal_verdicts():
-  made, _ = collected(learner_of(hinting(), directed=0.0, baseline='batch'))
-  np.testing.assert_allclose(made.advantage, 0.0, atol=1e-7)
-
-
-def test_an_answer_whose_verdict_fails_is_dropped():
-  made, metrics = collected(
-    learner_of(hinting(verdict=[np.nan, 1.0, 1.0]), baseline='batch')
-  )
-  np.testing.assert_array_equal(made.mask, [0, 1, 1])
-  assert np.isfinite(made.advantage).all()
-  assert metrics['failed'] == pytest.approx(1 / 3)
-  assert metrics['reward'] == 1.0
-
-
-@pytest.mark.parametrize('teacher', directive.TEACHERS)
-@pytest.mark.parametrize('distill', [0.0, 1.0])
-def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
-  loss = rollouts.Loss(rollouts.Surrogate(), distill=distill, alpha=1.0)
-  learner = learner_of(
-    hinting(hinted=(True,)), evaluative=0.0, teacher=teacher, loss=loss,
-    training=rollouts.Training(5e-3, 60),
-  )  # fmt: skip
-  first = learner.init(jax.random.key(0), SPEC)
-  state = train.fit(
-    learner, first, rows(), source=types.Batch(np.zeros(1), rows())
-  )
-
-  def apart(params, teacher):
-    asked = prompts(np.arange(PROBLEMS))
-    told = hinting()(None, np.arange(PROBLEMS), None).told
-    answers = full(np.zeros((PROBLEMS, N)))
-    tell = rollouts.teller(CONFIG, N)
-    mine = tell(params, *rollouts.follow(asked, answers))[:, 0]
-    theirs = tell(teacher, *rollouts.follow(told, answers))[:, 0]
-    return float(jnp.sum(jnp.exp(mine) * (mine - theirs), -1).mean())
-
-  old, new = first.params['policy'], state.params['policy']
-  target = new if teacher == 'live' else old
-  if teacher == 'average':
-    target = state.opt_state.average['policy']
-  assert apart(new, target) < 0.7 * apart(old, old)
-
-
-def test_a_policy_that_needs_no_hint_is_left_alone():
-  def silent(key, problem, answers):
-    reply = hinting()(key, problem, answers)
-    return reply._replace(told=prompts(problem))  # the hint says nothing
-
-  made, _ = collected(learner_of(silent, evaluative=0.0))
-  np.testing.assert_allclose(made.advantage, 0.0, atol=1e-5)
-
-
-def test_bad_replies_settings_are_refused():
-  with pytest.raises(ValueError, match="teacher 'ema'"):
-    learner_of(hinting(), teacher='ema')
-  with pytest.raises(ValueError, match="baseline 'mean'"):
-    learner_of(hinting(), baseline='mean')
-  with pytest.raises(ValueError, match='not both'):
-    learner_of(hinting(), loss=rollouts.Loss(kl=1.0, distill=1.0))
-
-
-# ---------------------------------------------------------------- SDPO and RLTF
 
 
 def test_siblings_are_right_answers_of_others():

@@ -1,0 +1,71 @@
+"""A task of three problems and a tiny decoder, for tests of policies."""
+
+import jax
+import numpy as np
+
+from prm_jax import types
+from prm_jax.learners import rollouts
+from prm_jax.models import decoder
+
+CONFIG = decoder.DecoderConfig(12, 16, 32, 1, 2, 1, 8)
+PROBLEMS, P, N, SAMPLES = 3, 4, 3, 7
+TRAINING = rollouts.Training(2e-2, 40)
+STOP = 11
+
+
+def full(ids):
+  ids = np.asarray(ids, np.int32)
+  return rollouts.Tokens(ids, np.ones_like(ids))
+
+
+def prompts(problem):
+  ids = np.tile(np.arange(1, P + 1), (len(problem), 1)) + problem[:, None] % 2
+  mask = np.ones_like(ids)
+  mask[problem == 1, 0] = 0  # one prompt is shorter
+  return rollouts.Tokens(ids.astype(np.int32), mask.astype(np.int32))
+
+
+def task_of(verify, refine=None):
+  return rollouts.Task(prompts, verify, refine, N, (STOP,))
+
+
+def right_second(problem, tokens):
+  """First answers are wrong; what is written after them is right."""
+  value = 0.0 if len(problem) == PROBLEMS * SAMPLES else 1.0
+  return np.full(len(tokens.ids), value)
+
+
+def beside(problem, attempts, critiques):
+  parts = (attempts, critiques, prompts(problem))
+  return rollouts.Tokens(
+    *(np.concatenate(leaf, 1) for leaf in zip(*parts, strict=True))
+  )
+
+
+def critic(key, policy, problem, attempts, reward):
+  del key, policy, attempts, reward
+  return full(np.full((len(problem), 2), 9)), 0
+
+
+def rows(count=PROBLEMS):
+  zeros = np.zeros(count, np.float32)
+  return types.Rows(
+    np.zeros(count, np.int32), np.arange(count, dtype=np.int32)[:, None],
+    zeros, zeros + 1, np.arange(count, dtype=np.int32),
+  )  # fmt: skip
+
+
+SPEC = types.Spec(1, 1)
+
+
+def start(learner, seed=0):
+  state = learner.init(jax.random.key(seed), SPEC)
+  phase = learner.phases[0]
+  return phase.begin(state, None) if phase.begin else state
+
+
+def collected(learner, given=None, seed=1):
+  batch = types.Batch(np.zeros(1), rows() if given is None else given)
+  found = learner.phases[0].collect(jax.random.key(seed), start(learner), batch)
+  made, metrics = found[0].rows, found[1]
+  return made, {k: float(v.compute()) for k, v in metrics.items() if v.count}
