@@ -1,7 +1,9 @@
 """Critiques beside numbers: what a policy learns from either.
 
 Variants: `smoke` (a minute: two seeds of a few steps), `full` (the default,
-two cores, under two hours), `smollm2` (SmolLM2 on GSM8K, one GPU).
+two cores, under two hours), `refiners` (who writes refinements: ten seeds),
+`rates` (the search of learning rates, on seeds that serve for nothing else),
+`smollm2` (SmolLM2 on GSM8K, one GPU).
 """
 
 from ml_collections import config_dict
@@ -14,15 +16,20 @@ _ALL = (
   'critique_grpo_located', 'critique_grpo_self', 'critique_grpo_inverted',
   'critique_grpo_inverted_always', 'critique_grpo_wrong_repair',
   'critique_grpo_shuffled', 'refinement_tuning', 'critique_tuning', 'sdpo',
-  'rltf', 'rltf_predict',
+  'rltf', 'rltf_predict', 'dr_grpo_outcome',
+  'critique_grpo_with_answer_outcome', f'{_CRITIC}_outcome',
 )  # fmt: skip
 _FEW = ('grpo', 'dr_grpo', _CRITIC)
+_SEARCHED = (
+  'dr_grpo', _CRITIC, 'refinement_tuning', 'sdpo', 'rltf',
+)  # fmt: skip
+_VARIANTS = ('smoke', 'full', 'refiners', 'rates', 'smollm2')
 
 
 def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   """Returns the study's configuration."""
-  if variant not in ('smoke', 'full', 'smollm2'):
-    raise ValueError(f'unknown variant {variant!r}: smoke, full or smollm2')
+  if variant not in _VARIANTS:
+    raise ValueError(f'unknown variant {variant!r}: one of {_VARIANTS}')
   config = config_dict.ConfigDict()
   config.study = 'critique_and_numbers'
   config.seeds = (0, 1, 2, 3, 4)
@@ -39,7 +46,8 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   }  # fmt: skip
   config.training = {
     'steps': 300, 'batch': 32, 'learning_rate': 5e-4, 'every': 20,
-    'tuning_rate': 1e-3, 'tuning_batch': 64,
+    'rates': {'refinement_tuning': 1e-3, 'critique_tuning': 1e-3},
+    'tuning_batch': 64,
   }  # fmt: skip
   config.data = {'dir': ''}
   config.model = ''  # SmolLM2-135M-Instruct; or a .gguf file, or a folder
@@ -48,6 +56,18 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     'tokens': 256, 'samples': 7, 'steps': 400, 'batch': 16,
     'learning_rate': 1e-6, 'every': 20,
   }  # fmt: skip
+  if variant == 'refiners':
+    config.seeds, config.shares = tuple(range(10)), (0.5,)
+    config.methods = ((*_FEW, f'{_CRITIC}_live', 'refinement_tuning'),)
+  if variant == 'rates':
+    config.seeds, config.shares = (101, 102), (0.5,)
+    config.methods = (
+      tuple(
+        f'{name}@{rate}'
+        for name in _SEARCHED
+        for rate in (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
+      ),
+    )
   if variant == 'smollm2':
     config.shares, config.methods = (), ()
     config.words.methods = (

@@ -47,6 +47,18 @@ class Curve:
     del step
 
 
+def at_rate(name: str, node, rates: Mapping[str, float]) -> tuple[str, float]:
+  """Returns a method's name and its learning rate.
+
+  Args:
+    name: of the method; or 'NAME@RATE', where rates are searched.
+    node: `learning_rate` of methods that have none of their own.
+    rates: name -> learning rate.
+  """
+  name, _, rate = name.partition('@')
+  return name, float(rate) if rate else rates.get(name, node.learning_rate)
+
+
 def watched(
   learner: types.PolicyLearner, every: int, examine: Examine
 ) -> types.PolicyLearner:
@@ -162,7 +174,7 @@ def runs(jobs: Mapping[Path, Callable[[], Row]]) -> list[Row]:
   Args:
     jobs: file -> what it holds.
   """
-  with tqdm.tqdm(total=len(jobs), desc='runs') as bar:
+  with tqdm.tqdm(total=len(jobs), desc='runs', disable=not jobs) as bar:
     while missing := [path for path in jobs if not path.exists()]:
       bar.update(len(jobs) - len(missing) - bar.n)
       for path in missing:
@@ -285,6 +297,12 @@ def largest(run: Row, name: str) -> float | None:
   """Returns the largest figure of training; None where it has none."""
   known = _known(run, name)
   return max(known) if known else None
+
+
+def smallest(run: Row, name: str) -> float | None:
+  """Returns the smallest figure of training; None where it has none."""
+  known = _known(run, name)
+  return min(known) if known else None
 
 
 def _known(run: Row, name: str) -> list[float]:

@@ -83,4 +83,5 @@ def describe(config: dict) -> dict:
 
 if __name__ == '__main__':
   flags.mark_flags_as_required(['config', 'workdir'])
-  app.run(main)
+  # Warnings alone, unless asked for more: libraries tell of every file read.
+  app.run(main, [sys.argv[0], '--verbosity=-1', *sys.argv[1:]])

@@ -46,6 +46,7 @@ def run(config, workdir: Path) -> dict[str, Any]:
   made = {
     'solve_rate': tables.solve_rate(runs, config.training),
     'plateau': tables.plateau(runs),
+    'refiners': tables.refiners(runs),
     'per_seed': tables.per_seed(runs),
     'curves': tables.curves(runs),
     'words': tables.words(in_words),

@@ -3,6 +3,7 @@
 import functools
 from typing import Any, NamedTuple
 
+from experiments import policies
 from experiments.critique_and_numbers import world as worlds
 from prm_jax import types
 from prm_jax.learners import (
@@ -23,6 +24,7 @@ _SECOND = {
   'log': rollouts.Surrogate('log'),
   'clipped': rollouts.Surrogate('shaped_clipped'),
 }
+_OUTCOME = '_outcome'
 PREDICT = 0.5  # weight of critiques in `rltf_predict`
 NUMBERS = ('grpo', 'dr_grpo', 'rloo', 'dr_grpo_16', 'dr_grpo_curriculum')
 
@@ -53,15 +55,23 @@ def make(
       in training writes refinements), 'always' (of all problems), 'raw',
       'log' or 'clipped' (another surrogate of refinements), or a percentage
       (the critic's accuracy); 'refinement_tuning' and 'critique_tuning';
-      'sdpo', 'rltf' and 'rltf_predict', with step-by-step critiques.
-    node: `steps`, `every`, `learning_rate`, `tuning_rate`, `tuning_batch`.
+      'sdpo', 'rltf' and 'rltf_predict', with step-by-step critiques. Any of
+      them with '_outcome' at the end: rewards are of the final answer alone;
+      and with '@RATE': another learning rate.
+    node: `steps`, `every`, `learning_rate`, `rates`, `tuning_batch`.
     config: of the policy.
     world: problems.
 
   Raises:
     ValueError: unknown name.
   """
-  training = rollouts.Training(node.learning_rate, node.steps)
+  if name.endswith(_OUTCOME):
+    by_outcome = world._replace(
+      task=worlds.task_of(world.pool, final_only=True)
+    )
+    return make(name.removesuffix(_OUTCOME), node, config, by_outcome)
+  name, rate = policies.at_rate(name, node, node.rates)
+  training = rollouts.Training(rate, node.steps)
   settings: dict[str, Any] = {
     'task': world.task, 'config': config, 'training': training
   }  # fmt: skip
@@ -83,7 +93,7 @@ def make(
       learner(training=training._replace(steps=first)),
     )
   if name in ('refinement_tuning', 'critique_tuning'):
-    return _tuning(name, node, config, world)
+    return _tuning(name, node, rate, config, world)
   if name in ('sdpo', 'rltf', 'rltf_predict'):
     return _other(name, config, world, settings)
   if not name.startswith('critique_grpo_'):
@@ -135,7 +145,7 @@ def _other(name, config, world, settings) -> Method:
   return Method(learner, oracle_digits=arithmetic.DIGITS)
 
 
-def _tuning(name, node, config, world) -> Method:
+def _tuning(name, node, rate, config, world) -> Method:
   settings: dict[str, Any] = {
     'task': world.task, 'config': config, 'batch': node.tuning_batch,
     'critic': worlds.rule(world.pool, 'step_by_step'),
@@ -147,7 +157,7 @@ def _tuning(name, node, config, world) -> Method:
     shown = tuning.refinements(**settings)
   learner = imitation.imitation(
     shown=shown, config=config, steps=node.steps,
-    learning_rate=node.tuning_rate, warm_up=10,
+    learning_rate=rate, warm_up=10,
   )  # fmt: skip
   return Method(learner, oracle_digits=arithmetic.DIGITS)
 
@@ -160,6 +170,7 @@ def critiques(name: str, node, criticised: float) -> float:
     node: `batch` and `tuning_batch`.
     criticised: share of groups that were criticised, as measured.
   """
+  name = name.partition('@')[0].removesuffix(_OUTCOME)
   if name in NUMBERS:
     return 0.0
   if name.endswith('_tuning'):

@@ -112,6 +112,32 @@ def plateau(runs: Sequence[Row]) -> list[Row]:
   return table
 
 
+def refiners(runs: Sequence[Row]) -> list[Row]:
+  """Returns what it is worth that a frozen policy writes refinements.
+
+  One row a share: the lowest valid refinements of any window, per refiner,
+  and what the frozen one adds over the policy in training, seeds paired.
+  """
+  table = []
+  for (share,), here in policies.grouped(runs, 'share').items():
+    known = _by_method(here)
+    frozen, live = known.get(CRITIC, {}), known.get(f'{CRITIC}_live', {})
+    both = [(frozen[seed], live[seed]) for seed in frozen if seed in live]
+    if not both:
+      continue
+    row: Row = {'unsolved_share': share, 'seeds': len(both)}
+    for name, mine in zip(
+      ('frozen', 'live'), zip(*both, strict=True), strict=True
+    ):
+      lowest = [policies.smallest(run, 'valid_refinement') for run in mine]
+      policies.add(row, f'lowest_{name}', [v for v in lowest if v is not None])
+    for column in ('hard', 'rescued'):
+      gap = [one['final'][column] - two['final'][column] for one, two in both]
+      policies.add(row, f'{column}_added', gap)
+    table.append(row)
+  return table
+
+
 def curves(runs: Sequence[Row]) -> list[Row]:
   """Returns the figures along training, seeds averaged."""
   table = []

@@ -72,11 +72,20 @@ def fresh(
   }
 
 
-def task_of(pool: arithmetic.Problems) -> rollouts.Task:
-  """Returns problems as a task: right is the whole chain."""
+def task_of(
+  pool: arithmetic.Problems, *, final_only: bool = False
+) -> rollouts.Task:
+  """Returns problems as a task.
+
+  Args:
+    pool: problems.
+    final_only: whether the last value alone is rewarded, not the whole chain.
+  """
 
   def verify(problem, given):
-    return arithmetic.verify(pool.take(problem), given.ids)
+    return arithmetic.verify(
+      pool.take(problem), given.ids, final_only=final_only
+    )
 
   def refine(problem, attempts, critiques):
     return rollouts.full(

@@ -86,7 +86,7 @@ def run(config, workdir: Path, arm: str, name: str, seed: int) -> Row:
     config: of the study.
     workdir: where starts are kept.
     arm: of `config.arms`.
-    name: of the method.
+    name: of the method; with '@RATE', at another learning rate.
     seed: of people, prompts, start and draws.
   """
   sizes, node = decoder_of(config.policy), config.training
@@ -94,13 +94,13 @@ def run(config, workdir: Path, arm: str, name: str, seed: int) -> Row:
   options, world = config.arms[arm], worlds.make(arm, seed)
   replies = worlds.replies(
     world, hint_rate=options.hint_rate, hint_error=options.hint_error,
-    shuffled=name.endswith('shuffled'),
+    shuffled='shuffled' in name,
   )  # fmt: skip
+  rates = options.get('rates', node.rates)
+  kind, rate = policies.at_rate(name, node, rates)
   learner = method(
-    name, task=world.task, replies=replies, config=sizes,
-    training=rollouts.Training(
-      node.learning_rate, options.get('steps', node.steps)
-    ),
+    kind, task=world.task, replies=replies, config=sizes,
+    training=rollouts.Training(rate, options.get('steps', node.steps)),
   )  # fmt: skip
   examine = worlds.examiner(sizes, world, node.examined)
   curve = policies.Curve()

@@ -8,7 +8,7 @@ import numpy as np
 from prm_jax.report import figures, tables
 
 TABLES = (
-  'solve_rate', 'plateau', 'words', 'first_reply_fit', 'audit',
+  'solve_rate', 'plateau', 'refiners', 'words', 'first_reply_fit', 'audit',
   'fit_in_words', 'per_seed', 'curves',
 )  # fmt: skip
 _MOST = 8  # lines of one picture
@@ -152,6 +152,20 @@ def _of_critiques(made) -> list[tables.Table]:
         'never solved': ('text', 'unsolved_share'),
         'hard, last third': ('points', 'hard_gain_last_third'),
         'no gradient': ('points', 'no_gradient_share'),
+        'seeds': ('count', 'seeds'),
+      },
+    ),
+    made(
+      'refiners',
+      'Who writes refinements',
+      'The lowest valid refinements of any window, by the frozen start and '
+      'by the policy in training; and what the frozen one adds, seeds paired.',
+      {
+        'never solved': ('text', 'unsolved_share'),
+        'frozen, lowest valid': ('points', 'lowest_frozen'),
+        'live, lowest valid': ('points', 'lowest_live'),
+        'hard added': ('points', 'hard_added'),
+        'rescued added': ('points', 'rescued_added'),
         'seeds': ('count', 'seeds'),
       },
     ),

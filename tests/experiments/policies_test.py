@@ -17,6 +17,7 @@ from experiments.evaluative_and_directive import cells
 from experiments.evaluative_and_directive import tables as reply_tables
 from experiments.evaluative_and_directive import words as wishes
 from prm_jax.learners import rollouts
+from prm_jax.worlds import arithmetic
 
 ROOT = Path(__file__).parents[2]
 NODE = critique_and_numbers.get_config('full').training
@@ -109,12 +110,33 @@ def test_solve_rates_and_paired_gains():
   assert {row['sampler_gap_nats'] for row in rows} == {1e-6}
 
 
+def test_refiners_are_paired_by_seed():
+  critic = critique_tables.CRITIC
+  runs = [
+    run_of(name, seed, hard + 0.1 * seed)
+    for name, hard, seeds in ((critic, 0.6, 3), (f'{critic}_live', 0.5, 2))
+    for seed in range(seeds)
+  ]  # fmt: skip
+  for run, lowest in zip(runs, (0.9, 0.8, 0.7, 0.6, 0.2), strict=True):
+    run['curve'][0]['valid_refinement'] = lowest
+    run['curve'][1]['valid_refinement'] = 0.95
+  (row,) = critique_tables.refiners(runs)
+  assert row['seeds'] == 2
+  assert row['lowest_frozen'] == pytest.approx(0.85)
+  assert row['lowest_live'] == pytest.approx(0.4)
+  assert row['hard_added'] == pytest.approx(0.1)
+  assert critique_tables.refiners(runs[:3]) == []
+
+
 def test_methods_are_named():
   config = critique_and_numbers.get_config('smoke')
   sizes = critique_cells.decoder_of(config.policy)
   made = world.make(config.problems, 0.5, 0)
   assert made.hard.sum() == 8
-  for name in critique_and_numbers.get_config('full').methods[-1]:
+  for name in (
+    *critique_and_numbers.get_config('full').methods[-1],
+    *critique_and_numbers.get_config('rates').methods[-1],
+  ):
     found = methods.make(name, config.training, sizes, made)
     assert len(found.learner.phases) == 1, name
     assert (found.easier is not None) == (name == 'dr_grpo_curriculum')
@@ -123,8 +145,25 @@ def test_methods_are_named():
       methods.make(bad, config.training, sizes, made)
 
 
+def test_an_outcome_is_right_whatever_the_chain():
+  made = world.make(critique_and_numbers.get_config('smoke').problems, 0.5, 0)
+  values = arithmetic.chains(made.pool).copy()
+  values[:, 0] = (values[:, 0] + 1) % 10
+  said = rollouts.full(arithmetic.responses(values))
+  everything = np.arange(len(made.pool.start))
+  outcome = world.task_of(made.pool, final_only=True)
+  assert not made.task.verify(everything, said).any()
+  assert outcome.verify(everything, said).all()
+  assert methods.critiques('dr_grpo_outcome', NODE, np.nan) == 0.0
+
+
 def test_reply_methods_are_named():
   config = evaluative_and_directive.get_config('full')
+  rates = evaluative_and_directive.get_config('rates')
+  assert {
+    policies.at_rate(name, rates.training, {'evaluative': 9.0})
+    for name in ('evaluative', 'directive_live', 'evaluative@0.5')
+  } == {('evaluative', 9.0), ('directive_live', 1e-3), ('evaluative', 0.5)}
   sizes = cells.decoder_of(config.policy)
   task = rollouts.Task(None, None, None, 8, ())
   for arm in config.arms.values():
