@@ -89,21 +89,19 @@ def run(config, warm: Warm, share: float, name: str, seed: int) -> Row:
     return found
 
   curve = policies.Curve()
-  state = rollouts.new_state(jax.random.key(seed), params)
   node, everything = config.training, np.arange(len(world.pool.start))
   stages = [(method.learner, everything)]
   if method.easier is not None:
     stages.insert(0, (method.easier, everything[~world.hard]))
+  key = jax.random.key(seed)
   for learner, stage in stages:
     state = policies.fit(
-      learner, state, stage, batch=node.batch, seed=seed, every=node.every,
-      examine=scored, curve=curve,
+      learner, rollouts.new_state(key, params), stage, batch=node.batch,
+      seed=seed, every=node.every, examine=scored, curve=curve,
     )  # fmt: skip
     curve.begin_again()
-    state = rollouts.new_state(
-      jax.random.fold_in(state.key, 1), state.params['policy']
-    )
-  final = scored(state.params['policy'])
+    key, params = jax.random.fold_in(state.key, 1), state.params['policy']
+  final = scored(params)
   return {
     'share': share, 'method': name, 'seed': seed, 'start': card,
     'stuck': int(stuck.sum()), 'problems': len(never),
