@@ -21,7 +21,8 @@ _ALL = (
 )  # fmt: skip
 _FEW = ('grpo', 'dr_grpo', _CRITIC)
 _SEARCHED = (
-  'dr_grpo', _CRITIC, 'refinement_tuning', 'sdpo', 'rltf',
+  'dr_grpo', _CRITIC, 'refinement_tuning', 'sdpo', 'rltf', f'{_CRITIC}_live',
+  f'{_CRITIC}_log', f'{_CRITIC}_raw', 'critique_tuning',
 )  # fmt: skip
 _VARIANTS = ('smoke', 'full', 'refiners', 'rates', 'smollm2')
 
