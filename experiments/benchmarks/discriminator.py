@@ -437,7 +437,7 @@ def torch_model(config: decoder.DecoderConfig, params: types.PyTree) -> Any:
     huggingface.save_decoder(config, params, Path(folder))
     return transformers.AutoModelForCausalLM.from_pretrained(
       folder, attn_implementation='sdpa', dtype=torch.float32
-    ).eval()  # no dropout; gradients are kept
+    ).eval()  # torch's mode without dropout; gradients are kept
 
 
 def against_torch(

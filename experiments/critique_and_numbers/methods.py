@@ -65,12 +65,10 @@ def make(
   Raises:
     ValueError: unknown name.
   """
-  if name.endswith(_OUTCOME):
-    by_outcome = world._replace(
-      task=worlds.task_of(world.pool, final_only=True)
-    )
-    return make(name.removesuffix(_OUTCOME), node, config, by_outcome)
   name, rate = policies.at_rate(name, node, node.rates)
+  if name.endswith(_OUTCOME):
+    name = name.removesuffix(_OUTCOME)
+    world = world._replace(task=worlds.task_of(world.pool, final_only=True))
   training = rollouts.Training(rate, node.steps)
   settings: dict[str, Any] = {
     'task': world.task, 'config': config, 'training': training

@@ -92,12 +92,12 @@ def run(config, workdir: Path, arm: str, name: str, seed: int) -> Row:
   sizes, node = decoder_of(config.policy), config.training
   params, card = start(config, workdir, seed)
   options, world = config.arms[arm], worlds.make(arm, seed)
-  replies = worlds.replies(
-    world, hint_rate=options.hint_rate, hint_error=options.hint_error,
-    shuffled='shuffled' in name,
-  )  # fmt: skip
   rates = options.get('rates', node.rates)
   kind, rate = policies.at_rate(name, node, rates)
+  replies = worlds.replies(
+    world, hint_rate=options.hint_rate, hint_error=options.hint_error,
+    shuffled=kind.endswith('shuffled'),
+  )  # fmt: skip
   learner = method(
     kind, task=world.task, replies=replies, config=sizes,
     training=rollouts.Training(rate, options.get('steps', node.steps)),

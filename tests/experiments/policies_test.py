@@ -136,6 +136,7 @@ def test_methods_are_named():
   for name in (
     *critique_and_numbers.get_config('full').methods[-1],
     *critique_and_numbers.get_config('rates').methods[-1],
+    'dr_grpo_outcome@0.001',
   ):
     found = methods.make(name, config.training, sizes, made)
     assert len(found.learner.phases) == 1, name

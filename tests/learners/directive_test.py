@@ -136,6 +136,3 @@ def test_bad_replies_settings_are_refused():
     learner_of(hinting(), baseline='mean')
   with pytest.raises(ValueError, match='not both'):
     learner_of(hinting(), loss=rollouts.Loss(kl=1.0, distill=1.0))
-
-
-# ---------------------------------------------------------------- SDPO and RLTF

@@ -343,7 +343,7 @@ def test_demonstrations_are_imitated_and_empty_ones_left_out():
   np.testing.assert_array_equal(said.ids[[0, 2]], [[7, 8, STOP]] * 2)
 
 
-# ---------------------------------------------------------- verdicts and hints
+# --------------------------------------------------------------- SDPO and RLTF
 
 
 def test_siblings_are_right_answers_of_others():

@@ -14,8 +14,7 @@ STOP = 11
 
 
 def full(ids):
-  ids = np.asarray(ids, np.int32)
-  return rollouts.Tokens(ids, np.ones_like(ids))
+  return rollouts.full(np.asarray(ids))
 
 
 def prompts(problem):
@@ -48,11 +47,7 @@ def critic(key, policy, problem, attempts, reward):
 
 
 def rows(count=PROBLEMS):
-  zeros = np.zeros(count, np.float32)
-  return types.Rows(
-    np.zeros(count, np.int32), np.arange(count, dtype=np.int32)[:, None],
-    zeros, zeros + 1, np.arange(count, dtype=np.int32),
-  )  # fmt: skip
+  return rollouts.problems(np.arange(count))
 
 
 SPEC = types.Spec(1, 1)

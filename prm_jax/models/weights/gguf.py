@@ -294,7 +294,7 @@ def _dequantised(file: _File, name: str) -> np.ndarray:
   try:
     with np.errstate(all='ignore'):  # what is not finite is refused by name
       value = gguf.dequantize(raw.reshape(rows, -1), tensor.kind)
-  except NotImplementedError as error:
+  except NotImplementedError as error:  # the library's, of a rare kind
     raise ValueError(
       f'{file.path}: tensor {name} is stored as {tensor.kind.name}, which is '
       'not supported'
