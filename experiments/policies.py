@@ -114,31 +114,42 @@ def shown_only(
   return state.params['policy']
 
 
+class BusyError(Exception):
+  """Another process is making what a run needs."""
+
+
 def kept(
   folder: Path, make: Callable[[], tuple[types.PyTree, Row]]
 ) -> tuple[types.PyTree, Row]:
-  """Returns params and what is known of them, made if not on disk."""
-  with claimed(folder, wait=True):
-    if not (folder / 'metadata.json').exists():
-      params, card = make()
-      if folder.exists():  # a write that was cut off
-        shutil.rmtree(folder)
-      export.export_parameters(params, folder, card)
+  """Returns params and what is known of them, made if not on disk.
+
+  Raises:
+    BusyError: another process is making them.
+  """
+  whole = folder / 'metadata.json'  # written last
+  if not whole.exists():
+    with claimed(folder) as mine:
+      if not mine:
+        raise BusyError(folder)
+      if not whole.exists():
+        params, card = make()
+        if folder.exists():  # a write that was cut off
+          shutil.rmtree(folder)
+        export.export_parameters(params, folder, card)
   return export.load_parameters(folder)
 
 
 @contextlib.contextmanager
-def claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
+def claimed(path: Path) -> Iterator[bool]:
   """Yields whether this process alone has claimed a path, until it ends.
 
   Args:
     path: which need not exist.
-    wait: whether to wait for another process that has it.
   """
   writers.make_folder(path.parent)
   with (path.parent / f'.{path.name}.lock').open('w') as file:
     try:
-      fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
       yield False
       return
@@ -169,7 +180,7 @@ def word_problems(config, longest: int) -> list[tuple[str, str]]:
 def runs(jobs: Mapping[Path, Callable[[], Row]]) -> list[Row]:
   """Returns what is in files, computed where they are not there.
 
-  Processes that are given the same jobs share them.
+  Processes that are given the same jobs share them, and what `kept` makes.
 
   Args:
     jobs: file -> what it holds.
@@ -180,8 +191,9 @@ def runs(jobs: Mapping[Path, Callable[[], Row]]) -> list[Row]:
       for path in missing:
         with claimed(path) as mine:
           if mine and not path.exists():
-            writers.write_json_atomic(path, jobs[path]())
-            break
+            with contextlib.suppress(BusyError):
+              writers.write_json_atomic(path, jobs[path]())
+              break
       else:
         time.sleep(1.0)  # others have all that is missing
     bar.update(len(jobs) - bar.n)

@@ -20,9 +20,8 @@ _NOTES = (
   'are wrong, and tuning two texts of twice the problems. Methods read unlike '
   'numbers of critiques, each of which gives two right digits away: see '
   'critiques_per_step.',
-  'Behind the gate, critics whose refinements are never right (indicative, '
-  'located, inverted, wrong_repair) leave the same run: they are one piece of '
-  'evidence. GSM8K is answered greedily.',
+  'Behind the gate, critics whose refinements are never right leave the same '
+  'run: they are one piece of evidence. GSM8K is answered greedily.',
 )  # fmt: skip
 
 

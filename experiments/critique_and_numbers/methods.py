@@ -54,10 +54,11 @@ def make(
       'critique_grpo_CRITIC[_OPTION]', where the option is 'live' (the policy
       in training writes refinements), 'always' (of all problems), 'raw',
       'log' or 'clipped' (another surrogate of refinements), or a percentage
-      (the critic's accuracy); 'refinement_tuning' and 'critique_tuning';
-      'sdpo', 'rltf' and 'rltf_predict', with step-by-step critiques. Any of
-      them with '_outcome' at the end: rewards are of the final answer alone;
-      and with '@RATE': another learning rate.
+      (the critic's accuracy); 'refinement_tuning' and 'critique_tuning', or
+      with '_PROBLEMS', how many are criticised at a step; 'sdpo', 'rltf' and
+      'rltf_predict', with step-by-step critiques. Any of them with '_outcome'
+      at the end: rewards are of the final answer alone; and with '@RATE':
+      another learning rate.
     node: `steps`, `every`, `learning_rate`, `rates`, `tuning_batch`.
     config: of the policy.
     world: problems.
@@ -90,7 +91,7 @@ def make(
       learner(training=training._replace(steps=node.steps - first)),
       learner(training=training._replace(steps=first)),
     )
-  if name in ('refinement_tuning', 'critique_tuning'):
+  if name.startswith(('refinement_tuning', 'critique_tuning')):
     return _tuning(name, node, rate, config, world)
   if name in ('sdpo', 'rltf', 'rltf_predict'):
     return _other(name, config, world, settings)
@@ -145,11 +146,11 @@ def _other(name, config, world, settings) -> Method:
 
 def _tuning(name, node, rate, config, world) -> Method:
   settings: dict[str, Any] = {
-    'task': world.task, 'config': config, 'batch': node.tuning_batch,
+    'task': world.task, 'config': config, 'batch': _criticised(name, node),
     'critic': worlds.rule(world.pool, 'step_by_step'),
     'problems': len(world.pool.start),
   }  # fmt: skip
-  if name == 'critique_tuning':
+  if name.startswith('critique_tuning'):
     shown = tuning.critiques(requests=worlds.requests(world.pool), **settings)
   else:
     shown = tuning.refinements(**settings)
@@ -158,6 +159,16 @@ def _tuning(name, node, rate, config, world) -> Method:
     learning_rate=rate, warm_up=10,
   )  # fmt: skip
   return Method(learner, oracle_digits=arithmetic.DIGITS)
+
+
+def _criticised(name: str, node) -> int:
+  """Returns how many answers tuning criticises at a step."""
+  _, _, count = name.partition('_tuning')
+  if not count:
+    return node.tuning_batch
+  if not count.removeprefix('_').isdigit():
+    raise ValueError(f'unknown method {name!r}')
+  return int(count.removeprefix('_'))
 
 
 def critiques(name: str, node, criticised: float) -> float:
@@ -171,8 +182,8 @@ def critiques(name: str, node, criticised: float) -> float:
   name = name.partition('@')[0].removesuffix(_OUTCOME)
   if name in NUMBERS:
     return 0.0
-  if name.endswith('_tuning'):
-    return float(node.tuning_batch)
+  if '_tuning' in name:
+    return float(_criticised(name, node))
   if name in ('sdpo', 'rltf', 'rltf_predict'):
     return node.batch * (8.0 if name == 'sdpo' else 4.0)
   return node.batch * criticised

@@ -10,6 +10,7 @@ from experiments.critique_and_numbers import methods
 
 Row = dict[str, Any]
 TUNING = 'refinement_tuning'
+_GAINS = {'gain_over_tuning': TUNING, 'gain_over_few': f'{TUNING}_8'}
 CRITIC = 'critique_grpo_step_by_step'
 _TRAINED = ('easy', 'medium')
 _ENDS = (
@@ -28,7 +29,8 @@ def solve_rate(runs: Sequence[Row], node) -> list[Row]:
 
   Intervals are Student's over seeds, of paired differences for gains. The
   baseline of a share is the number-only method of the same budget whose mean
-  is best; the other gain is over supervised learning of refinements.
+  is best; the other gains are over supervised learning of refinements: of
+  many, and of as few as Critique-GRPO asks for.
 
   Args:
     runs: of all shares, methods and seeds.
@@ -61,7 +63,7 @@ def solve_rate(runs: Sequence[Row], node) -> list[Row]:
         for r in mine.values()
       ]
       policies.add(row, 'critiques_per_step', used)
-      for column, other in (('gain', best), ('gain_over_tuning', TUNING)):
+      for column, other in {'gain': best, **_GAINS}.items():
         if other in known and name != other:
           there = known[other]
           gap = [
@@ -202,8 +204,9 @@ def answer(made: dict[str, list[Row]]) -> list[str]:
     )
     if 'gain' in row:
       text += f'; over {row["baseline"]} {policies.percent(row, "gain")}'
-    if 'gain_over_tuning' in row:
-      text += f'; over {TUNING} {policies.percent(row, "gain_over_tuning")}'
+    for column, other in _GAINS.items():
+      if column in row:
+        text += f'; over {other} {policies.percent(row, column)}'
     lines.append(f'{text}.')
   lines += [
     f'{row["method"]}, GSM8K: {policies.percent(row, "solved_after")} solved, '

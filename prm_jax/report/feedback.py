@@ -123,13 +123,14 @@ def _of_critiques(made) -> list[tables.Table]:
       'What is solved at the end',
       'Percent, with 95 % intervals over seeds; the gain is over the best '
       'number-only method of the same budget, and over supervised learning of '
-      'refinements that the same critic asked for.',
+      'refinements that the same critic asked for, 64 or 8 a step.',
       {
         'method': ('text', 'method'),
         'never solved': ('text', 'unsolved_share'),
         'solved': ('points', 'solve_rate'),
         'gain': ('points', 'gain'),
         'over tuning': ('points', 'gain_over_tuning'),
+        'over tuning, 8': ('points', 'gain_over_few'),
         'hard': ('points', 'hard'),
         'rescued': ('points', 'rescued'),
         'hard last': ('points', 'hard_last'),

@@ -1,5 +1,6 @@
 """Studies that train policies: what they share, their tables, their smoke."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -68,6 +69,23 @@ def test_processes_share_runs(tmp_path):
   assert asked == list('abc')
 
 
+def test_runs_whose_start_another_process_makes_come_later(tmp_path):
+  start = tmp_path / 'warm' / '0'
+  with contextlib.ExitStack() as another_process:
+    another_process.enter_context(policies.claimed(start))
+
+    def needs_it():
+      return policies.kept(start, lambda: ({'w': np.ones(2)}, {'n': 1}))[1]
+
+    def needs_nothing():
+      assert not start.exists()
+      another_process.close()
+      return {}
+
+    jobs = {tmp_path / 'a.json': needs_it, tmp_path / 'b.json': needs_nothing}
+    assert policies.runs(jobs) == [{'n': 1}, {}]
+
+
 def test_a_start_whose_write_was_cut_off_is_made_again(tmp_path):
   folder = tmp_path / 'warm' / '0'
   folder.mkdir(parents=True)
@@ -85,7 +103,7 @@ def test_solve_rates_and_paired_gains():
     run_of(name, seed, hard + 0.01 * seed)
     for name, hard in (
       ('grpo', 0.0), ('dr_grpo', 0.1), ('dr_grpo_16', 0.6), (critic, 0.7),
-      (critique_tables.TUNING, 0.8),
+      (critique_tables.TUNING, 0.8), ('refinement_tuning_8', 0.5),
     )
     for seed in range(3)
   ]  # fmt: skip
@@ -97,16 +115,19 @@ def test_solve_rates_and_paired_gains():
   assert table[critic]['gain'] == pytest.approx(0.3)
   assert table[critic]['gain_low'] == pytest.approx(0.3)
   assert table[critic]['gain_over_tuning'] == pytest.approx(-0.05)
+  assert table[critic]['gain_over_few'] == pytest.approx(0.1)
   assert 'gain' not in table['dr_grpo']
   assert table[critic]['tokens_per_step'] == 8.0
   assert table[critic]['critiques_per_step'] == 0.5 * NODE.batch
   assert table['grpo']['critiques_per_step'] == 0.0
+  assert table['refinement_tuning']['critiques_per_step'] == NODE.tuning_batch
+  assert table['refinement_tuning_8']['critiques_per_step'] == 8.0
   late = {row['method']: row for row in critique_tables.plateau(runs)}
   assert late['grpo']['no_gradient_share'] == 0.25
   curves = critique_tables.curves(runs)
   assert {row['step'] for row in curves} == {0, 10, 20}
   rows = critique_tables.per_seed(runs)
-  assert len(rows) == 15
+  assert len(rows) == 18
   assert {row['sampler_gap_nats'] for row in rows} == {1e-6}
 
 
@@ -141,8 +162,11 @@ def test_methods_are_named():
     found = methods.make(name, config.training, sizes, made)
     assert len(found.learner.phases) == 1, name
     assert (found.easier is not None) == (name == 'dr_grpo_curriculum')
-  for bad in ('ppo', 'critique_grpo_none', 'critique_grpo_located_fast'):
-    with pytest.raises(ValueError, match=r"'.*(ppo|none|fast)"):
+  for bad in (
+    'ppo', 'critique_grpo_none', 'critique_grpo_located_fast',
+    'refinement_tuning_few',
+  ):  # fmt: skip
+    with pytest.raises(ValueError, match=r"'.*(ppo|none|fast|few)"):
       methods.make(bad, config.training, sizes, made)
 
 
