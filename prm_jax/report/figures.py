@@ -27,6 +27,7 @@ _COLORS = (
 _MARKERS = 'osD^vPX*'
 _INCHES = (4.6, 3.9)
 _LEGEND_ROW = 0.2  # inches
+_LEGEND_LETTERS = 56  # of two names side by side
 _STYLE: Any = {
   'font.size': 10,
   'axes.spines.top': False,
@@ -274,14 +275,22 @@ def panel(group: Group) -> tuple[Figure, Axes]:
 def draw(figure: Figure, alt: str) -> Picture:
   """Returns a figure with its legend below, as a picture."""
   buffer = io.StringIO()
-  names = sum(len(axes.get_legend_handles_labels()[1]) for axes in figure.axes)
+  names = [
+    name for axes in figure.axes for name in axes.get_legend_handles_labels()[1]
+  ]
+  half = (len(names) + 1) // 2
+  wide = sum(
+    max(map(len, column), default=0) for column in (names[:half], names[half:])
+  )
+  columns = 2 if wide <= _LEGEND_LETTERS else 1
   # The legend takes its room from the figure, not from the axes.
-  extra = max(0, (names + 1) // 2 - 2) * _LEGEND_ROW
+  lines = half if columns == 2 else len(names)
+  extra = max(0, lines - 2) * _LEGEND_ROW
   figure.set_size_inches(_INCHES[0], _INCHES[1] + extra)
   with matplotlib.rc_context(_STYLE):
     if names:
       figure.legend(
-        loc='outside lower center', ncols=2, frameon=False, fontsize=9
+        loc='outside lower center', ncols=columns, frameon=False, fontsize=9
       )
     figure.savefig(buffer, format='svg', metadata={'Date': None})
   return Picture(buffer.getvalue(), alt)

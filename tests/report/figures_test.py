@@ -117,3 +117,15 @@ def test_many_methods_still_look_different():
   rows = [{**BASE, 'method': f'm{i:02d}'} for i in range(30)]
   look = figures.styles(results(accuracy=rows))
   assert len({(s.color, s.marker) for s in look.values()}) == 30
+
+
+def test_long_names_stand_below_each_other_in_the_legend():
+  heights = []
+  for length in (20, 40):
+    figure, axes = figures.panel(('data', '', ''))
+    for i in range(4):
+      axes.plot([0, 1], [i, i], label=f'{i}' * length)
+    svg = figures.draw(figure, '').svg
+    root = xml.etree.ElementTree.fromstring(svg)
+    heights.append(float(root.attrib['height'].removesuffix('pt')))
+  assert heights[1] > heights[0]
