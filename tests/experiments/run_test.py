@@ -97,13 +97,16 @@ def test_full_needs_real_data(tmp_path, monkeypatch):
   [('ten_questions', 'curve'), ('choose_for_a_person', 'utility')],
 )
 def test_studies_that_ask_people(study, table, tmp_path, request):
+  command = [
+    sys.executable, '-m', 'experiments.run',
+    f'--config=configs/{study}.py:smoke', f'--workdir={tmp_path}',
+  ]  # fmt: skip
   if study == 'choose_for_a_person':
-    request.getfixturevalue('real_data')
-  command = [sys.executable, '-m', 'experiments.run', f'--workdir={tmp_path}']
+    folder = request.getfixturevalue('real_data')
+    command.append(f'--config.data.dir={folder}')
   done = subprocess.run(
-    [*command, f'--config=configs/{study}.py:smoke'],
-    capture_output=True, text=True, cwd=ROOT, check=False,
-  )  # fmt: skip
+    command, capture_output=True, text=True, cwd=ROOT, check=False
+  )
   assert done.returncode == 0, done.stderr[-2000:]
   known = json.loads((tmp_path / 'results.json').read_text())
   rows = known['tables'][table]
