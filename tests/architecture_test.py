@@ -66,6 +66,7 @@ def import_faults(path, tree):
 
 
 def refused(path, tree, source):
+  # Named here to be refused; nothing imports them.
   words = ('PRNGKey', 'experimental.shard_map', 'experimental.pjit')
   for word in words:
     if word in source:
@@ -112,6 +113,7 @@ def test_source(name):
 @pytest.mark.parametrize(
   ('path', 'source', 'fault'),
   [
+    # Faults planted as text, which is parsed and never run.
     ('prm_jax/ops/a.py', 'from prm_jax import users', 'must not know users'),
     ('prm_jax/runtime/a.py', 'from prm_jax.learners import pref', 'learners'),
     ('prm_jax/users/a.py', 'import flax', 'only in'),

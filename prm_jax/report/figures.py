@@ -284,7 +284,7 @@ def draw(figure: Figure, alt: str) -> Picture:
   )
   columns = 2 if wide <= _LEGEND_LETTERS else 1
   # The legend takes its room from the figure, not from the axes.
-  lines = half if columns == 2 else len(names)
+  lines = -(-len(names) // columns)
   extra = max(0, lines - 2) * _LEGEND_ROW
   figure.set_size_inches(_INCHES[0], _INCHES[1] + extra)
   with matplotlib.rc_context(_STYLE):
