@@ -1,6 +1,7 @@
 """What is compared: learners by name."""
 
 import functools
+import re
 from typing import Any, NamedTuple
 
 from experiments import policies
@@ -164,11 +165,9 @@ def _tuning(name, node, rate, config, world) -> Method:
 def _criticised(name: str, node) -> int:
   """Returns how many answers tuning criticises at a step."""
   _, _, count = name.partition('_tuning')
-  if not count:
-    return node.tuning_batch
-  if not count.removeprefix('_').isdigit():
+  if count and not re.fullmatch('_[1-9][0-9]*', count):
     raise ValueError(f'unknown method {name!r}')
-  return int(count.removeprefix('_'))
+  return int(count[1:]) if count else node.tuning_batch
 
 
 def critiques(name: str, node, criticised: float) -> float:

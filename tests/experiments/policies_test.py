@@ -168,6 +168,9 @@ def test_methods_are_named():
   ):  # fmt: skip
     with pytest.raises(ValueError, match=r"'.*(ppo|none|fast|few)"):
       methods.make(bad, config.training, sizes, made)
+  for bad in ('refinement_tuning8', 'refinement_tuning_0'):
+    with pytest.raises(ValueError, match=bad):
+      methods.make(bad, config.training, sizes, made)
 
 
 def test_an_outcome_is_right_whatever_the_chain():
