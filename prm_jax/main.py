@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import gzip
+import inspect
 import json
 import os
 import sys
@@ -30,17 +31,10 @@ from prm_jax.users import bank as banks
 from prm_jax.users import gaussian
 from prm_jax.worlds import stances
 
-_METHODS = tuple(registry.LEARNERS)
-# Options that count something.
-_WHOLE = (
-  'capacity',
-  'dim',
-  'inner_steps',
-  'latent',
-  'layers',
-  'prompt_features',
-  'steps',
-  'width',
+_METHODS = tuple(
+  name
+  for name, entry in registry.LEARNERS.items()
+  if entry.role in ('aggregate', 'personal', 'control')
 )
 _LAYERS = (1, 3, 5)  # of the encoder; the last alone carries style poorly
 
@@ -142,9 +136,7 @@ def train_command(arguments: argparse.Namespace) -> None:
     print(line, file=sys.stderr)
   split = _split(table, arguments.seed)
   features, reduction = _features(arguments, table, split)
-  options = dict(_option(text) for text in arguments.set)
-  if arguments.method == 'hierarchical':
-    options['dim'] = features.shape[1]
+  options = dict(_option(arguments.method, text) for text in arguments.set)
   setting = Setting(
     method=arguments.method,
     options=options,
@@ -189,7 +181,7 @@ def _fit(
   metrics = writers.JsonlWriter(workdir / 'metrics.jsonl')
   with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
     if (manager.latest() or 0) > last:
-      return manager.restore(state)
+      return manager.restore(_with_beliefs(learner, state))
     state = train.fit(
       learner, state, batch.rows, source=batch, manager=manager,
       writer=metrics, save_every=100, progress=True,
@@ -201,7 +193,7 @@ def _fit(
   return state
 
 
-def _option(text: str) -> tuple[str, float | int]:
+def _option(method: str, text: str) -> tuple[str, float | int]:
   name, equals, value = text.partition('=')
   if not equals:
     raise ValueError(f'--set {text}: write NAME=NUMBER')
@@ -209,8 +201,11 @@ def _option(text: str) -> tuple[str, float | int]:
     number = float(value)
   except ValueError:
     raise ValueError(f'--set {text}: {value!r} is not a number') from None
-  whole = number.is_integer() and name in _WHOLE
-  return name, int(number) if whole else number
+  takes = inspect.signature(registry.LEARNERS[method].factory).parameters
+  counts = name in takes and isinstance(takes[name].default, int)
+  if counts and not number.is_integer():
+    raise ValueError(f'--set {text}: {name} of {method} counts, give a whole')
+  return name, int(number) if counts else number
 
 
 def _split(table: schema.Judgements, seed: int) -> np.ndarray:
@@ -251,6 +246,14 @@ def _features(
   return reduction(raw), reduction
 
 
+def _with_beliefs(
+  learner: types.Learner, state: types.TrainState
+) -> types.TrainState:
+  """Returns the state with everybody's belief at the prior."""
+  nobody = learner.system.user.prior(state.params['user'])
+  return state._replace(bank=banks.with_beliefs(state.bank, nobody))
+
+
 def _remember(
   learner: types.Learner, state: types.TrainState, batch: types.Batch
 ) -> types.TrainState:
@@ -260,9 +263,8 @@ def _remember(
     state.params['reward'], jnp.asarray(batch.table)
   )
   prior = user.prior(state.params['user'])
-  beliefs = jax.tree.map(
-    lambda leaf: np.repeat(np.asarray(leaf)[None], len(bank.ids), 0), prior
-  )
+  bank = banks.with_beliefs(bank, prior)
+  beliefs = jax.tree.map(np.array, bank.beliefs)
 
   @jax.jit
   def believe(rows, group):
@@ -283,9 +285,8 @@ def _remember(
     if 'dropped' in info:
       dropped.append(np.asarray(info['dropped'])[real])
   _say_dropped(np.concatenate(dropped) if dropped else np.zeros(0, int))
-  blank = (bank.blank[0], jax.tree.map(jnp.asarray, prior))
   beliefs = jax.tree.map(jnp.asarray, beliefs)
-  return state._replace(bank=bank._replace(beliefs=beliefs, blank=blank))
+  return state._replace(bank=bank._replace(beliefs=beliefs))
 
 
 def _say_dropped(dropped: np.ndarray) -> None:
@@ -365,7 +366,7 @@ def _trained(workdir: Path) -> tuple[Setting, types.TrainState]:
   with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
     if manager.latest() is None:
       raise ValueError(f'{workdir} holds no checkpoint: run `prm train` again')
-    state = manager.restore(setting.init())
+    state = manager.restore(_with_beliefs(setting.learner(), setting.init()))
   return setting, state
 
 

@@ -1,20 +1,30 @@
-"""Explicit tables: kind -> factory."""
+"""Explicit tables: kind -> entry."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from prm_jax import types
+import numpy as np
+
+from prm_jax import toys
 from prm_jax.learners import (
   aggregate,
   amortized,
+  critique_grpo,
+  directive,
+  grpo,
   hierarchical,
+  imitation,
   likeness,
   lore,
   mrm,
   pal,
+  polar,
   pref,
   rfm,
+  rltf,
+  sdpo,
 )
 from prm_jax.rewards import (
   conditioned,
@@ -36,59 +46,155 @@ from prm_jax.users import (
   simplex,
 )
 
-LEARNERS: dict[str, Callable[..., Any]] = {
-  'aggregate': aggregate.linear,
-  'aggregate_mlp': aggregate.mlp,
-  'gpo': amortized.gpo,
-  'hierarchical': hierarchical.hierarchical,
-  'in_context': amortized.in_context,
-  'likeness': likeness.likeness,
-  'lore': lore.lore,
-  'mrm': mrm.mrm,
-  'pal': pal.pal,
-  'pref': pref.pref,
-  'rfm': rfm.rfm,
-  'spl': amortized.spl,
-  'vpl': amortized.vpl,
+
+class Entry(NamedTuple):
+  """What can be built under a name, and what it says of itself.
+
+  Attributes:
+    factory: takes the other keys of a node.
+    role: of a learner: 'personal' if it reads a person's answers,
+      'aggregate', 'control', 'policy' or 'discriminator'; None in other
+      rooms.
+    searched: numbers that live in `TrainState.hyper`: varying them compiles
+      nothing.
+    small: the world on which contract tests build and fit it.
+  """
+
+  factory: Callable[..., Any]
+  role: str | None = None
+  searched: tuple[str, ...] = ()
+  small: Callable[[], toys.World] = toys.options()
+
+
+def _personal(factory, searched, **given):
+  return Entry(
+    factory, 'personal', searched, functools.partial(toys.judgements, **given)
+  )
+
+
+def _policy(factory, *needs, **given):
+  given = {'needs': ('task', 'config', *needs), **given}
+  return Entry(factory, 'policy', (), functools.partial(toys.problems, **given))
+
+
+def _built(factory, **given):
+  return Entry(factory, small=toys.options(**given))
+
+
+_EPISODES = {'steps': 60, 'dim': 4, 'width': 8}
+LEARNERS: dict[str, Entry] = {
+  'aggregate': Entry(
+    aggregate.linear, 'aggregate', ('ridge',), toys.judgements
+  ),
+  'aggregate_mlp': Entry(
+    aggregate.mlp,
+    'aggregate',
+    ('ridge',),
+    functools.partial(toys.judgements, steps=300, hidden=(8,)),
+  ),
+  'critique_grpo': _policy(
+    critique_grpo.critique_grpo, 'critic', 'training', samples=3
+  ),
+  'directive': _policy(directive.directive, 'replies', 'training'),
+  'gpo': _personal(
+    amortized.gpo, ('ridge', 'basis_ridge', 'decay'), **_EPISODES
+  ),
+  'grpo': _policy(grpo.grpo, 'training', samples=4),
+  'hierarchical': _personal(hierarchical.hierarchical, ('ridge', 'spread')),
+  'imitation': Entry(
+    imitation.imitation,
+    'policy',
+    (),
+    functools.partial(
+      toys.problems, needs=('shown', 'config'), steps=2, warm_up=1
+    ),
+  ),
+  'in_context': _personal(
+    amortized.in_context, ('ridge', 'basis_ridge', 'decay'), **_EPISODES
+  ),
+  'likeness': Entry(
+    likeness.likeness,
+    'discriminator',
+    (),
+    functools.partial(
+      toys.judgements, dim=3, start='random', steps=200, learning_rate=0.02
+    ),
+  ),
+  'lore': _personal(
+    lore.lore, ('ridge', 'basis_ridge', 'strength'), steps=30, dim=3
+  ),
+  'mrm': _personal(mrm.mrm, ('ridge', 'decay'), steps=60, dim=3),
+  'pal': _personal(pal.pal, ('ridge', 'decay', 'strength'), steps=30, dim=3),
+  'polar': Entry(
+    polar.polar,
+    'discriminator',
+    (),
+    functools.partial(toys.triples, steps=60, learning_rate=0.02, negatives=1),
+  ),
+  'pref': _personal(pref.pref, ('ridge', 'basis_ridge'), steps=30, dim=3),
+  'rfm': _personal(rfm.rfm, ('ridge', 'decay'), steps=30, dim=3),
+  'rltf': _policy(rltf.rltf, 'critic', 'training', samples=3),
+  'sdpo': _policy(sdpo.sdpo, 'critic', 'training', samples=3),
+  'spl': _personal(
+    amortized.spl,
+    ('ridge', 'basis_ridge', 'decay', 'kl_weight', 'guidance_weight'),
+    **_EPISODES,
+    latent=3,
+  ),
+  'vpl': _personal(
+    amortized.vpl,
+    ('ridge', 'basis_ridge', 'decay', 'kl_weight'),
+    **_EPISODES,
+    latent=3,
+  ),
 }
-USERS: dict[str, Callable[..., Any]] = {
-  'flow': latent.flow,
-  'gaussian': gaussian.gaussian,
-  'in_context': in_context.in_context,
-  'latent': latent.latent,
-  'meta': meta.meta,
-  'online': gaussian.online,
-  'population': population.population,
-  'references': references.references,
-  'simplex': simplex.simplex,
+USERS: dict[str, Entry] = {
+  'flow': _built(latent.flow, dim=3, latent=3),
+  'gaussian': _built(gaussian.gaussian, dim=3),
+  'in_context': _built(in_context.in_context, dim=3),
+  'latent': _built(latent.latent, dim=3, latent=3),
+  'meta': _built(meta.meta, dim=3),
+  'online': _built(gaussian.online, dim=3),
+  'population': _built(population.population),
+  'references': _built(references.references, shape=(3,)),
+  'simplex': _built(simplex.simplex, dim=3),
 }
-REWARDS: dict[str, Callable[..., Any]] = {
-  'discriminative': discriminative.discriminative,
-  'factorized': factorized.factorized,
-  'ideal_point': ideal_point.ideal_point,
-  'identity': factorized.identity,
-  'in_context': conditioned.in_context,
-  'latent': conditioned.latent,
-  'likeness': likeness_rewards.likeness,
-  'linear': scalar.linear,
-  'mixture': factorized.mixture,
-  'mlp': scalar.mlp,
-  'network': factorized.network,
+REWARDS: dict[str, Entry] = {
+  'discriminative': _built(discriminative.discriminative, config=toys.DECODER),
+  'factorized': _built(factorized.factorized, dim=3),
+  'ideal_point': _built(ideal_point.ideal_point, dim=3),
+  'identity': _built(factorized.identity),
+  'in_context': _built(conditioned.in_context, dim=3),
+  'latent': _built(conditioned.latent, dim=3, latent=3),
+  'likeness': _built(likeness_rewards.likeness, dim=3),
+  'linear': _built(scalar.linear),
+  'mixture': _built(factorized.mixture, dim=3),
+  'mlp': _built(scalar.mlp),
+  'network': _built(factorized.network, dim=3),
 }
-SAFEGUARDS: dict[str, Callable[..., types.Safeguard]] = {
-  'agreement_penalty': reward_safeguards.agreement_penalty,
-  'bridging': policies.bridging,
-  'constitutional_floor': adaptive.constitutional_floor,
-  'empirical_shrinkage': reward_safeguards.empirical_shrinkage,
-  'exposure': adaptive.exposure,
-  'floor': policies.floor,
-  'lower_bound': reward_safeguards.lower_bound,
-  'matching': policies.matching,
-  'preference_shift': adaptive.preference_shift,
-  'projection': coefficients.projection,
-  'residual': reward_safeguards.residual,
-  'shrinkage': reward_safeguards.shrinkage,
-  'trust_region': policies.trust_region,
+SAFEGUARDS: dict[str, Entry] = {
+  'agreement_penalty': _built(reward_safeguards.agreement_penalty),
+  'bridging': _built(policies.bridging),
+  'constitutional_floor': _built(
+    adaptive.constitutional_floor, measure='truth', least=0.8
+  ),
+  'empirical_shrinkage': _built(
+    reward_safeguards.empirical_shrinkage,
+    between=1.0,
+    within=2.0,
+    answers=3.0,
+  ),
+  'exposure': _built(adaptive.exposure, strength=2.0),
+  'floor': _built(policies.floor, measure='quality'),
+  'lower_bound': _built(reward_safeguards.lower_bound),
+  'matching': _built(policies.matching),
+  'preference_shift': _built(adaptive.preference_shift),
+  'projection': _built(
+    coefficients.projection, direction=np.array([1.0, 0.5, 0.0], np.float32)
+  ),
+  'residual': _built(reward_safeguards.residual),
+  'shrinkage': _built(reward_safeguards.shrinkage),
+  'trust_region': _built(policies.trust_region, radius=0.01),
 }
 ROOMS = {
   'learner': LEARNERS,
@@ -113,10 +219,26 @@ def build(room: str, node: Mapping[str, Any]) -> Any:
   table = ROOMS[room]
   if kind not in table:
     raise ValueError(f'unknown {room} {kind!r}: one of {sorted(table)}')
-  accepted = inspect.signature(table[kind]).parameters
+  accepted = inspect.signature(table[kind].factory).parameters
   unknown = sorted(set(options) - set(accepted))
   if unknown:
     raise ValueError(
       f'{room} {kind!r} does not take {unknown}: it takes {sorted(accepted)}'
     )
-  return table[kind](**options)
+  return table[kind].factory(**options)
+
+
+def fitting(node: Mapping[str, Any], choice: Mapping[str, Any]) -> tuple:
+  """Returns a learner's node and its numbers in `hyper`, of a searched choice.
+
+  Numbers that the entry says live in `hyper` compile nothing when they vary;
+  all others are options of the factory.
+
+  Args:
+    node: 'kind' and options of a learner.
+    choice: what a search tried.
+  """
+  searched = LEARNERS[node['kind']].searched
+  hyper = {name: choice[name] for name in choice if name in searched}
+  static = {name: choice[name] for name in choice if name not in searched}
+  return {**node, **static}, hyper

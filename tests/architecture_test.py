@@ -16,7 +16,15 @@ ALLOWED |= {
   'runtime': {'types', 'runtime'},
   'worlds': {'types', 'ops', 'worlds'},
   'data': {'types', 'ops', 'worlds', 'data'},
-  'registry': {'types', 'learners', 'rewards', 'safeguards', 'users'},
+  'registry': {
+    'types',
+    'learners',
+    'rewards',
+    'safeguards',
+    'toys',
+    'users',
+  },
+  'toys': {'types', 'learners', 'models', 'worlds'},
 }
 # Package -> where it may be imported.
 ONLY = {

@@ -1,35 +1,41 @@
-import inspect
+import functools
 
-import numpy as np
+import jax
 import pytest
 
 from prm_jax import registry, types
-from prm_jax.models import decoder
-
-NEEDED = {
-  'dim': 3,
-  'latent': 3,
-  'measure': 'truth',
-  'least': 0.5,
-  'direction': np.ones(3),
-  'between': 1.0,
-  'within': 1.0,
-  'answers': 5,
-  'shape': (3,),
-  'config': decoder.DecoderConfig(5, 4, 4, 1, 1, 1, 4),
-}
 
 
 @pytest.mark.parametrize('room', sorted(registry.ROOMS))
 def test_everything_can_be_built(room):
-  for kind, factory in registry.ROOMS[room].items():
-    takes = inspect.signature(factory).parameters
-    given = {name: value for name, value in NEEDED.items() if name in takes}
-    built = registry.build(room, {'kind': kind, **given})
+  for kind, entry in registry.ROOMS[room].items():
+    built = registry.build(room, {'kind': kind, **entry.small().options})
     assert isinstance(
       built,
-      types.Learner | types.UserModel | types.RewardModel | types.Safeguard,
+      types.Learner
+      | types.PolicyLearner
+      | types.UserModel
+      | types.RewardModel
+      | types.Safeguard,
     )
+
+
+def test_searched_numbers_live_in_the_state():
+  for kind, entry in registry.LEARNERS.items():
+    world = entry.small()
+    learner = registry.build('learner', {'kind': kind, **world.options})
+    state = jax.eval_shape(
+      functools.partial(learner.init, spec=world.spec), jax.random.key(0)
+    )
+    assert set(entry.searched) == set(state.hyper) - {'examples'}, kind
+
+
+def test_a_choice_is_split_into_options_and_numbers():
+  node, hyper = registry.fitting(
+    {'kind': 'lore', 'steps': 3}, {'spread': 0.5, 'ridge': 2.0}
+  )
+  assert node == {'kind': 'lore', 'steps': 3, 'spread': 0.5}
+  assert hyper == {'ridge': 2.0}
 
 
 def test_unknown_kinds_and_keys_are_named():

@@ -68,13 +68,17 @@ def fit(
   found = {}
   for name in dict.fromkeys(('aggregate', *names)):
     kind = 'hierarchical' if name == 'wide' else name
-    learner = _learner(_frozen(config.methods[kind]), world.table.shape[1])
-    state = _start(learner, world, _choice(config, kind, world.condition))
+    node, hyper = registry.fitting(
+      _plain(config.methods[kind]), _choice(config, kind, world.condition)
+    )
+    learner, state = _start(node, world)
     bias = jnp.asarray(world.bias) if kind == 'pref_debiased' else None
     if bias is not None:
       strength = config.methods[kind].information
       learner = debiasing.debiased(learner, bias, strength=strength)
-    state = train.fit(learner, state, world.rows, source=_batch(world))
+    state = train.fit(
+      learner, state, world.rows, source=_batch(world), hyper=hyper
+    )
     if name == 'aggregate':
       found[name] = _aggregate(state, world)
     else:
@@ -82,16 +86,14 @@ def fit(
   return found
 
 
-def _frozen(node) -> tuple[tuple[str, Any], ...]:
-  return tuple(sorted((k, v) for k, v in node.items() if k != 'information'))
+def _plain(node) -> dict[str, Any]:
+  return {k: v for k, v in node.items() if k != 'information'}
 
 
 @functools.lru_cache(maxsize=16)
-def _learner(options: tuple[tuple[str, Any], ...], features: int):
+def _learner(options: tuple[tuple[str, Any], ...]):
   node = dict(options)
-  if node['kind'] == 'hierarchical':
-    node['dim'] = features
-  if node['kind'] != 'aggregate':
+  if registry.LEARNERS[node['kind']].role == 'personal':
     node['capacity'] = CAPACITY
   return registry.build('learner', node)
 
@@ -100,11 +102,10 @@ def _batch(world: worlds.World) -> types.Batch:
   return types.Batch(world.table, world.rows)
 
 
-def _start(learner, world, choice: Mapping[str, float]) -> types.TrainState:
+def _start(node: Mapping[str, Any], world) -> tuple[Any, types.TrainState]:
+  learner = _learner(tuple(sorted(node.items())))
   spec = types.Spec(world.table.shape[1], world.condition.people)
-  state = learner.init(jax.random.key(world.seed), spec)
-  hyper = {name: jnp.float32(value) for name, value in choice.items()}
-  return state._replace(hyper={**state.hyper, **hyper})
+  return learner, learner.init(jax.random.key(world.seed), spec)
 
 
 _CHOICES: dict[tuple, Mapping[str, float]] = {}
@@ -120,14 +121,14 @@ def _choice(config, kind: str, condition) -> Mapping[str, float]:
     return _CHOICES[key]
   grid = [dict(row) for row in config.grids[kind]]
   world = worlds.make(config.sizes, condition, _SEARCH_SEED)
-  learner = _learner(_frozen(config.methods[kind]), world.table.shape[1])
   label = world.rows.label > 0.5
   losses = []
   for choice in grid:
     rows = world.rows._replace(mask=world.fit)
     batch = types.Batch(world.table, rows)
-    state = _start(learner, world, choice)
-    state = train.fit(learner, state, rows, source=batch)
+    node, hyper = registry.fitting(_plain(config.methods[kind]), choice)
+    learner, state = _start(node, world)
+    state = train.fit(learner, state, rows, source=batch, hyper=hyper)
     contexts = inference.infer(
       learner.system, state.params, batch,
       key=state.key, people=condition.people,

@@ -147,8 +147,7 @@ def persona_history(
   choices = {
     'aggregate': {'kind': 'aggregate', 'ridge': ridge},
     'hierarchical': {
-      'kind': 'hierarchical', 'ridge': ridge, 'spread': spread, 'capacity': 0,
-      'dim': components + 1,
+      'kind': 'hierarchical', 'ridge': ridge, 'spread': spread,
     },
   }  # fmt: skip
   answered = {

@@ -79,7 +79,7 @@ def ukp_stances(
   features = fits.Features(table.texts, raw, used, components).table
   stated = _stated(table, features, used, judged, folder)
   plain = {'kind': 'aggregate', 'ridge': ridge}
-  own = {'kind': 'hierarchical', 'dim': features.shape[1], 'capacity': 0}
+  own = {'kind': 'hierarchical'}
   choices = (plain, {**own, 'ridge': ridge, 'spread': spread})
   U = len(table.user_ids)
   leans = _leans(

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tqdm
 
@@ -17,33 +16,6 @@ from prm_jax.learners import amortized, inference
 from prm_jax.runtime import train
 from prm_jax.users import latent
 
-# Keys of a learner that are numbers in its state: varying them compiles
-# nothing. Everything else is part of the program.
-_HYPER = (
-  'ridge',
-  'basis_ridge',
-  'strength',
-  'spread',
-  'decay',
-  'kl_weight',
-  'guidance_weight',
-)
-PERSONAL = (
-  'gpo',
-  'hierarchical',
-  'in_context',
-  'lore',
-  'mrm',
-  'pal_a',
-  'pal_b',
-  'pref',
-  'rfm',
-  'spl',
-  'vpl',
-  'vpl_collapsed',
-)
-# Beliefs that are solved anew from any number of answers keep none.
-SOLVED = ('hierarchical', 'lore', 'pal', 'pref', 'rfm')
 _FLIPPED = (10, 50)
 
 Choice = Mapping[str, Any]
@@ -66,28 +38,19 @@ class Fitted:
     tables: 'Tables',
   ):
     table = tables[choice['features']]
-    options = dict(method)
-    options |= {
-      name: value
-      for name, value in choice.items()
-      if name not in _HYPER and name != 'features'
-    }
-    if method['kind'] == 'hierarchical':
-      options['dim'] = table.shape[1]
-    if method['kind'] in SOLVED:
-      options['capacity'] = 0  # nothing is kept: a study only infers
-    self.learner = _learner(tuple(sorted(options.items())))
+    node, hyper = registry.fitting(
+      method, {k: v for k, v in choice.items() if k != 'features'}
+    )
+    self.learner = _learner(tuple(sorted(node.items())))
     self.people = len(problem.user_ids)
     self.key = jax.random.key(problem.seed)
     spec = types.Spec(table.shape[1], self.people)
     state = self.learner.init(self.key, spec)
-    hyper = {
-      name: jnp.float32(choice[name]) for name in _HYPER if name in choice
-    }
-    state = state._replace(hyper={**state.hyper, **hyper})
     self.table = table
     source = types.Batch(table, rows)
-    self.state = train.fit(self.learner, state, rows, source=source)
+    self.state = train.fit(
+      self.learner, state, rows, source=source, hyper=hyper
+    )
 
   def contexts(self, rows: types.Rows, limit: int | None = None):
     """Returns everybody's contexts from their unmasked rows."""
@@ -123,6 +86,11 @@ class Tables:
         raise ValueError(f'unknown feature set {name!r}: one of {known}')
       self._made[name] = self._makers[name]()
     return self._made[name]
+
+
+def role(node: Mapping[str, Any]) -> str | None:
+  """Returns what the learner of a node says it is; see `registry.Entry`."""
+  return registry.LEARNERS[node['kind']].role
 
 
 def take(rows: types.Rows, chosen: np.ndarray) -> types.Rows:
@@ -219,13 +187,17 @@ def run(config, problem: problems.Problem, grids) -> dict[str, Any]:
     searched = time.time()
     fitted = Fitted(method, choice, problem, training, tables)
     record[name] = {
+      'role': 'control' if name == 'length_only' else role(method),
       'choice': dict(choice),
       'scores': scores,
       'search_seconds': round(searched - started, 2),
       'fit_seconds': round(time.time() - searched, 2),
       **_collapse(fitted, training),
     }
-    for key, value in _predictions(config, problem, fitted, index, name):
+    personal = record[name]['role'] == 'personal'
+    for key, value in _predictions(
+      config, problem, fitted, index, name, personal
+    ):
       out[key] = value
   for split, chosen in index.items():
     out[f'majority_of_others|{split}|all|'] = controls.majority_of_others(
@@ -254,11 +226,10 @@ def _panel(config, problem: problems.Problem) -> np.ndarray:
 
 
 def _predictions(
-  config, problem, fitted: Fitted, index, name: str
+  config, problem, fitted: Fitted, index, name: str, personal: bool
 ) -> Iterator[tuple[str, np.ndarray]]:
   """Yields every prediction of one fitted method."""
   rows = problem.rows
-  personal = name in PERSONAL
   contexts = fitted.contexts(masked(rows, problem.split == problems.TRAIN))
   nobody = fitted.contexts(masked(rows, np.zeros(len(rows.user))))
   trained = np.unique(rows.user[problem.split == problems.TRAIN])

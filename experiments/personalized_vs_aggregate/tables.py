@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.personalized_vs_aggregate import cells, truth
+from experiments.personalized_vs_aggregate import truth
 from prm_jax.ops import statistics
 
 BASELINE = 'aggregate'
@@ -130,7 +130,7 @@ def gain_tables(groups: Mapping[Key, list[Cell]], replicates: int):
       base = {**_named(key, name), 'baseline': BASELINE}
       gain = statistics.paired_gain(*paired, replicates=replicates)
       gains.append({**base, 'judgements': 'all', **gain})
-      if method in cells.PERSONAL:
+      if group_[0].record['methods'][method]['role'] == 'personal':
         quantile = np.linspace(0, 1, 101)
         _, personal = statistics.person_gain(*paired)
         people += [

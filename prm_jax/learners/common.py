@@ -43,9 +43,8 @@ def new_state(
     phase=jnp.int32(0),
     params=params,
     opt_state=(),
-    bank=banks.empty_bank(
-      spec.people, blank_rows, system.user.prior(params['user'])
-    ),
+    # Beliefs are made when somebody is remembered: fitting infers.
+    bank=banks.empty_bank(spec.people, blank_rows, ()),
     hyper={name: jnp.float32(value) for name, value in hyper.items()},
     key=key,
   )

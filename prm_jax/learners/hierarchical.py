@@ -12,18 +12,17 @@ from prm_jax.users import gaussian
 
 
 def hierarchical(
-  *, ridge: float = 10.0, spread: float = 0.1, capacity: int = 50, dim: int
+  *, ridge: float = 10.0, spread: float = 0.1, capacity: int = 50
 ) -> types.Learner:
-  """Returns hierarchical Bradley-Terry on D = `dim` features.
+  """Returns hierarchical Bradley-Terry on all D features.
 
   Args:
     ridge: of the aggregate that gives the prior's first mean, in answers.
     spread: standard deviation of people around it, before it is estimated.
     capacity: answers kept of a person.
-    dim: D.
   """
   system = types.System(
-    factorized.identity(), gaussian.gaussian(dim=dim, capacity=capacity)
+    factorized.identity(), gaussian.gaussian(capacity=capacity)
   )
 
   def begin(state, batch):

@@ -80,7 +80,8 @@ def group_evidence(
     rows: judgements.
     group: whose.
   """
-  items = jnp.asarray(rows.items)[group.rows]
+  # References, of a discriminator's rows, are no answer.
+  items = jnp.asarray(rows.items)[group.rows][..., :2]
   return types.Pair(
     encoded=encoded[items],
     label=jnp.asarray(rows.label)[group.rows],
@@ -99,7 +100,7 @@ def _jitted(system: types.System):
 
   def probability(params, contexts, encoded, rows):
     chosen = jax.tree.map(lambda leaf: leaf[rows.user], contexts)
-    pair = encoded[rows.items]
+    pair = encoded[rows.items[:, :2]]
     return heads.pair_probability(system.reward.score(params, pair, chosen))
 
   def blank(params):

@@ -100,11 +100,18 @@ def polar(
 
 
 def _with_negatives(encoded, rows, count):
-  """Returns candidates `[B, 2 + count, T, D]`, and which negatives count."""
+  """Returns candidates `[B, 2 + count, T, D]`, and which negatives count.
+
+  Negatives are the second answers of the rows before it, going round, of rows
+  that count: padding changes nothing.
+  """
   policy = jnp.asarray(rows.user)
   mask = jnp.asarray(rows.mask) > 0
+  order = jnp.argsort(~mask, stable=True)
+  rank, real = jnp.argsort(order), jnp.maximum(mask.sum(), 1)
   candidates, there = [encoded[:, :2]], [jnp.ones_like(mask)]
   for shift in range(1, count + 1):
-    candidates.append(jnp.roll(encoded[:, 1:2], shift, 0))
-    there.append((jnp.roll(policy, shift) != policy) & jnp.roll(mask, shift))
+    other = order[(rank - shift) % real]
+    candidates.append(encoded[other, 1:2])
+    there.append(policy[other] != policy)
   return jnp.concatenate(candidates, 1), jnp.stack(there, 1)

@@ -68,6 +68,7 @@ def fit(
   batches: types.Rows | Iterator[types.Rows],
   *,
   source: types.Batch,
+  hyper: Mapping[str, float] | None = None,
   mesh: Mesh | None = None,
   how: compiling.How = 'jit',
   manager: Manager | None = None,
@@ -89,6 +90,7 @@ def fit(
     batches: the rows of every step, or an iterator with those of each (a
       grain iterator where there are checkpoints, for its position is saved).
     source: the whole training data; its table serves every step.
+    hyper: searched numbers, in place of the learner's own.
     mesh: devices; one, if None.
     how: 'jit', 'shard_map' or 'pmap'.
     manager: `checkpoint.Checkpoints`. If it holds a step, the run goes on from
@@ -101,11 +103,13 @@ def fit(
 
   Raises:
     FloatingPointError: the loss is not finite.
-    ValueError: an iterator ends early, or cannot be checkpointed.
+    ValueError: an iterator ends early, or cannot be checkpointed; a number of
+      `hyper` is none of the learner's.
     KeyboardInterrupt: on SIGINT, as on SIGTERM, after a checkpoint is saved.
   """
   if manager is None and restore_step is not None:
     raise ValueError(f'restore_step={restore_step} needs a manager')
+  state = with_hyper(state, hyper or {})
   constant = isinstance(batches, types.Rows)
   if manager is not None and not constant and not hasattr(batches, 'get_state'):
     raise ValueError(
@@ -120,6 +124,24 @@ def fit(
     log = _Log(writer, log_every)
     run = _Run(trainer, source, batches, manager, save_every, log, bar)
     return run.all_phases(state, restore_step, interrupts)
+
+
+def with_hyper(
+  state: types.TrainState, hyper: Mapping[str, float]
+) -> types.TrainState:
+  """Returns the state with searched numbers in place of the learner's own.
+
+  Raises:
+    ValueError: the learner has no such number: it would never be read.
+  """
+  unknown = sorted(set(hyper) - set(state.hyper))
+  if unknown:
+    raise ValueError(
+      f'{unknown} are not searched numbers of this learner: it has '
+      f'{sorted(state.hyper)}'
+    )
+  given = {name: jnp.float32(value) for name, value in hyper.items()}
+  return state._replace(hyper={**state.hyper, **given})
 
 
 @functools.lru_cache(maxsize=32)

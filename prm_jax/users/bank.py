@@ -28,14 +28,29 @@ def empty_bank(
     blank_rows: free parameters of one person, without U.
     blank_beliefs: belief about one person, without U.
   """
-
-  def everybody(leaf):
-    return jnp.tile(leaf, (people, *[1] * leaf.ndim))
-
   blank = jax.tree.map(jnp.asarray, (blank_rows, blank_beliefs))
-  rows, beliefs = jax.tree.map(everybody, blank)
+  rows, beliefs = _everybody(blank, people)
   ids = jnp.zeros((people, 2), jnp.uint32)
   return types.UserBank(ids, rows, (), beliefs, blank)
+
+
+def with_beliefs(bank: types.UserBank, belief: types.PyTree) -> types.UserBank:
+  """Returns the bank in which this is believed of everybody.
+
+  Args:
+    bank: of U people.
+    belief: about a person of whom nothing is known, without U.
+  """
+  blank = jax.tree.map(jnp.asarray, belief)
+  return bank._replace(
+    beliefs=_everybody(blank, len(bank.ids)), blank=(bank.blank[0], blank)
+  )
+
+
+def _everybody(blank, people):
+  return jax.tree.map(
+    lambda leaf: jnp.tile(leaf, (people, *[1] * leaf.ndim)), blank
+  )
 
 
 def with_ids(bank: types.UserBank, user_ids: Sequence[str]) -> types.UserBank:

@@ -37,7 +37,7 @@ class Context(NamedTuple):
 
 def gaussian(
   *,
-  dim: int,
+  dim: int | None = None,
   capacity: int = 50,
   prior_scale: float = 1.0,
   iterations: int = 10,
@@ -48,7 +48,7 @@ def gaussian(
   so order, batching, undo and deletion agree.
 
   Args:
-    dim: J.
+    dim: J; the number of features, if None.
     capacity: N, answers kept; older ones are forgotten.
     prior_scale: standard deviation of the prior before it is estimated.
     iterations: Newton steps of a re-solve; from the old mode two are enough
@@ -56,12 +56,13 @@ def gaussian(
   """
 
   def init(key, spec):
-    del key, spec
-    return bayes.isotropic_prior(jnp.zeros(dim), prior_scale)
+    del key
+    J = spec.features if dim is None else dim
+    return bayes.isotropic_prior(jnp.zeros(J), prior_scale)
 
   def prior(params):
-    del params
-    return State(jnp.zeros(dim), ring.empty(capacity, dim))
+    (J,) = params.mean.shape
+    return State(jnp.zeros(J), ring.empty(capacity, J))
 
   def update(key, params, state, evidence):
     del key
@@ -90,7 +91,7 @@ def gaussian(
 
   def sample(key, params, state, query=None):
     mean, factor = context(params, state, query)
-    draw = mean + factor @ jax.random.normal(key, (dim,))
+    draw = mean + factor @ jax.random.normal(key, mean.shape)
     return Context(draw, jnp.zeros_like(factor))
 
   return types.UserModel(init, prior, update, context, sample, infer)

@@ -75,7 +75,7 @@ AGGREGATE = aggregate.linear()
   'learner',
   [
     pref.pref(dim=4, basis_ridge=1.0, capacity=0),
-    hierarchical.hierarchical(dim=D, spread=1.0, capacity=0),
+    hierarchical.hierarchical(spread=1.0),
   ],
   ids=['pref', 'hierarchical'],
 )

@@ -1,0 +1,170 @@
+"""Worlds of a few judgements or problems, on which every entry is fitted.
+
+Contract tests build and fit each entry of the registry on the world that the
+entry names; a method that is added needs no list elsewhere.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prm_jax import types
+from prm_jax.learners import critics, directive, rollouts
+from prm_jax.models import decoder
+from prm_jax.worlds import arithmetic
+
+FEATURES, PEOPLE, TEXTS, LENGTH = 5, 6, 30, 4
+VOCABULARY = 12
+PROBLEMS, _ANSWER = 4, 3  # one step: two digits and the end
+DECODER = decoder.DecoderConfig(
+  len(arithmetic.TOKENS), 16, 32, 2, 2, 1, 8, tie_word_embeddings=True
+)
+
+
+class World(NamedTuple):
+  """What an entry is built with, and fitted on.
+
+  Attributes:
+    options: of the factory.
+    data: the whole training data; None where nothing is fitted.
+    spec: sizes that `Learner.init` needs.
+  """
+
+  options: Mapping[str, Any]
+  data: types.Batch | None = None
+  spec: types.Spec = types.Spec(FEATURES, PEOPLE)
+
+
+def options(**given: Any) -> Callable[[], World]:
+  """Returns the world of an entry that is built and not fitted."""
+  return lambda: World(given)
+
+
+def judgements(seed: int = 0, n: int = 300, **given: Any) -> World:
+  """Returns judgements of people who mostly share a taste.
+
+  Args:
+    seed: of texts, people and judgements.
+    n: judgements.
+    given: options of the factory.
+  """
+  rng = np.random.default_rng(seed)
+  table = rng.normal(size=(TEXTS, FEATURES)).astype(np.float32)
+  shared = np.array([2.0, -1, 0, 0, 0])
+  taste = shared + 0.5 * rng.normal(size=(PEOPLE, FEATURES))
+  user = rng.integers(0, PEOPLE, n).astype(np.int32)
+  items = np.stack([rng.permutation(TEXTS)[:2] for _ in range(n)])
+  margin = np.sum((table[items[:, 0]] - table[items[:, 1]]) * taste[user], 1)
+  rows = types.Rows(
+    user, items.astype(np.int32), (margin > 0).astype(np.float32),
+    np.ones(n, np.float32), np.arange(n, dtype=np.int32),
+  )  # fmt: skip
+  return World(given, types.Batch(table, rows))
+
+
+def triples(n: int = 24, **given: Any) -> World:
+  """Returns texts of policies that favour different tokens, as token ids.
+
+  A row's first text and its reference are of the row's policy, the second of
+  another one.
+
+  Args:
+    n: rows.
+    given: options of the factory.
+  """
+  rng = np.random.default_rng(0)
+  policy = np.arange(TEXTS) % PEOPLE
+  favoured = 1 + policy[:, None] + rng.integers(0, 2, (TEXTS, LENGTH))
+  table = favoured.astype(np.int32)
+  user = rng.integers(0, PEOPLE, n).astype(np.int32)
+  place = np.stack([rng.permutation(TEXTS // PEOPLE)[:2] for _ in range(n)])
+  other = (user + rng.integers(1, PEOPLE, n)) % PEOPLE
+  items = np.stack([
+    user + PEOPLE * place[:, 0], other, user + PEOPLE * place[:, 1]
+  ], 1)  # fmt: skip
+  ones = np.ones(n, np.float32)
+  rows = types.Rows(
+    user, items.astype(np.int32), ones, ones, np.arange(n, dtype=np.int32)
+  )
+  sizes = decoder.DecoderConfig(VOCABULARY, 8, 16, 1, 2, 1, 4)
+  return World(
+    {'config': sizes, 'length': LENGTH, **given},
+    types.Batch(table, rows), types.Spec(LENGTH, PEOPLE),
+  )  # fmt: skip
+
+
+def problems(**given: Any) -> World:
+  """Returns one-step problems of arithmetic, for learners of policies.
+
+  Args:
+    given: options of the factory, beside task and decoder.
+  """
+  rng = np.random.default_rng(0)
+  world = arithmetic.draw(
+    rng, arithmetic.tables(rng), (arithmetic.EASY,), PROBLEMS
+  )
+
+  def verify(problem, tokens):
+    # Half a point for the length, so that groups of a tiny policy differ.
+    right = arithmetic.verify(world.take(problem), tokens.ids)
+    return right + 0.25 * (tokens.ids[:, 0] % 2)
+
+  def refine(problem, attempts, critiques):
+    return rollouts.full(
+      arithmetic.refinements(world.take(problem), attempts.ids, critiques.ids)
+    )
+
+  task = rollouts.Task(
+    lambda problem: rollouts.full(arithmetic.prompts(world.take(problem))),
+    verify, refine, _ANSWER, (arithmetic.END,),
+  )  # fmt: skip
+  made = {
+    'task': task,
+    'config': DECODER,
+    'critic': _critic(world),
+    'replies': _replies(world),
+    'shown': _shown(world),
+    'training': rollouts.Training(1e-2, 2),
+  }
+  wanted = {name: made[name] for name in given.pop('needs')}
+  rows = rollouts.problems(np.arange(PROBLEMS))
+  batch = types.Batch(np.zeros(1, np.float32), rows)
+  return World({**wanted, **given}, batch, types.Spec(1, 1))
+
+
+def _critic(world: arithmetic.Problems) -> critics.Critic:
+  def critic(key, policy, problem, attempts, reward):
+    del policy, reward
+    said = arithmetic.critique(
+      rollouts.generator(key), world.take(problem), attempts.ids,
+      'step_by_step',
+    )  # fmt: skip
+    return rollouts.full(said), 0
+
+  return critic
+
+
+def _replies(world: arithmetic.Problems) -> directive.Replies:
+  critic = _critic(world)
+
+  def replies(key, problem, answers):
+    said, _ = critic(key, None, problem, answers, np.zeros(len(problem)))
+    told = arithmetic.refinements(world.take(problem), answers.ids, said.ids)
+    verdict = np.where(answers.ids[:, 0] % 2, 1.0, -1.0)
+    return directive.Reply(
+      verdict, rollouts.full(told), np.ones(len(problem), bool)
+    )
+
+  return replies
+
+
+def _shown(world: arithmetic.Problems):
+  def shown(key, start):
+    del key, start
+    answers = arithmetic.responses(arithmetic.chains(world))
+    return (
+      rollouts.full(arithmetic.prompts(world)), rollouts.full(answers)
+    )  # fmt: skip
+
+  return shown

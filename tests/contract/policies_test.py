@@ -1,0 +1,36 @@
+"""What every registered learner of policies promises."""
+
+import jax
+import numpy as np
+import pytest
+
+from prm_jax import registry
+from prm_jax.runtime import train
+
+KINDS = [
+  kind
+  for kind, entry in sorted(registry.LEARNERS.items())
+  if entry.role == 'policy'
+]
+
+
+@pytest.fixture(scope='module', params=KINDS)
+def fitted(request):
+  world = registry.LEARNERS[request.param].small()
+  learner = registry.build('learner', {'kind': request.param, **world.options})
+  start = learner.init(jax.random.key(0), world.spec)
+  return start, train.fit(
+    learner, start, world.data.rows, source=world.data
+  )  # fmt: skip
+
+
+def test_a_policy_moves_and_stays_finite(fitted):
+  start, state = (s.params['policy'] for s in fitted)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+  moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), start, state)
+  assert max(jax.tree.leaves(moved)) > 1e-4
+
+
+def test_state_is_arrays_alone(fitted):
+  leaves = jax.tree.leaves(fitted[1])
+  assert all(isinstance(leaf, jax.Array) for leaf in leaves)
