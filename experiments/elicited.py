@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.personalized_vs_aggregate import cells, problems
 from prm_jax.elicitation import loop
+from prm_jax.learners import inference
 from prm_jax.ops import bayes
 
 
@@ -102,7 +103,7 @@ def pairs(
     count: at most as many.
     key: of the draw.
   """
-  items = problem.rows.items[problem.split == split]
+  items = problem.judged.inputs.index[problem.split == split]
   chosen = np.unique(np.sort(items, 1), axis=0)
   order = np.random.default_rng([problem.seed, key]).permutation(len(chosen))
   return chosen[order[:count]]
@@ -122,7 +123,7 @@ def trained(
     grids: method -> what is searched.
   """
   tables = cells.Tables(problem)
-  training = cells.masked(problem.rows, problem.split == problems.TRAIN)
+  training = problem.judged.masked(problem.split == problems.TRAIN)
 
   def fit(name) -> tuple[cells.Fitted, np.ndarray]:
     method: dict[str, Any] = config.methods[name].to_dict()
@@ -130,8 +131,8 @@ def trained(
     people = config.search_people
     choice, _ = cells.search(method, grid, problem, tables, people)
     fitted = cells.Fitted(method, choice, problem, training, tables)
-    encoded = fitted.learner.system.reward.encode(
-      fitted.state.params['reward'], jnp.asarray(fitted.table)
+    encoded = inference.encode(
+      fitted.learner.system, fitted.state.params, jnp.asarray(fitted.table)
     )
     return fitted, np.asarray(encoded)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import tqdm
 
@@ -19,7 +20,7 @@ from prm_jax.learners import rollouts
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.ops import intervals
 from prm_jax.report import page
-from prm_jax.runtime import export, train, writers
+from prm_jax.runtime import export, train, trees, writers
 
 Row = dict[str, Any]
 Examine = Callable[[types.PyTree], dict[str, float]]
@@ -60,8 +61,8 @@ def at_rate(name: str, node, rates: Mapping[str, float]) -> tuple[str, float]:
 
 
 def watched(
-  learner: types.PolicyLearner, every: int, examine: Examine
-) -> types.PolicyLearner:
+  learner: types.Learner, every: int, examine: Examine
+) -> types.Learner:
   """Returns the learner, examined before every `every` steps.
 
   Figures are added to those of training, as `at NAME`.
@@ -81,14 +82,16 @@ def watched(
 
 
 def fit(
-  learner: types.PolicyLearner, state: types.TrainState, problems: np.ndarray,
-  *, batch: int, seed: int, every: int, examine: Examine, curve: Curve,
+  learner: types.Learner, key: types.Key, params: types.PyTree,
+  problems: np.ndarray, *, batch: int, seed: int, every: int,
+  examine: Examine, curve: Curve,
 ) -> types.TrainState:  # fmt: skip
   """Returns the state of a policy trained on problems, drawn in batches.
 
   Args:
     learner: of the policy.
-    state: to start from.
+    key: of the run.
+    params: of the policy to start from.
     problems: rows of the task.
     batch: problems of a step.
     seed: of their order.
@@ -96,21 +99,40 @@ def fit(
     examine: what is measured then.
     curve: where it is kept.
   """
-  rows = rollouts.problems(problems)
+  data = rollouts.problems(problems)
   return train.fit(
-    watched(learner, every, examine), state,
-    pipelines.batches(rows, batch_size=batch, seed=seed),
-    source=types.Batch(np.zeros(1), rows), writer=curve, log_every=every,
+    watched(learner, every, examine), data, key=key, spec=types.Spec(1, 1),
+    given=start_from(learner, params),
+    batches=pipelines.batches(data, batch_size=batch, seed=seed),
+    writer=curve, log_every=every,
   )  # fmt: skip
 
 
-def shown_only(
-  learner: types.PolicyLearner, state: types.TrainState
-) -> types.PyTree:
+def start_from(
+  learner: types.Learner, params: types.PyTree
+) -> dict[str, types.Array]:
+  """Returns the leaves of a learner's state that are a policy's parameters.
+
+  Args:
+    learner: of the policy; some keep a copy of it.
+    params: of the policy.
+  """
+  known = trees.flat(
+    jax.eval_shape(
+      lambda key: learner.init(key, types.Spec(1, 1)), jax.random.key(0)
+    )
+  )
+  leaves = trees.flat(params, 'params/policy')
+  leaves |= trees.flat(params, 'constants/start')
+  return {path: leaf for path, leaf in leaves.items() if path in known}
+
+
+def shown_only(learner: types.Learner, key: types.Key) -> types.PyTree:
   """Returns the params that a learner of demonstrations arrives at."""
-  rows = rollouts.problems(np.zeros(1, np.int32))
-  source = types.Batch(np.zeros(1), rows)
-  state = train.fit(learner, state, rows, source=source, progress=True)
+  state = train.fit(
+    learner, rollouts.problems(np.zeros(1, np.int32)), key=key,
+    spec=types.Spec(1, 1), progress=True,
+  )  # fmt: skip
   return state.params['policy']
 
 

@@ -113,15 +113,29 @@ class Setting:
   seed: int
   encoder: str | None
   components: int
+  judgements: int
 
   def learner(self) -> types.Learner:
     """Returns the learner this setting names."""
     return registry.build('learner', {'kind': self.method, **self.options})
 
-  def init(self) -> types.TrainState:
-    """Returns the state before training."""
-    spec = types.Spec(self.features, self.people)
-    return self.learner().init(jax.random.key(self.seed), spec)
+  @property
+  def key(self) -> types.Key:
+    """Returns the run's key."""
+    return jax.random.key(self.seed)
+
+  @property
+  def spec(self) -> types.Spec:
+    """Returns the sizes."""
+    return types.Spec(self.features, self.people, self.judgements)
+
+  def finished(self) -> types.TrainState:
+    """Returns a state of the shapes that a finished run has."""
+    learner = self.learner()
+    state = train.finished(learner, learner.init(self.key, self.spec))
+    nobody = jax.eval_shape(learner.system.user.prior, state.params['user'])
+    people = jax.eval_shape(banks.with_beliefs, state.people, nobody)
+    return state._replace(people=people)
 
 
 def train_command(arguments: argparse.Namespace) -> None:
@@ -145,6 +159,7 @@ def train_command(arguments: argparse.Namespace) -> None:
     seed=arguments.seed,
     encoder=str(arguments.encoder) if arguments.encoder else None,
     components=arguments.components,
+    judgements=len(table.user),
   )
   digest = schema.file_digest(arguments.data)
   checkpoint.check_config(
@@ -152,42 +167,37 @@ def train_command(arguments: argparse.Namespace) -> None:
   )
   if reduction is not None:
     np.savez(workdir / 'reduction.npz', **reduction._asdict())
-  rows = types.Rows(
-    table.user,
-    table.items,
-    table.label,
-    (split == 'train').astype(np.float32),
-    table.example_id,
-  )
-  batch = types.Batch(features, rows)
+  trains = (split == 'train').astype(np.float32)
+  said = types.Judgements(table.user, table.label, trains, table.example_id)
+  data = types.Batch(said, types.Inputs(features, table.items))
   pool.write(workdir, table, features, split == 'train', arguments.seed)
-  state = _fit(setting, batch, table.user_ids, workdir)
-  results = _evaluate(setting, state, batch, split)
+  state = _fit(setting, data, table.user_ids, workdir)
+  results = _evaluate(setting, state, data, split)
   writers.write_json_atomic(workdir / 'results.json', results)
   page.write_page(results, workdir / 'report' / 'index.html')
   print('\n'.join(page.plain_answer(results)))
 
 
 def _fit(
-  setting: Setting, batch: types.Batch, user_ids: list[str], workdir: Path
+  setting: Setting, data: types.Batch, user_ids: list[str], workdir: Path
 ) -> types.TrainState:
   """Returns the fitted state with everybody's belief; goes on where it was.
 
   The checkpoint after the last step holds the beliefs: a finished run is
   read, not repeated.
   """
-  learner, state = setting.learner(), setting.init()
-  last = sum(max(phase.steps, 1) for phase in learner.phases)
+  learner = setting.learner()
+  last = train.length(learner)
   metrics = writers.JsonlWriter(workdir / 'metrics.jsonl')
   with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
     if (manager.latest() or 0) > last:
-      return manager.restore(_with_beliefs(learner, state))
+      return manager.restore(setting.finished())
     state = train.fit(
-      learner, state, batch.rows, source=batch, manager=manager,
+      learner, data, key=setting.key, spec=setting.spec, manager=manager,
       writer=metrics, save_every=100, progress=True,
     )  # fmt: skip
-    state = state._replace(bank=banks.with_ids(state.bank, user_ids))
-    state = _remember(learner, state, batch)
+    state = state._replace(people=banks.with_ids(state.people, user_ids))
+    state = _remember(learner, state, data)
     manager.save(last + 1, state)
     manager.wait()
   return state
@@ -246,38 +256,28 @@ def _features(
   return reduction(raw), reduction
 
 
-def _with_beliefs(
-  learner: types.Learner, state: types.TrainState
-) -> types.TrainState:
-  """Returns the state with everybody's belief at the prior."""
-  nobody = learner.system.user.prior(state.params['user'])
-  return state._replace(bank=banks.with_beliefs(state.bank, nobody))
-
-
 def _remember(
-  learner: types.Learner, state: types.TrainState, batch: types.Batch
+  learner: types.Learner, state: types.TrainState, data: types.Batch
 ) -> types.TrainState:
   """Returns the state with everybody's belief from their training answers."""
-  user, bank = learner.system.user, state.bank
-  encoded = learner.system.reward.encode(
-    state.params['reward'], jnp.asarray(batch.table)
-  )
+  user = learner.system.user
   prior = user.prior(state.params['user'])
-  bank = banks.with_beliefs(bank, prior)
-  beliefs = jax.tree.map(np.array, bank.beliefs)
+  people = banks.with_beliefs(state.people, prior)
+  beliefs = jax.tree.map(np.array, people.beliefs)
+  encoded = inference.encode(learner.system, state.params, data.inputs.value)
 
   @jax.jit
-  def believe(rows, group):
-    evidence = inference.group_evidence(encoded, rows, group)
+  def believe(said, index, group):
+    evidence = inference.group_evidence(encoded, said, index, group)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(state.key, group.people)
     update = jax.vmap(user.update, (0, None, None, 0))
     return update(keys, state.params['user'], prior, evidence)
 
   dropped: list[np.ndarray] = []
-  rows = jax.tree.map(jnp.asarray, batch.rows)
-  for group in inference.group_people(batch.rows, width=encoded.shape[-1]):
+  said, index = jax.tree.map(jnp.asarray, (data.rows, data.inputs.index))
+  for group in inference.group_people(data.rows, width=encoded.shape[-1]):
     real = group.people >= 0
-    found, info = believe(rows, group)
+    found, info = believe(said, index, group)
     for leaf, new in zip(
       jax.tree.leaves(beliefs), jax.tree.leaves(found), strict=True
     ):
@@ -286,7 +286,7 @@ def _remember(
       dropped.append(np.asarray(info['dropped'])[real])
   _say_dropped(np.concatenate(dropped) if dropped else np.zeros(0, int))
   beliefs = jax.tree.map(jnp.asarray, beliefs)
-  return state._replace(bank=bank._replace(beliefs=beliefs))
+  return state._replace(people=people._replace(beliefs=beliefs))
 
 
 def _say_dropped(dropped: np.ndarray) -> None:
@@ -302,34 +302,31 @@ def _say_dropped(dropped: np.ndarray) -> None:
 def _evaluate(
   setting: Setting,
   state: types.TrainState,
-  batch: types.Batch,
+  data: types.Batch,
   split: np.ndarray,
 ) -> dict[str, Any]:
   """Returns accuracy and gain over the aggregate on held-out pairs."""
-  asked = np.flatnonzero((split == 'new_pairs') & (batch.rows.label != 0.5))
+  asked = np.flatnonzero((split == 'new_pairs') & (data.rows.label != 0.5))
   if not asked.size:
     raise ValueError('no strict judgement was held out: give more judgements')
-  test = types.Rows(*(np.asarray(leaf)[asked] for leaf in batch.rows))
+  test = data.take(asked)
   plain = registry.build('learner', {'kind': 'aggregate'})
-  spec = types.Spec(setting.features, setting.people)
-  baseline = train.fit(
-    plain, plain.init(state.key, spec), batch.rows, source=batch
-  )
+  baseline = train.fit(plain, data, key=state.key, spec=setting.spec)
   found = {}
   for name, learner, fitted in (
     ('aggregate', plain, baseline),
     (setting.method, setting.learner(), state),
   ):
     contexts = inference.infer(
-      learner.system, fitted.params, batch, key=state.key,
+      learner.system, fitted.params, data, key=state.key,
       people=setting.people,
     )  # fmt: skip
     found[name] = inference.predict(
-      learner.system, fitted.params, contexts, types.Batch(batch.table, test)
+      learner.system, fitted.params, contexts, test
     )
   same = {'data': 'preferences', 'features': 'text', 'split': 'new_pairs'}
   runs = {
-    name: [statistics.Run(p, test.label, np.asarray(test.user))]
+    name: [statistics.Run(p, test.rows.label, np.asarray(test.rows.user))]
     for name, p in found.items()
   }
   accuracy = [
@@ -366,7 +363,7 @@ def _trained(workdir: Path) -> tuple[Setting, types.TrainState]:
   with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
     if manager.latest() is None:
       raise ValueError(f'{workdir} holds no checkpoint: run `prm train` again')
-    state = manager.restore(_with_beliefs(setting.learner(), setting.init()))
+    state = manager.restore(setting.finished())
   return setting, state
 
 
@@ -385,14 +382,14 @@ def score_command(arguments: argparse.Namespace) -> None:
   if arguments.user is None:
     belief = system.user.prior(user)
   elif not pool.session_path(arguments.workdir, arguments.user).exists():
-    where = banks.rows_of(state.bank, [arguments.user])[0]
-    belief = jax.tree.map(lambda leaf: leaf[where], state.bank.beliefs)
+    where = banks.rows_of(state.people, [arguments.user])[0]
+    belief = jax.tree.map(lambda leaf: leaf[where], state.people.beliefs)
   context = (
-    system.user.context(user, belief, None)
+    system.user.context(user, belief)
     if belief is not None
     else _asked_context(arguments.workdir, arguments.user, system, state)
   )
-  encoded = system.reward.encode(state.params['reward'], jnp.asarray(features))
+  encoded = inference.encode(system, state.params, jnp.asarray(features))
   output = system.reward.score(
     state.params['reward'],
     encoded[None],
@@ -461,7 +458,7 @@ def audit_command(arguments: argparse.Namespace) -> None:
   texts = [text for row in written.texts for text in row]
   features = _reduced(arguments.workdir, setting, texts)
   system, params = setting.learner().system, state.params
-  encoded = system.reward.encode(params['reward'], jnp.asarray(features))
+  encoded = inference.encode(system, params, jnp.asarray(features))
   values, axes = written.values, stances.AXES
   candidates = trained.Pool(
     encoded=encoded.reshape(*values.shape[:2], *encoded.shape[1:]),
@@ -475,8 +472,8 @@ def audit_command(arguments: argparse.Namespace) -> None:
     factual=written.kind == 1,
   )
   contexts = jax.vmap(
-    lambda belief: system.user.context(params['user'], belief, None)
-  )(state.bank.beliefs)
+    lambda belief: system.user.context(params['user'], belief)
+  )(state.people.beliefs)
   rows = trained.audit(system, params, contexts, candidates, seed=setting.seed)
   results: dict[str, Any] = {
     'study': 'audit',
@@ -562,7 +559,7 @@ def forget_command(arguments: argparse.Namespace) -> None:
   if not trained:
     print(f'forgot the answers of {len(asked)} people')
     return
-  state = state._replace(bank=banks.forget(state.bank, trained))
+  state = state._replace(people=banks.forget(state.people, trained))
   folder = arguments.workdir / 'checkpoints'
   with checkpoint.Checkpoints(folder, keep=1) as manager:
     # Only the newest is kept: earlier ones hold the people.
@@ -579,7 +576,7 @@ def forget_command(arguments: argparse.Namespace) -> None:
 
 def _in_bank(state: types.TrainState, user: str) -> bool:
   try:
-    banks.rows_of(state.bank, [user])
+    banks.rows_of(state.people, [user])
   except KeyError:
     return False
   return True

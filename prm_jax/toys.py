@@ -56,11 +56,12 @@ def judgements(seed: int = 0, n: int = 300, **given: Any) -> World:
   user = rng.integers(0, PEOPLE, n).astype(np.int32)
   items = np.stack([rng.permutation(TEXTS)[:2] for _ in range(n)])
   margin = np.sum((table[items[:, 0]] - table[items[:, 1]]) * taste[user], 1)
-  rows = types.Rows(
-    user, items.astype(np.int32), (margin > 0).astype(np.float32),
-    np.ones(n, np.float32), np.arange(n, dtype=np.int32),
+  said = types.Judgements(
+    user, (margin > 0).astype(np.float32), np.ones(n, np.float32),
+    np.arange(n, dtype=np.int32),
   )  # fmt: skip
-  return World(given, types.Batch(table, rows))
+  inputs = types.Inputs(table, items.astype(np.int32))
+  return World(given, types.Batch(said, inputs))
 
 
 def triples(n: int = 24, **given: Any) -> World:
@@ -84,13 +85,12 @@ def triples(n: int = 24, **given: Any) -> World:
     user + PEOPLE * place[:, 0], other, user + PEOPLE * place[:, 1]
   ], 1)  # fmt: skip
   ones = np.ones(n, np.float32)
-  rows = types.Rows(
-    user, items.astype(np.int32), ones, ones, np.arange(n, dtype=np.int32)
-  )
+  said = types.Judgements(user, ones, ones, np.arange(n, dtype=np.int32))
+  inputs = types.Inputs(table, items.astype(np.int32))
   sizes = decoder.DecoderConfig(VOCABULARY, 8, 16, 1, 2, 1, 4)
   return World(
     {'config': sizes, 'length': LENGTH, **given},
-    types.Batch(table, rows), types.Spec(LENGTH, PEOPLE),
+    types.Batch(said, inputs), types.Spec(LENGTH, PEOPLE),
   )  # fmt: skip
 
 
@@ -128,9 +128,8 @@ def problems(**given: Any) -> World:
     'training': rollouts.Training(1e-2, 2),
   }
   wanted = {name: made[name] for name in given.pop('needs')}
-  rows = rollouts.problems(np.arange(PROBLEMS))
-  batch = types.Batch(np.zeros(1, np.float32), rows)
-  return World({**wanted, **given}, batch, types.Spec(1, 1))
+  data = rollouts.problems(np.arange(PROBLEMS))
+  return World({**wanted, **given}, data, types.Spec(1, 1))
 
 
 def _critic(world: arithmetic.Problems) -> critics.Critic:

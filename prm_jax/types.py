@@ -4,15 +4,16 @@ Axis letters used in shapes:
 
   B  batch (rows: judgements)     J  coefficients of one person
   U  people                       D  features of one text
-  K  candidates of one judgement  M  texts in a feature table
-  N  answers of one person        R  bootstrap replicates
-  S  prompts that are served      T  rounds of a loop
+  P  people of a batch            M  texts that judgements point into
+  K  candidates of one judgement  R  references, or bootstrap replicates
+  N  answers of one person        T  tokens, or rounds of a loop
+  S  prompts that are served      V  vocabulary
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -44,7 +45,23 @@ class Pair:
   mask: Array
 
 
-Evidence = Pair  # the union grows with the room that reads a new kind
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Event:
+  """Things that one person wrote or did, in words.
+
+  Attributes:
+    tokens: of N texts, leaves `[N, T]`.
+    time: `[N]` float32, days since the first of them.
+    mask: `[N]` 1 for an event, 0 for padding.
+  """
+
+  tokens: Tokens
+  time: Array
+  mask: Array
+
+
+Evidence = Pair | Event
 
 
 # ------------------------------------------------------------------- rewards
@@ -57,30 +74,39 @@ class RewardOutput(NamedTuple):
     score: `[B, K]`, in logits of a Bradley-Terry choice.
     covariance: `[B, K, K]` of the scores under the belief, or None if the
       belief is a point. A pair's predictive probability needs all of it.
-    token_score: `[B, K, T]` where a model scores tokens, else None.
-    aux: anything else worth looking at.
   """
 
   score: Array
   covariance: Array | None = None
-  token_score: Array | None = None
-  aux: Mapping[str, Array] = {}
+
+
+def given_features(params: PyTree, inputs: Inputs) -> PyTree:
+  """Returns the inputs' value: `RewardModel.features` where it is given."""
+  del params
+  return inputs.value
 
 
 class RewardModel(NamedTuple):
   """How good answers are, given what is believed of the person.
 
+  A text is read in two steps, neither of which knows the person, so that both
+  results can be cached: `features`, which a backbone replaces, and `encode`.
+
   Attributes:
     init: `(key, spec) -> params`.
-    encode: `(params, features [..., D]) -> encoded [..., J]`; does not know
-      the person, so the result can be cached.
+    encode: `(params, features [..., D]) -> encoded [..., J]`.
     score: `(params, encoded [B, K, J], context) -> RewardOutput`;
       deterministic. `context` carries one entry a row.
+    features: `(params, inputs) -> features [..., D]` of the inputs' value.
+    deliberate: `(key, params, inputs, context) -> inputs`, on the host: what
+      has to be written before anything is scored, appended to `Tokens`.
   """
 
   init: Callable[[Key, Spec], PyTree]
-  encode: Callable[[PyTree, Array], Array]
-  score: Callable[[PyTree, Array, PyTree], RewardOutput]
+  encode: Callable[[PyTree, PyTree], PyTree]
+  score: Callable[[PyTree, PyTree, PyTree], RewardOutput]
+  features: Callable[[PyTree, Inputs], PyTree] = given_features
+  deliberate: Callable[[Key, PyTree, Inputs, PyTree], Inputs] | None = None
 
 
 class UserModel(NamedTuple):
@@ -91,18 +117,21 @@ class UserModel(NamedTuple):
     prior: `(params) -> state`, a person of whom nothing is known.
     update: `(key, params, state, evidence) -> (state, info)`; evidence is
       already encoded.
-    context: `(params, state, query) -> context`, what the reward is told.
-    sample: `(key, params, state, query) -> context`, a posterior draw.
+    context: `(params, state) -> context`, what the reward is told.
     infer: `(key, params, evidence) -> context`: everything at once and
-      nothing kept; what fitting and evaluation call, for any N.
+      nothing kept; what fitting and evaluation call, for any N. None where
+      there is `settle`.
+    settle: `(key, params, states) -> states`, on the host and for many people
+      at once: what has to be written about them, such as a summary. A state
+      that says that it was edited is left alone. `context` then only reads.
   """
 
   init: Callable[[Key, Spec], PyTree]
   prior: Callable[[PyTree], PyTree]
-  update: Callable[[Key, PyTree, PyTree, Evidence], tuple[PyTree, PyTree]]
-  context: Callable[[PyTree, PyTree, PyTree], PyTree]
-  sample: Callable[[Key, PyTree, PyTree, PyTree], PyTree]
-  infer: Callable[[Key, PyTree, Evidence], PyTree]
+  update: Callable[[Key, PyTree, PyTree, Any], tuple[PyTree, PyTree]]
+  context: Callable[[PyTree, PyTree], PyTree]
+  infer: Any
+  settle: Callable[[Key, PyTree, PyTree], PyTree] | None = None
 
 
 class System(NamedTuple):
@@ -192,116 +221,220 @@ class Safeguard(NamedTuple):
 
 
 class Spec(NamedTuple):
-  """Sizes that `init` needs: `features` is D, `people` is U."""
+  """Sizes that `init` needs.
+
+  Attributes:
+    features: D.
+    people: U.
+    judgements: N, rows of the whole training data; `fit` knows.
+  """
 
   features: int
   people: int
+  judgements: int = 0
 
 
-class Rows(NamedTuple):
-  """Judgements, one a row; every leaf has the leading axis B.
+class Tokens(NamedTuple):
+  """Texts as a decoder reads them.
 
   Attributes:
-    user: `[B]` int32, the person's row in the user bank.
-    items: `[B, 2]` int32, rows of the feature table.
-    label: `[B]` float32, probability that `items[:, 0]` is preferred.
+    ids: `[..., T]` int32.
+    mask: `[..., T]` 1 for tokens, 0 for padding, on any side.
+    segment: `[..., T]` int32, which of the packed sequences a token is of.
+    branch: `[..., T]` int32, which continuation of a shared prefix a token
+      belongs to; 0 is the prefix.
+    end: `[..., E]` int32, positions that are scored; the last token if None.
+  """
+
+  ids: Any
+  mask: Any
+  segment: ArrayLike | None = None
+  branch: ArrayLike | None = None
+  end: ArrayLike | None = None
+
+
+class Inputs(NamedTuple):
+  """What a reward reads.
+
+  Attributes:
+    value: leaves `[M, ...]` that `index` points into, or `[B, K, ...]`:
+      features, hidden states, or `Tokens` of prompt and response together.
+    index: `[B, K]` int32 into M (into the flattened `[M * E]` for packed
+      tokens), so that a text that is judged often is read once; None where
+      `value` lies beside its rows.
+  """
+
+  value: PyTree
+  index: Any = None
+
+
+class Judgements(NamedTuple):
+  """What people said, one judgement a row; every leaf has the axis B.
+
+  The K candidates of a row are in the batch's inputs: two, the first of which
+  is preferred with probability `label`, then references if there are any.
+
+  Attributes:
+    user: `[B]` int32, the person's row in the table of people.
+    label: `[B]` float32, probability that the first is preferred.
     mask: `[B]` float32 weight; 0 for padding and for held-out rows.
     example_id: `[B]` int32; noise is keyed by it.
   """
 
   user: ArrayLike
-  items: ArrayLike
   label: ArrayLike
   mask: ArrayLike
   example_id: ArrayLike
 
 
 class Batch(NamedTuple):
-  """A feature table that every device holds, and the rows that are sharded.
-
-  Texts are judged many times: the reward encodes `table` `[M, D]` once a step
-  and gathers the result, which costs M rather than 2B encodings.
-  """
-
-  table: ArrayLike
-  rows: Rows
-
-
-class Predictions(NamedTuple):
-  """Per-row predictions on the host; statistics are computed from them.
+  """Rows, which are sharded, and what a reward reads of them.
 
   Attributes:
-    probability: `[B]` that `items[:, 0]` is preferred.
-    label: `[B]` what the person said.
-    user: `[B]` int32 row of the person.
-    mask: `[B]` 1 where the row counts.
+    rows: `Judgements`, `Episodes`, `Rollouts`: each a NamedTuple of its own
+      with `mask` and `example_id`, every leaf with the leading axis B.
+    inputs: `Inputs`, or None where nothing is scored; its value is None where
+      it is that of the whole data.
   """
 
-  probability: ArrayLike
-  label: ArrayLike
-  user: ArrayLike
-  mask: ArrayLike
+  rows: Any
+  inputs: Any = None
+
+  def take(self, chosen: np.ndarray) -> Batch:
+    """Returns the rows of an index or bool array, on the host.
+
+    Values that an index points into stay whole.
+    """
+    rows = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], self.rows)
+    if self.inputs is None:
+      return Batch(rows)
+    if self.inputs.index is None:
+      value = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[chosen], self.inputs.value
+      )
+      return Batch(rows, Inputs(value))
+    index = np.asarray(self.inputs.index)[chosen]
+    return Batch(rows, self.inputs._replace(index=index))
+
+  def masked(self, keep: np.ndarray) -> Batch:
+    """Returns all rows under another mask: shapes stay, nothing recompiles."""
+    mask = np.asarray(keep, np.float32)
+    return self._replace(rows=self.rows._replace(mask=mask))
+
+  def over(self, value: PyTree) -> Batch:
+    """Returns the same rows over other values `[M, ...]`."""
+    inputs = self.inputs or Inputs(None)
+    return self._replace(inputs=inputs._replace(value=value))
+
+
+class Data(NamedTuple):
+  """The whole training data, as `Phase.begin` sees it.
+
+  Attributes:
+    judgements: or other rows, N of them.
+    index: `[N, K]` into the M texts.
+    people: U.
+    features: `(params of the reward) -> [M, D]` of all texts.
+    encoded: `(params of the reward) -> [M, J]` likewise.
+  """
+
+  judgements: Any
+  index: Any
+  people: int
+  features: Callable[[PyTree], PyTree]
+  encoded: Callable[[PyTree], PyTree]
 
 
 # ------------------------------------------------------------------ training
 
 
-class UserBank(NamedTuple):
+class People(NamedTuple):
   """What is kept of each person, on a leading axis U.
 
   Attributes:
     ids: `[U, 2]` uint32, the first 64 bits of the SHA-256 of each user id;
       zero where a row is free.
-    rows: pytree of `[U, ...]`: free parameters of each person.
-    moments: the optimiser's state of `rows`.
+    free: pytree of `[U, ...]`: free parameters of each person.
+    weight: `[U]` float32, the weight of each person's training rows.
+    moments: phase's name -> the optimiser's state of `free`, `[U, ...]`.
     beliefs: pytree of `[U, ...]`: `UserModel` states (answers included).
-    blank: `(rows, beliefs)` of a person of whom nothing is known, without U.
+    blank: `(free, beliefs)` of a person of whom nothing is known, without U.
   """
 
   ids: Array
-  rows: PyTree
-  moments: PyTree
+  free: PyTree
+  weight: Array
+  moments: Mapping[str, PyTree]
   beliefs: PyTree
   blank: PyTree
+
+
+class Present(NamedTuple):
+  """The people of a batch: `free` and `weight` as in `People`, `[P, ...]`."""
+
+  free: PyTree
+  weight: Array
 
 
 class TrainState(NamedTuple):
   """Everything that a run must not lose; arrays only, so it checkpoints.
 
   Attributes:
-    step: int32, steps taken in the current phase.
+    step: int32, steps taken in the current phase, and round.
+    round: int32, of the phases that are repeated.
     phase: int32, index into `Learner.phases`.
-    params: shared parameters: `{'reward': ..., 'user': ...}`.
-    opt_state: the current phase's optimiser state of `params`.
-    bank: what is kept of each person.
-    hyper: numeric hyper-parameters as arrays: a search compiles once.
+    params: shared parameters: `{'reward': ..., 'user': ...}`, or a policy's.
+    people: what is kept of each person.
     key: typed key, the seed; never consumed, always folded with the step.
-    frozen: reference or averaged copies of parameters.
-    safeguards: safeguard states.
+    opt_state: phase's name -> its optimiser's state of what it trains.
+    constants: a NamedTuple of the learner's own: what phases leave for later
+      steps and phases, and no gradient reaches.
+    average: moving average of what the phase trains, if it keeps one.
+    hyper: searched numbers as arrays: a search compiles once.
   """
 
   step: Array
+  round: Array
   phase: Array
   params: PyTree
-  opt_state: PyTree
-  bank: UserBank
-  hyper: Mapping[str, Array]
+  people: People
   key: Key
-  frozen: PyTree = ()
-  safeguards: PyTree = ()
+  opt_state: Mapping[str, PyTree]
+  constants: PyTree
+  average: PyTree
+  hyper: Mapping[str, Array]
+
+
+Gather = Callable[[Any], Any]  # `[B, ...]` of a device -> of all devices
+Terms = Mapping[str, tuple[Array, Array]]  # name -> total [B], count [B]
+Collect = Callable[..., tuple[Batch, Mapping[str, 'Mean']]]
 
 
 class Objective(Protocol):
-  """`(params, rows, state, batch) -> (per_example [B], penalties, aux [B])`.
+  """`(params, people, state, batch, gather) -> (terms, penalties, aux)`.
 
-  `rows` are the bank's free parameters. Penalties are scalars, already
-  scaled to one example. Mask, division and collectives are the runtime's.
+  The loss is the sum over terms of
+
+      sum(mask total) / sum(mask count)
+
+  with each sum over all devices and all accumulated batches, plus penalties:
+  scalars, functions of shared parameters. Counts are functions of the batch,
+  never of parameters. `aux` has the form of terms, and is only reported. An
+  objective neither masks nor divides. `people` are those of the batch, and
+  `batch.rows.user` their rows; what a person is charged stands in the terms.
+  `gather` returns an array of this device's rows for the rows of all, and is
+  the identity where arrays are global; only phases that say `whole` call it.
   """
 
   def __call__(
-    self, params: PyTree, rows: PyTree, state: TrainState, batch: Batch
-  ) -> tuple[Array, Mapping[str, Array], Mapping[str, Array]]:
-    """Returns the loss of every row, the penalties, and what to look at."""
+    self,
+    params: PyTree,
+    people: Present,
+    state: TrainState,
+    batch: Batch,
+    gather: Gather,
+  ) -> tuple[Terms, Mapping[str, Array], Terms]:
+    """Returns terms, penalties, and what to look at."""
     ...
 
 
@@ -309,48 +442,59 @@ class Phase(NamedTuple):
   """One stage of fitting.
 
   Attributes:
-    name: for logs and errors.
-    begin: `(state, batch) -> state` on the host, over the whole training data
-      and before the first step: SVD start, empirical-Bayes prior.
-    objective: what `steps` gradient steps minimise; None if steps is 0.
-    optimizer: an optax transformation, applied to params and to rows.
-    steps: gradient steps of this phase.
+    name: for logs, errors and `TrainState.opt_state`.
+    begin: `(state, data) -> state` on the host, at every start of the phase:
+      SVD start, empirical-Bayes prior. The structure of the state stays.
+    objective: what gradient steps minimise; None if there are none.
+    optimizer: optax transformation of the shared leaves that `train` names;
+      `common.by_path` gives a rate to each.
+    people: optax transformation of the free parameters of ONE person, applied
+      to those in the batch; its `update` is told `step`, that of the phase.
+      None: they do not train.
+    train: whole components of paths in `params`, such as 'reward/network',
+      several with '|' between them; '' is all.
+    average: decay of a copy of what `train` names, kept as `state.average`.
+    steps: gradient steps.
+    accumulate: batches of a step.
+    whole: the objective gathers: it looks at other rows.
     collect: `(key, state, batch) -> (batch, metrics)`, on the host and
       without gradients: sampling, critics, judges, parsers.
   """
 
   name: str
-  begin: Callable[[TrainState, Batch], TrainState] | None = None
+  begin: Callable[[TrainState, Data], TrainState] | None = None
   objective: Objective | None = None
   optimizer: Any = None
+  people: Any = None
+  train: str = ''
+  average: float | None = None
   steps: int = 0
-  collect: Callable[..., tuple[Batch, Mapping[str, Mean]]] | None = None
+  accumulate: int = 1
+  whole: bool = False
+  collect: Collect | None = None
 
 
 class Learner(NamedTuple):
   """An assembled algorithm; the runtime knows nothing else.
 
   Attributes:
-    system: reward and user model.
     phases: in order.
-    init: `(key, spec) -> state`.
-  """
-
-  system: System
-  phases: tuple[Phase, ...]
-  init: Callable[[Key, Spec], TrainState]
-
-
-class PolicyLearner(NamedTuple):
-  """An algorithm that fits a policy, which scores nothing.
-
-  Attributes:
-    phases: in order.
-    init: `(key, spec) -> state`.
+    init: `(key, spec) -> state`; traceable.
+    system: `System`: reward and user model; None where nothing scores.
+    first: of the phases that are repeated.
+    rounds: how often `phases[first:]` run.
+    rules: `(pattern of paths, mesh axes)` of parameters; plain data.
   """
 
   phases: tuple[Phase, ...]
   init: Callable[[Key, Spec], TrainState]
+  system: Any = None
+  first: int = 0
+  rounds: int = 1
+  rules: Rules = ()
+
+
+Rules = Sequence[tuple[str, tuple]]
 
 
 @jax.tree_util.register_dataclass

@@ -470,7 +470,7 @@ def _means(update, x, labels):
       jnp.stack([x, jnp.zeros_like(x)])[None], label[None], jnp.ones(1)
     )
     belief, _ = user.update(jax.random.key(0), params, belief, pair)
-    return belief, user.context(params, belief, None).mean
+    return belief, user.context(params, belief).mean
 
   def answer(beliefs, data):
     return jax.vmap(learn)(beliefs, *data)

@@ -141,7 +141,7 @@ def phase_row(
   batch = _batch(ids, seen, written.tokens.mask, old, rng)
   phase = types.Phase(
     'policy', objective=rollouts.objective(config, rollouts.PLAIN),
-    optimizer=grpo.adam(1e-9, 1), steps=1,
+    optimizer=grpo.adam(1e-9), steps=1,
   )  # fmt: skip
   step = jax.jit(update.make_update(phase))
   state = update.initialize(
@@ -169,9 +169,9 @@ def _batch(ids, seen, answer, old, rng) -> types.Batch:
   made = rollouts.Rollouts(
     ids, seen, answer, old,
     rng.normal(size=old.shape).astype(np.float32), 0 * ones, ones, ones,
-    np.zeros_like(old), np.arange(B, dtype=np.int32),
+    ones, np.zeros_like(old), np.arange(B, dtype=np.int32),
   )  # fmt: skip
-  return types.Batch(np.zeros(1), made)  # type: ignore[arg-type]
+  return types.Batch(made)
 
 
 def measure(sizes: Sizes, *, smoke: bool) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def settings(config, seed: int, embed) -> Iterator[Choosing]:
 
 def _asked(config, problem, found: alpaca_world.Found) -> elicited.Asked:
   world = found.world
-  new = np.unique(problem.rows.user[problem.split == problems.CALIBRATION])
+  new = np.unique(
+    problem.judged.rows.user[problem.split == problems.CALIBRATION]
+  )
   weights = world.weights[new]
 
   def margins(items):

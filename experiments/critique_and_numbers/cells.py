@@ -96,7 +96,7 @@ def run(config, warm: Warm, share: float, name: str, seed: int) -> Row:
   key = jax.random.key(seed)
   for learner, stage in stages:
     state = policies.fit(
-      learner, rollouts.new_state(key, params), stage, batch=node.batch,
+      learner, key, params, stage, batch=node.batch,
       seed=seed, every=node.every, examine=scored, curve=curve,
     )  # fmt: skip
     curve.begin_again()

@@ -39,8 +39,8 @@ class Method(NamedTuple):
     oracle_digits: right digits that a critique gives away.
   """
 
-  learner: types.PolicyLearner
-  easier: types.PolicyLearner | None = None
+  learner: types.Learner
+  easier: types.Learner | None = None
   oracle_digits: int = 0
 
 

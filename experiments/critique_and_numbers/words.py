@@ -46,7 +46,7 @@ def run(config, name: str, seed: int) -> Row:
   examine = _examiner(model, _words(model, test, node), len(test))
   curve = policies.Curve()
   state = policies.fit(
-    learner, rollouts.new_state(jax.random.key(seed), model.params),
+    learner, jax.random.key(seed), model.params,
     np.arange(len(train)), batch=node.batch, seed=seed, every=node.every,
     examine=examine, curve=curve,
   )  # fmt: skip
@@ -68,7 +68,7 @@ def _words(model, known, node) -> texts.Words:
   )  # fmt: skip
 
 
-def _method(name, node, model, known, words) -> types.PolicyLearner:
+def _method(name, node, model, known, words) -> types.Learner:
   training = rollouts.Training(node.learning_rate, node.steps, remat=True)
   settings: dict[str, Any] = {
     'task': words.task, 'config': model.config, 'training': training

@@ -145,7 +145,7 @@ def leanings(method: methods.Method, pool: worlds.Pool) -> jax.Array:
 def population(method: methods.Method) -> types.PyTree:
   """Returns the context of a person of whom nothing is known."""
   user, params = method.system.user, method.params['user']
-  return user.context(params, user.prior(params), None)
+  return user.context(params, user.prior(params))
 
 
 def told(

@@ -71,14 +71,15 @@ def fit(
     node, hyper = registry.fitting(
       _plain(config.methods[kind]), _choice(config, kind, world.condition)
     )
-    learner, state = _start(node, world)
+    learner = _learner(tuple(sorted(node.items())))
     bias = jnp.asarray(world.bias) if kind == 'pref_debiased' else None
     if bias is not None:
       strength = config.methods[kind].information
       learner = debiasing.debiased(learner, bias, strength=strength)
     state = train.fit(
-      learner, state, world.rows, source=_batch(world), hyper=hyper
-    )
+      learner, _data(world), key=jax.random.key(world.seed),
+      spec=_spec(world), hyper=hyper,
+    )  # fmt: skip
     if name == 'aggregate':
       found[name] = _aggregate(state, world)
     else:
@@ -98,14 +99,12 @@ def _learner(options: tuple[tuple[str, Any], ...]):
   return registry.build('learner', node)
 
 
-def _batch(world: worlds.World) -> types.Batch:
-  return types.Batch(world.table, world.rows)
+def _data(world: worlds.World) -> types.Batch:
+  return world.judged.over(world.table)
 
 
-def _start(node: Mapping[str, Any], world) -> tuple[Any, types.TrainState]:
-  learner = _learner(tuple(sorted(node.items())))
-  spec = types.Spec(world.table.shape[1], world.condition.people)
-  return learner, learner.init(jax.random.key(world.seed), spec)
+def _spec(world: worlds.World) -> types.Spec:
+  return types.Spec(world.table.shape[1], world.condition.people)
 
 
 _CHOICES: dict[tuple, Mapping[str, float]] = {}
@@ -121,19 +120,21 @@ def _choice(config, kind: str, condition) -> Mapping[str, float]:
     return _CHOICES[key]
   grid = [dict(row) for row in config.grids[kind]]
   world = worlds.make(config.sizes, condition, _SEARCH_SEED)
-  label = world.rows.label > 0.5
+  label = world.judged.rows.label > 0.5
   losses = []
   for choice in grid:
-    rows = world.rows._replace(mask=world.fit)
-    batch = types.Batch(world.table, rows)
+    data = _data(world).masked(world.fit)
     node, hyper = registry.fitting(_plain(config.methods[kind]), choice)
-    learner, state = _start(node, world)
-    state = train.fit(learner, state, rows, source=batch, hyper=hyper)
+    learner = _learner(tuple(sorted(node.items())))
+    state = train.fit(
+      learner, data, key=jax.random.key(world.seed), spec=_spec(world),
+      hyper=hyper,
+    )  # fmt: skip
     contexts = inference.infer(
-      learner.system, state.params, batch,
+      learner.system, state.params, data,
       key=state.key, people=condition.people,
     )  # fmt: skip
-    p = inference.predict(learner.system, state.params, contexts, batch)
+    p = inference.predict(learner.system, state.params, contexts, data)
     p = np.clip(np.where(label, p, 1 - p), 1e-7, 1)
     losses.append(float(-np.mean(np.log(p[world.fit == 0]))))
   _CHOICES[key] = grid[int(np.argmin(losses))]
@@ -152,7 +153,7 @@ def _aggregate(state, world: worlds.World) -> Method:
   prior = bayes.GaussianPrior(weight, jnp.zeros((D, D)))
   params = {'reward': {}, 'user': prior}
   U = world.condition.people
-  one = system.user.context(prior, system.user.prior(prior), None)
+  one = system.user.context(prior, system.user.prior(prior))
   contexts = jax.tree.map(
     lambda leaf: np.repeat(np.asarray(leaf)[None], U, 0), one
   )
@@ -174,12 +175,12 @@ def _personal(name, system, params, world) -> Method:
     prior = params['user']
     wide = bayes.isotropic_prior(prior.mean, _FAR)
     params = {**params, 'user': wide}
-  batch, U = _batch(world), world.condition.people
+  data, U = _data(world), world.condition.people
   key = jax.random.key(world.seed)
-  twin = batch._replace(rows=world.rows._replace(label=world.twin))
+  twin = data._replace(rows=data.rows._replace(label=world.twin))
   contexts, twins = (
     inference.infer(system, params, each, key=key, people=U)
-    for each in (batch, twin)
+    for each in (data, twin)
   )
   refit: Any = None
   if isinstance(params['user'], bayes.GaussianPrior) and name != 'wide':
@@ -192,11 +193,11 @@ def _personal(name, system, params, world) -> Method:
 
 def _beliefs(system, params, world) -> types.PyTree:
   """Returns everybody's state after their training answers, `[U, ...]`."""
-  rows, U = world.rows, world.condition.people
+  rows, U = world.judged.rows, world.condition.people
   N = len(rows.user) // U  # sorted by person, as many of each
-  encoded = system.reward.encode(params['reward'], jnp.asarray(world.table))
+  encoded = inference.encode(system, params, jnp.asarray(world.table))
   evidence = types.Pair(
-    encoded[rows.items].reshape(U, N, 2, -1),
+    encoded[world.judged.inputs.index].reshape(U, N, 2, -1),
     jnp.asarray(rows.label).reshape(U, N),
     jnp.ones((U, N)),
   )

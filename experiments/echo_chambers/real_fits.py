@@ -40,7 +40,7 @@ class Features:
 def fit(
   choice: Mapping[str, Any],
   table: np.ndarray,
-  judged: types.Rows,
+  judged: types.Batch,
   *,
   people: int,
   seed: int,
@@ -55,13 +55,14 @@ def fit(
     seed: of the learner.
   """
   learner, key = _learner(tuple(choice.items())), jax.random.key(seed)
-  batch = types.Batch(table, judged)
-  state = learner.init(key, types.Spec(table.shape[1], people))
-  state = train.fit(learner, state, judged, source=batch)
+  data = judged.over(table)
+  state = train.fit(
+    learner, data, key=key, spec=types.Spec(table.shape[1], people)
+  )
   if choice['kind'] == 'aggregate':
     return np.asarray(state.params['reward']['weight'])[None]
   contexts = inference.infer(
-    learner.system, state.params, batch, key=key, people=people
+    learner.system, state.params, data, key=key, people=people
   )
   return np.asarray(contexts.mean)
 

@@ -72,8 +72,8 @@ class Readers:
     held_out: `[M]` bool, statements that nobody judged in training.
   """
 
-  judged: types.Rows
-  asked: types.Rows
+  judged: types.Batch
+  asked: types.Batch
   cares: np.ndarray
   reward: np.ndarray
   side: np.ndarray
@@ -234,7 +234,7 @@ def simulate_readers(
     pair = items[np.stack([first, second], 1)]
     user = np.repeat(np.arange(people), answers)
     margin = reward[user, pair[:, 0]] - reward[user, pair[:, 1]]
-    return problems.judgement_rows(
+    return problems.judgements(
       user, pair, rng.random(n) < special.expit(margin)
     )
 
@@ -312,9 +312,9 @@ def _one_seed(
       f'{len(held)} held-out statements do not make two pools of {pool}'
     )
   pools = held[: len(held) // pool * pool].reshape(-1, pool)
-  first, second = readers.asked.items.T
-  user = np.asarray(readers.asked.user)
-  label = np.asarray(readers.asked.label)
+  first, second = readers.asked.inputs.index.T
+  user = np.asarray(readers.asked.rows.user)
+  label = np.asarray(readers.asked.rows.label)
   stance, right, transfer = {}, {}, {}
   tables = {
     given: features(texts, raw).reshape(-1, 2, table.shape[1])

@@ -74,7 +74,7 @@ def ukp_stances(
   folder = load.data_folder(data_dir)
   table = load.judgements('ukp_convarg', data_dir=folder)
   judged = _judged(table, topics)
-  used = np.isin(np.arange(len(table.texts)), judged.items)
+  used = np.isin(np.arange(len(table.texts)), judged.inputs.index)
   raw = embed(table.texts, 'text', fits.MIDDLE)
   features = fits.Features(table.texts, raw, used, components).table
   stated = _stated(table, features, used, judged, folder)
@@ -85,7 +85,7 @@ def ukp_stances(
   leans = _leans(
     choices, features, judged, stated, planted, people=U, seed=seed
   )
-  count = np.bincount(judged.user, minlength=U)
+  count = np.bincount(judged.rows.user, minlength=U)
   out = []
   for who, least in (
     ('all workers', 1),
@@ -102,14 +102,14 @@ def ukp_stances(
   return out
 
 
-def _judged(table: schema.Judgements, topics: int | None) -> types.Rows:
+def _judged(table: schema.Judgements, topics: int | None) -> types.Batch:
   """The strict choices, in some of the debates."""
   strict = table.label != 0.5
   if topics is not None:
     kept = sorted(set(table.topics))[:topics]
     topic = np.array(table.topics)[table.item_prompt[table.items[:, 0]]]
     strict &= np.isin(topic, kept)
-  return problems.judgement_rows(
+  return problems.judgements(
     table.user[strict], table.items[strict], table.label[strict]
   )
 
@@ -117,7 +117,7 @@ def _judged(table: schema.Judgements, topics: int | None) -> types.Rows:
 def _leans(
   choices: Sequence[Mapping[str, Any]],
   features: np.ndarray,
-  judged: types.Rows,
+  judged: types.Batch,
   stated: '_Stated',
   planted: float,
   *,
@@ -136,17 +136,19 @@ def _leans(
 
   weight, lean = excess(judged)
   fault = _planted_weights(stated, planted, people)
-  first, second = np.asarray(judged.items).T
+  first, second = judged.inputs.index.T
   margin = np.einsum(
     'nd,nd->n',
-    (weight + fault)[judged.user],
+    (weight + fault)[judged.rows.user],
     features[first] - features[second],
   )
   chance = np.random.default_rng([seed, 19]).random(len(margin))
   drawn = (chance < special.expit(margin)).astype(np.float32)
   return {
     'hierarchical - aggregate': lean,
-    'planted': excess(judged._replace(label=drawn))[1],
+    'planted': excess(judged._replace(rows=judged.rows._replace(label=drawn)))[
+      1
+    ],
     'planted, truth': np.einsum('nd,nd->n', fault[stated.user], stated.apart),
   }
 
@@ -164,7 +166,7 @@ def _stated(
   table: schema.Judgements,
   features: np.ndarray,
   used: np.ndarray,
-  judged: types.Rows,
+  judged: types.Batch,
   folder: Path,
 ) -> _Stated:
   topics = np.array(table.topics)
@@ -174,7 +176,11 @@ def _stated(
   users = {name: row for row, name in enumerate(table.user_ids)}
   sides = {name: row for row, name in enumerate(table.prompt_ids)}
   judged_by = set(
-    zip(judged.user, table.item_prompt[judged.items[:, 0]], strict=True)
+    zip(
+      judged.rows.user,
+      table.item_prompt[judged.inputs.index[:, 0]],
+      strict=True,
+    )
   )
   signs = {'same': 1, 'opposite': -1}
   records: list[tuple] = []

@@ -84,7 +84,7 @@ class World:
     people: the truth about them.
     version: `[U]` row of `features` that a person's audited prompts are.
     table: `[M, D]` training features.
-    rows: training judgements, all of them.
+    judged: training judgements, all of them, of `table`.
     twin: `[N]` labels of everybody's twin, whose opinion is the opposite.
     fit: `[N]` 1 for judgements that a search fits, 0 for its validation.
     bias: `[M]` detected stance of the training texts.
@@ -99,7 +99,7 @@ class World:
   people: stances.People
   version: np.ndarray
   table: np.ndarray
-  rows: types.Rows
+  judged: types.Batch
   twin: np.ndarray
   fit: np.ndarray
   bias: np.ndarray
@@ -149,7 +149,9 @@ def make(sizes: Any, condition: Condition, seed: int) -> World:
   people = stances.people(
     seed=seed, count=condition.people, loving_fraction=condition.loving
   )
-  rows, twin = _judgements(people, pools['train'], found['train'], sizes, seed)
+  judged, twin = _judgements(
+    people, pools['train'], found['train'], sizes, seed
+  )
   rng = np.random.default_rng([seed, 4])
   stated = np.sign(people.opinion).astype(int) if condition.stated else 0
   version = stated + 1 if condition.stated else np.zeros(condition.people, int)
@@ -162,9 +164,9 @@ def make(sizes: Any, condition: Condition, seed: int) -> World:
     people=people,
     version=np.asarray(version),
     table=features.reshape(-1, features.shape[-1]),
-    rows=rows,
+    judged=judged,
     twin=twin,
-    fit=(rng.random(len(rows.user)) >= _VALIDATE).astype(np.float32),
+    fit=(rng.random(len(judged.rows.user)) >= _VALIDATE).astype(np.float32),
     bias=np.broadcast_to(
       found['train'].measures['stance'], features.shape[:3]
     ).reshape(-1),
@@ -343,5 +345,5 @@ def _judgements(people, pool, found: Pool, sizes, seed: int):
   version = asked.stated + 1 if V > 1 else np.zeros_like(asked.stated)
   base = (version * S + asked.question) * K
   items = np.stack([base + asked.first, base + asked.second], 1)
-  rows = problems.judgement_rows(asked.user, items, asked.label)
-  return rows, twin.label
+  judged = problems.judgements(asked.user, items, asked.label)
+  return judged, twin.label

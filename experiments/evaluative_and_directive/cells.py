@@ -27,7 +27,7 @@ def decoder_of(node) -> decoder.DecoderConfig:
   )  # fmt: skip
 
 
-def method(name: str, **settings: Any) -> types.PolicyLearner:
+def method(name: str, **settings: Any) -> types.Learner:
   """Returns a method.
 
   Args:
@@ -105,7 +105,7 @@ def run(config, workdir: Path, arm: str, name: str, seed: int) -> Row:
   examine = worlds.examiner(sizes, world, node.examined)
   curve = policies.Curve()
   state = policies.fit(
-    learner, rollouts.new_state(jax.random.key(seed), params),
+    learner, jax.random.key(seed), params,
     np.arange(worlds.POOL), batch=node.batch, seed=seed, every=node.every,
     examine=examine, curve=curve,
   )  # fmt: skip

@@ -114,7 +114,7 @@ def run(config, name: str, seed: int) -> Row:
 
   curve = policies.Curve()
   state = policies.fit(
-    learner, rollouts.new_state(jax.random.key(seed), model.params),
+    learner, jax.random.key(seed), model.params,
     np.arange(node.pool), batch=node.batch, seed=seed, every=node.every,
     examine=examine, curve=curve,
   )  # fmt: skip

@@ -183,8 +183,7 @@ def warm_start(
     shown=shown, config=config, steps=node.steps,
     learning_rate=node.learning_rate, last=0.02,
   )  # fmt: skip
-  state = learner.init(jax.random.key(seed), types.Spec(1, 1))
-  return policies.shown_only(learner, state)
+  return policies.shown_only(learner, jax.random.key(seed))
 
 
 def follows_hints(config: decoder.DecoderConfig, params: types.PyTree) -> float:

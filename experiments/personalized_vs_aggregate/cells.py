@@ -34,7 +34,7 @@ class Fitted:
     method: Mapping[str, Any],
     choice: Choice,
     problem: problems.Problem,
-    rows: types.Rows,
+    training: types.Batch,
     tables: 'Tables',
   ):
     table = tables[choice['features']]
@@ -44,32 +44,30 @@ class Fitted:
     self.learner = _learner(tuple(sorted(node.items())))
     self.people = len(problem.user_ids)
     self.key = jax.random.key(problem.seed)
-    spec = types.Spec(table.shape[1], self.people)
-    state = self.learner.init(self.key, spec)
     self.table = table
-    source = types.Batch(table, rows)
     self.state = train.fit(
-      self.learner, state, rows, source=source, hyper=hyper
-    )
+      self.learner, training.over(table), key=self.key,
+      spec=types.Spec(table.shape[1], self.people), hyper=hyper,
+    )  # fmt: skip
 
-  def contexts(self, rows: types.Rows, limit: int | None = None):
-    """Returns everybody's contexts from their unmasked rows."""
+  def contexts(self, judged: types.Batch, limit: int | None = None):
+    """Returns everybody's contexts from their unmasked judgements."""
     return inference.infer(
       self.learner.system,
       self.state.params,
-      types.Batch(self.table, rows),
+      judged.over(self.table),
       key=self.key,
       people=self.people,
       limit=limit,
     )
 
-  def predict(self, contexts, rows: types.Rows) -> np.ndarray:
-    """Returns the probability `[B]` of every row."""
+  def predict(self, contexts, asked: types.Batch) -> np.ndarray:
+    """Returns the probability `[B]` of every judgement."""
     return inference.predict(
       self.learner.system,
       self.state.params,
       contexts,
-      types.Batch(self.table, rows),
+      asked.over(self.table),
     )
 
 
@@ -91,16 +89,6 @@ class Tables:
 def role(node: Mapping[str, Any]) -> str | None:
   """Returns what the learner of a node says it is; see `registry.Entry`."""
   return registry.LEARNERS[node['kind']].role
-
-
-def take(rows: types.Rows, chosen: np.ndarray) -> types.Rows:
-  """Returns the rows of an index or bool array."""
-  return types.Rows(*(np.asarray(leaf)[chosen] for leaf in rows))
-
-
-def masked(rows: types.Rows, keep: np.ndarray) -> types.Rows:
-  """Returns all rows, with a mask: shapes stay, nothing is compiled anew."""
-  return rows._replace(mask=np.asarray(keep, np.float32))
 
 
 def search(
@@ -125,21 +113,22 @@ def search(
   if len(choices) == 1:
     return choices[0], []
   training = problem.inner != problems.UNUSED
-  known = np.unique(problem.rows.user[training])
+  judged = problem.judged
+  known = np.unique(judged.rows.user[training])
   chosen = np.random.default_rng(problem.seed).permutation(known)[:people]
   if len(chosen) < len(known):
-    inside = np.flatnonzero(training & np.isin(problem.rows.user, chosen))
+    inside = np.flatnonzero(training & np.isin(judged.rows.user, chosen))
   else:  # the shapes of the final fit: nothing is compiled anew
     inside = np.arange(len(problem.inner))
-  rows, role = take(problem.rows, inside), problem.inner[inside]
-  fit_rows = masked(rows, role == problems.FIT)
-  validate = take(rows, role == problems.VALIDATE)
+  judged, role = judged.take(inside), problem.inner[inside]
+  fitting = judged.masked(role == problems.FIT)
+  validate = judged.take(role == problems.VALIDATE)
   # Hard answers are what is predicted, also where training labels are soft.
-  label = validate.label > 0.5
+  label = validate.rows.label > 0.5
   scores = []
   for choice in choices:
-    fitted = Fitted(method, choice, problem, fit_rows, tables)
-    p = fitted.predict(fitted.contexts(fit_rows), validate)
+    fitted = Fitted(method, choice, problem, fitting, tables)
+    p = fitted.predict(fitted.contexts(fitting), validate)
     p = np.clip(np.where(label, p, 1 - p), 1e-7, 1)
     scores.append({**choice, 'nll': float(-np.mean(np.log(p)))})
   best = int(np.argmin([row['nll'] for row in scores]))
@@ -158,7 +147,7 @@ def run(config, problem: problems.Problem, grids) -> dict[str, Any]:
     `{'predictions': {key: [B]}, 'index': {split: rows}, 'record': {...}}`;
     keys are `method|split|answers|variant`.
   """
-  tables, rows = Tables(problem), problem.rows
+  tables, judged = Tables(problem), problem.judged
   out: dict[str, np.ndarray] = {}
   record: dict[str, Any] = {}
   index = {
@@ -168,9 +157,9 @@ def run(config, problem: problems.Problem, grids) -> dict[str, Any]:
   }
   panel = _panel(config, problem)
   if 'new_people' in index:
-    inside = np.isin(rows.user[index['new_people']], panel)
+    inside = np.isin(judged.rows.user[index['new_people']], panel)
     index['new_people'] = index['new_people'][inside]
-  training = masked(rows, problem.split == problems.TRAIN)
+  training = judged.masked(problem.split == problems.TRAIN)
   names = [name for name in config.methods if name in grids]
   plain = {'kind': 'aggregate'}
   for name in tqdm.tqdm([*names, 'length_only'], desc=problem.name):
@@ -201,17 +190,18 @@ def run(config, problem: problems.Problem, grids) -> dict[str, Any]:
       out[key] = value
   for split, chosen in index.items():
     out[f'majority_of_others|{split}|all|'] = controls.majority_of_others(
-      take(rows, chosen), take(rows, problem.split == problems.TRAIN)
+      judged.take(chosen), judged.take(problem.split == problems.TRAIN)
     )
   return {'predictions': out, 'index': index, 'record': record}
 
 
-def _collapse(fitted: Fitted, training: types.Rows) -> dict[str, float]:
+def _collapse(fitted: Fitted, training: types.Batch) -> dict[str, float]:
   """Returns the posterior-collapse diagnostics where there is a latent."""
   contexts = fitted.contexts(training)
   if not isinstance(contexts, latent.Context):
     return {}
-  known = np.unique(training.user[np.asarray(training.mask) > 0])
+  rows = training.rows
+  known = np.unique(rows.user[np.asarray(rows.mask) > 0])
   found = amortized.collapse(jax.tree.map(lambda leaf: leaf[known], contexts))
   return found._asdict()
 
@@ -220,7 +210,7 @@ def _panel(config, problem: problems.Problem) -> np.ndarray:
   """Returns the new people with enough calibration answers."""
   calibration = problem.split == problems.CALIBRATION
   count = np.bincount(
-    problem.rows.user[calibration], minlength=len(problem.user_ids)
+    problem.judged.rows.user[calibration], minlength=len(problem.user_ids)
   )
   return np.flatnonzero(count >= config.panel_answers)
 
@@ -229,12 +219,12 @@ def _predictions(
   config, problem, fitted: Fitted, index, name: str, personal: bool
 ) -> Iterator[tuple[str, np.ndarray]]:
   """Yields every prediction of one fitted method."""
-  rows = problem.rows
-  contexts = fitted.contexts(masked(rows, problem.split == problems.TRAIN))
-  nobody = fitted.contexts(masked(rows, np.zeros(len(rows.user))))
-  trained = np.unique(rows.user[problem.split == problems.TRAIN])
+  judged, user = problem.judged, problem.judged.rows.user
+  contexts = fitted.contexts(judged.masked(problem.split == problems.TRAIN))
+  nobody = fitted.contexts(judged.masked(np.zeros(len(user))))
+  trained = np.unique(user[problem.split == problems.TRAIN])
   for split, chosen in index.items():
-    asked = take(rows, chosen)
+    asked = judged.take(chosen)
     if split == 'new_people':
       continue
     yield f'{name}|{split}|all|', fitted.predict(contexts, asked)
@@ -246,11 +236,11 @@ def _predictions(
     yield f'{name}|{split}|all|exchanged', fitted.predict(contexts, exchanged)
   if 'new_people' not in index:
     return
-  asked = take(rows, index['new_people'])
+  asked = judged.take(index['new_people'])
   calibration = problem.split == problems.CALIBRATION
-  answers = masked(rows, calibration)
+  answers = judged.masked(calibration)
   flipped = controls.flipped(answers)
-  panel = np.unique(asked.user)
+  panel = np.unique(asked.rows.user)
   for count in config.answers:
     if not personal:
       # Nothing is learned from the answers: the same at every count.

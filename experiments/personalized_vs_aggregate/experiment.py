@@ -46,7 +46,7 @@ def _compute(config, name: str, problem, folder: Path) -> None:
   """Writes one cell; its JSON record last, as the sign that it is whole."""
   grids = _grids(config, name, problem)
   result = cells.run(config, problem, grids)
-  rows = problem.rows
+  rows = problem.judged.rows
   arrays: dict[str, Any] = {
     key: np.asarray(p, np.float32) for key, p in result['predictions'].items()
   }
@@ -59,7 +59,7 @@ def _compute(config, name: str, problem, folder: Path) -> None:
     arrays[f'{split}#label'] = rows.label[index]
     arrays[f'{split}#user'] = rows.user[index]
     arrays[f'{split}#oracle'] = problem.oracle[index].astype(np.float32)
-    arrays[f'{split}#prompt'] = prompt_of[rows.items[index, 0]]
+    arrays[f'{split}#prompt'] = prompt_of[problem.judged.inputs.index[index, 0]]
   arrays['user_ids'] = np.array(problem.user_ids)
   arrays['prompt_ids'] = prompts
   temporary = folder / 'cell.tmp'
@@ -102,10 +102,10 @@ def _probes(problem) -> list[dict[str, Any]]:
   """Returns what format alone can tell of a problem's rows."""
   rng = np.random.default_rng(problem.seed)
   strict = np.flatnonzero(
-    (problem.split == problems.TRAIN) & (problem.rows.label != 0.5)
+    (problem.split == problems.TRAIN) & (problem.judged.rows.label != 0.5)
   )
   chosen = rng.permutation(strict)[:20_000]
-  rows = cells.take(problem.rows, chosen)
+  judged = problem.judged.take(chosen)
   features = leaks.format_features(problem.texts)
   base = {
     'data': problem.data,
@@ -117,9 +117,9 @@ def _probes(problem) -> list[dict[str, Any]]:
   found = []
   for control, label in (
     ('slot_probe', np.ones(len(chosen))),
-    ('preference_probe', (np.asarray(rows.label) > 0.5).astype(float)),
+    ('preference_probe', (np.asarray(judged.rows.label) > 0.5).astype(float)),
   ):
-    probe = leaks.probe(features, np.asarray(rows.items), label)
+    probe = leaks.probe(features, judged.inputs.index, label)
     limit = leaks.LIMITS[control]
     found.append(
       {
@@ -129,7 +129,7 @@ def _probes(problem) -> list[dict[str, Any]]:
         'value': probe.accuracy,
         'value_low': probe.low,
         'value_high': probe.high,
-        'people': int(np.unique(rows.user).size),
+        'people': int(np.unique(judged.rows.user).size),
         'pairs': len(chosen),
         'leak': probe.low > limit,
       }

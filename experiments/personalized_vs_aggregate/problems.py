@@ -29,7 +29,8 @@ class Problem:
     user_ids: U names.
     prompt_ids: M names, of each text's prompt.
     texts: M responses.
-    rows: judgements; a person's calibration answers come in order.
+    judged: judgements of the texts; a person's calibration answers come in
+      order.
     split: `[n]` names.
     inner: `[n]` role of each training row in the inner search.
     features: name -> function that makes the table `[M, D]`.
@@ -44,7 +45,7 @@ class Problem:
   user_ids: list[str]
   prompt_ids: list[str]
   texts: list[str]
-  rows: types.Rows
+  judged: types.Batch
   split: np.ndarray
   inner: np.ndarray
   features: Mapping[str, Callable[[], np.ndarray]]
@@ -204,7 +205,7 @@ def _attributes_problems(
     'user_ids': table.user_ids,
     'prompt_ids': [table.prompt_ids[p] for p in table.item_prompt],
     'texts': table.texts,
-    'rows': judgement_rows(table.user, table.items, table.label),
+    'judged': judgements(table.user, table.items, table.label),
     'split': split,
     'inner': inner,
     'oracle': oracle,
@@ -284,7 +285,7 @@ def _ukp_convarg(config, seed: int, embed: Embedder) -> Iterator[Problem]:
       user_ids=table.user_ids,
       prompt_ids=[table.prompt_ids[p] for p in table.item_prompt],
       texts=table.texts,
-      rows=judgement_rows(user[order], items[order], label[order]),
+      judged=judgements(user[order], items[order], label[order]),
       split=split[order],
       inner=inner[order],
       features=_text_features(
@@ -365,9 +366,7 @@ def _jester(
     user_ids=ratings.user_ids,
     prompt_ids=['joke'] * jokes,
     texts=ratings.texts,
-    rows=judgement_rows(
-      user, items, np.concatenate([p.label for p, _ in parts])
-    ),
+    judged=judgements(user, items, np.concatenate([p.label for p, _ in parts])),
     split=split,
     inner=np.where(split == TRAIN, inner, UNUSED),
     features=_text_features(node.features, embed, ratings.texts, ~out),
@@ -397,7 +396,7 @@ def _alpaca_eval(config, seed: int, embed: Embedder) -> Problem:
     user_ids=list(people.people),
     prompt_ids=[found.prompt_ids[p] for p in found.item_prompt],
     texts=found.texts,
-    rows=judgement_rows(people.user, people.items, people.label),
+    judged=judgements(people.user, people.items, people.label),
     split=split,
     inner=_inner_by_group(names, split == TRAIN, seed),
     features=_text_features(
@@ -411,13 +410,13 @@ def _alpaca_eval(config, seed: int, embed: Embedder) -> Problem:
   )
 
 
-def judgement_rows(user, items, label) -> types.Rows:
-  """Returns rows of people, pairs of texts and labels, all of which count."""
+def judgements(user, items, label) -> types.Batch:
+  """Returns people's labels of pairs of texts, all of which count."""
   count = len(user)
-  return types.Rows(
+  rows = types.Judgements(
     user=np.asarray(user, np.int32),
-    items=np.asarray(items, np.int32),
     label=np.asarray(label, np.float32),
     mask=np.ones(count, np.float32),
     example_id=np.arange(count, dtype=np.int32),
   )
+  return types.Batch(rows, types.Inputs(None, np.asarray(items, np.int32)))

@@ -79,7 +79,7 @@ def rankings(
   return Rankings(*table[rng.permutation(len(table))[:most]].T)
 
 
-def as_rows(pairs: Rankings, *, reference: bool) -> types.Rows:
+def as_rows(pairs: Rankings, *, reference: bool) -> types.Batch:
   """Returns rankings as judgements, with or without the reference."""
   columns = [pairs.better, pairs.worse]
   if reference:

@@ -64,7 +64,7 @@ def tuning_triples(
   return training_triples(found, held, per_policy=50, seed=config.seed + 50)
 
 
-def rows_of(found: corpus.Corpus, drawn: triples.Triples) -> types.Rows:
+def rows_of(found: corpus.Corpus, drawn: triples.Triples) -> types.Batch:
   """Returns a corpus's triples as judgements."""
   prompt = found.outputs.item_prompt if found.same_prompt else None
   return training.as_rows(drawn, prompt)

@@ -14,7 +14,7 @@ from prm_jax.data import pipelines, triples
 from prm_jax.learners import likeness, polar
 from prm_jax.rewards import discriminative
 from prm_jax.rewards import likeness as likenesses
-from prm_jax.runtime import checkpoint, train
+from prm_jax.runtime import checkpoint, train, trees
 from prm_jax.users import references
 
 _BLOCK = 512  # rows scored at once
@@ -22,7 +22,7 @@ _BLOCK = 512  # rows scored at once
 
 def as_rows(
   drawn: triples.Triples, prompt: np.ndarray | None = None
-) -> types.Rows:
+) -> types.Batch:
   """Returns triples as judgements.
 
   Args:
@@ -37,15 +37,17 @@ def as_rows(
   return judgements(np.stack(columns, 1), user)
 
 
-def judgements(items: np.ndarray, user: np.ndarray | None = None) -> types.Rows:
+def judgements(
+  items: np.ndarray, user: np.ndarray | None = None
+) -> types.Batch:
   """Returns rows whose first item is closer to `items[:, 2:]`."""
   n = len(items)
   ones = np.ones(n, np.float32)
   user = np.zeros(n) if user is None else user
-  return types.Rows(
-    np.asarray(user, np.int32), items.astype(np.int32), ones, ones,
-    np.arange(n, dtype=np.int32),
-  )  # fmt: skip
+  rows = types.Judgements(
+    np.asarray(user, np.int32), ones, ones, np.arange(n, dtype=np.int32)
+  )
+  return types.Batch(rows, types.Inputs(None, items.astype(np.int32)))
 
 
 def joined(*given: triples.Triples) -> triples.Triples:
@@ -58,14 +60,14 @@ def joined(*given: triples.Triples) -> triples.Triples:
 
 
 def fit_likeness(
-  pooled: np.ndarray, rows: types.Rows, *, seed: int,
+  pooled: np.ndarray, judged: types.Batch, *, seed: int,
   given: types.PyTree = None, **options: Any,
 ) -> types.PyTree:  # fmt: skip
   """Returns the params of `rewards.likeness` fitted to rows.
 
   Args:
     pooled: `[M, F]` features.
-    rows: see `learners.likeness`.
+    judged: see `learners.likeness`.
     seed: of start and batches.
     given: params to go on from; `options` say where to start if None.
     **options: of the learner.
@@ -73,11 +75,11 @@ def fit_likeness(
   if given is not None:
     options |= {'start': 'given', 'dim': len(given['taste'])}
   learner = _likeness(**options)
-  spec = types.Spec(pooled.shape[1], 1)
-  state = learner.init(jax.random.key(seed), spec)
-  if given is not None:
-    state = state._replace(params={**state.params, 'reward': given})
-  state = train.fit(learner, state, rows, source=types.Batch(pooled, rows))
+  start = {} if given is None else trees.flat(given, 'params/reward')
+  state = train.fit(
+    learner, judged.over(pooled), key=jax.random.key(seed), given=start,
+    spec=types.Spec(pooled.shape[1], 1),
+  )  # fmt: skip
   return state.params['reward']
 
 
@@ -87,7 +89,7 @@ _likeness = functools.lru_cache(maxsize=64)(likeness.likeness)
 def likeness_margins(
   params: types.PyTree,
   pooled: np.ndarray,
-  rows: types.Rows,
+  judged: types.Batch,
   *,
   same_prompt: bool = False,
 ) -> np.ndarray:
@@ -103,14 +105,14 @@ def likeness_margins(
     score = reward.score(params, chosen[:, :2], known).score
     return score[:, 0] - score[:, 1]
 
-  return np.asarray(jax.jit(margin)(jnp.asarray(rows.items)))
+  return np.asarray(jax.jit(margin)(jnp.asarray(judged.inputs.index)))
 
 
 # ------------------------------------------------------------------- decoders
 
 
 def fit_decoder(
-  node: Mapping[str, Any], features: np.ndarray, rows: types.Rows, *,
+  node: Mapping[str, Any], features: np.ndarray, judged: types.Batch, *,
   seed: int, folder: Path,
 ) -> types.PyTree:  # fmt: skip
   """Returns the params of a decoder that compares texts, from scratch.
@@ -118,7 +120,7 @@ def fit_decoder(
   Args:
     node: `sizes`, `steps`, `batch`, `learning_rate`, `weight_decay`.
     features: `[M, T, F]`.
-    rows: see `learners.polar`.
+    judged: see `learners.polar`.
     seed: of start and order.
     folder: of checkpoints, for this fit alone; it goes on from there.
   """
@@ -127,25 +129,25 @@ def fit_decoder(
     steps=node['steps'], learning_rate=node['learning_rate'],
     weight_decay=node['weight_decay'],
   )  # fmt: skip
-  spec = types.Spec(features.shape[2], 1)
-  state = learner.init(jax.random.key(seed), spec)
-  batches = pipelines.batches(rows, batch_size=node['batch'], seed=seed)
+  data = judged.over(features)
+  batches = pipelines.batches(data, batch_size=node['batch'], seed=seed)
   with checkpoint.Checkpoints(folder, keep=1) as manager:
     state = train.fit(
-      learner, state, batches, source=types.Batch(features, rows),
-      manager=manager, save_every=100, progress=True,
+      learner, data, batches=batches, key=jax.random.key(seed),
+      spec=types.Spec(features.shape[2], 1), manager=manager,
+      save_every=100, progress=True,
     )  # fmt: skip
   return state.params['reward']
 
 
 def decoder_margins(
   node: Mapping[str, Any], params: types.PyTree, features: np.ndarray,
-  rows: types.Rows,
+  judged: types.Batch,
 ) -> np.ndarray:  # fmt: skip
   """Returns score(first) - score(second) `[n]` of every row."""
   sizes = tuple(sorted(dict(node['sizes']).items()))
   table, found = jnp.asarray(features), []
-  items = np.asarray(rows.items)
+  items = np.asarray(judged.inputs.index)
   for first in range(0, len(items), _BLOCK):
     index = np.minimum(np.arange(first, first + _BLOCK), len(items) - 1)
     found.append(_margin(sizes, params, table, items[index]))

@@ -69,7 +69,7 @@ def _attributes(config, data: str, seed: int, embed):
   population = data.removeprefix('attributes_')
   options = problems.attributes_options(config, population, seed)
   known = attributes.truth(load.attributes_world(**options))
-  rows = problem.rows
+  rows = problem.judged.rows
   new = np.unique(rows.user[problem.split == problems.CALIBRATION])
   values = np.stack([known.values[text] for text in problem.texts])
   weights = np.stack([known.weights[problem.user_ids[u]] for u in new])
@@ -114,13 +114,13 @@ def _jester(config, seed: int, embed):
   rating = np.full((2, people, jokes), np.nan)  # to answer from, and held out
   rating[held.astype(int), ratings.user, ratings.item] = ratings.rating
   split = problem.split == 'new_people'
-  rows = problem.rows
+  rows = problem.judged.rows
   new = np.unique(rows.user[split])
   answers, kept = rating[:, new]
   pool = np.stack(np.triu_indices(jokes, 1), 1)
   gap = answers[:, pool[:, 0]] - answers[:, pool[:, 1]]
   test, label, mask = _by_person(
-    new, rows.user[split], rows.items[split], rows.label[split]
+    new, rows.user[split], problem.judged.inputs.index[split], rows.label[split]
   )
   return problem, elicited.Asked(
     new=new,

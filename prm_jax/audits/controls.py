@@ -26,52 +26,54 @@ def swapped_people(
   return jax.tree.map(swap, contexts)
 
 
-def flipped(rows: types.Rows) -> types.Rows:
+def flipped(data: types.Batch) -> types.Batch:
   """Returns the answers reversed: a belief that listens has to turn round."""
-  return rows._replace(label=1 - np.asarray(rows.label))
+  label = 1 - np.asarray(data.rows.label)
+  return data._replace(rows=data.rows._replace(label=label))
 
 
-def exchanged(rows: types.Rows) -> types.Rows:
+def exchanged(data: types.Batch) -> types.Batch:
   """Returns the rows with first and second text, and label, exchanged."""
-  items = np.asarray(rows.items)[:, ::-1]
-  return flipped(rows)._replace(items=items)
+  turned = flipped(data)
+  index = np.asarray(data.inputs.index)[:, ::-1]
+  return turned._replace(inputs=turned.inputs._replace(index=index))
 
 
-def majority_of_others(asked: types.Rows, known: types.Rows) -> np.ndarray:
+def majority_of_others(asked: types.Batch, known: types.Batch) -> np.ndarray:
   """Returns how the other people judged each pair, NaN where none did.
 
   (k + 1/2) / (n + 1) for k of n answers that preferred the first text.
 
   Args:
-    asked: rows to predict.
-    known: training rows.
+    asked: judgements to predict.
+    known: those that train.
   """
 
   def code(items):
     low, high = np.minimum(*items.T), np.maximum(*items.T)
     return low.astype(np.int64) << 32 | high
 
-  def side(rows):
+  def side(data):
     """Label of the lower-numbered text."""
-    swap = rows.items[:, 0] > rows.items[:, 1]
-    return np.where(swap, 1 - rows.label, rows.label)
+    swap = data.inputs.index[:, 0] > data.inputs.index[:, 1]
+    return np.where(swap, 1 - data.rows.label, data.rows.label)
 
   pairs, inverse = np.unique(
-    np.concatenate([code(known.items), code(asked.items)]),
+    np.concatenate([code(known.inputs.index), code(asked.inputs.index)]),
     return_inverse=True,
   )
-  pair, mine = np.split(inverse, [len(known.user)])
+  pair, mine = np.split(inverse, [len(known.rows.user)])
   total = np.bincount(pair, minlength=len(pairs)).astype(float)
   preferred = np.bincount(pair, side(known), len(pairs))
   # What the person said before about the same pair is not the others'.
-  own = (known.user.astype(np.int64) << 32) | pair
+  own = (known.rows.user.astype(np.int64) << 32) | pair
   keys, place = np.unique(own, return_inverse=True)
   own_total = np.bincount(place, minlength=len(keys)).astype(float)
   own_preferred = np.bincount(place, side(known), len(keys))
-  asked_key = (asked.user.astype(np.int64) << 32) | mine
+  asked_key = (asked.rows.user.astype(np.int64) << 32) | mine
   where = np.minimum(np.searchsorted(keys, asked_key), len(keys) - 1)
   found = keys[where] == asked_key
   n = total[mine] - np.where(found, own_total[where], 0)
   k = preferred[mine] - np.where(found, own_preferred[where], 0)
   p = np.where(n > 0, (k + 0.5) / (n + 1), np.nan)
-  return np.where(asked.items[:, 0] > asked.items[:, 1], 1 - p, p)
+  return np.where(asked.inputs.index[:, 0] > asked.inputs.index[:, 1], 1 - p, p)

@@ -220,7 +220,7 @@ def _turn(loop: _Loop, carry, t):
   keys = jax.vmap(jax.random.fold_in, (None, 0))(
     jax.random.fold_in(loop.key, t), people.number
   )
-  population = system.user.context(user, system.user.prior(user), None)
+  population = system.user.context(user, system.user.prior(user))
   plain = people._replace(neighbours=people.number)  # not read there
   found, evidence, after = jax.vmap(functools.partial(_serve, now, population))(
     keys, plain, everybody
@@ -275,7 +275,7 @@ def _serve(loop: _Loop, population, key, person, carried):
   guard = guard._replace(
     log_reference=serve(guard.reference, guard), beta=jnp.asarray(rules.beta)
   )
-  context = system.user.context(params['user'], carried.belief, None)
+  context = system.user.context(params['user'], carried.belief)
   log_policy = composition.served_policy(
     system, params, encoded[None], context, population, guard,
     carried.safeguard, serve=serve,

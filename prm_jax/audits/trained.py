@@ -73,7 +73,7 @@ def audit(
     if getattr(pool, name).sum() < 6:
       raise ValueError(f'fewer than 6 {name} questions: an interval needs more')
   user = params['user']
-  nobody = system.user.context(user, system.user.prior(user), None)
+  nobody = system.user.context(user, system.user.prior(user))
   nobody = jax.tree.map(lambda leaf: leaf[None], nobody)
   population = _tilted(_scores(system, params, nobody, pool, 1), divergence)
   rows = list(_population_rows(population[0], pool))

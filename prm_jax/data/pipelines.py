@@ -3,6 +3,7 @@
 import dataclasses
 
 import grain
+import jax
 import numpy as np
 
 from prm_jax import types
@@ -79,45 +80,54 @@ def pairs_from_ratings(
 class _Batches(grain.sources.RandomAccessDataSource):
   """Element k is the k-th whole batch, so that no row costs Python time."""
 
-  rows: types.Rows
+  data: types.Batch
   batch_size: int
   seed: int
   epochs: int
 
   @property
+  def count(self) -> int:
+    """Returns the rows of one pass."""
+    return len(self.data.rows.mask)
+
+  @property
   def per_epoch(self) -> int:
     """Returns the batches of one pass over the rows."""
-    return -(-len(self.rows.user) // self.batch_size)
+    return -(-self.count // self.batch_size)
 
   def __len__(self) -> int:
     return self.per_epoch * self.epochs
 
-  def __getitem__(self, k: int) -> types.Rows:
+  def __getitem__(self, k: int) -> types.Batch:
     epoch, number = divmod(int(k), self.per_epoch)
-    count = len(self.rows.user)
-    order = np.random.default_rng([self.seed, epoch]).permutation(count)
+    order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
     size = self.batch_size
     chosen = order[number * size : (number + 1) * size]
-    batch = types.Rows(*(np.asarray(leaf)[chosen] for leaf in self.rows))
     padding = size - len(chosen)
-    return types.Rows(
-      *(
-        np.pad(leaf, [(0, padding)] + [(0, 0)] * (leaf.ndim - 1))
-        for leaf in batch
-      )
-    )
+
+    def longer(leaf):
+      return np.pad(leaf, [(0, padding)] + [(0, 0)] * (leaf.ndim - 1))
+
+    taken = self.data.take(chosen)
+    rows, inputs = jax.tree.map(longer, taken.rows), taken.inputs
+    if inputs is not None and inputs.index is not None:
+      inputs = inputs._replace(index=longer(inputs.index))
+    elif inputs is not None:
+      inputs = inputs._replace(value=jax.tree.map(longer, inputs.value))
+    return types.Batch(rows, inputs)
 
 
 def batches(
-  rows: types.Rows, *, batch_size: int, seed: int, epochs: int = 1_000_000
+  data: types.Batch, *, batch_size: int, seed: int, epochs: int = 1_000_000
 ) -> grain.DatasetIterator:
   """Returns an iterator of whole batches, shuffled anew every epoch.
 
   An epoch's last batch is padded with rows of mask 0. The iterator's position
-  is one number, which a checkpoint keeps.
+  is one number, which a checkpoint keeps. Where an index points into texts,
+  batches hold the index alone, and are of the data's texts.
 
   Args:
-    rows: judgements on the host.
+    data: judgements on the host, or other rows.
     batch_size: rows of a batch.
     seed: of the order.
     epochs: passes over the rows.
@@ -125,8 +135,10 @@ def batches(
   Raises:
     ValueError: there is no row.
   """
-  if not len(rows.user):
+  count = len(data.rows.mask)
+  if not count:
     raise ValueError('no row to make a batch of')
-  size = min(batch_size, len(rows.user))
-  source = _Batches(rows, size, seed, epochs)
+  if data.inputs is not None and data.inputs.index is not None:
+    data = data.over(None)
+  source = _Batches(data, min(batch_size, count), seed, epochs)
   return iter(grain.MapDataset.source(source).to_iter_dataset())

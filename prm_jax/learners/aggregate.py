@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from prm_jax import types
 from prm_jax.learners import common
 from prm_jax.ops import heads
-from prm_jax.rewards import scalar
+from prm_jax.rewards import reading, scalar
 from prm_jax.users import population
 
 
@@ -18,14 +18,15 @@ def linear(*, ridge: float = 10.0) -> types.Learner:
   """
   system = types.System(scalar.linear(), population.population())
 
-  def begin(state, batch):
-    weight = common.aggregate_weight(batch, state.hyper['ridge'])
+  def begin(state, data):
+    features = data.features(state.params['reward'])
+    weight = common.aggregate_weight(features, data, state.hyper['ridge'])
     return common.with_reward(state, {'weight': weight})
 
   def init(key, spec):
     return common.new_state(system, key, spec, hyper={'ridge': ridge})
 
-  return types.Learner(system, (types.Phase('newton', begin=begin),), init)
+  return types.Learner((types.Phase('newton', begin=begin),), init, system)
 
 
 def mlp(
@@ -46,27 +47,29 @@ def mlp(
   reward = scalar.mlp(hidden=hidden)
   system = types.System(reward, population.population())
 
-  def begin(state, batch):
-    count = common.examples(batch.rows)
-    return state._replace(hyper={**state.hyper, 'examples': count})
+  def begin(state, data):
+    count = common.examples(data.judgements)
+    return state._replace(constants=common.Examples(count))
 
-  def objective(params, rows, state, batch):
-    encoded = reward.encode(params['reward'], batch.table)
-    items = batch.rows.items
-    difference = encoded[items[:, 0], 0] - encoded[items[:, 1], 0]
+  def objective(params, people, state, batch, gather):
+    del people, gather
+    pair = reading.encoded(reward, params['reward'], batch.inputs)
     squares = sum(
       jnp.sum(leaf**2) for leaf in jax.tree.leaves(params['reward'])
     )
-    ridge = 0.5 * state.hyper['ridge'] * squares / state.hyper['examples']
+    ridge = 0.5 * state.hyper['ridge'] * squares / state.constants.examples
+    difference = pair[:, 0, 0] - pair[:, 1, 0]
     nll = heads.bradley_terry(difference, batch.rows.label)
-    return nll, {'ridge': ridge}, {}
+    return {'nll': common.mean(nll)}, {'ridge': ridge}, {}
 
   phase = types.Phase(
-    'adam', begin, objective, common.adam(learning_rate, steps), steps
+    'adam', begin, objective, common.adam(learning_rate, steps), steps=steps
   )
 
   def init(key, spec):
-    hyper = {'ridge': ridge, 'examples': 1.0}
-    return common.new_state(system, key, spec, hyper=hyper)
+    return common.new_state(
+      system, key, spec, hyper={'ridge': ridge},
+      constants=common.Examples(jnp.ones(())),
+    )  # fmt: skip
 
-  return types.Learner(system, (phase,), init)
+  return types.Learner((phase,), init, system)

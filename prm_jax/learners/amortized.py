@@ -16,7 +16,7 @@ from prm_jax import types
 from prm_jax.learners import common, episodes
 from prm_jax.models import sets
 from prm_jax.ops import heads
-from prm_jax.rewards import conditioned
+from prm_jax.rewards import conditioned, reading
 from prm_jax.users import in_context as answers_in_context
 from prm_jax.users import latent as latents
 
@@ -254,12 +254,12 @@ def amortized(
   size = size or episodes.Size()
   reward = system.reward
 
-  def objective(params, rows, state, batch):
-    del rows
+  def objective(params, people, state, batch, gather):
+    del people, gather
     encoded = jax.lax.stop_gradient(
-      reward.encode(params['reward'], batch.table)
+      reading.encoded(reward, params['reward'], batch.inputs)
     )
-    found = episodes.episode(size, encoded, state, batch.rows)
+    found = episodes.episode(encoded, state, batch.rows)
     contexts, penalties = jax.vmap(read, (0, None, 0))(
       found.key, params['user'], found.known
     )
@@ -275,27 +275,25 @@ def amortized(
     for name, value in penalties.items():
       wide = jnp.broadcast_to(value[:, None], loss.shape)
       loss = loss + state.hyper[f'{name}_weight'] * wide
-      aux[name] = episodes.per_example(size, wide)
-    scale = 0.5 / state.hyper['examples']
+      aux[name] = episodes.term(wide, found.mask)
+    scale = 0.5 * state.hyper['decay'] / state.constants.examples
     networks = jax.tree.leaves((params['reward']['network'], params['user']))
-    penalty = {
-      'decay': scale
-      * state.hyper['decay']
-      * sum(jnp.sum(leaf**2) for leaf in networks),
-    }
-    return episodes.per_example(size, loss), penalty, aux
+    penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in networks)}
+    return {'nll': episodes.term(loss, found.mask)}, penalty, aux
 
   def init(key, spec):
-    return common.new_state(system, key, spec, hyper={**hyper, 'examples': 1.0})
+    return common.new_state(
+      system, key, spec, constants=episodes.blank(spec), hyper=hyper
+    )
 
-  def begin(state, batch):
-    return episodes.start_at_bases(episodes.begin(state, batch), batch)
+  def begin(state, data):
+    state = episodes.start_at_bases(state, data)
+    return state._replace(constants=episodes.begin(state, data))
 
   phase = episodes.phase(
-    size, objective, learning_rate=learning_rate, steps=steps
+    size, objective, begin, learning_rate=learning_rate, steps=steps
   )
-  phase = phase._replace(begin=begin)
-  return types.Learner(system, (phase,), init)
+  return types.Learner((phase,), init, system)
 
 
 def gaussian_divergence(

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +17,35 @@ _EM_STEPS = 6
 _EM_NEWTON = 6  # from the prior's mean, enough for a moment of the population
 
 
+class Examples(NamedTuple):
+  """Constants of learners whose penalties are scaled to one example.
+
+  Attributes:
+    examples: judgements that train.
+  """
+
+  examples: types.Array
+
+
+class Anchored(NamedTuple):
+  """Constants of learners that stay near the aggregate.
+
+  Attributes:
+    examples: judgements that train.
+    aggregate: `[D]` the aggregate's weight.
+  """
+
+  examples: types.Array
+  aggregate: types.Array
+
+
 def new_state(
   system: types.System,
   key: types.Key,
   spec: types.Spec,
   *,
-  blank_rows: types.PyTree = (),
+  blank: types.PyTree = (),
+  constants: types.PyTree = (),
   hyper: Mapping[str, float],
 ) -> types.TrainState:
   """Returns the state before the first phase.
@@ -30,23 +54,48 @@ def new_state(
     system: reward and user model.
     key: the run's seed.
     spec: sizes.
-    blank_rows: free parameters of a person of whom nothing is known.
-    hyper: numeric hyper-parameters.
+    blank: free parameters of a person of whom nothing is known.
+    constants: the learner's own, of the structure that they keep.
+    hyper: searched numbers.
   """
   reward_key, user_key = jax.random.split(jax.random.fold_in(key, 0))
   params = {
     'reward': system.reward.init(reward_key, spec),
     'user': system.user.init(user_key, spec),
   }
+  # Beliefs are made when somebody is remembered: fitting infers.
+  people = banks.empty(spec.people, blank, ())
+  return state_of(key, params, people, constants=constants, hyper=hyper)
+
+
+def state_of(
+  key: types.Key,
+  params: types.PyTree,
+  people: types.People,
+  *,
+  constants: types.PyTree = (),
+  hyper: Mapping[str, float] | None = None,
+) -> types.TrainState:
+  """Returns the state of these parameters and people before any step.
+
+  Args:
+    key: the run's seed.
+    params: shared parameters.
+    people: what is kept of each person.
+    constants: the learner's own.
+    hyper: searched numbers.
+  """
   return types.TrainState(
     step=jnp.int32(0),
+    round=jnp.int32(0),
     phase=jnp.int32(0),
     params=params,
-    opt_state=(),
-    # Beliefs are made when somebody is remembered: fitting infers.
-    bank=banks.empty_bank(spec.people, blank_rows, ()),
-    hyper={name: jnp.float32(value) for name, value in hyper.items()},
+    people=people,
     key=key,
+    opt_state={},
+    constants=constants,
+    average=(),
+    hyper={name: jnp.float32(v) for name, v in (hyper or {}).items()},
   )
 
 
@@ -55,13 +104,95 @@ def adam(learning_rate: float, steps: int) -> optax.GradientTransformation:
   return optax.adam(optax.cosine_decay_schedule(learning_rate, steps, 0.01))
 
 
-def examples(rows: types.Rows) -> types.Array:
+def people_adam(
+  learning_rate: float, steps: int
+) -> optax.GradientTransformationExtraArgs:
+  """Returns the Adam of one person, at the rate of the phase's step.
+
+  Everybody counts their own steps for the bias of the moments, and the rate's
+  cosine is the phase's: who comes late moves as far at first as who was there
+  from the start, times the schedule.
+
+  Args:
+    learning_rate: of the first step.
+    steps: of the phase, over which the rate decays to 1 %.
+  """
+  rate = optax.cosine_decay_schedule(learning_rate, steps, 0.01)
+  inner = optax.scale_by_adam()
+
+  def update(gradient, state, params=None, *, step, **_):
+    change, state = inner.update(gradient, state, params)
+    return jax.tree.map(lambda leaf: -rate(step) * leaf, change), state
+
+  return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def by_path(
+  optimizers: Mapping[str, optax.GradientTransformation],
+) -> optax.GradientTransformation:
+  """Returns one optimiser of parts of the parameters that have each their own.
+
+  Args:
+    optimizers: whole components of paths, as in `Phase.train`, -> optimiser;
+      the first that fits a leaf is its own. A leaf that none fits is an error.
+  """
+
+  def label(path, leaf):
+    del leaf
+    name = '/' + jax.tree_util.keystr(path, simple=True, separator='/') + '/'
+    for part in optimizers:
+      if f'/{part}/' in name or not part:
+        return part
+    raise ValueError(f'no optimizer for {name[1:-1]!r}: {sorted(optimizers)}')
+
+  return optax.partition(
+    dict(optimizers),
+    lambda params: jax.tree_util.tree_map_with_path(label, params),
+  )
+
+
+def mean(values: types.Array) -> tuple[types.Array, types.Array]:
+  """Returns the term whose mean over rows is that of `values` `[B]`."""
+  return values, jnp.ones_like(values)
+
+
+def examples(judgements: types.Judgements) -> types.Array:
   """Returns the number of judgements that count, at least 1."""
-  return jnp.maximum(jnp.sum(jnp.asarray(rows.mask)), 1.0)
+  return jnp.maximum(jnp.sum(jnp.asarray(judgements.mask)), 1.0)
 
 
-@jax.jit
-def aggregate_weight(batch: types.Batch, ridge: types.Array) -> types.Array:
+def margins(pair: types.Array, weights: types.Array) -> types.Array:
+  """Returns the score differences `[B]` of encoded pairs.
+
+  Args:
+    pair: `[B, 2, J]`.
+    weights: `[B, J]` of each row's person.
+  """
+  return jnp.sum((pair[:, 0] - pair[:, 1]) * weights, axis=-1)
+
+
+def charged(
+  people: types.Present, user: types.Array, penalty: types.Array
+) -> tuple[types.Array, types.Array]:
+  """Returns the term that charges people for their free parameters.
+
+      sum_u penalty_u / examples
+
+  Every row of a person carries penalty_u / n_u, n_u the weight of their rows
+  in the whole data: all rows give the sum, a batch an unbiased estimate, and
+  who is absent is not charged.
+
+  Args:
+    people: of the batch.
+    user: `[B]` rows of these people.
+    penalty: `[P]` nats.
+  """
+  return mean((penalty / jnp.maximum(people.weight, 1e-6))[user])
+
+
+def aggregate_weight(
+  features: types.Array, data: types.Data, ridge: types.Array
+) -> types.Array:
   """Returns the weight `[D]` of the linear Bradley-Terry model of everybody.
 
       argmin_w  sum_n mask_n NLL(label_n | w . (x_a - x_b)) + ridge |w|^2 / 2
@@ -70,15 +201,21 @@ def aggregate_weight(batch: types.Batch, ridge: types.Array) -> types.Array:
   mode of one person who gave every answer.
 
   Args:
-    batch: feature table `[M, D]` and judgements.
+    features: `[M, D]`.
+    data: judgements of the texts.
     ridge: prior precision, in answers.
   """
-  table, rows = jnp.asarray(batch.table), batch.rows
-  difference = table[rows.items[:, 0]] - table[rows.items[:, 1]]
+  return _aggregate(features, data.judgements, data.index, ridge)
+
+
+@jax.jit
+def _aggregate(features, judgements, index, ridge):
+  features = jnp.asarray(features)
+  difference = features[index[:, 0]] - features[index[:, 1]]
   prior = bayes.isotropic_prior(
-    jnp.zeros(table.shape[1]), 1.0 / jnp.sqrt(ridge)
+    jnp.zeros(features.shape[1]), 1.0 / jnp.sqrt(ridge)
   )
-  label, mask = jnp.asarray(rows.label), jnp.asarray(rows.mask)
+  label, mask = jnp.asarray(judgements.label), jnp.asarray(judgements.mask)
   return bayes.posterior_mode(prior, difference, label, mask)
 
 
@@ -101,10 +238,10 @@ def spread_bases(
 
 def svd_bases(
   key: types.Key,
-  batch: types.Batch,
+  features: types.Array,
+  data: types.Data,
   weight: types.Array,
   *,
-  people: int,
   rank: int,
   ridge: types.Array,
 ) -> tuple[types.Array, types.Array]:
@@ -115,20 +252,27 @@ def svd_bases(
 
   Args:
     key: of the factorisation's start.
-    batch: feature table and judgements.
+    features: `[M, D]`.
+    data: judgements of the texts.
     weight: `[D]` of the aggregate.
-    people: U.
     rank: how many.
     ridge: of the regression, in answers.
 
   References:
     Shenfeld et al. 2025 (PReF), arXiv:2503.06358, algorithm 1.
   """
-  rows = jax.tree.map(jnp.asarray, batch.rows)
-  table = jnp.asarray(batch.table)
+  return _svd_bases(
+    key, features, data.judgements, data.index, weight, ridge,
+    people=data.people, rank=rank,
+  )  # fmt: skip
+
+
+@functools.partial(jax.jit, static_argnames=('people', 'rank'))
+def _svd_bases(key, table, judgements, index, weight, ridge, *, people, rank):
+  table = jnp.asarray(table)
   if not rank:
     return jnp.zeros((table.shape[1], 0)), jnp.zeros((people, 0))
-  matrix = factorization.preference_matrix(rows)
+  matrix = factorization.preference_matrix(judgements, index)
   score = table @ weight
   margin = score[matrix.items[:, 0]] - score[matrix.items[:, 1]]
   residual = matrix._replace(logit=matrix.logit - margin[matrix.pair])
@@ -147,8 +291,8 @@ def svd_bases(
 
 
 @jax.jit
-def _em_group(prior, encoded, rows, group):
-  evidence = inference.group_evidence(encoded, rows, group)
+def _em_group(prior, encoded, judgements, index, group):
+  evidence = inference.group_evidence(encoded, judgements, index, group)
   difference = evidence.encoded[:, :, 0] - evidence.encoded[:, :, 1]
   fit = functools.partial(bayes.laplace, iterations=_EM_NEWTON)
   posterior = jax.vmap(fit, (None, 0, 0, 0))(
@@ -161,7 +305,8 @@ def _em_group(prior, encoded, rows, group):
 def estimate_prior(
   prior: bayes.GaussianPrior,
   encoded: types.Array,
-  rows: types.Rows,
+  judgements: types.Judgements,
+  index: types.ArrayLike,
   *,
   steps: int = _EM_STEPS,
   shrinkage: float = 1.0,
@@ -171,28 +316,30 @@ def estimate_prior(
   Args:
     prior: to start from.
     encoded: `[M, J]` encoded texts.
-    rows: training judgements.
+    judgements: that train.
+    index: `[N, 2]` into the texts.
     steps: of expectation maximisation.
     shrinkage: pseudo-people who keep the old covariance.
   """
-  device_rows = jax.tree.map(jnp.asarray, rows)
-  groups = list(inference.group_people(rows, width=encoded.shape[-1]))
+  said, where = jax.tree.map(jnp.asarray, (judgements, index))
+  groups = list(inference.group_people(judgements, width=encoded.shape[-1]))
   if not groups:
     return prior
   for _ in range(steps):
-    moments = [_em_group(prior, encoded, device_rows, g) for g in groups]
+    moments = [_em_group(prior, encoded, said, where, g) for g in groups]
     total = jax.tree.map(lambda *leaves: sum(leaves), *moments)
     prior = bayes.empirical_prior(prior, total, shrinkage=shrinkage)
   return prior
 
 
-def prior_phase(system: types.System) -> types.Phase:
+def prior_phase() -> types.Phase:
   """Returns the phase that estimates the population's Gaussian prior."""
-  encode = jax.jit(system.reward.encode)
 
-  def begin(state, batch):
-    encoded = encode(state.params['reward'], jnp.asarray(batch.table))
-    prior = estimate_prior(state.params['user'], encoded, batch.rows)
+  def begin(state, data):
+    prior = estimate_prior(
+      state.params['user'], data.encoded(state.params['reward']),
+      data.judgements, data.index,
+    )  # fmt: skip
     return with_user(state, prior)
 
   return types.Phase('prior', begin=begin)
@@ -210,15 +357,14 @@ def with_user(state: types.TrainState, user: types.PyTree) -> types.TrainState:
   return state._replace(params={**state.params, 'user': user})
 
 
-def margins(
-  encoded: types.Array, weights: types.Array, rows: types.Rows
-) -> types.Array:
-  """Returns the score differences `[B]` of the rows.
+def with_free(state: types.TrainState, free: types.PyTree) -> types.TrainState:
+  """Returns the state with other free parameters of people."""
+  return state._replace(people=state.people._replace(free=free))
 
-  Args:
-    encoded: `[M, J]` encoded texts.
-    weights: `[U, J]` of every person.
-    rows: judgements.
-  """
-  a, b = encoded[rows.items[:, 0]], encoded[rows.items[:, 1]]
-  return jnp.sum((a - b) * weights[rows.user], axis=-1)
+
+def averaged(state: types.TrainState) -> types.PyTree:
+  """Returns parameters, those with a moving average replaced by it."""
+  return jax.tree.map(
+    lambda mean, now: now if mean is None else mean,
+    state.average, state.params, is_leaf=lambda leaf: leaf is None,
+  )  # fmt: skip

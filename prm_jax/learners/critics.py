@@ -14,19 +14,19 @@ from prm_jax.models import decoder
 # generated tokens)`. A critique without tokens is none: what would have been
 # made of it is dropped and counted.
 Critic = Callable[
-  [types.Key, types.PyTree, np.ndarray, rollouts.Tokens, np.ndarray],
-  tuple[rollouts.Tokens, int],
+  [types.Key, types.PyTree, np.ndarray, types.Tokens, np.ndarray],
+  tuple[types.Tokens, int],
 ]
 # `(problems [R], attempts) -> prompts` that ask for a critique.
-Requests = Callable[[np.ndarray, rollouts.Tokens], rollouts.Tokens]
+Requests = Callable[[np.ndarray, types.Tokens], types.Tokens]
 # `(problem, attempt, reward) -> critique`, '' for none.
 Rule = Callable[[int, str, float], str]
 
 
 def rule(
   says: Rule,
-  decode: Callable[[rollouts.Tokens], list[str]],
-  encode: Callable[[Sequence[str]], rollouts.Tokens],
+  decode: Callable[[types.Tokens], list[str]],
+  encode: Callable[[Sequence[str]], types.Tokens],
 ) -> Critic:
   """Returns a critic that reads and writes text.
 
@@ -92,7 +92,7 @@ def shuffled(critic: Critic) -> Critic:
     order = np.arange(len(problem))
     for group in (np.flatnonzero(wrong), np.flatnonzero(~wrong)):
       order[group] = group[_others(problem[group])]
-    return rollouts.Tokens(*(leaf[order] for leaf in said)), cost
+    return rollouts.take(said, order), cost
 
   return shuffle
 
@@ -111,8 +111,8 @@ def _others(problem: np.ndarray) -> np.ndarray:
 def replayed(
   path: Path,
   names: Sequence[str],
-  decode: Callable[[rollouts.Tokens], list[str]],
-  encode: Callable[[Sequence[str]], rollouts.Tokens],
+  decode: Callable[[types.Tokens], list[str]],
+  encode: Callable[[Sequence[str]], types.Tokens],
 ) -> Critic:
   """Returns a critic that says what a file holds, and nothing else.
 

@@ -28,7 +28,7 @@ def critique_grpo(
   refiner: str = 'frozen',
   loss: rollouts.Loss = PUBLISHED,
   training: rollouts.Training = rollouts.DEFAULT,
-) -> types.PolicyLearner:
+) -> types.Learner:
   """Returns the learner of a policy from rewards and critiques.
 
   Of a problem whose n answers are all wrong, `refined` of them are criticised
@@ -88,7 +88,7 @@ class _Collect:
   def __call__(self, key, state, batch):
     keys = jax.random.split(key, 4)
     policy, n = state.params['policy'], self.samples
-    problem = np.asarray(batch.rows.items)[:, 0]
+    problem = np.asarray(batch.rows.problem)
     prompts = self.task.prompts(problem)
     first = self._write(keys[0], policy, prompts, n)
     reward = self.task.verify(np.repeat(problem, n), first.tokens)
@@ -102,9 +102,7 @@ class _Collect:
       keys[2:], state, problem, first.tokens, reward, wrong
     )
     chosen = wrong[:, None]
-    last = rollouts.Tokens(
-      *(np.where(chosen, a, m) for a, m in zip(again, more.tokens, strict=True))
-    )
+    last = jax.tree.map(lambda a, b: np.where(chosen, a, b), again, more.tokens)
     last_reward = self.task.verify(problem, last)
     last_reward = np.where(wrong & ~there, np.nan, last_reward)
     both = np.concatenate([reward, last_reward[:, None]], 1)
@@ -126,7 +124,7 @@ class _Collect:
       ),
       'no_critique': rollouts.as_mean(~there, wrong & counted),
     }
-    return batch._replace(rows=made), metrics
+    return types.Batch(made), metrics
 
   def _write(self, key, params, prompts, count=1):
     return rollouts.write(
@@ -137,13 +135,13 @@ class _Collect:
     """Returns the best refinements, tokens spent, and where there are any."""
     B, m = len(problem), self.refined
     row = (np.arange(B)[:, None] * self.samples + np.arange(m)).ravel()
-    tried = rollouts.Tokens(*(leaf[row] for leaf in attempts))
+    tried = rollouts.take(attempts, row)
     asked, policy = np.repeat(problem, m), state.params['policy']
     said, cost = self.critic(
       keys[0], policy, asked, tried, reward[:, :m].ravel()
     )
     there = np.asarray(said.mask).any(axis=1)
-    writer = policy if self.live else state.frozen
+    writer = policy if self.live else state.constants.start
     prompts = self.task.refine(asked, tried, said)  # type: ignore[misc]
     found = self._write(keys[1], writer, prompts).tokens
     value = self.task.verify(asked, found)
@@ -152,7 +150,7 @@ class _Collect:
     needed = np.repeat(wrong, m)
     # All were criticised and written again; what counts are unsolved ones.
     spent = found.mask.sum(1)[needed].sum() + cost * needed.mean()
-    chosen = rollouts.Tokens(*(leaf[best] for leaf in found))
+    chosen = rollouts.take(found, best)
     return chosen, spent, np.asarray(there)[best]
 
 
@@ -173,14 +171,10 @@ def _texts(prompts, first, last, reward, wrong, mask) -> grpo.Texts:
   advantage = np.asarray(
     policy_gradient.joint(jnp.asarray(reward), jnp.asarray(there, jnp.int32))
   )
-  answers = rollouts.Tokens(
-    *(np.concatenate([a, b]) for a, b in zip(first, last, strict=True))
-  )
-  # The mean over a problem's answers, and that over its refinements.
-  initial = np.where(wrong, n, n + 1)
-  weight = np.concatenate([
-    np.repeat(width / initial, n), np.where(wrong, width, width / initial)
-  ])  # fmt: skip
+  answers = jax.tree.map(lambda a, b: np.concatenate([a, b]), first, last)
+  # A problem counts once: the mean over its answers, and its refinement.
+  share = 1.0 / np.where(wrong, n, n + 1)
+  count = np.concatenate([np.repeat(share, n), np.where(wrong, 0.0, share)])
   return grpo.Texts(
     rollouts.join(rollouts.repeat(prompts, n), prompts),
     answers,
@@ -188,5 +182,6 @@ def _texts(prompts, first, last, reward, wrong, mask) -> grpo.Texts:
     mask=np.concatenate([there[:, :n].ravel(), there[:, n]])
     * np.concatenate([np.repeat(mask, n), mask]),
     second=np.concatenate([np.zeros(B * n), wrong]),
-    weight=weight,
+    weight=np.where(count > 0, count, 1.0),
+    share=count,
   )

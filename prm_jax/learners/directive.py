@@ -28,12 +28,12 @@ class Reply(NamedTuple):
   """
 
   verdict: np.ndarray
-  told: rollouts.Tokens
+  told: types.Tokens
   hinted: np.ndarray
 
 
 # `(key, problems [B], answers) -> Reply`.
-Replies = Callable[[types.Key, np.ndarray, rollouts.Tokens], Reply]
+Replies = Callable[[types.Key, np.ndarray, types.Tokens], Reply]
 
 
 def directive(
@@ -49,7 +49,7 @@ def directive(
   clip: float | None = 2.0,
   loss: rollouts.Loss = PUBLISHED,
   training: rollouts.Training = rollouts.DEFAULT,
-) -> types.PolicyLearner:
+) -> types.Learner:
   """Returns the learner of a policy from one reply to each of its answers.
 
       A_t = evaluative (verdict - baseline)
@@ -114,7 +114,7 @@ class _Collect:
 
   def __call__(self, key, state, batch):
     keys = jax.random.split(key)
-    problem = np.asarray(batch.rows.items)[:, 0]
+    problem = np.asarray(batch.rows.problem)
     prompts = self.task.prompts(problem)
     said = rollouts.write(
       keys[0], self.config, state.params['policy'], prompts, self.task,
@@ -145,15 +145,15 @@ class _Collect:
       'tokens': grpo.total(said.tokens.mask.sum()),
       'sampler_gap': apart,
     }
-    return batch._replace(rows=made), metrics
+    return types.Batch(made), metrics
 
   def _teacher(self, state, prompts, answers, reply, hinted):
     """Returns directive advantages `[B, N]`, and the teacher's `[B, N, V]`."""
     policy = state.params['policy']
     teacher = {
       'live': lambda: policy,
-      'average': lambda: state.opt_state.average['policy'],
-      'frozen': lambda: state.frozen,
+      'average': lambda: state.average['policy'],
+      'frozen': lambda: state.constants.start,
     }[self.teacher]()
     count = self.task.max_new_tokens
     there = answers.mask * hinted[:, None]

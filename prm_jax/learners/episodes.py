@@ -1,14 +1,12 @@
 """Episodes: some of a person's answers are known, others are to be predicted.
 
-What amortised and meta-learned methods are trained on. An episode is
-`context + targets` rows of one person; a batch is P episodes, one after the
-other. Rows of context have mask 0, for nothing is predicted there; rows that
-a person does not have carry `example_id` -1.
+What amortised and meta-learned methods are trained on. A batch is P episodes
+of `context + targets` answers, each of one person.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,46 +38,93 @@ class Order(NamedTuple):
   start: types.Array
 
 
-def begin(state: types.TrainState, batch: types.Batch) -> types.TrainState:
-  """Returns the state with the `Order` of the rows in `frozen`, on the host."""
-  rows = jax.tree.map(np.asarray, batch.rows)
-  trains = np.flatnonzero(rows.mask > 0)
-  people = state.bank.ids.shape[0]
+class Constants(NamedTuple):
+  """Of learners that train on episodes.
+
+  Attributes:
+    examples: judgements that train.
+    order: who has which rows.
+  """
+
+  examples: types.Array
+  order: Order
+
+
+class Episodes(NamedTuple):
+  """P episodes; the inputs' index is `[P, N + T, 2]`, context first.
+
+  Attributes:
+    label: `[P, N + T]`.
+    known: `[P, N]` 1 for an answer that is known, 0 for padding.
+    wanted: `[P, T]` weight of an answer to predict, 0 for padding.
+    mask: `[P]` 0 for padding.
+    example_id: `[P]` the first target's, -1 if there is none.
+  """
+
+  label: types.ArrayLike
+  known: types.ArrayLike
+  wanted: types.ArrayLike
+  mask: types.ArrayLike
+  example_id: types.ArrayLike
+
+
+def blank(spec: types.Spec) -> Constants:
+  """Returns constants of the shapes that `begin` fills.
+
+  Args:
+    spec: with the number of judgements.
+  """
+  order = Order(
+    jnp.zeros(spec.judgements, jnp.int32),
+    jnp.zeros(spec.people + 1, jnp.int32),
+  )
+  return Constants(jnp.ones(()), order)
+
+
+def begin(state: types.TrainState, data: types.Data) -> Constants:
+  """Returns who has which of the training rows, found on the host."""
+  user, mask = (np.asarray(data.judgements.user), data.judgements.mask)
+  trains = np.flatnonzero(np.asarray(mask) > 0)
   seed = np.asarray(jax.random.key_data(jax.random.fold_in(state.key, 2)))
   # Only rows that train are shuffled: others change nothing.
   shuffled = np.random.default_rng(seed.tolist()).permutation(trains)
-  order = shuffled[np.argsort(rows.user[shuffled], kind='stable')]
-  order = np.concatenate([order, np.flatnonzero(rows.mask <= 0)])
-  count = np.bincount(rows.user[trains], minlength=people)
+  order = shuffled[np.argsort(user[shuffled], kind='stable')]
+  order = np.concatenate([order, np.flatnonzero(np.asarray(mask) <= 0)])
+  count = np.bincount(user[trains], minlength=data.people)
   start = np.concatenate([[0], np.cumsum(count)])
-  return state._replace(
-    frozen=Order(jnp.asarray(order, jnp.int32), jnp.asarray(start, jnp.int32)),
-    hyper={**state.hyper, 'examples': common.examples(batch.rows)},
+  return Constants(
+    common.examples(data.judgements),
+    Order(jnp.asarray(order, jnp.int32), jnp.asarray(start, jnp.int32)),
   )
 
 
-@jax.jit
 def start_at_bases(
-  state: types.TrainState, batch: types.Batch
+  state: types.TrainState, data: types.Data
 ) -> types.TrainState:
   """Returns the state whose basis is the aggregate's and the SVD's.
 
   The SVD's are scaled so that training pairs differ by 1 in the mean square.
   """
-  people, dim = len(state.bank.ids), state.params['reward']['basis'].shape[1]
-  weight = common.aggregate_weight(batch, state.hyper['ridge'])
+  dim = state.params['reward']['basis'].shape[1]
+  features = data.features(state.params['reward'])
+  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
   others, _ = common.svd_bases(
-    jax.random.fold_in(state.key, 1), batch, weight, people=people,
+    jax.random.fold_in(state.key, 1), features, data, weight,
     rank=dim - 1, ridge=state.hyper['basis_ridge'],
   )  # fmt: skip
-  encoded = batch.table @ others
-  items = batch.rows.items
-  gap = encoded[items[:, 0]] - encoded[items[:, 1]]
-  mask = jnp.asarray(batch.rows.mask)[:, None]
-  size = jnp.sqrt(jnp.sum(mask * gap**2, 0) / (mask.sum() + 1e-6))
+  size = _size(features, others, data.judgements, data.index)
   basis = jnp.concatenate([weight[:, None], others / (size + 1e-6)], 1)
   reward = {**state.params['reward'], 'basis': basis}
   return common.with_reward(state, reward)
+
+
+@jax.jit
+def _size(features, others, judgements, index):
+  """Returns the root mean square of training pairs' differences, `[J - 1]`."""
+  encoded = jnp.asarray(features) @ others
+  gap = encoded[index[:, 0]] - encoded[index[:, 1]]
+  mask = jnp.asarray(judgements.mask)[:, None]
+  return jnp.sqrt(jnp.sum(mask * gap**2, 0) / (mask.sum() + 1e-6))
 
 
 def collect(
@@ -95,7 +140,7 @@ def collect(
     ValueError: nobody has an answer.
   """
   rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
-  order, start = (np.asarray(leaf) for leaf in state.frozen)
+  order, start = (np.asarray(leaf) for leaf in state.constants.order)
   total = start[-1]
   if not total:
     raise ValueError('no judgement trains: every mask is 0')
@@ -121,13 +166,20 @@ def collect(
   # Targets take the window's first rows, and the context those after them.
   source = np.where(wanted, column - size.context, column + targets)
   index = np.take_along_axis(index, source % length, 1)
-  rows = jax.tree.map(lambda leaf: np.asarray(leaf)[index.ravel()], batch.rows)
-  there, wanted = there.ravel(), np.broadcast_to(wanted, there.shape).ravel()
-  rows = rows._replace(
-    mask=np.where(there & wanted, rows.mask, 0.0).astype(np.float32),
-    example_id=np.where(there, rows.example_id, -1).astype(np.int32),
+  rows = jax.tree.map(lambda leaf: np.asarray(leaf)[index], batch.rows)
+  N = size.context
+  asked = there[:, N:]
+  made = Episodes(
+    label=rows.label,
+    known=there[:, :N].astype(np.float32),
+    wanted=np.where(asked, rows.mask[:, N:], 0.0).astype(np.float32),
+    mask=np.ones(len(index), np.float32),
+    example_id=np.where(asked[:, 0], rows.example_id[:, N], -1).astype(
+      np.int32
+    ),
   )
-  return batch._replace(rows=rows), {}
+  pairs = np.asarray(batch.inputs.index)[index]
+  return types.Batch(made, batch.inputs._replace(index=pairs)), {}
 
 
 class Episode(NamedTuple):
@@ -148,63 +200,60 @@ class Episode(NamedTuple):
 
 
 def episode(
-  size: Size, encoded: types.Array, state: types.TrainState, rows: types.Rows
+  encoded: types.Array, state: types.TrainState, rows: Episodes
 ) -> Episode:
   """Returns the episodes of a batch that `collect` made.
 
   Args:
-    size: as in `collect`; the number of people is read off the rows.
-    encoded: `[M, J]` encoded texts.
+    encoded: `[P, N + T, 2, J]` of its texts.
     state: whose key and step give the noise.
     rows: of the batch.
   """
-  length, N = size.context + size.targets, size.context
-
-  def fold(leaf):
-    return leaf.reshape(-1, length, *leaf.shape[1:])
-
-  folded = jax.tree.map(lambda leaf: fold(jnp.asarray(leaf)), rows)
-  pairs = encoded[folded.items]
-  there = (folded.example_id >= 0).astype(jnp.float32)
-  known = types.Pair(pairs[:, :N], folded.label[:, :N], there[:, :N])
+  label, there = jnp.asarray(rows.label), jnp.asarray(rows.known)
+  N = there.shape[1]
+  known = types.Pair(encoded[:, :N], label[:, :N], there)
   key = jax.random.fold_in(jax.random.fold_in(state.key, 3), state.step)
   return Episode(
     known,
-    pairs[:, N:],
-    folded.label[:, N:],
-    folded.mask[:, N:],
-    jax.vmap(jax.random.fold_in, (None, 0))(key, folded.example_id[:, N] + 1),
+    encoded[:, N:],
+    label[:, N:],
+    jnp.asarray(rows.wanted),
+    jax.vmap(jax.random.fold_in, (None, 0))(key, rows.example_id + 1),
   )
 
 
-def per_example(size: Size, values: types.Array) -> types.Array:
-  """Returns `[B]` of `[P, T]`: zero for the rows of context."""
-  return jnp.pad(values, ((0, 0), (size.context, 0))).ravel()
+def term(
+  values: types.Array, mask: types.Array
+) -> tuple[types.Array, types.Array]:
+  """Returns the term whose mean is over targets, of `[P, T]` each."""
+  return jnp.sum(mask * values, 1), mask.sum(1)
 
 
 def phase(
   size: Size,
   objective: types.Objective,
+  begin: Callable[[types.TrainState, types.Data], types.TrainState],
   *,
   learning_rate: float,
   steps: int,
-  name: str = 'episodes',
+  whole: bool = False,
 ) -> types.Phase:
   """Returns the phase that trains on episodes.
 
   Args:
     size: of a batch.
     objective: on the rows that `collect` makes.
+    begin: fills the state's constants, as `begin` makes them.
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
-    name: for logs.
+    whole: see `types.Phase`.
   """
-  sampler: Callable[..., Any] = functools.partial(collect, size)
   return types.Phase(
-    name,
+    'episodes',
     begin=begin,
     objective=objective,
     optimizer=common.adam(learning_rate, steps),
     steps=steps,
-    collect=sampler,
+    whole=whole,
+    collect=functools.partial(collect, size),
   )

@@ -28,10 +28,10 @@ def grpo(
   advantage: str = 'normalized',
   loss: rollouts.Loss = rollouts.PLAIN,
   training: rollouts.Training = rollouts.DEFAULT,
-) -> types.PolicyLearner:
+) -> types.Learner:
   """Returns the learner of a policy from verified answers alone.
 
-  The rows' `items[:, 0]` are the task's problems. Every step samples answers
+  Rows are `rollouts.Problems`. Every step samples answers
   of the policy, rewards them, and takes one gradient step. A group whose
   rewards are all equal teaches nothing.
 
@@ -54,7 +54,7 @@ def grpo(
     raise ValueError(f'advantage {advantage!r}: one of {sorted(ADVANTAGES)}')
 
   def collect(key, state, batch):
-    problem = np.asarray(batch.rows.items)[:, 0]
+    problem = np.asarray(batch.rows.problem)
     prompts = task.prompts(problem)
     written = rollouts.write(
       key, config, state.params['policy'], prompts, task, count=samples,
@@ -73,7 +73,7 @@ def grpo(
       'tokens': total(written.tokens.mask.sum()),
       'sampler_gap': gap,
     }
-    return batch._replace(rows=made), metrics
+    return types.Batch(made), metrics
 
   prepare = preparer(config, task.max_new_tokens, loss, training.dtype)
   return trained(config, loss, training, collect, keep=bool(loss.kl))
@@ -91,16 +91,18 @@ class Texts(NamedTuple):
     advantage: `[B]`, or `[B, N]` of every token.
     mask: `[B]` 0 for answers that do not count.
     second: `[B]` 1 for refinements, or for texts with a teacher.
-    weight: `[B]`; 1 if None.
+    weight: `[B]` of the text's objective; 1 if None.
+    share: `[B]` of what it counts for in the mean; 1 if None.
     teacher: `[B, N, V]` log-probabilities, if the loss distills.
   """
 
-  prompts: rollouts.Tokens
-  answers: rollouts.Tokens
+  prompts: types.Tokens
+  answers: types.Tokens
   advantage: np.ndarray
   mask: np.ndarray
   second: np.ndarray | None = None
   weight: np.ndarray | None = None
+  share: np.ndarray | None = None
   teacher: types.ArrayLike | None = None
 
 
@@ -121,17 +123,18 @@ def preparer(
     B, answer = len(ids), texts.answers.mask
     teacher = np.zeros_like(old) if texts.teacher is None else texts.teacher
     if loss.kl:
-      teacher = np.asarray(score(state.frozen, ids, seen))
+      teacher = np.asarray(score(state.constants.start, ids, seen))
     advantage = np.asarray(texts.advantage, np.float32)
     if advantage.ndim == 1:
       advantage = np.broadcast_to(advantage[:, None], answer.shape)
     zeros = np.zeros(B, np.float32)
     second = zeros if texts.second is None else texts.second
     weight = zeros + 1 if texts.weight is None else texts.weight
+    share = zeros + 1 if texts.share is None else texts.share
     made = rollouts.Rollouts(
       ids, seen, answer, old, advantage, np.asarray(second, np.float32),
-      np.asarray(weight, np.float32), np.asarray(texts.mask, np.float32),
-      teacher, np.arange(B, dtype=np.int32),
+      np.asarray(weight, np.float32), np.asarray(share, np.float32),
+      np.asarray(texts.mask, np.float32), teacher, np.arange(B, dtype=np.int32),
     )  # fmt: skip
     own = (answer > 0) & np.isfinite(logprob)
     return made, rollouts.as_mean(np.abs(old - logprob), own)
@@ -170,43 +173,11 @@ def total(value: float) -> types.Mean:
   return rollouts.as_mean([value])
 
 
-def adam(learning_rate: float, accumulate: int) -> optax.GradientTransformation:
-  """Returns Adam of clipped gradients, of several batches at once."""
-  optimizer = optax.chain(
+def adam(learning_rate: float) -> optax.GradientTransformation:
+  """Returns Adam of clipped gradients."""
+  return optax.chain(
     optax.clip_by_global_norm(1.0), optax.adam(learning_rate, b2=0.98)
   )
-  if accumulate == 1:
-    return optimizer
-  return optax.MultiSteps(optimizer, accumulate).gradient_transformation()
-
-
-class Averaged(NamedTuple):
-  """State of `averaged`: the optimiser's, and the average of parameters."""
-
-  inner: types.PyTree
-  average: types.PyTree
-
-
-def averaged(
-  optimizer: optax.GradientTransformation, rate: float
-) -> optax.GradientTransformation:
-  """Returns the optimiser with a moving average of what it fits: a teacher.
-
-  Args:
-    optimizer: which is left as it is.
-    rate: share of the new parameters at every step.
-  """
-
-  def init(params):
-    return Averaged(optimizer.init(params), jax.tree.map(jnp.array, params))
-
-  def update(gradient, state, params=None):
-    change, inner = optimizer.update(gradient, state.inner, params)
-    now = optax.apply_updates(params, change)
-    average = optax.incremental_update(now, state.average, rate)
-    return change, Averaged(inner, average)
-
-  return optax.GradientTransformation(init, update)
 
 
 def trained(
@@ -217,7 +188,7 @@ def trained(
   *,
   keep: bool = False,
   average: float | None = None,
-) -> types.PolicyLearner:
+) -> types.Learner:
   """Returns the learner of a policy with one phase.
 
   Args:
@@ -225,35 +196,40 @@ def trained(
     loss: what is descended.
     training: rate, steps and precision.
     collect: `Phase.collect`: makes a step's rollouts.
-    keep: whether the policy at the start stays, in `state.frozen`.
+    keep: whether the policy at the start stays, in `state.constants`.
     average: share of the new parameters in a moving average of the policy, in
-      `state.opt_state.average`; none if None.
+      `state.average`; none if None.
   """
-  optimizer = adam(training.learning_rate, training.accumulate)
-  if average is not None:
-    optimizer = averaged(optimizer, average)
   phase = types.Phase(
     'policy', begin=keep_start if keep else None, steps=training.steps,
-    collect=collect, optimizer=optimizer,
+    collect=collect, optimizer=adam(training.learning_rate),
+    average=None if average is None else 1.0 - average,
+    accumulate=training.accumulate, train='policy',
     objective=rollouts.objective(
       config, loss, dtype=training.dtype, remat=training.remat
     ),
   )  # fmt: skip
-  return learner(config, (phase,))
+  return learner(config, (phase,), keep=keep)
 
 
-def keep_start(state: types.TrainState, batch: types.Batch) -> types.TrainState:
-  """Returns the state with a frozen copy of its policy: the reference."""
-  del batch
-  return state._replace(frozen=state.params['policy'])
+def keep_start(state: types.TrainState, data: types.Data) -> types.TrainState:
+  """Returns the state with a copy of its policy, which stays: the reference."""
+  del data
+  return state._replace(constants=rollouts.Kept(state.params['policy']))
 
 
 def learner(
-  config: decoder.DecoderConfig, phases: tuple[types.Phase, ...]
-) -> types.PolicyLearner:
+  config: decoder.DecoderConfig,
+  phases: tuple[types.Phase, ...],
+  *,
+  keep: bool = False,
+) -> types.Learner:
   """Returns the learner of a policy; `init` draws its parameters.
 
-  Start from others with `rollouts.new_state`.
+  Args:
+    config: of the policy's decoder.
+    phases: of training.
+    keep: whether the policy at the start stays, in `state.constants`.
   """
   model: Any = decoder.Decoder(config)
 
@@ -263,6 +239,6 @@ def learner(
     params = model.init(
       jax.random.fold_in(key, 0), ids, ids, decoder.attended(ids + 1)
     )
-    return rollouts.new_state(key, params)
+    return rollouts.new_state(key, params, keep=keep)
 
-  return types.PolicyLearner(phases, init)
+  return types.Learner(phases, init)

@@ -25,8 +25,9 @@ def hierarchical(
     factorized.identity(), gaussian.gaussian(capacity=capacity)
   )
 
-  def begin(state, batch):
-    weight = common.aggregate_weight(batch, state.hyper['ridge'])
+  def begin(state, data):
+    features = data.features(state.params['reward'])
+    weight = common.aggregate_weight(features, data, state.hyper['ridge'])
     prior = bayes.isotropic_prior(weight, state.hyper['spread'])
     return common.with_user(state, prior)
 
@@ -34,5 +35,5 @@ def hierarchical(
     hyper = {'ridge': ridge, 'spread': spread}
     return common.new_state(system, key, spec, hyper=hyper)
 
-  phases = (types.Phase('start', begin=begin), common.prior_phase(system))
-  return types.Learner(system, phases, init)
+  phases = (types.Phase('start', begin=begin), common.prior_phase())
+  return types.Learner(phases, init, system)

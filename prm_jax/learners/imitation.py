@@ -11,9 +11,7 @@ from prm_jax.learners import grpo, rollouts
 from prm_jax.models import decoder
 
 # `(key, params of the policy at the start) -> (prompts, answers)`.
-Shown = Callable[
-  [types.Key, types.PyTree], tuple[rollouts.Tokens, rollouts.Tokens]
-]
+Shown = Callable[[types.Key, types.PyTree], tuple[types.Tokens, types.Tokens]]
 
 
 def imitation(
@@ -27,7 +25,7 @@ def imitation(
   weight_decay: float = 0.0,
   dtype: Any = np.float32,
   remat: bool = False,
-) -> types.PolicyLearner:
+) -> types.Learner:
   """Returns the learner of a policy from demonstrations.
 
       -mean over tokens of log pi(token | prompt, tokens before)
@@ -49,18 +47,18 @@ def imitation(
   loss = rollouts.Loss(rollouts.Surrogate('log'), by='token_mean')
 
   def collect(key, state, batch):
-    prompts, answers = shown(key, state.frozen)
+    prompts, answers = shown(key, state.constants.start)
     ids, seen = rollouts.follow(prompts, answers)
     B, answer = len(ids), answers.mask
     there = np.asarray(answer.any(1), np.float32)
     ones = np.ones(answer.shape, np.float32)
-    # Of texts that count, the mean; `token_mean` is over these too.
     made = rollouts.Rollouts(
       ids, seen, answer, 0 * ones, ones, np.zeros(B, np.float32),
-      np.ones(B, np.float32), there, 0 * ones, np.arange(B, dtype=np.int32),
+      np.ones(B, np.float32), np.ones(B, np.float32), there, 0 * ones,
+      np.arange(B, dtype=np.int32),
     )  # fmt: skip
     metrics = {'shown': grpo.total(there.sum())}
-    return batch._replace(rows=made), metrics
+    return types.Batch(made), metrics
 
   schedule = optax.warmup_cosine_decay_schedule(
     0.0, learning_rate, warm_up, max(steps, warm_up + 1), last * learning_rate
@@ -74,6 +72,6 @@ def imitation(
     objective=rollouts.objective(
       config, loss, dtype=dtype, remat=remat
     ),
-    optimizer=optimizer,
+    optimizer=optimizer, train='policy',
   )  # fmt: skip
-  return grpo.learner(config, (phase,))
+  return grpo.learner(config, (phase,), keep=True)

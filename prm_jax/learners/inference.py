@@ -29,7 +29,7 @@ class Group(NamedTuple):
 
 
 def group_people(
-  rows: types.Rows, *, limit: int | None = None, width: int = 1
+  rows: types.Judgements, *, limit: int | None = None, width: int = 1
 ) -> Iterator[Group]:
   """Yields people with their unmasked judgements, in order of row.
 
@@ -71,53 +71,68 @@ def group_people(
 
 
 def group_evidence(
-  encoded: types.Array, rows: types.Rows, group: Group
+  encoded: types.PyTree,
+  judgements: types.Judgements,
+  index: types.ArrayLike,
+  group: Group,
 ) -> types.Pair:
   """Returns the group's evidence, leaves `[P, N, ...]`.
 
   Args:
     encoded: `[M, J]` encoded texts.
-    rows: judgements.
+    judgements: of everybody.
+    index: `[B, K]` into the texts; references, beyond two, are no answer.
     group: whose.
   """
-  # References, of a discriminator's rows, are no answer.
-  items = jnp.asarray(rows.items)[group.rows][..., :2]
+  chosen = jnp.asarray(index)[group.rows][..., :2]
   return types.Pair(
-    encoded=encoded[items],
-    label=jnp.asarray(rows.label)[group.rows],
-    mask=jnp.asarray(group.mask) * jnp.asarray(rows.mask)[group.rows],
+    encoded=jax.tree.map(lambda leaf: leaf[chosen], encoded),
+    label=jnp.asarray(judgements.label)[group.rows],
+    mask=jnp.asarray(group.mask) * jnp.asarray(judgements.mask)[group.rows],
   )
 
 
 @functools.lru_cache(maxsize=64)
 def _jitted(system: types.System):
   """The compiled encoder, inference and prediction of a system."""
+  reward, user = system.reward, system.user
 
-  def infer(key, params, encoded, rows, group):
-    evidence = group_evidence(encoded, rows, group)
+  def encode(params, value):
+    return reward.encode(params, reward.features(params, types.Inputs(value)))
+
+  def infer(key, params, encoded, judgements, index, group):
+    evidence = group_evidence(encoded, judgements, index, group)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, group.people)
-    return jax.vmap(system.user.infer, (0, None, 0))(keys, params, evidence)
+    return jax.vmap(user.infer, (0, None, 0))(keys, params, evidence)
 
-  def probability(params, contexts, encoded, rows):
-    chosen = jax.tree.map(lambda leaf: leaf[rows.user], contexts)
-    pair = encoded[rows.items[:, :2]]
-    return heads.pair_probability(system.reward.score(params, pair, chosen))
+  def probability(params, contexts, encoded, person, index):
+    chosen = jax.tree.map(lambda leaf: leaf[person], contexts)
+    pair = jax.tree.map(lambda leaf: leaf[index[:, :2]], encoded)
+    return heads.pair_probability(reward.score(params, pair, chosen))
 
   def blank(params):
-    return system.user.context(params, system.user.prior(params), None)
+    return user.context(params, user.prior(params))
 
-  return (
-    jax.jit(system.reward.encode),
-    jax.jit(infer),
-    jax.jit(probability),
-    jax.jit(blank),
-  )
+  return tuple(jax.jit(f) for f in (encode, infer, probability, blank))
+
+
+def encode(
+  system: types.System, params: types.PyTree, value: types.PyTree
+) -> types.PyTree:
+  """Returns encoded texts `[M, J]` of what a reward reads of each.
+
+  Args:
+    system: reward and user model.
+    params: `{'reward': ..., 'user': ...}`.
+    value: leaves `[M, ...]`, as in `types.Inputs`.
+  """
+  return _jitted(system)[0](params['reward'], value)
 
 
 def infer(
   system: types.System,
   params: types.PyTree,
-  batch: types.Batch,
+  data: types.Batch,
   *,
   key: types.Key,
   people: int,
@@ -130,20 +145,49 @@ def infer(
   Args:
     system: reward and user model.
     params: `{'reward': ..., 'user': ...}`.
-    batch: feature table and judgements.
+    data: judgements, and the texts that they point into.
     key: for user models that draw.
     people: U.
     limit: use at most this many of each person's answers, the first.
   """
-  encode, infer_group, _, blank = _jitted(system)
-  encoded = encode(params['reward'], batch.table)
+  encoded = encode(system, params, data.inputs.value)
+  return infer_encoded(
+    system, params['user'], encoded, data.rows, data.inputs.index,
+    key=key, people=people, limit=limit,
+  )  # fmt: skip
+
+
+def infer_encoded(
+  system: types.System,
+  user: types.PyTree,
+  encoded: types.PyTree,
+  judgements: types.Judgements,
+  index: types.ArrayLike,
+  *,
+  key: types.Key,
+  people: int,
+  limit: int | None = None,
+) -> types.PyTree:
+  """Returns everybody's contexts `[U, ...]`; see `infer`.
+
+  Args:
+    system: reward and user model.
+    user: params of the user model.
+    encoded: texts `[M, J]`.
+    judgements: of everybody.
+    index: `[B, K]` into the texts.
+    key: for user models that draw.
+    people: U.
+    limit: use at most this many of each person's answers, the first.
+  """
+  _, infer_group, _, blank = _jitted(system)
   contexts = jax.tree.map(
-    lambda leaf: np.repeat(np.asarray(leaf)[None], people, 0),
-    blank(params['user']),
+    lambda leaf: np.repeat(np.asarray(leaf)[None], people, 0), blank(user)
   )
-  device_rows = jax.tree.map(jnp.asarray, batch.rows)
-  for group in group_people(batch.rows, limit=limit, width=encoded.shape[-1]):
-    fitted = infer_group(key, params['user'], encoded, device_rows, group)
+  said, where = jax.tree.map(jnp.asarray, (judgements, index))
+  width = jax.tree.leaves(encoded)[0].shape[-1]
+  for group in group_people(judgements, limit=limit, width=width):
+    fitted = infer_group(key, user, encoded, said, where, group)
     real = group.people >= 0
     for leaf, new in zip(
       jax.tree.leaves(contexts), jax.tree.leaves(fitted), strict=True
@@ -156,7 +200,7 @@ def predict(
   system: types.System,
   params: types.PyTree,
   contexts: types.PyTree,
-  batch: types.Batch,
+  data: types.Batch,
 ) -> np.ndarray:
   """Returns the probability `[B]` that each row's first text is preferred.
 
@@ -164,24 +208,28 @@ def predict(
     system: reward and user model.
     params: `{'reward': ..., 'user': ...}`.
     contexts: of every person, `[U, ...]`, as `infer` returns them.
-    batch: feature table and judgements; labels are not read.
+    data: judgements, and the texts that they point into; labels are not read.
   """
-  encode, _, probability, _ = _jitted(system)
-  encoded = encode(params['reward'], batch.table)
+  _, _, probability, _ = _jitted(system)
+  encoded = encode(system, params, data.inputs.value)
   leaves = jax.tree.leaves(contexts)
   people = len(leaves[0]) if leaves else 1
   width = sum(np.size(leaf) for leaf in leaves) // people
   # Contexts are gathered for every row: a block of rows at a time.
   block = max(1, _FLOATS // max(width, 1))
-  count = len(batch.rows.user)
+  person, index = np.asarray(data.rows.user), np.asarray(data.inputs.index)
+  count = len(person)
   if count <= block:
     return np.asarray(
-      probability(params['reward'], contexts, encoded, batch.rows)
+      probability(params['reward'], contexts, encoded, person, index)
     )
   contexts = jax.tree.map(jnp.asarray, contexts)
   found = []
   for first in range(0, count, block):
-    index = np.minimum(np.arange(first, first + block), count - 1)
-    rows = jax.tree.map(lambda leaf: np.asarray(leaf)[index], batch.rows)  # noqa: B023
-    found.append(probability(params['reward'], contexts, encoded, rows))
+    rows = np.minimum(np.arange(first, first + block), count - 1)
+    found.append(
+      probability(
+        params['reward'], contexts, encoded, person[rows], index[rows]
+      )
+    )
   return np.concatenate(found)[:count]

@@ -1,7 +1,8 @@
 """A policy discriminator in closed form, then by the triple loss.
 
-Rows are as for `learners.polar`: `items[:, 0]` is closer than `items[:, 1]` to
-the references `items[:, 2:]`, and `user` is the policy of all but the second.
+Rows are as for `learners.polar`: the first candidate is closer than the second
+to the references, which are the others, and `user` is the policy of all but
+the second.
 """
 
 import functools
@@ -15,6 +16,7 @@ from prm_jax import types
 from prm_jax.learners import common
 from prm_jax.ops import discriminator, heads
 from prm_jax.rewards import likeness as rewards
+from prm_jax.rewards import reading
 from prm_jax.users import references
 
 
@@ -57,23 +59,22 @@ def likeness(
     reward, references.references(shape=(dim,), capacity=capacity)
   )
 
-  def begin(state, batch_):
+  def begin(state, data):
     params = state.params['reward']
     if start == 'random':
-      params = _standard(params, batch_, weights)
+      params = _standard(params, data, weights)
     elif start == 'discriminant':
-      params = _discriminant(dim, params, batch_, shrinkage, weights, prompts)
+      params = _discriminant(dim, params, data, shrinkage, weights, prompts)
     return common.with_reward(state, params)
 
-  def objective(params, rows, state, batch_):
-    del rows, state
-    encoded = reward.encode(
-      params['reward'], batch_.table[jnp.asarray(batch_.rows.items)]
-    )
+  def objective(params, people, state, batch, gather):
+    del people, state, gather
+    encoded = reading.encoded(reward, params['reward'], batch.inputs)
     known = references.given(encoded)
     score = reward.score(params['reward'], encoded[:, :2], known).score
-    label = jnp.asarray(batch_.rows.label)
-    return heads.bradley_terry(score[:, 0] - score[:, 1], label), {}, {}
+    label = jnp.asarray(batch.rows.label)
+    nll = heads.bradley_terry(score[:, 0] - score[:, 1], label)
+    return {'nll': common.mean(nll)}, {}, {}
 
   phases = [types.Phase('start', begin=begin)]
   if steps:
@@ -92,14 +93,14 @@ def likeness(
   def init(key, spec):
     return common.new_state(system, key, spec, hyper={})
 
-  return types.Learner(system, tuple(phases), init)
+  return types.Learner(tuple(phases), init, system)
 
 
-def _standard(params, batch, weights):
+def _standard(params, data, weights):
   """Returns params that standardise the features of texts that count."""
-  mask = np.asarray(batch.rows.mask) > 0
-  used = np.unique(np.asarray(batch.rows.items)[mask])
-  chosen = np.asarray(batch.table, np.float32)[used]
+  mask = np.asarray(data.judgements.mask) > 0
+  used = np.unique(np.asarray(data.index)[mask])
+  chosen = np.asarray(data.features(params), np.float32)[used]
   mean, scale = chosen.mean(0), chosen.std(0) + 1e-6
   if weights:
     weight = np.concatenate([np.full(n, float(w)) for n, w in weights])
@@ -113,12 +114,13 @@ def _standard(params, batch, weights):
   return {**params, 'mean': jnp.asarray(mean), 'scale': jnp.asarray(scale)}
 
 
-def _discriminant(dim, params, batch, shrinkage, weights, prompts):
+def _discriminant(dim, params, data, shrinkage, weights, prompts):
   """Returns params at the discriminant of the policies that rows name."""
-  items, mask = np.asarray(batch.rows.items), np.asarray(batch.rows.mask) > 0
-  items, user = items[mask], np.asarray(batch.rows.user)[mask]
-  params = _standard(params, batch, weights)
-  table = np.asarray(batch.table, np.float32)
+  mask = np.asarray(data.judgements.mask) > 0
+  items = np.asarray(data.index)[mask]
+  user = np.asarray(data.judgements.user)[mask]
+  params = _standard(params, data, weights)
+  table = np.asarray(data.features(params), np.float32)
   table = np.array((table - params['mean']) / params['scale'])
   if prompts:
     texts, first = np.unique(items.ravel(), return_index=True)
@@ -152,6 +154,4 @@ def _draw(size, key, state, batch):
   del state
   rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
   chosen = np.flatnonzero(np.asarray(batch.rows.mask) > 0)
-  index = rng.choice(chosen, size)
-  rows = jax.tree.map(lambda leaf: np.asarray(leaf)[index], batch.rows)
-  return batch._replace(rows=rows), {}
+  return batch.take(rng.choice(chosen, size)), {}

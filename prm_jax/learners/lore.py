@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from prm_jax import types
 from prm_jax.learners import common, inference
 from prm_jax.ops import heads
-from prm_jax.rewards import factorized
+from prm_jax.rewards import factorized, reading
 from prm_jax.users import simplex
 
 
@@ -58,75 +58,73 @@ def lore(
   )
 
   def init(key, spec):
-    hyper = {
-      'ridge': ridge,
-      'basis_ridge': basis_ridge,
-      'strength': strength,
-      'examples': 1.0,
-    }
-    blank = {'log_weight': jnp.zeros(dim)}
-    state = common.new_state(system, key, spec, blank_rows=blank, hyper=hyper)
-    return state._replace(frozen=jnp.zeros(spec.features))
+    return common.new_state(
+      system, key, spec, blank={'log_weight': jnp.zeros(dim)},
+      constants=common.Anchored(jnp.ones(()), jnp.zeros(spec.features)),
+      hyper={
+        'ridge': ridge, 'basis_ridge': basis_ridge, 'strength': strength,
+      },
+    )  # fmt: skip
 
   phases = (
     types.Phase('start', begin=functools.partial(_start, dim, spread)),
     types.Phase(
       'joint',
-      objective=_objective,
+      objective=functools.partial(_objective, reward),
       optimizer=common.adam(learning_rate, steps),
+      people=common.people_adam(learning_rate, steps),
       steps=steps,
     ),
     types.Phase('prior', begin=functools.partial(population, system)),
   )
-  return types.Learner(system, phases, init)
+  return types.Learner(phases, init, system)
 
 
-def _objective(params, rows, state, batch):
-  """The joint phase's loss of each row, and its penalty; see `lore`."""
-  margin = common.margins(
-    batch.table @ params['reward']['basis'],
-    jax.nn.softmax(rows['log_weight'], -1),
-    batch.rows,
-  )
-  moved = params['reward']['basis'] - state.frozen[:, None]
-  scale = 0.5 * state.hyper['basis_ridge'] / state.hyper['examples']
+def _objective(reward, params, people, state, batch, gather):
+  """The joint phase's term and penalty; see `lore`."""
+  del gather
+  weights = jax.nn.softmax(people.free['log_weight'], -1)
+  pair = reading.encoded(reward, params['reward'], batch.inputs)
+  margin = common.margins(pair, weights[batch.rows.user])
+  moved = params['reward']['basis'] - state.constants.aggregate[:, None]
+  scale = 0.5 * state.hyper['basis_ridge'] / state.constants.examples
   penalty = {'basis': scale * jnp.sum(moved**2)}
-  return heads.bradley_terry(margin, batch.rows.label), penalty, {}
+  nll = heads.bradley_terry(margin, batch.rows.label)
+  return {'nll': common.mean(nll)}, penalty, {}
 
 
 def population(
-  system: types.System, state: types.TrainState, batch: types.Batch
+  system: types.System, state: types.TrainState, data: types.Data
 ) -> types.TrainState:
   """Returns the state with the mean weights of the fitted people.
 
   Args:
     system: whose user model is `users.simplex`.
     state: after the joint fit; `hyper['strength']` is the pull from now on.
-    batch: the training data.
+    data: the training data.
   """
   user = simplex.Params(
     state.params['user'].log_weight, state.hyper['strength']
   )
-  state = common.with_user(state, user)
-  people = state.bank.rows['log_weight'].shape[0]
+  encoded = data.encoded(state.params['reward'])
+  answered = (state.people.weight > 0).astype(jnp.float32)
   # Twice: the first estimate is made under a uniform population.
   for _ in range(2):
-    weights = inference.infer(
-      system, state.params, batch, key=state.key, people=people
-    )
-    answered = jnp.zeros(people).at[batch.rows.user].max(batch.rows.mask)
+    weights = inference.infer_encoded(
+      system, user, encoded, data.judgements, data.index,
+      key=state.key, people=data.people,
+    )  # fmt: skip
     mean = (answered @ jnp.exp(weights)) / jnp.maximum(answered.sum(), 1.0)
     user = user._replace(log_weight=jnp.log(mean + 1e-6))
-    state = common.with_user(state, user)
-  return state
+  return common.with_user(state, user)
 
 
-def _start(dim, spread, state, batch):
+def _start(dim, spread, state, data):
   """Returns the state with every base reward near the aggregate's."""
-  weight = common.aggregate_weight(batch, state.hyper['ridge'])
+  features = data.features(state.params['reward'])
+  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
   basis = common.spread_bases(state.key, weight, dim, spread)
-  state = common.with_reward(state, {'basis': basis})
+  state = common.with_reward(state, {**state.params['reward'], 'basis': basis})
   return state._replace(
-    frozen=weight,
-    hyper={**state.hyper, 'examples': common.examples(batch.rows)},
+    constants=common.Anchored(common.examples(data.judgements), weight)
   )

@@ -1,6 +1,7 @@
 """MRM: base rewards and a start from which one step is a good fit."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from prm_jax import types
 from prm_jax.learners import common, episodes
 from prm_jax.ops import heads
-from prm_jax.rewards import factorized
+from prm_jax.rewards import factorized, reading
 from prm_jax.users import meta
 
 
@@ -62,10 +63,10 @@ def mrm(
   system = types.System(reward, user)
   size = episodes.Size()
 
-  def objective(params, rows, state, batch):
-    del rows
-    encoded = reward.encode(params['reward'], batch.table)
-    found = episodes.episode(size, encoded, state, batch.rows)
+  def objective(params, people, state, batch, gather):
+    del people
+    encoded = reading.encoded(reward, params['reward'], batch.inputs)
+    found = episodes.episode(encoded, state, batch.rows)
     weights = jax.vmap(user.infer, (0, None, 0))(
       found.key, params['user'], found.known
     )
@@ -73,59 +74,64 @@ def mrm(
       lambda pairs, w: reward.score(params['reward'], pairs, w[None])
     )(found.targets, weights)
     loss = heads.pair_nll(output, found.label)
-    loss = robust(loss, found.mask, tail=tail, softness=softness) * loss
-    moved = params['reward']['basis'] - state.frozen[1][:, None]
-    scale = 0.5 * state.hyper['decay'] / state.hyper['examples']
+    total, count = episodes.term(loss, found.mask)
+    there = (count > 0) & (jnp.asarray(batch.rows.mask) > 0)
+    mean = total / jnp.maximum(count, 1.0)
+    weight = robust(mean, there, gather, tail=tail, softness=softness)
+    moved = params['reward']['basis'] - state.constants.aggregate[:, None]
+    scale = 0.5 * state.hyper['decay'] / state.constants.examples
     penalty = {'decay': scale * jnp.sum(moved**2)}
-    return episodes.per_example(size, loss), penalty, {}
+    return {'nll': (weight * total, count)}, penalty, {}
 
   def init(key, spec):
-    hyper = {'ridge': ridge, 'decay': decay, 'examples': 1.0}
-    return common.new_state(system, key, spec, hyper=hyper)
+    constants = Constants(*episodes.blank(spec), jnp.zeros(spec.features))
+    hyper = {'ridge': ridge, 'decay': decay}
+    return common.new_state(system, key, spec, constants=constants, hyper=hyper)
 
   phase = episodes.phase(
-    size, objective, learning_rate=learning_rate, steps=steps
-  )
-  phase = phase._replace(
-    begin=functools.partial(_begin, dim, spread),
-    collect=functools.partial(_collect, size),
-  )
-  return types.Learner(system, (phase,), init)
+    size, objective, functools.partial(_begin, dim, spread),
+    learning_rate=learning_rate, steps=steps, whole=True,
+  )  # fmt: skip
+  return types.Learner((phase,), init, system)
 
 
-def _begin(dim, spread, state, batch):
+class Constants(NamedTuple):
+  """As `episodes.Constants`, and the aggregate's weight `[D]`."""
+
+  examples: types.Array
+  order: episodes.Order
+  aggregate: types.Array
+
+
+def _begin(dim, spread, state, data):
   """Returns the state with bases near the aggregate, and who has which rows."""
-  state = episodes.begin(state, batch)
-  weight = common.aggregate_weight(batch, state.hyper['ridge'])
-  state = common.with_reward(
-    state, {'basis': common.spread_bases(state.key, weight, dim, spread)}
-  )
-  return state._replace(frozen=(state.frozen, weight))
-
-
-def _collect(size, key, state, batch):
-  """Returns rows of whole people; the index is the first frozen part."""
-  return episodes.collect(
-    size, key, state._replace(frozen=state.frozen[0]), batch
-  )
+  features = data.features(state.params['reward'])
+  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
+  basis = common.spread_bases(state.key, weight, dim, spread)
+  state = common.with_reward(state, {**state.params['reward'], 'basis': basis})
+  constants = Constants(*episodes.begin(state, data), weight)
+  return state._replace(constants=constants)
 
 
 def robust(
-  loss: types.Array, mask: types.Array, *, tail: float, softness: float
+  loss: types.Array,
+  there: types.Array,
+  gather: types.Gather = lambda leaf: leaf,
+  *,
+  tail: float,
+  softness: float,
 ) -> types.Array:
-  """Returns everybody's weight `[P, 1]`, of mean 1.
+  """Returns everybody's weight `[P]`, of mean 1 over all who are there.
 
   Args:
-    loss: `[P, T]` of each target.
-    mask: `[P, T]` 1 for a target that is there.
+    loss: `[P]` mean of each person's targets.
+    there: `[P]` whether there are any.
+    gather: of all devices' people.
     tail: share of people in the upper tail.
     softness: of its edge, in nats.
   """
-  count = mask.sum(1)
-  mean = jnp.sum(mask * loss, 1) / jnp.maximum(count, 1.0)
-  there = (count > 0).astype(loss.dtype)
-  known = jnp.where(there > 0, mean, jnp.nan)
+  known = jnp.where(gather(there), gather(loss), jnp.nan)
   threshold = jax.lax.stop_gradient(jnp.nanquantile(known, 1.0 - tail))
-  weight = there * jax.nn.sigmoid((mean - threshold) / softness)
-  total = jax.lax.stop_gradient(weight.sum())
-  return (weight * there.sum() / jnp.maximum(total, 1e-6))[:, None]
+  weight = there * jax.nn.sigmoid((loss - threshold) / softness)
+  total = jax.lax.stop_gradient(gather(weight).sum())
+  return weight * gather(there).sum() / jnp.maximum(total, 1e-6)

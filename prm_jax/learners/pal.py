@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from prm_jax import types
 from prm_jax.learners import common, lore
 from prm_jax.ops import heads
-from prm_jax.rewards import ideal_point
+from prm_jax.rewards import ideal_point, reading
 from prm_jax.users import simplex
 
 
@@ -53,38 +53,41 @@ def pal(
     reward, simplex.simplex(dim=dim, capacity=capacity, strength=strength)
   )
 
-  def begin(state, batch):
-    weight = common.aggregate_weight(batch, state.hyper['ridge'])
+  def begin(state, data):
+    features = data.features(state.params['reward'])
+    weight = common.aggregate_weight(features, data, state.hyper['ridge'])
     state = common.with_reward(
       state, {**state.params['reward'], 'aggregate': weight}
     )
-    rows = state.bank.rows['log_weight']
-    noise = jax.random.normal(jax.random.fold_in(state.key, 1), rows.shape)
-    return state._replace(
-      bank=state.bank._replace(rows={'log_weight': 0.5 * noise}),
-      hyper={**state.hyper, 'examples': common.examples(batch.rows)},
-    )
+    free = state.people.free['log_weight']
+    noise = jax.random.normal(jax.random.fold_in(state.key, 1), free.shape)
+    state = common.with_free(state, {'log_weight': 0.5 * noise})
+    count = common.examples(data.judgements)
+    return state._replace(constants=common.Examples(count))
 
-  def objective(params, rows, state, batch):
-    encoded = reward.encode(params['reward'], batch.table)
-    weights = jax.nn.softmax(rows['log_weight'], -1)
-    margin = common.margins(encoded, weights, batch.rows)
+  def objective(params, people, state, batch, gather):
+    del gather
+    pair = reading.encoded(reward, params['reward'], batch.inputs)
+    weights = jax.nn.softmax(people.free['log_weight'], -1)
+    margin = common.margins(pair, weights[batch.rows.user])
     points = params['reward']['item'], params['reward']['prototypes']
-    scale = 0.5 * state.hyper['decay'] / state.hyper['examples']
+    scale = 0.5 * state.hyper['decay'] / state.constants.examples
     penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in points)}
-    return heads.bradley_terry(margin, batch.rows.label), penalty, {}
+    nll = heads.bradley_terry(margin, batch.rows.label)
+    return {'nll': common.mean(nll)}, penalty, {}
 
   def init(key, spec):
-    hyper = {
-      'ridge': ridge, 'decay': decay, 'strength': strength, 'examples': 1.0,
-    }  # fmt: skip
-    blank = {'log_weight': jnp.zeros(dim)}
-    return common.new_state(system, key, spec, blank_rows=blank, hyper=hyper)
+    return common.new_state(
+      system, key, spec, blank={'log_weight': jnp.zeros(dim)},
+      constants=common.Examples(jnp.ones(())),
+      hyper={'ridge': ridge, 'decay': decay, 'strength': strength},
+    )  # fmt: skip
 
   phases = (
     types.Phase(
-      'joint', begin, objective, common.adam(learning_rate, steps), steps
+      'joint', begin, objective, common.adam(learning_rate, steps),
+      common.people_adam(learning_rate, steps), steps=steps,
     ),
     types.Phase('prior', begin=functools.partial(lore.population, system)),
-  )
-  return types.Learner(system, phases, init)
+  )  # fmt: skip
+  return types.Learner(phases, init, system)

@@ -2,8 +2,8 @@
 
 Pre-training takes triples of two answers of one policy and one of another;
 fine-tuning takes rankings, the best answer being the reference. Both are
-judgements here: `items[:, 0]` is closer than `items[:, 1]` to the references
-`items[:, 2:]`, if there are any; the label is not read.
+judgements here: the first candidate is closer than the second to the
+references, which are the others, if there are any; the label is not read.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from prm_jax import types
 from prm_jax.learners import common
 from prm_jax.models import decoder
 from prm_jax.ops import discriminator
-from prm_jax.rewards import discriminative
+from prm_jax.rewards import discriminative, reading
 from prm_jax.users import references
 
 _WARM_UP, _LAST = 0.03, 0.1  # as published for fine-tuning
@@ -68,18 +68,16 @@ def polar(
   )
   system = types.System(reward, user)
 
-  def objective(params, rows, state, batch):
-    del rows, state
-    encoded = reward.encode(
-      params['reward'], batch.table[jnp.asarray(batch.rows.items)]
-    )
-    candidates, there = _with_negatives(encoded, batch.rows, negatives)
+  def objective(params, people, state, batch, gather):
+    del people, state
+    encoded = reading.encoded(reward, params['reward'], batch.inputs)
+    candidates, there = _with_negatives(encoded, batch.rows, negatives, gather)
     known = references.given(encoded)
     score = reward.score(params['reward'], candidates, known).score
     loss = discriminator.triple(score[:, 0], score[:, 1:], there)
     margin = score[:, 0] - score[:, 1]
-    right = jnp.where(margin == 0, 0.5, margin > 0)
-    return loss, {}, {'accuracy': right.astype(jnp.float32)}
+    right = jnp.where(margin == 0, 0.5, margin > 0).astype(jnp.float32)
+    return {'triple': common.mean(loss)}, {}, {'accuracy': common.mean(right)}
 
   schedule = optax.warmup_cosine_decay_schedule(
     0.0, learning_rate, max(1, round(_WARM_UP * steps)), max(steps, 2),
@@ -90,28 +88,33 @@ def polar(
     optax.adamw(schedule, b2=0.95, weight_decay=weight_decay),
   )
   phase = types.Phase(
-    'triples', objective=objective, optimizer=optimizer, steps=steps
-  )
+    'triples', objective=objective, optimizer=optimizer, steps=steps,
+    whole=negatives > 0,
+  )  # fmt: skip
 
   def init(key, spec):
     return common.new_state(system, key, spec, hyper={})
 
-  return types.Learner(system, (phase,), init)
+  return types.Learner((phase,), init, system)
 
 
-def _with_negatives(encoded, rows, count):
+def _with_negatives(encoded, rows, count, gather):
   """Returns candidates `[B, 2 + count, T, D]`, and which negatives count.
 
   Negatives are the second answers of the rows before it, going round, of rows
-  that count: padding changes nothing.
+  that count, on all devices: padding changes nothing.
   """
-  policy = jnp.asarray(rows.user)
-  mask = jnp.asarray(rows.mask) > 0
-  order = jnp.argsort(~mask, stable=True)
-  rank, real = jnp.argsort(order), jnp.maximum(mask.sum(), 1)
+  policy, mask = jnp.asarray(rows.user), jnp.asarray(rows.mask) > 0
   candidates, there = [encoded[:, :2]], [jnp.ones_like(mask)]
+  if count:
+    everybody, real = gather(policy), gather(mask)
+    second, ids = gather(encoded[:, 1:2]), gather(jnp.asarray(rows.example_id))
+    order = jnp.argsort(~real, stable=True)
+    # A row's place among all, also where this device holds some of them.
+    by_id = jnp.argsort(ids[order], stable=True)
+    place = by_id[jnp.searchsorted(ids[order][by_id], rows.example_id)]
   for shift in range(1, count + 1):
-    other = order[(rank - shift) % real]
-    candidates.append(encoded[other, 1:2])
-    there.append(policy[other] != policy)
+    other = order[(place - shift) % jnp.maximum(real.sum(), 1)]
+    candidates.append(second[other])
+    there.append(everybody[other] != policy)
   return jnp.concatenate(candidates, 1), jnp.stack(there, 1)

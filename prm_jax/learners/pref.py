@@ -1,12 +1,14 @@
 """PReF: base rewards learned from everybody, coefficients of each person."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from prm_jax import types
 from prm_jax.learners import common
 from prm_jax.ops import bayes, heads
-from prm_jax.rewards import factorized
+from prm_jax.rewards import factorized, reading
 from prm_jax.users import gaussian
 
 
@@ -56,60 +58,60 @@ def pref(
   first = jnp.eye(dim)[0]
 
   def init(key, spec):
-    hyper = {'ridge': ridge, 'basis_ridge': basis_ridge, 'examples': 1.0}
-    blank = {'coefficients': first}
-    state = common.new_state(system, key, spec, blank_rows=blank, hyper=hyper)
-    prior = bayes.isotropic_prior(first, 1.0)
-    state = state._replace(frozen=jnp.zeros(spec.features))
-    return common.with_user(state, prior)
+    state = common.new_state(
+      system, key, spec, blank={'coefficients': first},
+      constants=common.Anchored(jnp.ones(()), jnp.zeros(spec.features)),
+      hyper={'ridge': ridge, 'basis_ridge': basis_ridge},
+    )  # fmt: skip
+    return common.with_user(state, bayes.isotropic_prior(first, 1.0))
 
   phases = (
-    types.Phase('svd', begin=svd_start),
+    types.Phase('svd', begin=functools.partial(_svd_start, dim)),
     types.Phase(
       'joint',
-      objective=_objective,
+      objective=functools.partial(_objective, reward),
       optimizer=common.adam(learning_rate, steps),
+      people=common.people_adam(learning_rate, steps),
       steps=steps,
     ),
-    common.prior_phase(system),
+    common.prior_phase(),
   )
-  return types.Learner(system, phases, init)
+  return types.Learner(phases, init, system)
 
 
-def _objective(params, rows, state, batch):
-  """The joint phase's loss of each row, and its penalties; see `pref`."""
-  basis = params['reward']['basis']
-  first = jnp.eye(basis.shape[1])[0]
-  margin = common.margins(
-    batch.table @ basis,
-    rows['coefficients'],
-    batch.rows,
-  )
-  moved = basis[:, 0] - state.frozen
+def _objective(reward, params, people, state, batch, gather):
+  """The joint phase's terms and penalties; see `pref`."""
+  del gather
+  basis, coefficients = params['reward']['basis'], people.free['coefficients']
+  pair = reading.encoded(reward, params['reward'], batch.inputs)
+  user = batch.rows.user
+  margin = common.margins(pair, coefficients[user])
+  apart = coefficients - jnp.eye(basis.shape[1])[0]
+  moved = basis[:, 0] - state.constants.aggregate
   penalty = {
-    'coefficients': jnp.sum((rows['coefficients'] - first) ** 2),
     'aggregate': state.hyper['ridge'] * jnp.sum(moved**2),
     'basis': state.hyper['basis_ridge'] * jnp.sum(basis[:, 1:] ** 2),
   }
-  scale = 0.5 / state.hyper['examples']
-  penalty = {name: scale * value for name, value in penalty.items()}
-  return heads.bradley_terry(margin, batch.rows.label), penalty, {}
+  scale = 0.5 / state.constants.examples
+  terms = {
+    'nll': common.mean(heads.bradley_terry(margin, batch.rows.label)),
+    'coefficients': common.charged(people, user, 0.5 * jnp.sum(apart**2, 1)),
+  }
+  return terms, {name: scale * value for name, value in penalty.items()}, {}
 
 
-@jax.jit
-def svd_start(state: types.TrainState, batch: types.Batch) -> types.TrainState:
+def _svd_start(dim, state, data):
   """Returns the state at the SVD start; see `pref`."""
-  people, dim = state.bank.rows['coefficients'].shape
-  weight = common.aggregate_weight(batch, state.hyper['ridge'])
+  features = data.features(state.params['reward'])
+  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
   others, personal = common.svd_bases(
-    jax.random.fold_in(state.key, 1), batch, weight, people=people,
+    jax.random.fold_in(state.key, 1), features, data, weight,
     rank=dim - 1, ridge=state.hyper['basis_ridge'],
   )  # fmt: skip
   basis = jnp.concatenate([weight[:, None], others], 1)
-  coefficients = jnp.concatenate([jnp.ones((people, 1)), personal], 1)
-  state = common.with_reward(state, {'basis': basis})
+  coefficients = jnp.concatenate([jnp.ones((data.people, 1)), personal], 1)
+  state = common.with_free(state, {'coefficients': coefficients})
+  state = common.with_reward(state, {**state.params['reward'], 'basis': basis})
   return state._replace(
-    bank=state.bank._replace(rows={'coefficients': coefficients}),
-    frozen=weight,
-    hyper={**state.hyper, 'examples': common.examples(batch.rows)},
+    constants=common.Anchored(common.examples(data.judgements), weight)
   )

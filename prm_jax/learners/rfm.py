@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from prm_jax import types
 from prm_jax.learners import common
 from prm_jax.ops import bayes, heads
-from prm_jax.rewards import factorized
+from prm_jax.rewards import factorized, reading
 from prm_jax.users import gaussian
 
 
@@ -50,43 +50,49 @@ def rfm(
   system = types.System(reward, gaussian.gaussian(dim=dim, capacity=capacity))
   first = jnp.eye(dim)[0]
 
-  def begin(state, batch):
-    weight = common.aggregate_weight(batch, state.hyper['ridge'])
-    params = {**state.params['reward'], 'aggregate': weight}
-    state = common.with_reward(state, params)
-    # People start apart, or features and weights would both have no slope.
-    rows = state.bank.rows['coefficients']
-    noise = jax.random.normal(jax.random.fold_in(state.key, 1), rows.shape)
-    rows = first + noise.at[:, 0].set(0.0)
-    return state._replace(
-      bank=state.bank._replace(rows={'coefficients': rows}),
-      hyper={**state.hyper, 'examples': common.examples(batch.rows)},
-    )
-
-  def objective(params, rows, state, batch):
-    encoded = reward.encode(params['reward'], batch.table)
-    margin = common.margins(encoded, rows['coefficients'], batch.rows)
+  def objective(params, people, state, batch, gather):
+    del gather
+    user, coefficients = batch.rows.user, people.free['coefficients']
+    pair = reading.encoded(reward, params['reward'], batch.inputs)
+    margin = common.margins(pair, coefficients[user])
     network = jax.tree.leaves(params['reward']['network'])
-    scale = 0.5 / state.hyper['examples']
-    moved = rows['coefficients'] - first
-    penalty = {
-      'coefficients': scale * jnp.sum(moved**2),
-      'decay': scale
-      * state.hyper['decay']
-      * sum(jnp.sum(leaf**2) for leaf in network),
+    scale = 0.5 * state.hyper['decay'] / state.constants.examples
+    apart = 0.5 * jnp.sum((coefficients - first) ** 2, 1)
+    terms = {
+      'nll': common.mean(heads.bradley_terry(margin, batch.rows.label)),
+      'coefficients': common.charged(people, user, apart),
     }
-    return heads.bradley_terry(margin, batch.rows.label), penalty, {}
+    penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in network)}
+    return terms, penalty, {}
 
   def init(key, spec):
-    hyper = {'ridge': ridge, 'decay': decay, 'examples': 1.0}
-    blank = {'coefficients': first}
-    state = common.new_state(system, key, spec, blank_rows=blank, hyper=hyper)
+    state = common.new_state(
+      system, key, spec, blank={'coefficients': first},
+      constants=common.Examples(jnp.ones(())),
+      hyper={'ridge': ridge, 'decay': decay},
+    )  # fmt: skip
     return common.with_user(state, bayes.isotropic_prior(first, 1.0))
 
   phases = (
     types.Phase(
-      'joint', begin, objective, common.adam(learning_rate, steps), steps
+      'joint', _begin, objective, common.adam(learning_rate, steps),
+      common.people_adam(learning_rate, steps), steps=steps,
     ),
-    common.prior_phase(system),
-  )
-  return types.Learner(system, phases, init)
+    common.prior_phase(),
+  )  # fmt: skip
+  return types.Learner(phases, init, system)
+
+
+def _begin(state, data):
+  """Returns the state at the aggregate, people apart around it."""
+  features = data.features(state.params['reward'])
+  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
+  params = {**state.params['reward'], 'aggregate': weight}
+  state = common.with_reward(state, params)
+  # People start apart, or features and weights would both have no slope.
+  free = state.people.free['coefficients']
+  noise = jax.random.normal(jax.random.fold_in(state.key, 1), free.shape)
+  free = jnp.eye(free.shape[1])[0] + noise.at[:, 0].set(0.0)
+  state = common.with_free(state, {'coefficients': free})
+  count = common.examples(data.judgements)
+  return state._replace(constants=common.Examples(count))

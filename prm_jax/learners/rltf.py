@@ -22,7 +22,7 @@ def rltf(
   predict: float = 0.0,
   loss: rollouts.Loss = PUBLISHED,
   training: rollouts.Training = rollouts.DEFAULT,
-) -> types.PolicyLearner:
+) -> types.Learner:
   """Returns the learner of a policy from answers that a critique improved.
 
       grad = mean A_i grad log pi(y1_i | x),  A_i = R(y1_i) - mean R(y0)
@@ -58,6 +58,7 @@ def rltf(
     task, critic, config, samples, requests if predict else None, predict,
     training.writing,
   )  # fmt: skip
+  loss = loss._replace(apart=bool(predict))
   return grpo.trained(config, loss, training, collect)
 
 
@@ -67,7 +68,7 @@ def _collector(task, critic, config, samples, requests, predict, writing):
   def collect(key, state, batch):
     keys = jax.random.split(key, 3)
     policy = state.params['policy']
-    problem = np.asarray(batch.rows.items)[:, 0]
+    problem = np.asarray(batch.rows.problem)
     prompts = rollouts.repeat(task.prompts(problem), samples)
     asked = np.repeat(problem, samples)
     mask = np.repeat(batch.rows.mask, samples)
@@ -104,13 +105,13 @@ def _collector(task, critic, config, samples, requests, predict, writing):
       'valid_refinement': rollouts.as_mean(after > 0.5, known * mask),
       'tokens': grpo.total(first.mask.sum() + second.mask.sum() + cost),
     }
-    return batch._replace(rows=made), metrics
+    return types.Batch(made), metrics
 
   return collect
 
 
 def _rollouts(texts) -> rollouts.Rollouts:
-  """Returns texts of several kinds, whose means are summed."""
+  """Returns second tries and critiques, each of which has a mean."""
   # Critiques in words are padded on the left.
   answers = rollouts.stack(*(answer for _, answer, *_ in texts))
   prompts = rollouts.join(*(prompt for prompt, *_ in texts))
@@ -118,9 +119,10 @@ def _rollouts(texts) -> rollouts.Rollouts:
   mask = np.concatenate([value for *_, value in texts])
   ids, seen = rollouts.follow(prompts, answers)
   zeros = np.zeros(answers.mask.shape, np.float32)
-  B = len(ids)
+  ones = np.ones(len(ids), np.float32)
+  second = np.arange(len(ids)) >= len(texts[0][1].ids)
   return rollouts.Rollouts(
     ids, seen, answers.mask, zeros, zeros + advantage[:, None],
-    np.zeros(B, np.float32), np.full(B, len(texts), np.float32),
-    np.asarray(mask, np.float32), zeros, np.arange(B, dtype=np.int32),
+    second.astype(np.float32), ones, ones, np.asarray(mask, np.float32),
+    zeros, np.arange(len(ids), dtype=np.int32),
   )  # fmt: skip

@@ -14,21 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
+from prm_jax.learners import common
 from prm_jax.models import decoder, sampling
 from prm_jax.ops import distillation, policy_gradient
 from prm_jax.users import bank as banks
-
-
-class Tokens(NamedTuple):
-  """B texts.
-
-  Attributes:
-    ids: `[B, T]` int32.
-    mask: `[B, T]` int32, 0 for padding, on any side.
-  """
-
-  ids: np.ndarray
-  mask: np.ndarray
 
 
 class Limits(NamedTuple):
@@ -48,8 +37,8 @@ class Training(NamedTuple):
 
   Attributes:
     learning_rate: of Adam; gradients are clipped at a norm of 1.
-    steps: batches.
-    accumulate: batches whose gradients are averaged before a step.
+    steps: gradient steps.
+    accumulate: batches of a step.
     temperature: of the draws.
     dtype: of the layers' computation.
     remat: whether layers are computed again for the gradient.
@@ -85,9 +74,11 @@ class Task(NamedTuple):
     stop_ids: tokens that end an answer.
   """
 
-  prompts: Callable[[np.ndarray], Tokens]
-  verify: Callable[[np.ndarray, Tokens], np.ndarray]
-  refine: Callable[[np.ndarray, Tokens, Tokens], Tokens] | None
+  prompts: Callable[[np.ndarray], types.Tokens]
+  verify: Callable[[np.ndarray, types.Tokens], np.ndarray]
+  refine: (
+    Callable[[np.ndarray, types.Tokens, types.Tokens], types.Tokens] | None
+  )
   max_new_tokens: int
   stop_ids: tuple[int, ...]
 
@@ -103,6 +94,7 @@ class Rollouts(NamedTuple):
     advantage: `[B, N]`.
     second: `[B]` 1 for texts of the second surrogate (refinements).
     weight: `[B]` of the text's objective.
+    share: `[B]` of what the text counts for in the mean.
     mask: `[B]` 0 for texts that were dropped.
     teacher: `[B, N]` log-probabilities under a reference, or `[B, N, V]` those
       of a teacher.
@@ -116,6 +108,7 @@ class Rollouts(NamedTuple):
   advantage: types.ArrayLike
   second: types.ArrayLike
   weight: types.ArrayLike
+  share: types.ArrayLike
   mask: types.ArrayLike
   teacher: types.ArrayLike
   example_id: types.ArrayLike
@@ -129,7 +122,7 @@ class Written(NamedTuple):
     logprob: what the sampler says of its tokens.
   """
 
-  tokens: Tokens
+  tokens: types.Tokens
   logprob: np.ndarray
 
 
@@ -137,7 +130,7 @@ def write(
   key: types.Key,
   config: decoder.DecoderConfig,
   params: types.PyTree,
-  prompts: Tokens,
+  prompts: types.Tokens,
   limits: Limits | Task,
   *,
   count: int = 1,
@@ -166,22 +159,32 @@ def write(
   ids, mask, logprob = jax.device_get(
     (found.ids, found.mask, found.base_logprob)
   )
-  return Written(Tokens(ids, mask), logprob)
+  return Written(types.Tokens(ids, mask), logprob)
 
 
-def full(ids: np.ndarray) -> Tokens:
+def full(ids: np.ndarray) -> types.Tokens:
   """Returns texts without padding."""
-  return Tokens(np.asarray(ids, np.int32), np.ones(ids.shape, np.int32))
+  return types.Tokens(np.asarray(ids, np.int32), np.ones(ids.shape, np.int32))
 
 
-def problems(row: np.ndarray) -> types.Rows:
-  """Returns problems `[B]`, rows of a task's table, as a batch's rows."""
-  B = len(row)
-  zeros = np.zeros(B, np.float32)
-  return types.Rows(
-    np.zeros(B, np.int32), np.asarray(row, np.int32)[:, None], zeros,
-    zeros + 1, np.arange(B, dtype=np.int32),
-  )  # fmt: skip
+class Problems(NamedTuple):
+  """Problems of a batch: rows `[B]` of a task's table."""
+
+  problem: types.ArrayLike
+  mask: types.ArrayLike
+  example_id: types.ArrayLike
+
+
+def problems(row: np.ndarray) -> types.Batch:
+  """Returns problems `[B]`, rows of a task's table, as a batch."""
+  row = np.asarray(row, np.int32)
+  ones = np.ones(len(row), np.float32)
+  return types.Batch(Problems(row, ones, np.arange(len(row), dtype=np.int32)))
+
+
+def take(tokens: types.Tokens, rows: Any) -> types.Tokens:
+  """Returns some of the texts, by an index, a slice or a bool array."""
+  return jax.tree.map(lambda leaf: leaf[rows], tokens)
 
 
 def generator(key: types.Key) -> np.random.Generator:
@@ -189,41 +192,48 @@ def generator(key: types.Key) -> np.random.Generator:
   return np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
 
-def repeat(tokens: Tokens, count: int) -> Tokens:
+def repeat(tokens: types.Tokens, count: int) -> types.Tokens:
   """Returns every text `count` times, side by side."""
-  return Tokens(*(np.repeat(leaf, count, 0) for leaf in tokens))
+  return jax.tree.map(lambda leaf: np.repeat(leaf, count, 0), tokens)
 
 
-def join(*given: Tokens) -> Tokens:
+def join(*given: types.Tokens) -> types.Tokens:
   """Returns the texts of all, padded on the left to one length."""
   T = max(tokens.ids.shape[1] for tokens in given)
 
   def wide(leaf):
     return np.pad(leaf, ((0, 0), (T - leaf.shape[1], 0)))
 
-  return Tokens(
+  return types.Tokens(
     np.concatenate([wide(tokens.ids) for tokens in given]),
     np.concatenate([wide(tokens.mask) for tokens in given]),
   )
 
 
-def stack(*given: Tokens) -> Tokens:
+def stack(*given: types.Tokens) -> types.Tokens:
   """Returns the answers of all, tokens first, padded to one length."""
   N = max(tokens.ids.shape[1] for tokens in given)
 
   def tight(tokens):
     order = np.argsort(tokens.mask == 0, -1, kind='stable')
     pad = ((0, 0), (0, N - order.shape[1]))
-    return [np.pad(np.take_along_axis(x, order, -1), pad) for x in tokens]
+    return [
+      np.pad(np.take_along_axis(leaf, order, -1), pad)
+      for leaf in (tokens.ids, tokens.mask)
+    ]
 
   leaves = zip(*map(tight, given), strict=True)
-  return Tokens(*(np.concatenate(leaf) for leaf in leaves))
+  return types.Tokens(*(np.concatenate(leaf) for leaf in leaves))
 
 
-def follow(prompts: Tokens, answers: Tokens) -> tuple[np.ndarray, np.ndarray]:
+def follow(
+  prompts: types.Tokens, answers: types.Tokens
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns ids and tokens seen `[B, P + N]`, prompts padded on the left."""
   order = np.argsort(prompts.mask, -1, kind='stable')
-  ids, mask = (np.take_along_axis(leaf, order, -1) for leaf in prompts)
+  ids, mask = (
+    np.take_along_axis(leaf, order, -1) for leaf in (prompts.ids, prompts.mask)
+  )
   return (
     np.concatenate([ids, answers.ids], 1).astype(np.int32),
     np.concatenate([mask, answers.mask], 1).astype(np.int32),
@@ -327,6 +337,8 @@ class Loss(NamedTuple):
     entropy: weight of the entropy, which is raised.
     distill: weight of the divergence from a teacher, of texts marked as second.
     alpha: of the divergence; see `distillation.divergence`.
+    apart: whether texts marked as second have a mean of their own, which is
+      added to that of the others.
   """
 
   first: Surrogate = Surrogate()
@@ -336,6 +348,7 @@ class Loss(NamedTuple):
   entropy: float = 0.0
   distill: float = 0.0
   alpha: float = 1.0
+  apart: bool = False
 
 
 PLAIN = Loss()
@@ -371,16 +384,16 @@ def objective(
       clip_high=part.clip_high, gamma=part.gamma,
     )  # fmt: skip
 
-  def of(params, free, state, batch):
-    del free, state
+  def of(params, people, state, batch, gather):
+    del people, state, gather
     rows = batch.rows
     ids, answer = jnp.asarray(rows.ids), jnp.asarray(rows.answer)
-    count = answer.shape[1]
+    width = answer.shape[1]
     logit = logits(
-      config, params['policy'], ids, jnp.asarray(rows.seen), count,
+      config, params['policy'], ids, jnp.asarray(rows.seen), width,
       dtype=dtype, remat=remat,
     )  # fmt: skip
-    now = at(logit, ids[:, -count:])
+    now = at(logit, ids[:, -width:])
     value = valued(loss.first, now, rows)
     if loss.second is not None:
       chosen = jnp.asarray(rows.second)[:, None] > 0
@@ -397,36 +410,48 @@ def objective(
       )
       told = (answer > 0) & (jnp.asarray(rows.second)[:, None] > 0)
       value = value - loss.distill * jnp.where(told, apart, 0.0)
-    # Texts that were dropped are no texts, where tokens of all are counted.
-    counted = answer * (jnp.asarray(rows.mask)[:, None] > 0)
-    total = policy_gradient.summed(
-      value, counted.astype(value.dtype), by=loss.by, length=count
+    total, count = policy_gradient.summed(
+      value, answer.astype(value.dtype), by=loss.by, length=width
     )
-    tokens = jnp.maximum(answer.sum(-1), 1)
-    return (
-      -jnp.asarray(rows.weight) * total,
-      {},
-      {
-        'entropy': spread.sum(-1) / tokens,
-      },
-    )
+    total = -jnp.asarray(rows.weight) * total
+    count = jnp.asarray(rows.share) * count
+    terms = {'surrogate': (total, count)}
+    if loss.apart:
+      second = jnp.asarray(rows.second)
+      first = 1.0 - second
+      terms = {
+        'first': (first * total, first * count),
+        'second': (second * total, second * count),
+      }
+    each = spread.sum(-1) / jnp.maximum(answer.sum(-1), 1)
+    return terms, {}, {'entropy': (each, jnp.ones_like(each))}
 
   return of
 
 
+class Kept(NamedTuple):
+  """Constants of learners that keep the policy at the start.
+
+  Attributes:
+    start: its parameters: a reference, a teacher or a refiner.
+  """
+
+  start: types.PyTree
+
+
 def new_state(
-  key: types.Key, params: types.PyTree, *, frozen: types.PyTree = ()
+  key: types.Key, params: types.PyTree, *, keep: bool = False
 ) -> types.TrainState:
   """Returns the state of a policy before the first step.
 
   Args:
     key: the run's seed.
-    params: of the policy, which are copied.
-    frozen: what stays: a reference, a teacher or a refiner.
+    params: of the policy.
+    keep: whether the policy at the start stays, in `state.constants`.
   """
-  nobody = banks.empty_bank(1, (), ())  # a checkpoint holds no empty array
-  return types.TrainState(
-    jnp.int32(0), jnp.int32(0), {'policy': params}, (), nobody, {}, key, frozen
+  nobody = banks.empty(1, (), ())  # a checkpoint holds no empty array
+  return common.state_of(
+    key, {'policy': params}, nobody, constants=Kept(params) if keep else ()
   )
 
 

@@ -19,7 +19,7 @@ def sdpo(
   average: float = 0.05,
   loss: rollouts.Loss = PUBLISHED,
   training: rollouts.Training = rollouts.DEFAULT,
-) -> types.PolicyLearner:
+) -> types.Learner:
   """Returns the learner of a policy from its own answers, read again.
 
   The teacher is a moving average of the policy that reads, before the
@@ -59,7 +59,7 @@ def _collector(task, critic, config, samples, loss, writing):
   def collect(key, state, batch):
     keys = jax.random.split(key)
     policy = state.params['policy']
-    problem = np.asarray(batch.rows.items)[:, 0]
+    problem = np.asarray(batch.rows.problem)
     prompts = task.prompts(problem)
     said = rollouts.write(
       keys[0], config, policy, prompts, task, count=samples,
@@ -69,13 +69,13 @@ def _collector(task, critic, config, samples, loss, writing):
     reward = task.verify(asked, said.tokens)
     model = sibling(reward.reshape(-1, samples))
     shown = np.where(model >= 0, model, np.arange(len(asked)))
-    read = rollouts.Tokens(*(leaf[shown] for leaf in said.tokens))
+    read = rollouts.take(said.tokens, shown)
     critique, cost = critic(keys[1], policy, asked, read, reward[shown])
     told = task.refine(asked, read, critique)
     # A right answer without a right sibling has nothing to learn from.
     taught = (model >= 0) | (reward < 0.5)
     taught &= np.asarray(critique.mask).any(axis=1) & np.isfinite(reward)
-    teacher = state.opt_state.average['policy']
+    teacher = state.average['policy']
     mask = taught * np.repeat(batch.rows.mask, samples)
     texts = grpo.Texts(
       rollouts.repeat(prompts, samples), said.tokens, np.zeros(len(asked)),
@@ -93,7 +93,7 @@ def _collector(task, critic, config, samples, loss, writing):
       'taught': rollouts.as_mean(taught, np.repeat(batch.rows.mask, samples)),
       'sampler_gap': gap,
     }
-    return batch._replace(rows=made), metrics
+    return types.Batch(made), metrics
 
   return collect
 

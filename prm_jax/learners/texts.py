@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
+from prm_jax import types
 from prm_jax.learners import rollouts
 from prm_jax.models import sampling
 
@@ -31,9 +32,9 @@ class Words(NamedTuple):
   """
 
   task: rollouts.Task
-  decode: Callable[[rollouts.Tokens], list[str]]
-  encode: Callable[[Sequence[str]], rollouts.Tokens]
-  requests: Callable[[np.ndarray, rollouts.Tokens], rollouts.Tokens]
+  decode: Callable[[types.Tokens], list[str]]
+  encode: Callable[[Sequence[str]], types.Tokens]
+  requests: Callable[[np.ndarray, types.Tokens], types.Tokens]
 
 
 def words(
@@ -76,7 +77,7 @@ def words(
 
   def decode(tokens):
     found = []
-    for ids, mask in zip(*tokens, strict=True):
+    for ids, mask in zip(tokens.ids, tokens.mask, strict=True):
       kept = [int(t) for t in ids[mask > 0]]
       if kept and kept[-1] in ends:
         kept.pop()
@@ -109,11 +110,11 @@ def words(
   return Words(task, decode, encode, requests)
 
 
-def _padded(ids: list[list[int]]) -> rollouts.Tokens:
+def _padded(ids: list[list[int]]) -> types.Tokens:
   """Returns texts padded on the left to a multiple of `_ROUND` tokens."""
   longest = max(1, *(len(row) for row in ids)) if ids else 1
   T = -(-longest // _ROUND) * _ROUND
-  found = rollouts.Tokens(
+  found = types.Tokens(
     np.zeros((len(ids), T), np.int32), np.zeros((len(ids), T), np.int32)
   )
   for place, row in enumerate(ids):

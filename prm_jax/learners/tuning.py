@@ -86,10 +86,12 @@ def critiques(
     asked = requests(problem, said)
     return (
       rollouts.join(
-        _take(asked, slice(half)), _take(prompts, slice(half, None))
+        rollouts.take(asked, slice(half)),
+        rollouts.take(prompts, slice(half, None)),
       ),
       rollouts.stack(
-        _take(critique, slice(half)), _take(said, slice(half, None))
+        rollouts.take(critique, slice(half)),
+        rollouts.take(said, slice(half, None)),
       ),
     )
 
@@ -103,7 +105,3 @@ def _criticised(keys, task, critic, config, start, problem):
   reward = task.verify(problem, said)
   critique, _ = critic(keys[1], start, problem, said, reward)
   return prompts, said, critique
-
-
-def _take(tokens, rows) -> rollouts.Tokens:
-  return rollouts.Tokens(*(leaf[rows] for leaf in tokens))

@@ -59,29 +59,33 @@ class PreferenceMatrix(NamedTuple):
 
 
 def preference_matrix(
-  rows: types.Rows, *, smoothing: float = 0.5
+  judgements: types.Judgements,
+  index: types.ArrayLike,
+  *,
+  smoothing: float = 0.5,
 ) -> PreferenceMatrix:
   """Returns the observed cells of the people x pairs preference matrix.
 
       logit = log (preferred + smoothing) / (rest + smoothing)
 
   Args:
-    rows: judgements; masked rows do not count. Several answers of a person
-      to one pair, in either order, share a cell.
+    judgements: of everybody; masked ones do not count. Several answers of a
+      person to one pair, in either order, share a cell.
+    index: `[B, 2]` the two texts of each.
     smoothing: pseudo-answers to each side, so that one answer is finite.
   """
-  items = jnp.asarray(rows.items)
+  items = jnp.asarray(index)
   size = items.shape[0]
-  mask = jnp.asarray(rows.mask, jnp.float32)
+  mask = jnp.asarray(judgements.mask, jnp.float32)
   swapped = items[:, 0] > items[:, 1]
   ordered = jnp.sort(items, axis=1)
-  label = jnp.where(swapped, 1.0 - rows.label, rows.label)
+  label = jnp.where(swapped, 1.0 - judgements.label, judgements.label)
   pairs, pair = jnp.unique(
     ordered, axis=0, size=size, fill_value=0, return_inverse=True
   )
   pair = pair.reshape(-1)
   cells, cell = jnp.unique(
-    jnp.stack([jnp.asarray(rows.user), pair], 1),
+    jnp.stack([jnp.asarray(judgements.user), pair], 1),
     axis=0,
     size=size,
     fill_value=0,

@@ -232,14 +232,16 @@ def summed(
   *,
   by: str = 'sum',
   length: float | None = None,
-) -> types.Array:
-  """Returns each text's objective `[...]`, whose mean is to be maximised.
+) -> tuple[types.Array, types.Array]:
+  """Returns each text's total and count `[...]`; sum / sum is to be maximised.
 
-      sum         sum over the text's tokens
-      text_mean   their mean: GRPO's 1 / |o|
-      token_mean  sum / (tokens of all texts / texts): DAPO's; the mean over
-                  texts is then the mean over tokens
-      constant    sum / length: Dr.GRPO's
+      sum         sum over the text's tokens, 1
+      text_mean   their mean, 1: GRPO's 1 / |o|
+      token_mean  sum over tokens, tokens: DAPO's mean over all tokens
+      constant    sum / length, 1: Dr.GRPO's
+
+  Totals and counts are summed over whatever texts there are, on any number of
+  devices and batches, before the one is divided by the other.
 
   Args:
     objective: `[..., T]` of every token, 0 where masked.
@@ -252,19 +254,17 @@ def summed(
   """
   chex.assert_equal_shape([objective, mask])
   total, count = objective.sum(-1), mask.sum(-1)
+  one = jnp.ones_like(total)
   if by == 'sum':
-    return total
+    return total, one
   if by == 'text_mean':
-    return total / jnp.maximum(count, 1)
+    return total / jnp.maximum(count, 1), one
   if by == 'token_mean':
-    texts = jnp.maximum((count > 0).sum(), 1)
-    # Texts without tokens are no texts; those left out do not count.
-    scale = texts / jnp.maximum(count.sum(), 1)
-    return total * scale
+    return total, count
   if by == 'constant':
     if length is None:
       raise ValueError('a constant sum divides by `length` tokens: give it')
-    return total / length
+    return total / length, one
   raise ValueError(f'sum {by!r}: one of {SUMS}')
 
 

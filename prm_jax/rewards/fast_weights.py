@@ -123,18 +123,14 @@ def belief(
     )  # fmt: skip
     return found, {}
 
-  def context(params, state, query=None):
-    del params, query
+  def context(params, state):
+    del params
     return state
-
-  def sample(key, params, state, query=None):
-    del key
-    return context(params, state, query)
 
   def infer(key, params, evidence):
     return change(key, params, prior(params), evidence)[0]
 
-  return types.UserModel(reward.init, prior, change, context, sample, infer)
+  return types.UserModel(reward.init, prior, change, context, infer)
 
 
 def update(

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from prm_jax import types
-from prm_jax.runtime import mesh as meshes
-from prm_jax.runtime import writers
+from prm_jax.runtime import trees, writers
 
 _CONFIG = 'config.json'
 _DIGESTS = 'sha256.json'
@@ -118,7 +117,8 @@ class Checkpoints:
     """Returns the state of a step, and moves `data` to its position.
 
     Args:
-      like: a state, or shapes, of the same structure.
+      like: a state, or shapes, of the same structure; leaves that say where
+        they live are restored to there, others to the first device.
       data: the grain iterator that was given to `save`.
       step: to restore; the latest, if None.
 
@@ -138,7 +138,8 @@ class Checkpoints:
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
     def target(leaf):
-      return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device)
+      where = getattr(leaf, 'sharding', None) or device
+      return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
 
     items = {'state': ocp.args.StandardRestore(jax.tree.map(target, like))}
     if data is not None:
@@ -202,8 +203,7 @@ def _layout(tree: types.PyTree) -> dict[str, str]:
   """Returns the type and shape of every leaf by its path."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
   return {
-    meshes.path_name(path): f'{leaf.dtype}{list(leaf.shape)}'
-    for path, leaf in leaves
+    trees.name(path): f'{leaf.dtype}{list(leaf.shape)}' for path, leaf in leaves
   }
 
 

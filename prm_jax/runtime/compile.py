@@ -1,9 +1,11 @@
 """One update, three spellings: jit, shard_map and pmap."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -12,9 +14,7 @@ from prm_jax.runtime import mesh as meshes
 from prm_jax.runtime.update import Metrics, Update
 
 How = Literal['jit', 'shard_map', 'pmap']
-Compiled = Callable[
-  [types.TrainState, types.Batch], tuple[types.TrainState, Metrics]
-]
+Compiled = Callable[[Any, types.Batch], tuple[Any, Metrics]]
 
 _ROWS = PartitionSpec('data')
 _EVERYWHERE = PartitionSpec()
@@ -29,8 +29,9 @@ def compile_update(
 ) -> Compiled:
   """Returns `(state, batch) -> (state, metrics)`, compiled; the same for all.
 
-  The rows are split over the mesh's `data` axis, padded with rows of mask 0
-  where the devices do not divide them; the feature table is replicated.
+  The rows are split over the mesh, padded with rows of mask 0 where the
+  devices do not divide them. Under jit the table that `index` points into is
+  split over texts; under shard_map and pmap every device holds it.
 
   Args:
     update: `(state, batch, *, axis=None) -> (state, metrics)`.
@@ -65,11 +66,11 @@ def _donated(donate: bool) -> tuple[int, ...]:
 
 
 def _jit(update: Update, mesh: Mesh, donate: bool) -> Compiled:
+  def plain(state, batch):
+    return update(state, batch)
+
   if mesh.size == 1:
-    return jax.jit(
-      lambda state, batch: update(state, batch),
-      donate_argnums=_donated(donate),
-    )
+    return _on_one(jax.jit(plain, donate_argnums=_donated(donate)), mesh)
 
   def constrained(state, batch):
     state, metrics = update(state, batch)
@@ -80,79 +81,162 @@ def _jit(update: Update, mesh: Mesh, donate: bool) -> Compiled:
 
   def call(state, batch):
     state = jax.device_put(state, meshes.shardings(state, mesh))
-    return compiled(state, _spread(batch, mesh))
+    batch = spread(batch, mesh)
+    with jax.set_mesh(mesh):  # which models ask for, to split what they make
+      return compiled(state, batch)
+
+  return call
+
+
+def _on_one(compiled: Compiled, mesh: Mesh) -> Compiled:
+  """Returns the program as it computes on a mesh's only device."""
+  (device,) = mesh.devices.flat
+  if device == jax.devices()[0]:
+    return compiled
+
+  def call(state, batch):
+    return compiled(*jax.device_put((state, batch), device))
 
   return call
 
 
 def _shard_map(update: Update, mesh: Mesh, donate: bool) -> Compiled:
-  mapped = jax.shard_map(
-    lambda state, batch: update(state, batch, axis='data'),
-    mesh=mesh,
-    in_specs=(_EVERYWHERE, types.Batch(_EVERYWHERE, _ROWS)),  # type: ignore[arg-type]
-    out_specs=_EVERYWHERE,
-    # An objective may scan from a constant, which the check would refuse:
-    # the constant is not 'varying' and the scan's result is.
-    check_vma=False,
-  )
-  compiled = jax.jit(mapped, donate_argnums=_donated(donate))
   everywhere = NamedSharding(mesh, _EVERYWHERE)
 
+  @functools.lru_cache(maxsize=4)
+  def compiled(structure):
+    mapped = jax.shard_map(
+      lambda state, batch: update(state, batch, axis='data'),
+      mesh=mesh,
+      in_specs=(_EVERYWHERE, jax.tree.unflatten(structure, _specs(structure))),
+      out_specs=_EVERYWHERE,
+      # An objective may scan from a constant, which the check would refuse:
+      # the constant is not 'varying' and the scan's result is.
+      check_vma=False,
+    )
+    return jax.jit(mapped, donate_argnums=_donated(donate))
+
   def call(state, batch):
+    batch = _for_shard_map(batch, mesh)
     state = jax.device_put(state, everywhere)
-    return compiled(state, _spread(batch, mesh))
+    return compiled(jax.tree.structure(batch))(state, batch)
 
   return call
 
 
 def _pmap(update: Update, mesh: Mesh) -> Compiled:
-  mapped = jax.pmap(
-    lambda state, batch: update(state, batch, axis='data'),
-    axis_name='data',
-    in_axes=(None, types.Batch(None, 0)),  # type: ignore[arg-type]
-    out_axes=None,
-    devices=list(mesh.devices.flat),
-  )
   count = mesh.size
 
-  def call(state, batch):
-    rows = jax.tree.map(
-      lambda leaf: leaf.reshape(count, -1, *leaf.shape[1:]),
-      pad_rows(batch.rows, count),
+  @functools.lru_cache(maxsize=4)
+  def mapped(structure):
+    axes = [0 if spec == _ROWS else None for spec in _specs(structure)]
+    return jax.pmap(
+      lambda state, batch: update(state, batch, axis='data'),
+      axis_name='data',
+      in_axes=(None, jax.tree.unflatten(structure, axes)),
+      out_axes=None,
+      devices=list(mesh.devices.flat),
     )
-    return mapped(state, types.Batch(batch.table, rows))
+
+  def call(state, batch):
+    batch = pad(batch, count)
+    structure = jax.tree.structure(batch)
+    leaves = [
+      leaf.reshape(count, -1, *leaf.shape[1:]) if spec == _ROWS else leaf
+      for leaf, spec in zip(
+        jax.tree.leaves(batch), _specs(structure), strict=True
+      )
+    ]
+    return mapped(structure)(state, jax.tree.unflatten(structure, leaves))
 
   return call
 
 
-def _spread(batch: types.Batch, mesh: Mesh) -> types.Batch:
-  """Returns the batch on the mesh: table everywhere, rows split."""
-  rows = pad_rows(batch.rows, mesh.shape['data'])
-  return types.Batch(
-    jax.device_put(batch.table, NamedSharding(mesh, _EVERYWHERE)),
-    jax.device_put(rows, NamedSharding(mesh, _ROWS)),
-  )
+def _specs(structure: Any) -> list[PartitionSpec]:
+  """Returns how each leaf of a batch is split: rows, and texts beside rows."""
+  batch = jax.tree.unflatten(structure, range(structure.num_leaves))
+  table = set()
+  if batch.inputs is not None and batch.inputs.index is not None:
+    table = set(jax.tree.leaves(batch.inputs.value))
+  return [
+    _EVERYWHERE if leaf in table else _ROWS
+    for leaf in range(structure.num_leaves)
+  ]
 
 
-def pad_rows(rows: types.Rows, multiple: int) -> types.Rows:
-  """Returns the rows, padded to a multiple of `multiple` with mask 0.
+def placed(
+  batch: types.Batch, mesh: Mesh | None, how: How, *, rows: bool
+) -> types.Batch:
+  """Returns the batch where programs read it, so that no step moves it.
+
+  Args:
+    batch: the whole data.
+    mesh: of more than one device, or None.
+    how: the programs' spelling.
+    rows: whether the rows are read at every step, and not the values alone.
+  """
+  if mesh is not None and how == 'jit':
+    both = spread(batch, mesh)
+  elif mesh is not None and how == 'shard_map':
+    both = _for_shard_map(batch, mesh)
+  else:
+    both = jax.tree.map(jnp.asarray, batch)
+  if rows or batch.inputs is None:
+    return both if rows else batch
+  return batch.over(both.inputs.value)
+
+
+def _for_shard_map(batch: types.Batch, mesh: Mesh) -> types.Batch:
+  batch = pad(batch, mesh.size)
+  structure = jax.tree.structure(batch)
+  where = [NamedSharding(mesh, spec) for spec in _specs(structure)]
+  return jax.device_put(batch, jax.tree.unflatten(structure, where))
+
+
+def spread(batch: types.Batch, mesh: Mesh) -> types.Batch:
+  """Returns the batch on the mesh: rows split, and the texts' table, too.
+
+  Where the devices do not divide them, rows are padded with mask 0, and texts
+  with copies of the last one.
+  """
+  batch = pad(batch, meshes.row_devices(mesh))
+  indexed = batch.inputs is not None and batch.inputs.index is not None
+  if indexed:
+    value = jax.tree.map(
+      functools.partial(_pad, meshes.row_devices(mesh)), batch.inputs.value
+    )
+    batch = batch.over(value)
+  return jax.device_put(batch, NamedSharding(mesh, meshes.ROWS))
+
+
+def pad(batch: types.Batch, multiple: int) -> types.Batch:
+  """Returns the batch, its rows padded to a multiple with mask 0.
 
   The padding repeats the last row, so that its values stay ordinary.
 
   Raises:
     ValueError: there are no rows.
   """
-  count = len(rows.mask)
+  count = len(batch.rows.mask)
   if count == 0:
     raise ValueError('the batch has no rows')
-  extra = -count % multiple
-  if extra == 0:
-    return rows
+  if count % multiple == 0:
+    return batch
+  longer = functools.partial(_pad, multiple)
+  rows = jax.tree.map(longer, batch.rows)
+  mask = np.array(rows.mask)
+  mask[count:] = 0
+  inputs = batch.inputs
+  if inputs is not None and inputs.index is not None:
+    inputs = inputs._replace(index=longer(inputs.index))
+  elif inputs is not None:
+    inputs = inputs._replace(value=jax.tree.map(longer, inputs.value))
+  return types.Batch(rows._replace(mask=mask), inputs)
 
-  def pad(leaf: Any) -> np.ndarray:
-    leaf = np.asarray(leaf)
-    return np.concatenate([leaf, np.repeat(leaf[-1:], extra, axis=0)])
 
-  padded = jax.tree.map(pad, rows)
-  padded.mask[count:] = 0
-  return padded
+def _pad(multiple: int, leaf: Any) -> Any:
+  extra = -len(leaf) % multiple
+  if not extra:
+    return leaf
+  leaf = np.asarray(leaf)
+  return np.concatenate([leaf, np.repeat(leaf[-1:], extra, axis=0)])

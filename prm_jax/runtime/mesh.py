@@ -1,5 +1,6 @@
 """Device meshes and where each leaf of a state lives on them."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -7,14 +8,16 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from prm_jax import types
+from prm_jax.runtime import trees
 
 AXES = ('data', 'fsdp', 'model')
+ROWS = PartitionSpec(('data', 'fsdp'))
 Rules = Sequence[tuple[str, PartitionSpec]]
 
-# The bank is as large as the number of people; everything else is shared.
+# There are as many people as there are; everything else is shared.
 RULES: Rules = (
-  ('^bank/blank', PartitionSpec()),
-  ('^bank/', PartitionSpec('data')),
+  ('(^|/)people/blank', PartitionSpec()),
+  ('(^|/)people/', ROWS),
   ('', PartitionSpec()),
 )
 
@@ -52,9 +55,35 @@ def make_mesh(
   )
 
 
-def path_name(path: tuple) -> str:
-  """Returns a leaf's path as `bank/rows/coefficients`."""
-  return jax.tree_util.keystr(path, simple=True, separator='/')
+def parse(text: str) -> Mesh:
+  """Returns the mesh that `data:8` or `data:2,fsdp:4` names.
+
+  Args:
+    text: axes with their sizes; the first devices are used.
+
+  Raises:
+    ValueError: an axis is unknown or no whole number, or there are fewer
+      devices.
+  """
+  sizes = {}
+  for part in text.split(','):
+    axis, _, size = part.partition(':')
+    if axis not in AXES or not size.isdecimal() or not int(size):
+      raise ValueError(f'mesh {text!r}: write AXIS:DEVICES, AXIS of {AXES}')
+    sizes[axis] = int(size)
+  needed = math.prod(sizes.values())
+  if needed > jax.device_count():
+    raise ValueError(
+      f'mesh {text!r} needs {needed} devices, and there are '
+      f'{jax.device_count()}'
+    )
+  sizes = {'data': 1, **sizes}
+  return make_mesh(**sizes, devices=jax.devices()[:needed])
+
+
+def row_devices(mesh: Mesh) -> int:
+  """Returns over how many devices rows, texts and people are split."""
+  return mesh.shape['data'] * mesh.shape['fsdp']
 
 
 def shardings(
@@ -75,7 +104,7 @@ def shardings(
   """
 
   def place(path, leaf):
-    name = path_name(path)
+    name = trees.name(path)
     spec = next((s for pattern, s in rules if re.search(pattern, name)), None)
     if spec is None:
       raise ValueError(
@@ -85,6 +114,21 @@ def shardings(
     return NamedSharding(mesh, spec if fits else PartitionSpec())
 
   return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def on_mesh(tree: types.PyTree, mesh: Mesh) -> types.PyTree:
+  """Returns the shapes of a tree that says where its leaves live.
+
+  Args:
+    tree: arrays or shapes.
+    mesh: to lay them out on.
+  """
+  return jax.tree.map(
+    lambda leaf, where: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=where
+    ),
+    tree, shardings(tree, mesh),
+  )  # fmt: skip
 
 
 def _divides(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:

@@ -1,10 +1,7 @@
 """Fitting: the phases of a learner in order, resumable."""
 
 import functools
-import math
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -15,8 +12,10 @@ from jax.sharding import Mesh
 
 from prm_jax import types
 from prm_jax.runtime import compile as compiling
+from prm_jax.runtime import interrupts, logs, people, writers
+from prm_jax.runtime import mesh as meshes
+from prm_jax.runtime import start as starts
 from prm_jax.runtime import update as updates
-from prm_jax.runtime import writers
 
 _COLLECT = 0xC011  # keeps the keys of `collect` apart from an objective's
 
@@ -40,35 +39,111 @@ class Manager(Protocol):
 
 
 class Position(NamedTuple):
-  """Where a run is: phase, and steps taken in it."""
+  """Where a run is: round, phase, and steps taken in it."""
 
+  round: int
   phase: int
   step: int
 
 
-def position(phases: Sequence[types.Phase], step: int) -> Position:
-  """Returns the phase and its step that a run's step number stands for.
+def schedule(learner: types.Learner) -> list[tuple[int, int]]:
+  """Returns (round, phase) of everything that a learner runs, in order.
+
+  Raises:
+    ValueError: `first` is no phase, or there is no round.
+  """
+  count = len(learner.phases)
+  if not 0 <= learner.first < max(count, 1) or learner.rounds < 1:
+    raise ValueError(
+      f'phases[{learner.first}:] of {count} phases, {learner.rounds} times: '
+      'name a phase, and at least one round'
+    )
+  once = [(0, index) for index in range(learner.first)]
+  return once + [
+    (round_, index)
+    for round_ in range(learner.rounds)
+    for index in range(learner.first, count)
+  ]
+
+
+def length(learner: types.Learner) -> int:
+  """Returns the steps of a whole run; a beginning alone counts one."""
+  return sum(
+    max(learner.phases[index].steps, 1) for _, index in schedule(learner)
+  )
+
+
+def finished(
+  learner: types.Learner, state: types.TrainState
+) -> types.TrainState:
+  """Returns the shapes of the state after the last phase.
+
+  Args:
+    learner: whose phases they are.
+    state: from `start`.
+  """
+  trainer = _trainer(learner, None, 'jit')
+  return trainer.like(state, trainer.order[-1])
+
+
+def position(learner: types.Learner, step: int) -> Position:
+  """Returns the round, phase and its step that a run's step stands for.
 
   A phase counts its steps, or one if it has none but a beginning.
 
   Raises:
     ValueError: the phases have fewer steps.
   """
-  for index, phase in enumerate(phases):
-    length = max(phase.steps, 1)
-    if step <= length:
-      return Position(index, min(step, phase.steps))
-    step -= length
+  for round_, index in schedule(learner):
+    phase = learner.phases[index]
+    long = max(phase.steps, 1)
+    if step <= long:
+      return Position(round_, index, min(step, phase.steps))
+    step -= long
   raise ValueError(f'the learner has {step} steps less than the checkpoint')
 
 
 def fit(
-  learner: types.Learner | types.PolicyLearner,
-  state: types.TrainState,
-  batches: types.Rows | Iterator[types.Rows],
+  learner: types.Learner,
+  data: types.Batch,
   *,
-  source: types.Batch,
+  key: types.Key,
+  spec: types.Spec,
   hyper: Mapping[str, float] | None = None,
+  given: Mapping[str, Any] | None = None,
+  mesh: Mesh | None = None,
+  **options: Any,
+) -> types.TrainState:
+  """Returns the state after all phases of a learner.
+
+  Args:
+    learner: to fit.
+    data: the whole training data.
+    key: the run's seed.
+    spec: sizes; `judgements` are counted here.
+    hyper: searched numbers, in place of the learner's own.
+    given: path of a leaf of the state -> array, or `index -> np.ndarray`,
+      which reads a part of it: pretrained weights, warm starts, references.
+    mesh: devices; one, if None.
+    **options: of `go_on`.
+
+  Raises:
+    ValueError: as `start` and `go_on` say.
+    FloatingPointError: the loss is not finite.
+  """
+  spec = spec._replace(judgements=len(data.rows.mask))
+  state = starts.start(
+    learner, key=key, spec=spec, hyper=hyper, given=given, mesh=mesh
+  )
+  return go_on(learner, state, data, mesh=mesh, **options)
+
+
+def go_on(
+  learner: types.Learner,
+  state: types.TrainState,
+  data: types.Batch,
+  *,
+  batches: Iterator[types.Batch] | None = None,
   mesh: Mesh | None = None,
   how: compiling.How = 'jit',
   manager: Manager | None = None,
@@ -78,7 +153,7 @@ def fit(
   log_every: int = 100,
   progress: bool = False,
 ) -> types.TrainState:
-  """Returns the state after all phases of a learner.
+  """Returns the state after all phases of a learner, from a given state.
 
   Compiled updates are kept with the learner, so that a second fit of the same
   learner and shapes compiles nothing. With the same rows at every step, whole
@@ -86,16 +161,17 @@ def fit(
 
   Args:
     learner: to fit.
-    state: from `learner.init`; it is left as it is.
-    batches: the rows of every step, or an iterator with those of each (a
-      grain iterator where there are checkpoints, for its position is saved).
-    source: the whole training data; its table serves every step.
-    hyper: searched numbers, in place of the learner's own.
+    state: from `start`; it is left as it is.
+    data: the whole training data; its values serve every step.
+    batches: an iterator with the rows of each step (a grain iterator where
+      there are checkpoints, for its position is saved); all rows at every
+      step, if None. A batch without values is of those of the data.
     mesh: devices; one, if None.
     how: 'jit', 'shard_map' or 'pmap'.
     manager: `checkpoint.Checkpoints`. If it holds a step, the run goes on from
-      there: state, phase and data position.
-    save_every: steps between checkpoints; the end of a phase is always saved.
+      there: state, round, phase and data position.
+    save_every: steps between checkpoints; the end of a phase is always saved,
+      outside rounds.
     restore_step: the checkpoint to go on from; the latest, if None.
     writer: of the training figures.
     log_every: steps that one written figure averages.
@@ -103,50 +179,70 @@ def fit(
 
   Raises:
     FloatingPointError: the loss is not finite.
-    ValueError: an iterator ends early, or cannot be checkpointed; a number of
-      `hyper` is none of the learner's.
+    ValueError: an iterator ends early, or cannot be checkpointed; an index
+      points outside the texts; nothing trains the people.
     KeyboardInterrupt: on SIGINT, as on SIGTERM, after a checkpoint is saved.
   """
   if manager is None and restore_step is not None:
     raise ValueError(f'restore_step={restore_step} needs a manager')
-  state = with_hyper(state, hyper or {})
-  constant = isinstance(batches, types.Rows)
+  constant = batches is None
   if manager is not None and not constant and not hasattr(batches, 'get_state'):
     raise ValueError(
       f'{type(batches).__name__} has no get_state, and a checkpoint must hold '
       "the data's position: give a grain iterator"
     )
+  _check(learner, state, data)
+  state = _weighed(state, data)
   trainer = _trainer(learner, mesh, how)
   with (
-    _Interrupts(manager is not None) as interrupts,
+    interrupts.Interrupts(manager is not None) as caught,
     tqdm.tqdm(total=trainer.length, disable=not progress) as bar,
   ):
-    log = _Log(writer, log_every)
-    run = _Run(trainer, source, batches, manager, save_every, log, bar)
-    return run.all_phases(state, restore_step, interrupts)
+    log = logs.Log(writer, log_every)
+    run = _Run(trainer, data, batches, manager, save_every, log, bar)
+    return run.all_phases(state, restore_step, caught)
 
 
-def with_hyper(
-  state: types.TrainState, hyper: Mapping[str, float]
-) -> types.TrainState:
-  """Returns the state with searched numbers in place of the learner's own.
-
-  Raises:
-    ValueError: the learner has no such number: it would never be read.
-  """
-  unknown = sorted(set(hyper) - set(state.hyper))
-  if unknown:
+def _check(learner, state, data):
+  """Raises where data and state do not fit, before anything is computed."""
+  if not len(data.rows.mask):
+    raise ValueError('the data have no rows')
+  if jax.tree.leaves(state.people.free) and not any(
+    phase.people is not None for phase in learner.phases
+  ):
     raise ValueError(
-      f'{unknown} are not searched numbers of this learner: it has '
-      f'{sorted(state.hyper)}'
+      'people have free parameters, and no phase trains them: give one '
+      '`people`, an optimizer'
     )
-  given = {name: jnp.float32(value) for name, value in hyper.items()}
-  return state._replace(hyper={**state.hyper, **given})
+  inputs = data.inputs
+  if inputs is None or inputs.index is None or inputs.value is None:
+    return
+  leaves = jax.tree.leaves(inputs.value)
+  texts = len(leaves[0]) if leaves else 0
+  index = np.asarray(inputs.index)
+  if index.size and not 0 <= index.min() <= index.max() < texts:
+    row = int(np.argmax(((index < 0) | (index >= texts)).any(1)))
+    raise ValueError(
+      f'row {row} points to texts {index[row].tolist()}, and there are {texts}'
+    )
+
+
+def _weighed(state, data):
+  """Returns the state that knows how much each person's rows weigh."""
+  if not isinstance(data.rows, types.Judgements):
+    return state
+  weight = np.bincount(
+    np.asarray(data.rows.user), np.asarray(data.rows.mask, np.float64),
+    len(state.people.ids),
+  ).astype(np.float32)  # fmt: skip
+  return state._replace(
+    people=state.people._replace(weight=jnp.asarray(weight))
+  )
 
 
 @functools.lru_cache(maxsize=32)
 def _trainer(
-  learner: types.Learner | types.PolicyLearner,
+  learner: types.Learner,
   mesh: Mesh | None,
   how: compiling.How,
 ) -> '_Trainer':
@@ -157,71 +253,136 @@ class _Trainer:
   """A learner's compiled programs."""
 
   def __init__(self, learner, mesh, how):
-    self.phases = learner.phases
-    self.length = sum(max(phase.steps, 1) for phase in self.phases)
-    self._mesh, self._how = mesh, how
-    self._programs: dict[tuple[int, int], compiling.Compiled] = {}
+    self.learner, self.phases = learner, learner.phases
+    self.mesh = mesh if mesh is not None and mesh.size > 1 else None
+    self.order = schedule(learner)
+    self.length = length(learner)
+    self._mesh, self.how = mesh, how
+    self._programs: dict[Any, Any] = {}
     self._starts = [
-      jax.jit(functools.partial(updates.initialize, phase=phase))
+      jax.jit(
+        functools.partial(updates.initialize, phase=phase),
+        static_argnames='keep',
+      )
       for phase in self.phases
     ]
+    reward = learner.system.reward if learner.system is not None else None
+    if reward is not None:
+      given = reward.features is types.given_features
+      self.features = None if given else jax.jit(reward.features)
+      self.encode = jax.jit(reward.encode)
 
-  def start(self, state, index, source):
-    """Returns the state before the first step of phase `index`."""
-    phase = self.phases[index]
-    state = state._replace(phase=jnp.int32(index), step=jnp.int32(0))
-    if phase.begin is not None:
-      state = phase.begin(state, source)
-    return self._starts[index](state)
+  def start(self, state, place, data):
+    """Returns the state before the first step of a phase in a round."""
+    round_, index = place
+    state = state._replace(
+      round=jnp.int32(round_), phase=jnp.int32(index), step=jnp.int32(0)
+    )
+    state = updates.begin(state, self.phases[index], data)
+    return self._starts[index](state, keep=self._kept(round_, index))
 
-  def like(self, state, index):
-    """Returns the shapes of a state in phase `index`."""
-    return jax.eval_shape(self._starts[index], state)
+  def _kept(self, round_, index):
+    """Returns whose optimiser states go on: those of the repeated phases."""
+    first = self.learner.first
+    last = len(self.phases) if round_ else index
+    return tuple(phase.name for phase in self.phases[first:last])
 
-  def steps(self, index, count):
+  def like(self, state, place):
+    """Returns the shapes of a state in a phase of a round."""
+    for other in self.order[: self.order.index(place) + 1]:
+      start = functools.partial(self._starts[other[1]], keep=self._kept(*other))
+      state = jax.eval_shape(start, state)
+    return state
+
+  def steps(self, index, count, whole_people):
     """Returns the program of `count` steps on one batch."""
-    if (index, count) not in self._programs:
-      update = updates.make_update(self.phases[index])
+    key = (index, count, whole_people)
+    if key not in self._programs:
+      update = updates.make_update(
+        self.phases[index], whole_people=whole_people
+      )
       if count > 1:
         update = updates.repeat(update, count)
-      self._programs[index, count] = compiling.compile_update(
-        update, self._mesh, self._how, donate=True
-      )
-    return self._programs[index, count]
+      self._programs[key] = self._compiled(update)
+    return self._programs[key]
+
+  def accumulation(self, index):
+    """Returns the programs of a step over several batches."""
+    if index not in self._programs:
+      made = updates.accumulation(self.phases[index])
+      self._programs[index] = [self._compiled(update) for update in made]
+    return self._programs[index]
+
+  def _compiled(self, update):
+    return compiling.compile_update(update, self._mesh, self.how, donate=True)
 
 
 class _Run:
-  """One call of `fit`."""
+  """One call of `go_on`."""
 
-  def __init__(self, trainer, source, batches, manager, every, log, bar):
-    self.trainer, self.source = trainer, source
-    self.table = jnp.asarray(source.table)
-    self.rows: types.Rows | None = None
-    self.data: Any = None
-    if isinstance(batches, types.Rows):
-      self.rows = jax.tree.map(jnp.asarray, batches)
-    else:
-      self.data = batches
+  def __init__(self, trainer, data, batches, manager, every, log, bar):
+    self.trainer, self.batches = trainer, batches
+    self.data = data
+    # Once: every step reads the values, and all rows if they are constant.
+    self.whole = compiling.placed(
+      data, trainer.mesh, trainer.how, rows=batches is None
+    )
+    self.value = None if data.inputs is None else self.whole.inputs.value
+    self.people = 0
     self.manager, self.every, self.log, self.bar = manager, every, log, bar
     self.done = 0  # steps of the whole run
     self.saved: int | None = None
 
+  def _bare(self, state):
+    """Returns the state without people who are padding."""
+    return people.bare(state, self.people)
+
+  def _padded(self, state):
+    """Returns the state as programs on a mesh take it."""
+    mesh = self.trainer.mesh
+    if mesh is None or self.trainer.how != 'jit':
+      return state
+    return people.padded(state, meshes.row_devices(mesh))
+
+  def _seen(self):
+    """Returns the whole data as a phase's beginning sees them."""
+    inputs, trainer = self.whole.inputs, self.trainer
+
+    def features(params):
+      if trainer.features is None:
+        return inputs.value
+      return trainer.features(params, inputs._replace(index=None))
+
+    def encoded(params):
+      return trainer.encode(params, features(params))
+
+    index = None if self.data.inputs is None else self.data.inputs.index
+    return types.Data(self.data.rows, index, self.people, features, encoded)
+
   def all_phases(self, state, restore_step, interrupts):
+    self.people = len(state.people.ids)
     state, place = self._resume(state, restore_step)
-    for index in range(place.phase, len(self.trainer.phases)):
-      step = place.step
-      if self.done <= self._before(index):  # not begun yet
-        state, step = self.trainer.start(state, index, self.source), 0
+    order = self.trainer.order
+    for number, (round_, index) in enumerate(order):
+      if (round_, index) < (place.round, place.phase):
+        continue
+      step = place.step if (round_, index) == place[:2] else 0
+      if self.done <= self._before(number):  # not begun yet
+        seen = self._seen()
+        state = self.trainer.start(self._bare(state), (round_, index), seen)
+        step = 0
         if self.trainer.phases[index].steps == 0:
           self._advance(1)
-      state = self._phase(state, index, step, interrupts)
+      state = self._phase(state, number, step, interrupts)
       if interrupts.signal:
         break
     if self.manager:
+      self._save(state)
       self.manager.wait()
-    return state
+    return self._bare(state)
 
-  def _phase(self, state, index, step, interrupts):
+  def _phase(self, state, number, step, interrupts):
+    _, index = self.trainer.order[number]
     phase = self.trainer.phases[index]
     while step < phase.steps and not interrupts.signal:
       before = self.done
@@ -230,12 +391,16 @@ class _Run:
       if self.done % self.every == 0:
         self._save(state)
     self.log.drain(end=step == phase.steps)
-    if self.done > self._before(index):
+    inside = self.trainer.learner.rounds > 1
+    if self.done > self._before(number) and (interrupts.signal or not inside):
       self._save(state)
     return state
 
-  def _before(self, index):
-    return sum(max(phase.steps, 1) for phase in self.trainer.phases[:index])
+  def _before(self, number):
+    return sum(
+      max(self.trainer.phases[index].steps, 1)
+      for _, index in self.trainer.order[:number]
+    )
 
   def _advance(self, steps):
     self.done += steps
@@ -246,10 +411,12 @@ class _Run:
     if self.manager and step is None:
       step = self.manager.latest()
     if step is None:
-      return state, Position(0, 0)
-    place = position(self.trainer.phases, step)
-    like = self.trainer.like(state, place.phase)
-    state = self.manager.restore(like, self.data, step)
+      return state, Position(0, 0, 0)
+    place = position(self.trainer.learner, step)
+    like = self.trainer.like(state, (place.round, place.phase))
+    if self.trainer.mesh is not None:
+      like = meshes.on_mesh(like, self.trainer.mesh)
+    state = self.manager.restore(like, self.batches, step)
     self.saved = step
     self._advance(step)
     self.log.resume(step)
@@ -258,129 +425,75 @@ class _Run:
   def _save(self, state):
     if self.manager and self.done != self.saved:
       self.log.drain()
-      self.manager.save(self.done, state, self.data)
+      self.manager.save(self.done, self._bare(state), self.batches)
       self.saved = self.done
 
   def _stretch(self, state, index, step):
     """Returns the state some steps on: one, or as many as go together."""
     phase = self.trainer.phases[index]
+    if phase.accumulate > 1:
+      return self._accumulated(state, index, step)
     count = 1
-    if self.rows is not None and phase.collect is None:
+    if self.batches is None and phase.collect is None:
       count = phase.steps - step
       if self.manager:
         count = min(count, self.every - self.done % self.every)
-    batch = types.Batch(self.table, self._rows(phase, step))
-    collected = {}
-    if phase.collect is not None:
-      batch, collected = phase.collect(_collect_key(state), state, batch)
-    program = self.trainer.steps(index, count)
-    state, metrics = program(state, batch)
+    batch, collected = self._batch(state, phase, step)
+    program = self.trainer.steps(index, count, self.batches is None)
+    state, metrics = program(self._padded(state), batch)
     self.log.add(phase.name, self.done, step, {**metrics, **collected})
     self._advance(count)
     return state
 
+  def _accumulated(self, state, index, step):
+    """Returns the state after a step over several batches."""
+    phase = self.trainer.phases[index]
+    found = [
+      self._batch(state, phase, step, number)
+      for number in range(phase.accumulate)
+    ]
+    begin, count, add, finish = self.trainer.accumulation(index)
+    made, _ = begin(self._padded(state), found[0][0])
+    for program in (count, add):
+      for batch, _ in found:
+        made, _ = program(made, batch)
+    state, metrics = finish(made, found[-1][0])
+    collected: dict[str, types.Mean] = {}
+    for _, means in found:
+      for name, mean in means.items():
+        old = collected.get(name)
+        collected[name] = mean if old is None else old.merge(mean)
+    self.log.add(phase.name, self.done, step, {**metrics, **collected})
+    self._advance(1)
+    return state
+
+  def _batch(self, state, phase, step, number=0):
+    """Returns a batch, and what was measured when it was collected."""
+    batch = self._rows(phase, step)
+    if phase.collect is None:
+      return batch, {}
+    return phase.collect(_collect_key(state, number), self._bare(state), batch)
+
   def _rows(self, phase, step):
-    if self.rows is not None:
-      return self.rows
+    if self.batches is None:
+      return self.whole
     try:
-      return next(self.data)
+      batch = next(self.batches)
     except StopIteration:
       raise ValueError(
         f'the batches ended at step {step} of {phase.steps} of phase '
         f'{phase.name!r}: repeat the data'
       ) from None
+    if batch.inputs is not None and batch.inputs.value is None:
+      batch = batch.over(self.value)
+    return batch
 
 
-def _collect_key(state):
+def _collect_key(state, number):
   key = jax.random.fold_in(state.key, _COLLECT)
+  # Rounds and further batches of a step are folded in where there are any, so
+  # that a run of one round has the keys that it always had.
+  for extra in (int(state.round), number):
+    if extra:
+      key = jax.random.fold_in(key, extra)
   return jax.random.fold_in(jax.random.fold_in(key, state.phase), state.step)
-
-
-class _Log:
-  """Training figures, fetched after later steps have been dispatched."""
-
-  def __init__(self, writer, every):
-    self.writer, self.every = writer, every
-    self._pending: list[tuple[str, int, int, Mapping]] = []
-    self._window: dict[str, types.Mean] = {}
-
-  def resume(self, step):
-    if self.writer is not None:
-      self.writer.truncate(step)
-
-  def add(self, phase, done, step, metrics):
-    """Keeps the figures of what follows `done` steps, the phase's `step`."""
-    if len(self._pending) >= self.every:
-      self.drain()
-    self._pending.append((phase, done, step, metrics))
-
-  def drain(self, end=False):
-    """Fetches what is pending; writes full windows, at a phase's end all."""
-    pending, self._pending = self._pending, []
-    for phase, done, step, metrics in pending:
-      means = jax.tree.map(np.atleast_1d, jax.device_get(metrics))
-      _check_finite(phase, step, means['loss'].total)
-      for i in range(len(means['loss'].total)):
-        self._merge(jax.tree.map(lambda leaf: leaf[i].item(), means))  # noqa: B023
-        if (done + i + 1) % self.every == 0:
-          self._flush(phase, done + i + 1)
-    if end and pending and self._window:
-      self._flush(phase, done + i + 1)
-
-  def _merge(self, means):
-    for name, mean in means.items():
-      old = self._window.get(name)
-      self._window[name] = mean if old is None else old.merge(mean)
-
-  def _flush(self, phase, step):
-    window, self._window = self._window, {}
-    if self.writer is not None:
-      values = {
-        name: mean.compute() if mean.count else math.nan
-        for name, mean in window.items()
-      }
-      self.writer.write(step, phase, values)
-
-
-def _check_finite(phase, step, total):
-  bad = np.flatnonzero(~np.isfinite(total))
-  if len(bad):
-    raise FloatingPointError(
-      f'the loss is {total[bad[0]]} in phase {phase!r} at step '
-      f'{step + int(bad[0])}: lower the learning rate, or look for features '
-      'that are not finite'
-    )
-
-
-class _Interrupts:
-  """Turns SIGINT and SIGTERM into a request to stop after the current step.
-
-  The signal is raised again on the way out; a second one is not caught.
-  """
-
-  def __init__(self, active):
-    main = threading.current_thread() is threading.main_thread()
-    self._active = active and main
-    self._old: dict[int, Any] = {}
-    self.signal: int | None = None
-
-  def __enter__(self):
-    if self._active:
-      for number in (signal.SIGINT, signal.SIGTERM):
-        self._old[number] = signal.signal(number, self._note)
-    return self
-
-  def _note(self, number, frame):
-    del frame
-    self.signal = number
-    self._restore()
-
-  def _restore(self):
-    for number, handler in self._old.items():
-      signal.signal(number, handler)
-
-  def __exit__(self, *error):
-    self._restore()
-    if self.signal is not None:
-      signal.raise_signal(self.signal)
-      raise SystemExit(128 + self.signal)

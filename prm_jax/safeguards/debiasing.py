@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from prm_jax import types
 from prm_jax.ops import tilting
+from prm_jax.rewards import reading
 
 
 def debiased(
@@ -25,6 +26,9 @@ def debiased(
     bias: `[M]` of every text in the training table.
     strength: nats of likelihood that a nat of information is worth.
 
+  Raises:
+    ValueError: the learner is of a policy; texts lie beside their rows.
+
   References:
     Li et al. 2025 (DIR), arXiv:2512.23461.
 
@@ -32,23 +36,28 @@ def debiased(
     The paper learns a network that bounds the information, alternately; here
     it is the closed form for Gaussians, which sees what is linear.
   """
-  encode = learner.system.reward.encode
+  if learner.system is None:
+    raise ValueError('nothing scores: there is no reward to debias')
+  reward = learner.system.reward
+  bias = jnp.asarray(bias, jnp.float32)
 
   def penalised(objective):
-    def run(params, rows, state, batch):
-      loss, penalties, aux = objective(params, rows, state, batch)
-      encoded = encode(params['reward'], jnp.asarray(batch.table))
-      a, b = batch.rows.items[:, 0], batch.rows.items[:, 1]
+    def run(params, people, state, batch, gather):
+      terms, penalties, aux = objective(params, people, state, batch, gather)
+      index = batch.inputs.index
+      if index is None:
+        raise ValueError('a bias is of texts that an index points into')
+      pair = reading.encoded(reward, params['reward'], batch.inputs)
+      gap = bias[index[:, 0]] - bias[index[:, 1]]
       nats = tilting.information(
-        encoded[a] - encoded[b], bias[a] - bias[b], batch.rows.mask
+        *gather((pair[:, 0] - pair[:, 1], gap, jnp.asarray(batch.rows.mask)))
       )
-      return loss, {**penalties, 'bias': strength * nats}, aux
+      return terms, {**penalties, 'bias': strength * nats}, aux
 
     return run
 
-  bias = jnp.asarray(bias, jnp.float32)
   phases = tuple(
-    phase._replace(objective=penalised(phase.objective))
+    phase._replace(objective=penalised(phase.objective), whole=True)
     if phase.objective is not None
     else phase
     for phase in learner.phases

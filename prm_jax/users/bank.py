@@ -18,23 +18,23 @@ def user_digest(user_ids: Sequence[str]) -> np.ndarray:
   return np.frombuffer(digests, '>u4').astype(np.uint32).reshape(-1, 2)
 
 
-def empty_bank(
-  people: int, blank_rows: types.PyTree, blank_beliefs: types.PyTree
-) -> types.UserBank:
+def empty(
+  people: int, blank_free: types.PyTree, blank_beliefs: types.PyTree
+) -> types.People:
   """Returns a bank of U people of whom nothing is known, ids included.
 
   Args:
     people: U.
-    blank_rows: free parameters of one person, without U.
+    blank_free: free parameters of one person, without U.
     blank_beliefs: belief about one person, without U.
   """
-  blank = jax.tree.map(jnp.asarray, (blank_rows, blank_beliefs))
-  rows, beliefs = _everybody(blank, people)
+  blank = jax.tree.map(jnp.asarray, (blank_free, blank_beliefs))
+  free, beliefs = _everybody(blank, people)
   ids = jnp.zeros((people, 2), jnp.uint32)
-  return types.UserBank(ids, rows, (), beliefs, blank)
+  return types.People(ids, free, jnp.zeros(people), {}, beliefs, blank)
 
 
-def with_beliefs(bank: types.UserBank, belief: types.PyTree) -> types.UserBank:
+def with_beliefs(bank: types.People, belief: types.PyTree) -> types.People:
   """Returns the bank in which this is believed of everybody.
 
   Args:
@@ -53,7 +53,7 @@ def _everybody(blank, people):
   )
 
 
-def with_ids(bank: types.UserBank, user_ids: Sequence[str]) -> types.UserBank:
+def with_ids(bank: types.People, user_ids: Sequence[str]) -> types.People:
   """Returns the bank with its rows given to these people, in order.
 
   Raises:
@@ -70,7 +70,7 @@ def with_ids(bank: types.UserBank, user_ids: Sequence[str]) -> types.UserBank:
   return bank._replace(ids=jnp.asarray(ids))
 
 
-def rows_of(bank: types.UserBank, user_ids: Sequence[str]) -> np.ndarray:
+def rows_of(bank: types.People, user_ids: Sequence[str]) -> np.ndarray:
   """Returns the row of each person in the bank, int32 `[len(user_ids)]`.
 
   Raises:
@@ -92,7 +92,7 @@ def rows_of(bank: types.UserBank, user_ids: Sequence[str]) -> np.ndarray:
   return found.astype(np.int32)
 
 
-def forget(bank: types.UserBank, user_ids: Sequence[str]) -> types.UserBank:
+def forget(bank: types.People, user_ids: Sequence[str]) -> types.People:
   """Returns the bank as if these people had never been in it.
 
   Their rows, the optimiser's moments of them, beliefs and answers become
@@ -108,21 +108,19 @@ def forget(bank: types.UserBank, user_ids: Sequence[str]) -> types.UserBank:
     KeyError: a person is not in the bank.
   """
   where = jnp.asarray(rows_of(bank, user_ids))
-  people = bank.ids.shape[0]
-  blank_rows, blank_beliefs = bank.blank
+  blank_free, blank_beliefs = bank.blank
 
   def reset(leaf, blank):
     return jnp.asarray(leaf).at[where].set(blank)
 
   def clear(leaf):
     leaf = jnp.asarray(leaf)
-    if leaf.ndim and leaf.shape[0] == people:
-      return leaf.at[where].set(jnp.zeros((), leaf.dtype))
-    return leaf  # a step count, shared by everybody
+    return leaf.at[where].set(jnp.zeros((), leaf.dtype))
 
   return bank._replace(
     ids=clear(bank.ids),
-    rows=jax.tree.map(reset, bank.rows, blank_rows),
+    free=jax.tree.map(reset, bank.free, blank_free),
+    weight=clear(bank.weight),
     moments=jax.tree.map(clear, bank.moments),
     beliefs=jax.tree.map(reset, bank.beliefs, blank_beliefs),
   )

@@ -81,20 +81,14 @@ def gaussian(
     )
     return to_context(params, posterior)
 
-  def context(params, state, query=None):
-    del query
+  def context(params, state):
     answers = state.answers
     return to_context(
       params,
       bayes.at_mode(params, state.mode, answers.value, answers.mask),
     )
 
-  def sample(key, params, state, query=None):
-    mean, factor = context(params, state, query)
-    draw = mean + factor @ jax.random.normal(key, mean.shape)
-    return Context(draw, jnp.zeros_like(factor))
-
-  return types.UserModel(init, prior, update, context, sample, infer)
+  return types.UserModel(init, prior, update, context, infer)
 
 
 def online(*, dim: int, prior_scale: float = 1.0) -> types.UserModel:
@@ -130,16 +124,11 @@ def online(*, dim: int, prior_scale: float = 1.0) -> types.UserModel:
     differences = ring.differences(evidence)
     return jax.lax.scan(learn, state, differences)[0], {}
 
-  def context(params, state, query=None):
-    del params, query
+  def context(params, state):
+    del params
     return state
 
-  def sample(key, params, state, query=None):
-    del params, query
-    draw = state.mean + state.factor @ jax.random.normal(key, (dim,))
-    return Context(draw, jnp.zeros_like(state.factor))
-
-  return types.UserModel(keeping.init, prior, update, context, sample, infer)
+  return types.UserModel(keeping.init, prior, update, context, infer)
 
 
 def to_context(

@@ -57,8 +57,4 @@ def in_context(
     found = network.apply(params, last.value, last.label, last.mask)
     return Context(*found)
 
-  def draw(key, params, evidence):
-    # A point belief: the spread is in the reward's own output.
-    return infer(key, params, evidence)
-
-  return latent.kept(infer, init, dim=dim, capacity=capacity, draw=draw)
+  return latent.kept(infer, init, dim=dim, capacity=capacity)

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from prm_jax import types
@@ -14,8 +13,8 @@ class Context(NamedTuple):
   """What the reward is told.
 
   Attributes:
-    mean: `[..., Z]` of the latent, or a draw of it.
-    log_variance: `[..., Z]`; -inf for a draw.
+    mean: `[..., Z]` of the latent, or, in training, a draw of it.
+    log_variance: `[..., Z]`.
   """
 
   mean: types.Array
@@ -89,17 +88,10 @@ def flow(
     )  # fmt: skip
     return Context(z, moments[1])
 
-  def draw(key, params, evidence):
-    z, _, moments = network.apply(
-      params, jax.random.normal(key, (latent,)), evidence.encoded,
-      evidence.label, evidence.mask,
-    )  # fmt: skip
-    return Context(z, jnp.full_like(moments[1], -jnp.inf))
-
-  return kept(infer, init, dim=dim, capacity=capacity, draw=draw)
+  return kept(infer, init, dim=dim, capacity=capacity)
 
 
-def kept(infer, init, *, dim: int, capacity: int, draw=None) -> types.UserModel:
+def kept(infer, init, *, dim: int, capacity: int) -> types.UserModel:
   """Returns the user model whose state is the last answers themselves.
 
   Args:
@@ -107,8 +99,6 @@ def kept(infer, init, *, dim: int, capacity: int, draw=None) -> types.UserModel:
     init: `(key, spec) -> params`.
     dim: J of an encoded text.
     capacity: N, answers kept; older ones are forgotten.
-    draw: `(key, params, evidence) -> context`, a draw of the belief; one of
-      a Gaussian `Context`, if None.
   """
 
   def prior(params):
@@ -120,20 +110,11 @@ def kept(infer, init, *, dim: int, capacity: int, draw=None) -> types.UserModel:
     state = ring.keep(state, evidence)
     return state, {'dropped': ring.dropped(state)}
 
-  def context(params, state, query=None):
-    del query
+  def context(params, state):
     # A belief that reads answers draws nothing.
     return infer(None, params, ring.evidence(state))
 
-  def sample(key, params, state, query=None):
-    if draw is not None:
-      return draw(key, params, ring.evidence(state))
-    known = context(params, state, query)
-    noise = jax.random.normal(key, known.mean.shape)
-    z = known.mean + jnp.exp(0.5 * known.log_variance) * noise
-    return Context(z, jnp.full_like(z, -jnp.inf))
-
-  return types.UserModel(init, prior, update, context, sample, infer)
+  return types.UserModel(init, prior, update, context, infer)
 
 
 def _nothing(dim: int):

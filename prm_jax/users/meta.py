@@ -57,15 +57,10 @@ def meta(
     del key
     return adapt(params, ring.differences(evidence), steps=inner_steps)
 
-  def context(params, state, query=None):
-    del query
+  def context(params, state):
     return adapt(params, ring.evidence(state), steps=inner_steps)
 
-  def sample(key, params, state, query=None):
-    del key  # a point belief
-    return context(params, state, query)
-
-  return types.UserModel(init, prior, update, context, sample, infer)
+  return types.UserModel(init, prior, update, context, infer)
 
 
 def adapt(params: Params, evidence: types.Pair, *, steps: int) -> types.Array:

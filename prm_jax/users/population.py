@@ -10,7 +10,6 @@ def population() -> types.UserModel:
     prior=_nothing,
     update=lambda key, params, state, evidence: ((), ()),
     context=_nothing,
-    sample=_nothing,
     infer=_nothing,
   )
 

@@ -62,16 +62,12 @@ def references(*, shape: tuple[int, ...], capacity: int = 8) -> types.UserModel:
     state = ring.keep(state, kept)
     return state, {'dropped': ring.dropped(state)}
 
-  def context(params, state, query):
-    del params, query
+  def context(params, state):
+    del params
     return References(state.value, state.mask)
-
-  def sample(key, params, state, query):
-    del key
-    return context(params, state, query)
 
   def infer(key, params, evidence):
     state, _ = update(key, params, prior(params), evidence)
-    return context(params, state, None)
+    return context(params, state)
 
-  return types.UserModel(init, prior, update, context, sample, infer)
+  return types.UserModel(init, prior, update, context, infer)

@@ -82,16 +82,11 @@ def simplex(
       iterations=iterations,
     )
 
-  def context(params, state, query=None):
-    del params, query
+  def context(params, state):
+    del params
     return state.log_weight
 
-  def sample(key, params, state, query=None):
-    # A point belief: Bose et al. keep no uncertainty.
-    del key
-    return context(params, state, query)
-
-  return types.UserModel(init, prior, update, context, sample, infer)
+  return types.UserModel(init, prior, update, context, infer)
 
 
 def mirror_descent(

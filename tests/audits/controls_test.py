@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 
 from prm_jax import types
@@ -6,10 +7,10 @@ from prm_jax.audits import controls
 
 def rows(user, items, label):
   n = len(user)
-  return types.Rows(
-    np.array(user), np.array(items), np.array(label, float), np.ones(n),
-    np.arange(n),
-  )  # fmt: skip
+  said = types.Judgements(
+    np.array(user), np.array(label, float), np.ones(n), np.arange(n)
+  )
+  return types.Batch(said, types.Inputs(None, np.array(items)))
 
 
 def test_swapped_people_keep_nothing_of_their_own():
@@ -25,11 +26,10 @@ def test_swapped_people_keep_nothing_of_their_own():
 def test_exchanging_twice_changes_nothing():
   data = rows([0, 1], [[1, 2], [3, 4]], [1, 0.25])
   once = controls.exchanged(data)
-  np.testing.assert_array_equal(once.items, [[2, 1], [4, 3]])
-  np.testing.assert_array_equal(once.label, [0, 0.75])
+  np.testing.assert_array_equal(once.inputs.index, [[2, 1], [4, 3]])
+  np.testing.assert_array_equal(once.rows.label, [0, 0.75])
   twice = controls.exchanged(once)
-  for a, b in zip(data, twice, strict=True):
-    np.testing.assert_array_equal(a, b)
+  jax.tree.map(np.testing.assert_array_equal, data, twice)
 
 
 def test_majority_of_others_by_hand():

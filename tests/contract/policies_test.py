@@ -18,10 +18,9 @@ KINDS = [
 def fitted(request):
   world = registry.LEARNERS[request.param].small()
   learner = registry.build('learner', {'kind': request.param, **world.options})
-  start = learner.init(jax.random.key(0), world.spec)
-  return start, train.fit(
-    learner, start, world.data.rows, source=world.data
-  )  # fmt: skip
+  key = jax.random.key(0)
+  start = learner.init(key, world.spec)
+  return start, train.fit(learner, world.data, key=key, spec=world.spec)
 
 
 def test_a_policy_moves_and_stays_finite(fitted):

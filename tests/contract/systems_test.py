@@ -23,18 +23,16 @@ def fitted(request):
   return learner, fit(learner, world.data, world.spec), world.data
 
 
-def fit(learner, batch, spec, rows=None):
-  rows = batch.rows if rows is None else rows
-  state = learner.init(jax.random.key(0), spec)
-  return train.fit(learner, state, rows, source=batch._replace(rows=rows))
+def fit(learner, data, spec):
+  return train.fit(learner, data, key=jax.random.key(0), spec=spec)
 
 
 def spec_of(fitted):
   _, state, batch = fitted
-  return types.Spec(batch.table.shape[1], len(state.bank.ids))
+  return types.Spec(batch.inputs.value.shape[1], len(state.people.ids))
 
 
-def predict(fitted, rows, answers=None):
+def predict(fitted, asked=None, answers=None):
   learner, state, batch = fitted
   known = batch._replace(rows=batch.rows if answers is None else answers)
   contexts = inference.infer(
@@ -45,7 +43,7 @@ def predict(fitted, rows, answers=None):
     people=spec_of(fitted).people,
   )
   return inference.predict(
-    learner.system, state.params, contexts, batch._replace(rows=rows)
+    learner.system, state.params, contexts, asked or batch
   )
 
 
@@ -56,16 +54,17 @@ def test_state_is_arrays_alone(fitted):
 
 def test_training_beats_a_coin(fitted):
   rows = fitted[2].rows
-  p = predict(fitted, rows)
+  p = predict(fitted)
   nll = -np.mean(np.log(np.where(rows.label > 0.5, p, 1 - p)))
   assert nll < 0.5 < np.log(2)
 
 
 def test_exchange_of_the_texts(fitted):
-  rows = fitted[2].rows
-  swapped = rows._replace(items=rows.items[:, [1, 0]])
+  batch = fitted[2]
+  index = batch.inputs.index[:, [1, 0]]
+  swapped = batch._replace(inputs=batch.inputs._replace(index=index))
   np.testing.assert_allclose(
-    predict(fitted, rows), 1 - predict(fitted, swapped), atol=1e-5
+    predict(fitted), 1 - predict(fitted, swapped), atol=1e-5
   )
 
 
@@ -80,8 +79,8 @@ def test_same_seed_same_fit(fitted):
 
 def evidence(fitted, rows):
   learner, state, batch = fitted
-  encoded = learner.system.reward.encode(state.params['reward'], batch.table)
-  picked = encoded[batch.rows.items[rows][:, :2]]
+  encoded = inference.encode(learner.system, state.params, batch.inputs.value)
+  picked = encoded[batch.inputs.index[rows][:, :2]]
   return types.Pair(
     picked, jnp.asarray(batch.rows.label[rows]), jnp.ones(len(rows))
   )
@@ -91,7 +90,7 @@ def told(fitted, context):
   """What a person's context makes of every text."""
   learner, state, batch = fitted
   params = state.params['reward']
-  encoded = learner.system.reward.encode(params, jnp.asarray(batch.table))
+  encoded = inference.encode(learner.system, state.params, batch.inputs.value)
   one = jax.tree.map(lambda leaf: leaf[None], context)
   output = learner.system.reward.score(params, encoded[None], one)
   return output.score, output.covariance
@@ -103,7 +102,7 @@ def contexts_of(fitted, *pieces):
   belief = user.prior(params)
   for piece in pieces:
     belief, _ = user.update(jax.random.key(1), params, belief, piece)
-  return told(fitted, user.context(params, belief, None))
+  return told(fitted, user.context(params, belief))
 
 
 def close(one, other):
@@ -142,7 +141,7 @@ def test_nobody_is_the_population(fitted):
     learner.system, state.params, batch._replace(rows=nothing),
     key=state.key, people=spec_of(fitted).people,
   )  # fmt: skip
-  blank = user.context(params, user.prior(params), None)
+  blank = user.context(params, user.prior(params))
   close(jax.tree.map(lambda leaf: leaf[3], contexts), blank)
 
 
@@ -150,7 +149,7 @@ def test_nobody_is_the_population(fitted):
 def test_all_equal_labels_are_finite(fitted, label):
   rows = fitted[2].rows
   answers = rows._replace(label=np.full_like(rows.label, label))
-  assert np.isfinite(predict(fitted, rows, answers)).all()
+  assert np.isfinite(predict(fitted, answers=answers)).all()
 
 
 def test_many_people_at_once_and_one_alone(fitted):
@@ -167,16 +166,16 @@ def test_many_people_at_once_and_one_alone(fitted):
 
 def test_masked_rows_do_not_train(fitted):
   learner, _, batch = fitted
-  rows = batch.rows
   # Other people's choices of the same texts, upside down.
-  order = np.random.default_rng(1).permutation(len(rows.user))
-  other = rows._replace(user=rows.user[order], label=1 - rows.label)
-  pairs = zip(rows, other, strict=True)
-  mixed = types.Rows(*(np.concatenate(pair) for pair in pairs))
-  mask = np.concatenate([rows.mask, np.zeros_like(other.mask)])
-  mixed = mixed._replace(mask=mask)
-  again = fit(learner, batch, spec_of(fitted), mixed)
+  count = len(batch.rows.user)
+  mixed = batch.take(np.tile(np.arange(count), 2))
+  order = np.random.default_rng(1).permutation(count)
+  rows = mixed.rows
+  rows.user[count:] = batch.rows.user[order]
+  rows.label[count:] = 1 - batch.rows.label
+  rows.mask[count:] = 0
+  again = fit(learner, mixed, spec_of(fitted))
   if 'svd' not in [phase.name for phase in learner.phases]:
     # The SVD start is random in its numbering of pairs; see the recovery.
     # Predictions, for a network's last bias cancels in every pair.
-    close(predict((learner, again, batch), rows), predict(fitted, rows))
+    close(predict((learner, again, batch)), predict(fitted))

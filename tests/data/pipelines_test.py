@@ -74,13 +74,14 @@ def test_nobody_rated():
 
 
 def rows(n):
-  return types.Rows(
+  said = types.Judgements(
     np.arange(n, dtype=np.int32) % 3,
-    np.stack([np.arange(n), np.arange(n) + 1], 1).astype(np.int32),
     np.ones(n, np.float32),
     np.ones(n, np.float32),
     np.arange(n, dtype=np.int32),
   )
+  index = np.stack([np.arange(n), np.arange(n) + 1], 1).astype(np.int32)
+  return types.Batch(said, types.Inputs(np.zeros((n + 1, 2)), index))
 
 
 def test_every_row_once_an_epoch_and_padding_is_masked():
@@ -88,11 +89,18 @@ def test_every_row_once_an_epoch_and_padding_is_masked():
   batches = list(stream)
   assert len(batches) == 6
   for epoch in (batches[:3], batches[3:]):
-    seen = [i for b in epoch for i in b.example_id[b.mask > 0]]
+    seen = [i for b in epoch for i in b.rows.example_id[b.rows.mask > 0]]
     assert sorted(seen) == list(range(10))
-    assert all(len(b.user) == 4 for b in epoch)
+    assert all(len(b.rows.user) == 4 for b in epoch)
+    # The index goes with its row; the texts stay with the whole data.
+    assert all(b.inputs.value is None for b in epoch)
+    for b in epoch:
+      real = b.rows.mask > 0
+      np.testing.assert_array_equal(
+        b.inputs.index[real, 0], b.rows.example_id[real]
+      )
   first, second = (
-    np.concatenate([b.example_id for b in epoch])
+    np.concatenate([b.rows.example_id for b in epoch])
     for epoch in (batches[:3], batches[3:])
   )
   assert (first != second).any()
@@ -108,7 +116,7 @@ def test_position_resumes_exactly():
   other.set_state(position)
   for a in want:
     b = next(other)
-    np.testing.assert_array_equal(a.example_id, b.example_id)
+    np.testing.assert_array_equal(a.rows.example_id, b.rows.example_id)
 
 
 def test_no_rows():

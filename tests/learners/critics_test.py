@@ -36,7 +36,7 @@ def test_words_and_tokens(task):
   asked = task.task.prompts(np.array([1, 0]))
   assert asked.ids.shape == (2, 32)
   assert task.decode(asked) == ['c d', 'a b']
-  said = rollouts.Tokens(np.array([[2, 1], [2, 3]]), np.ones((2, 2), int))
+  said = types.Tokens(np.array([[2, 1], [2, 3]]), np.ones((2, 2), int))
   assert task.decode(said) == ['a', 'a b']
   np.testing.assert_array_equal(
     task.task.verify(np.array([0, 0]), said), [1.0, 0.0]
@@ -144,7 +144,7 @@ def test_a_policy_that_criticises_itself_pays_for_its_words(task):
   )
   state = learner.init(jax.random.key(0), types.Spec(1, 1))
   state = learner.phases[0].begin(state, None)
-  batch = types.Batch(np.zeros(1), rollouts.problems(np.arange(3)))
+  batch = rollouts.problems(np.arange(3))
   _, metrics = learner.phases[0].collect(jax.random.key(1), state, batch)
   spent = float(metrics['tokens'].compute())
   # Three problems: two answers, a refinement and a critique of four.

@@ -8,17 +8,16 @@ import pytest
 from prm_jax import types
 from prm_jax.learners import directive, rollouts
 from prm_jax.models import sampling
-from prm_jax.runtime import train
 from tests.learners.tiny_policies import (
   CONFIG,
   PROBLEMS,
   SPEC,
   N,
   collected,
+  fit,
   full,
   prompts,
   right_second,
-  rows,
   start,
   task_of,
 )
@@ -30,7 +29,7 @@ def hinting(verdict=-1.0, hinted=(True, False, True)):
   def replies(key, problem, answers):
     del key, answers
     asked = prompts(problem)
-    told = rollouts.Tokens(
+    told = types.Tokens(
       np.concatenate([np.full((len(problem), 2), 10, np.int32), asked.ids], 1),
       np.concatenate([np.ones((len(problem), 2), np.int32), asked.mask], 1),
     )
@@ -57,7 +56,7 @@ def test_verdicts_alone_are_broadcast_and_hints_alone_are_the_teachers():
   # The teacher's log-probabilities, by the sampler's other scorer.
   learner = learner_of(hinting(), evaluative=0.0, clip=None)
   params = start(learner).params['policy']
-  answers = rollouts.Tokens(made.ids[:, -N:], made.answer)
+  answers = types.Tokens(made.ids[:, -N:], made.answer)
   told = hinting()(None, np.arange(PROBLEMS), answers).told
   with_hint = sampling.log_probability(
     CONFIG, params, *rollouts.follow(told, answers)
@@ -100,9 +99,7 @@ def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
     training=rollouts.Training(5e-3, 60),
   )  # fmt: skip
   first = learner.init(jax.random.key(0), SPEC)
-  state = train.fit(
-    learner, first, rows(), source=types.Batch(np.zeros(1), rows())
-  )
+  state = fit(learner)
 
   def apart(params, teacher):
     asked = prompts(np.arange(PROBLEMS))
@@ -116,7 +113,7 @@ def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
   old, new = first.params['policy'], state.params['policy']
   target = new if teacher == 'live' else old
   if teacher == 'average':
-    target = state.opt_state.average['policy']
+    target = state.average['policy']
   assert apart(new, target) < 0.7 * apart(old, old)
 
 

@@ -10,9 +10,8 @@ from prm_jax.learners import common, inference
 
 def rows(seed=0, n=500, people=20):
   rng = np.random.default_rng(seed)
-  return types.Rows(
+  return types.Judgements(
     (people * rng.random(n) ** 3).astype(np.int32),
-    rng.integers(0, 9, (n, 2)).astype(np.int32),
     rng.integers(0, 2, n).astype(np.float32),
     (rng.random(n) < 0.7).astype(np.float32),
     np.arange(n, dtype=np.int32),
@@ -46,41 +45,40 @@ def test_no_answers_no_groups():
 
 def test_aggregate_weight_is_the_ridge_minimum():
   rng = np.random.default_rng(1)
-  data = rows(1)
+  said = rows(1)
+  index = rng.integers(0, 9, (500, 2))
   table = rng.normal(size=(9, 4))
-  x = table[data.items[:, 0]] - table[data.items[:, 1]]
+  x = table[index[:, 0]] - table[index[:, 1]]
 
   def value(w):
     margin = x @ w
-    fit = data.mask * (np.logaddexp(0, margin) - data.label * margin)
+    fit = said.mask * (np.logaddexp(0, margin) - said.label * margin)
     return fit.sum() + 1.5 * w @ w
 
   want = optimize.minimize(value, np.zeros(4), options={'gtol': 1e-8}).x
-  batch = types.Batch(jnp.asarray(table, jnp.float32), data)
-  found = common.aggregate_weight(batch, jnp.float32(3.0))
+  features = jnp.asarray(table, jnp.float32)
+  data = types.Data(said, index, 20, lambda _: features, lambda _: features)
+  found = common.aggregate_weight(features, data, jnp.float32(3.0))
   np.testing.assert_allclose(found, want, atol=1e-3)
 
 
 def test_margins_by_hand():
   encoded = jnp.array([[1.0, 0.0], [0.0, 2.0]])
   weights = jnp.array([[3.0, 1.0], [0.0, 5.0]])
-  data = jax.tree.map(lambda leaf: leaf[:2], rows())
-  data = data._replace(user=np.array([0, 1]), items=np.array([[0, 1], [0, 1]]))
-  np.testing.assert_allclose(common.margins(encoded, weights, data), [1, -10])
+  pair = encoded[jnp.array([[0, 1], [0, 1]])]
+  np.testing.assert_allclose(common.margins(pair, weights), [1, -10])
 
 
 def test_blocks_of_rows_predict_as_all_at_once(monkeypatch):
   rng = np.random.default_rng(0)
   learner = registry.build('learner', {'kind': 'pref', 'dim': 3})
   state = learner.init(jax.random.key(0), types.Spec(4, 5))
-  rows = types.Rows(
-    rng.integers(0, 5, 37).astype(np.int32),
-    rng.integers(0, 9, (37, 2)).astype(np.int32),
-    np.ones(37, np.float32),
-    np.ones(37, np.float32),
-    np.arange(37, dtype=np.int32),
-  )
-  batch = types.Batch(rng.normal(size=(9, 4)).astype(np.float32), rows)
+  user = rng.integers(0, 5, 37).astype(np.int32)
+  index = rng.integers(0, 9, (37, 2)).astype(np.int32)
+  ones = np.ones(37, np.float32)
+  said = types.Judgements(user, ones, ones, np.arange(37, dtype=np.int32))
+  table = rng.normal(size=(9, 4)).astype(np.float32)
+  batch = types.Batch(said, types.Inputs(table, index))
   contexts = inference.infer(
     learner.system, state.params, batch, key=state.key, people=5
   )

@@ -8,7 +8,7 @@ import pytest
 from prm_jax import types
 from prm_jax.learners import likeness, polar
 from prm_jax.ops import discriminator
-from prm_jax.runtime import train
+from prm_jax.runtime import train, trees
 from prm_jax.users import references
 
 F, P, EACH = 12, 40, 20
@@ -33,15 +33,23 @@ def triples(policy, chosen, n, seed):
   items = np.stack([own * EACH + place[0], other * EACH + place[1],
                     own * EACH + place[2]], 1)[keep]  # fmt: skip
   ones = np.ones(len(items), np.float32)
-  return types.Rows(
-    policy[items[:, 0]].astype(np.int32), items.astype(np.int32), ones, ones,
+  said = types.Judgements(
+    policy[items[:, 0]].astype(np.int32), ones, ones,
     np.arange(len(items), dtype=np.int32),
   )  # fmt: skip
+  return types.Batch(said, types.Inputs(None, items.astype(np.int32)))
+
+
+def fit(learner, judged, table, seed=0, **options):
+  spec = types.Spec(table.shape[-1], int(judged.rows.user.max()) + 1)
+  return train.fit(
+    learner, judged.over(table), key=jax.random.key(seed), spec=spec, **options
+  )
 
 
 def accuracy(learner, state, table, rows):
   reward, params = learner.system.reward, state.params['reward']
-  encoded = reward.encode(params, jnp.asarray(table))[rows.items]
+  encoded = reward.encode(params, jnp.asarray(table))[rows.inputs.index]
   known = references.References(encoded[:, 2:], jnp.ones((len(encoded), 1)))
   score = reward.score(params, encoded[:, :2], known).score
   return float((score[:, 0] > score[:, 1]).mean())
@@ -61,8 +69,7 @@ def fitted(**options):
   rows = triples(policy, np.arange(P), 4000, 1)
   test = triples(policy, np.arange(P, 2 * P), 4000, 2)
   learner = likeness.likeness(dim=2, **options)
-  state = learner.init(jax.random.key(0), types.Spec(F, 1))
-  state = train.fit(learner, state, rows, source=types.Batch(table, rows))
+  state = fit(learner, rows, table)
   return accuracy(learner, state, table, test), state
 
 
@@ -99,9 +106,8 @@ def test_a_given_start_is_kept():
   table, policy = world()
   rows = triples(policy, np.arange(P), 100, 1)
   learner = likeness.likeness(dim=2, start='given')
-  again = learner.init(jax.random.key(5), types.Spec(F, 1))
-  again = again._replace(params=state.params)
-  again = train.fit(learner, again, rows, source=types.Batch(table, rows))
+  given = trees.flat(state.params['reward'], 'params/reward')
+  again = fit(learner, rows, table, seed=5, given=given)
   jax.tree.map(np.testing.assert_array_equal, again.params, state.params)
   with pytest.raises(ValueError, match="start 'svd': discriminant, random"):
     likeness.likeness(start='svd')
@@ -123,8 +129,7 @@ def test_decoder_learns_to_compare():
     config=sizes, length=2, embedded=True, steps=150, learning_rate=1e-2,
     negatives=1,
   )  # fmt: skip
-  state = learner.init(jax.random.key(0), types.Spec(4, 1))
-  state = train.fit(learner, state, rows, source=types.Batch(table, rows))
+  state = fit(learner, rows, table)
   assert accuracy(learner, state, table, rows) > 0.9
 
 
@@ -147,20 +152,18 @@ def test_what_a_prompt_adds_does_not_tell():
     )[keep]
     ones = np.ones(len(items), np.float32)
     user = (own * prompts + asked)[keep].astype(np.int32)
-    return types.Rows(
-      user, items.astype(np.int32), ones, ones,
-      np.arange(len(items), dtype=np.int32),
-    )  # fmt: skip
+    said = types.Judgements(
+      user, ones, ones, np.arange(len(items), dtype=np.int32)
+    )
+    return types.Batch(said, types.Inputs(None, items.astype(np.int32)))
 
   def told(**options):
     learner = likeness.likeness(dim=2, shrinkage=0.01, **options)
-    state = learner.init(jax.random.key(0), types.Spec(F, 1))
-    train_rows = rows(np.arange(P), 4000)
+    judged = rows(np.arange(P), 4000)
     if 'prompts' not in options:
-      train_rows = train_rows._replace(user=train_rows.user // prompts)
-    state = train.fit(
-      learner, state, train_rows, source=types.Batch(table, train_rows)
-    )
+      policy = judged.rows.user // prompts
+      judged = judged._replace(rows=judged.rows._replace(user=policy))
+    state = fit(learner, judged, table)
     test = rows(np.arange(P, 2 * P), 4000)
     return accuracy(learner, state, table, test)
 

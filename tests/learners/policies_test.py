@@ -16,7 +16,7 @@ from prm_jax.learners import (
   sdpo,
   tuning,
 )
-from prm_jax.runtime import checkpoint, train
+from prm_jax.runtime import checkpoint
 from tests.learners.tiny_policies import (
   CONFIG,
   PROBLEMS,
@@ -29,6 +29,7 @@ from tests.learners.tiny_policies import (
   beside,
   collected,
   critic,
+  fit,
   full,
   prompts,
   right_second,
@@ -47,7 +48,7 @@ def test_probabilities_do_not_depend_on_the_padding_of_prompts():
   answer = full([[3, 5, STOP]])
   score = rollouts.scorer(CONFIG, N)
   padded = score(params, *rollouts.follow(asked, answer))
-  short = rollouts.Tokens(asked.ids[:, 1:], asked.mask[:, 1:])
+  short = types.Tokens(asked.ids[:, 1:], asked.mask[:, 1:])
   np.testing.assert_allclose(
     score(params, *rollouts.follow(short, answer)), padded, atol=1e-5
   )
@@ -104,10 +105,7 @@ def test_a_policy_learns_what_is_rewarded(advantage):
     task=task_of(wants_five), config=CONFIG, training=TRAINING,
     advantage=advantage,
   )  # fmt: skip
-  state = learner.init(jax.random.key(0), SPEC)
-  state = train.fit(
-    learner, state, rows(), source=types.Batch(np.zeros(1), rows())
-  )
+  state = fit(learner)
   said = rollouts.write(
     jax.random.key(5), CONFIG, state.params['policy'],
     prompts(np.arange(3)), task_of(wants_five), count=20,
@@ -123,9 +121,7 @@ def test_a_leash_keeps_the_policy_at_its_start():
       loss=loss,
     )  # fmt: skip
     first = learner.init(jax.random.key(0), SPEC)
-    state = train.fit(
-      learner, first, rows(), source=types.Batch(np.zeros(1), rows())
-    )
+    state = fit(learner)
     ids, seen = rollouts.follow(prompts(np.array([0])), full([[5, 5, STOP]]))
     score = rollouts.scorer(CONFIG, N)
     both = [score(s.params['policy'], ids, seen)[0, 0] for s in (first, state)]
@@ -133,20 +129,6 @@ def test_a_leash_keeps_the_policy_at_its_start():
 
   assert moved(0.0) > 1.0
   assert abs(moved(100.0)) < 0.5
-
-
-def test_gradients_of_several_batches_are_averaged():
-  optimizer = grpo.adam(0.1, accumulate=2)
-  params = {'w': jnp.ones(2)}
-  state = optimizer.init(params)
-  changes = []
-  for gradient in ([0.3, 0.0], [0.0, 0.1]):
-    change, state = optimizer.update({'w': jnp.array(gradient)}, state, params)
-    changes.append(change['w'])
-  np.testing.assert_array_equal(changes[0], 0.0)
-  once = grpo.adam(0.1, accumulate=1)
-  mean, _ = once.update({'w': jnp.array([0.15, 0.05])}, once.init(params))
-  np.testing.assert_allclose(changes[1], mean['w'], rtol=1e-5)
 
 
 def test_a_resumed_run_draws_the_same(tmp_path):
@@ -157,10 +139,9 @@ def test_a_resumed_run_draws_the_same(tmp_path):
   def fitted(folder, stop=None):
     given = pipelines.batches(rows(), batch_size=2, seed=0)
     with checkpoint.Checkpoints(folder) as manager:
-      return train.fit(
-        learner, learner.init(jax.random.key(0), SPEC), given,
-        source=types.Batch(np.zeros(1), rows()), manager=manager,
-        save_every=3, restore_step=stop,
+      return fit(
+        learner, batches=given, manager=manager, save_every=3,
+        restore_step=stop,
       )  # fmt: skip
 
   whole = fitted(tmp_path / 'a')
@@ -184,9 +165,12 @@ def test_one_right_refinement_beside_seven_wrong_answers():
   np.testing.assert_allclose(made.advantage[:first], -1 / 8)
   np.testing.assert_allclose(made.advantage[first:], 7 / 8)
   np.testing.assert_array_equal(made.second, [0] * first + [1] * PROBLEMS)
-  # J is the mean over answers plus the mean over refinements.
-  total = made.weight.sum() / len(made.weight)
-  np.testing.assert_allclose(total, 2.0)
+  # J is the mean over answers plus the mean over refinements: every problem
+  # counts once, its answers share it, and its refinement weighs one.
+  np.testing.assert_allclose(made.share.sum(), PROBLEMS, rtol=1e-6)
+  np.testing.assert_allclose(made.weight[:first], 1 / 7)
+  np.testing.assert_array_equal(made.weight[first:], 1.0)
+  np.testing.assert_array_equal(made.share[first:], 0.0)
   # Scored under the plain prompt, without attempt and critique.
   plain, _ = rollouts.follow(
     prompts(np.arange(PROBLEMS)), full(made.ids[first:, -N:])
@@ -201,20 +185,21 @@ def test_solved_problems_get_an_eighth_answer():
 
   def silent(*given):
     raise_ = critic(*given)
-    return rollouts.Tokens(raise_[0].ids, 0 * raise_[0].mask), 0
+    return types.Tokens(raise_[0].ids, 0 * raise_[0].mask), 0
 
   learner = critique_grpo.critique_grpo(task=task, critic=silent, config=CONFIG)
   made, metrics = collected(learner)
   assert metrics['criticised'] == 0.0
   np.testing.assert_array_equal(made.second, 0)
-  np.testing.assert_allclose(made.weight, 1.0)
+  np.testing.assert_allclose(made.weight, 1 / 8)
+  np.testing.assert_allclose(made.share, 1 / 8)
   np.testing.assert_array_equal(made.mask, 1.0)
 
 
 def test_a_critic_that_says_nothing_drops_the_refinement():
   def silent(*given):
     said, cost = critic(*given)
-    return rollouts.Tokens(said.ids, 0 * said.mask), cost
+    return types.Tokens(said.ids, 0 * said.mask), cost
 
   learner = critique_grpo.critique_grpo(
     task=task_of(right_second, beside), critic=silent, config=CONFIG
@@ -241,8 +226,7 @@ def test_refinements_come_from_the_start_if_the_refiner_is_frozen():
     # A policy in training that only says 5.
     moved = jax.tree.map(jnp.zeros_like, state.params['policy'])
     state = state._replace(params={'policy': moved})
-    batch = types.Batch(np.zeros(1), rows())
-    made, _ = learner.phases[0].collect(jax.random.key(1), state, batch)
+    made, _ = learner.phases[0].collect(jax.random.key(1), state, rows())
     return made.rows.ids[PROBLEMS * SAMPLES :, -N:]
 
   frozen = [last('frozen') for _ in range(2)]
@@ -269,7 +253,7 @@ def test_bad_settings_are_refused():
 
 
 def test_answers_of_several_kinds_are_stacked_tokens_first():
-  left = rollouts.Tokens(np.array([[0, 0, 7, 8]]), np.array([[0, 0, 1, 1]]))
+  left = types.Tokens(np.array([[0, 0, 7, 8]]), np.array([[0, 0, 1, 1]]))
   found = rollouts.stack(full([[5, STOP]]), left)
   np.testing.assert_array_equal(found.ids[:, :2], [[5, STOP], [7, 8]])
   np.testing.assert_array_equal(found.mask, [[1, 1, 0, 0]] * 2)
@@ -323,19 +307,16 @@ def test_demonstrations_are_imitated_and_empty_ones_left_out():
     mask[1] = 0
     ids = answers.ids.copy()
     ids[1] = 2
-    return prompts(problem), rollouts.Tokens(ids, mask)
+    return prompts(problem), types.Tokens(ids, mask)
 
   learner = imitation.imitation(
     shown=shown, config=CONFIG, steps=60, learning_rate=1e-2,
     warm_up=1,
   )  # fmt: skip
-  state = learner.init(jax.random.key(0), SPEC)
   made, metrics = collected(learner)
   np.testing.assert_array_equal(made.mask, [1, 0, 1])
   assert metrics['shown'] == 2
-  state = train.fit(
-    learner, state, rows(1), source=types.Batch(np.zeros(1), rows(1))
-  )
+  state = fit(learner, rows(1))
   said = rollouts.write(
     jax.random.key(3), CONFIG, state.params['policy'], prompts(np.arange(3)),
     task_of(right_second), temperature=0.0,
@@ -363,21 +344,18 @@ def test_sdpo_teaches_wrong_answers_and_right_ones_with_siblings():
     task=task_of(verify, beside), critic=critic, config=CONFIG, samples=4
   )
   state = start(learner)
-  optimizer = learner.phases[0].optimizer
-  state = state._replace(opt_state=optimizer.init(state.params))
-  batch = types.Batch(np.zeros(1), rows())
-  made, _ = learner.phases[0].collect(jax.random.key(0), state, batch)
+  state = state._replace(average=state.params)
+  made, _ = learner.phases[0].collect(jax.random.key(0), state, rows())
   np.testing.assert_array_equal(
     made.rows.mask.reshape(PROBLEMS, 4), [[0, 1, 1, 1]] * PROBLEMS
   )
   assert made.rows.teacher.shape == (PROBLEMS * 4, N, CONFIG.vocab_size)
   np.testing.assert_allclose(np.exp(made.rows.teacher).sum(-1), 1.0, rtol=1e-4)
-  state = train.fit(
+  state = fit(
     sdpo.sdpo(task=task_of(verify, beside), critic=critic, config=CONFIG,
               samples=4, training=rollouts.Training(steps=3)),
-    start(learner), rows(), source=batch,
   )  # fmt: skip
-  average = state.opt_state.average['policy']
+  average = state.average['policy']
   moved = jax.tree.map(
     lambda a, b: float(jnp.abs(a - b).max()), average, state.params['policy']
   )
@@ -417,7 +395,8 @@ def test_second_tries_are_credited_over_the_first_tries_mean():
   # The critique, two nines, after its request.
   np.testing.assert_array_equal(both.ids[half:, -N:-1], 9)
   np.testing.assert_array_equal(both.answer[half:], [[1, 1, 0]] * half)
-  np.testing.assert_allclose(both.weight, 2.0)
+  # Each kind has a mean of its own, however many texts it has.
+  np.testing.assert_array_equal(both.second, [0] * half + [1] * half)
   with pytest.raises(ValueError, match='give them'):
     rltf.rltf(**settings, predict=0.3)
   for loss in (rollouts.PLAIN, rltf.PUBLISHED._replace(kl=0.1)):
@@ -436,8 +415,7 @@ def test_a_group_without_a_first_reward_credits_no_second_try():
 
   def padded_left(key, policy, problem, attempts, reward):
     said, cost = critic(key, policy, problem, attempts, reward)
-    ids, mask = (np.pad(leaf, ((0, 0), (2, 0))) for leaf in said)
-    return rollouts.Tokens(ids, mask), cost
+    return jax.tree.map(lambda leaf: np.pad(leaf, ((0, 0), (2, 0))), said), cost
 
   verify.calls = 0
   made, metrics = collected(

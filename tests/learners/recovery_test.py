@@ -30,11 +30,12 @@ def simulate(people, seed=0, answers=150):
   truth = 1 / (1 + np.exp(-margin))
   label = (rng.random(len(user)) < truth).astype(np.float32)
   held = np.tile(np.arange(answers) >= answers - 30, U)
-  rows = types.Rows(
-    user.astype(np.int32), items.astype(np.int32), label,
-    (~held).astype(np.float32), np.arange(len(user), dtype=np.int32),
+  said = types.Judgements(
+    user.astype(np.int32), label, (~held).astype(np.float32),
+    np.arange(len(user), dtype=np.int32),
   )  # fmt: skip
-  return types.Batch(table, rows), held, truth
+  inputs = types.Inputs(table, items.astype(np.int32))
+  return types.Batch(said, inputs), held, truth
 
 
 def ratio(probability, truth):
@@ -44,10 +45,10 @@ def ratio(probability, truth):
 
 
 def fit(learner, batch, seen):
-  mask = batch.rows.mask * seen[batch.rows.user]
-  rows = batch.rows._replace(mask=mask.astype(np.float32))
-  state = learner.init(jax.random.key(0), types.Spec(D, U))
-  return train.fit(learner, state, rows, source=batch._replace(rows=rows))
+  return train.fit(
+    learner, batch.masked(batch.rows.mask * seen[batch.rows.user]),
+    key=jax.random.key(0), spec=types.Spec(D, U),
+  )  # fmt: skip
 
 
 def score(learner, state, batch, held, truth, people, limit=None):

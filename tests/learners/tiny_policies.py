@@ -6,6 +6,7 @@ import numpy as np
 from prm_jax import types
 from prm_jax.learners import rollouts
 from prm_jax.models import decoder
+from prm_jax.runtime import train
 
 CONFIG = decoder.DecoderConfig(12, 16, 32, 1, 2, 1, 8)
 PROBLEMS, P, N, SAMPLES = 3, 4, 3, 7
@@ -21,7 +22,7 @@ def prompts(problem):
   ids = np.tile(np.arange(1, P + 1), (len(problem), 1)) + problem[:, None] % 2
   mask = np.ones_like(ids)
   mask[problem == 1, 0] = 0  # one prompt is shorter
-  return rollouts.Tokens(ids.astype(np.int32), mask.astype(np.int32))
+  return types.Tokens(ids.astype(np.int32), mask.astype(np.int32))
 
 
 def task_of(verify, refine=None):
@@ -36,9 +37,7 @@ def right_second(problem, tokens):
 
 def beside(problem, attempts, critiques):
   parts = (attempts, critiques, prompts(problem))
-  return rollouts.Tokens(
-    *(np.concatenate(leaf, 1) for leaf in zip(*parts, strict=True))
-  )
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves, 1), *parts)
 
 
 def critic(key, policy, problem, attempts, reward):
@@ -53,6 +52,14 @@ def rows(count=PROBLEMS):
 SPEC = types.Spec(1, 1)
 
 
+def fit(learner, data=None, seed=0, **options):
+  """The state of a learner fitted to the problems, or some of them."""
+  data = rows() if data is None else data
+  return train.fit(
+    learner, data, key=jax.random.key(seed), spec=SPEC, **options
+  )
+
+
 def start(learner, seed=0):
   state = learner.init(jax.random.key(seed), SPEC)
   phase = learner.phases[0]
@@ -60,7 +67,7 @@ def start(learner, seed=0):
 
 
 def collected(learner, given=None, seed=1):
-  batch = types.Batch(np.zeros(1), rows() if given is None else given)
+  batch = rows() if given is None else given
   found = learner.phases[0].collect(jax.random.key(seed), start(learner), batch)
   made, metrics = found[0].rows, found[1]
   return made, {k: float(v.compute()) for k, v in metrics.items() if v.count}

@@ -27,21 +27,25 @@ def difference(a, b) -> float:
 def checked(batch, mesh) -> float:
   """The same under a bare shard_map, whose check sums gradients by itself."""
 
-  def objective(params, rows, state, batch):
-    scores = batch.table @ params['reward']['basis']
-    gap = scores[batch.rows.items[:, 0]] - scores[batch.rows.items[:, 1]]
-    margin = jnp.sum(gap * rows['coefficients'][batch.rows.user], 1)
+  def objective(params, people, state, batch, gather):
+    del state, gather
+    scores = batch.inputs.value @ params['reward']['basis']
+    pair = scores[batch.inputs.index]
+    coefficients = people.free['coefficients'][batch.rows.user]
+    margin = jnp.sum((pair[:, 0] - pair[:, 1]) * coefficients, 1)
     loss = jnp.logaddexp(0.0, margin) - batch.rows.label * margin
-    return loss, {'rows': 0.1 * jnp.sum(rows['coefficients'] ** 2)}, {}
+    square = 0.1 * jnp.sum(params['reward']['basis'] ** 2)
+    return {'nll': (loss, jnp.ones_like(loss))}, {'basis': square}, {}
 
-  batch = batch._replace(rows=compiling.pad_rows(batch.rows, 8))
-  phase = types.Phase('sgd', None, objective, optax.sgd(0.1), 1)
-  state = updates.start_phase(bilinear.state(), phase, batch)
+  batch = compiling.pad(batch, 8)
+  sgd = optax.sgd(0.1)
+  phase = types.Phase('sgd', None, objective, sgd, sgd, steps=1)
+  state = updates.initialize(bilinear.state(), phase)
   update = updates.make_update(phase)
   mapped = jax.shard_map(
     lambda state, batch: update(state, batch, axis='data'),
     mesh=mesh,
-    in_specs=(P(), types.Batch(P(), P('data'))),
+    in_specs=(P(), types.Batch(P('data'), types.Inputs(P(), P('data')))),
     out_specs=P(),
   )
   expected = jax.jit(update)(state, batch)[0]
@@ -53,7 +57,7 @@ def main():
   batch = bilinear.data(rows=93)
   batch.rows.mask[-1] = 1  # so that padding differs from the last row
   phase = bilinear.learner().phases[1]
-  start = updates.start_phase(bilinear.state(), phase, batch)
+  start = updates.initialize(bilinear.state(), phase)
   update = updates.make_update(phase)
 
   def run(step):
@@ -76,18 +80,16 @@ def main():
   fits = {}
   for how in ('jit', 'shard_map', 'pmap'):
     learner = bilinear.learner(6)
-    fits[how] = train.fit(
-      learner, bilinear.state(), batch.rows, source=batch, mesh=mesh, how=how
+    fits[how] = train.go_on(
+      learner, bilinear.state(), batch, mesh=mesh, how=how
     )
-  one = train.fit(
-    bilinear.learner(6), bilinear.state(), batch.rows, source=batch
-  )
+  one = train.go_on(bilinear.learner(6), bilinear.state(), batch)
   for how, state in fits.items():
     report[f'fit {how}'] = difference(one, state)
-  people = found['jit'][0].bank.rows['coefficients']
+  people = found['jit'][0].people.free['coefficients']
   report['devices'] = jax.device_count()
   report['people on a device'] = people.addressable_shards[0].data.shape[0]
-  moved = jnp.abs(expected[0].bank.rows['coefficients'] - 1.0)
+  moved = jnp.abs(expected[0].people.free['coefficients'] - 1.0)
   report['moved'] = float(jnp.max(moved))
   print(json.dumps(report))
 

@@ -6,14 +6,12 @@ from prm_jax import types
 from prm_jax.ops import factorization
 
 
-def rows(user, items, label, mask=None):
-  n = len(user)
-  return types.Rows(
+def judgements(user, label, mask):
+  return types.Judgements(
     jnp.array(user, jnp.int32),
-    jnp.array(items, jnp.int32),
     jnp.array(label, jnp.float32),
-    jnp.ones(n) if mask is None else jnp.array(mask, jnp.float32),
-    jnp.arange(n),
+    jnp.array(mask, jnp.float32),
+    jnp.arange(len(user)),
   )
 
 
@@ -28,13 +26,9 @@ def test_scores_by_hand():
 
 def test_preference_matrix_merges_orders_and_skips_masked_rows():
   # Person 0 answers pair (1, 2) twice, once in each slot order.
-  data = rows(
-    [0, 0, 1, 1],
-    [[1, 2], [2, 1], [1, 2], [0, 3]],
-    [1, 0, 0, 1],
-    [1, 1, 1, 0],
-  )
-  matrix = jax.jit(factorization.preference_matrix)(data)
+  said = judgements([0, 0, 1, 1], [1, 0, 0, 1], [1, 1, 1, 0])
+  index = jnp.array([[1, 2], [2, 1], [1, 2], [0, 3]], jnp.int32)
+  matrix = jax.jit(factorization.preference_matrix)(said, index)
   cells = {}
   for user, pair, logit, weight in zip(
     matrix.user, matrix.pair, matrix.logit, matrix.weight, strict=True

@@ -183,7 +183,7 @@ def test_belief_goes_on_where_it_stopped_and_people_are_apart(params):
       assert not info
   np.testing.assert_allclose(together, jnp.stack(state), atol=1e-5)
   # Rows of different people in one batch are scored with their own weights.
-  context = user.context(params, together, None)
+  context = user.context(params, together)
   rows = SCORE(params, candidates, context).score
   for person in range(2):
     alone = SCORE(params, candidates[person][None], context[person][None])

@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 
+from prm_jax import types
 from prm_jax.runtime import compile as compiling
 from prm_jax.runtime import mesh as meshes
 from prm_jax.runtime import update as updates
@@ -10,7 +11,7 @@ from prm_jax.runtime import update as updates
 @pytest.fixture
 def started(bilinear):
   phase = bilinear.learner().phases[1]
-  return updates.start_phase(bilinear.state(), phase, bilinear.data())
+  return updates.initialize(bilinear.state(), phase)
 
 
 @pytest.mark.parametrize('how', ['jit', 'shard_map', 'pmap'])
@@ -38,13 +39,17 @@ def test_donation_frees_the_old_state(bilinear, started):
 
 
 def test_padding_repeats_the_last_row_without_weight(bilinear):
-  rows = jax.tree.map(lambda leaf: leaf[:5], bilinear.data().rows)
-  padded = compiling.pad_rows(rows, 4)
-  np.testing.assert_array_equal(padded.mask, [1, 1, 1, 1, 1, 0, 0, 0])
-  np.testing.assert_array_equal(padded.items[5:], [rows.items[4]] * 3)
-  assert compiling.pad_rows(rows, 5) is rows
+  batch = bilinear.data().take(np.arange(5))
+  padded = compiling.pad(batch, 4)
+  np.testing.assert_array_equal(padded.rows.mask, [1, 1, 1, 1, 1, 0, 0, 0])
+  index = batch.inputs.index
+  np.testing.assert_array_equal(padded.inputs.index[5:], [index[4]] * 3)
+  assert padded.inputs.value is batch.inputs.value
+  assert compiling.pad(batch, 5) is batch
+  beside = types.Batch(batch.rows, types.Inputs(np.ones((5, 2, 3))))
+  assert compiling.pad(beside, 4).inputs.value.shape == (8, 2, 3)
   with pytest.raises(ValueError, match='no rows'):
-    compiling.pad_rows(jax.tree.map(lambda leaf: leaf[:0], rows), 4)
+    compiling.pad(batch.take(np.arange(0)), 4)
 
 
 def test_unknown_spelling_is_named(bilinear):

@@ -20,12 +20,13 @@ def test_axes_must_multiply_to_the_devices():
 
 def test_first_rule_that_fits_wins():
   mesh = meshes.make_mesh(devices=jax.devices()[:1])
-  tree = {'bank': {'blank': np.zeros(4), 'rows': np.zeros((4, 2))}, 'w': 1.0}
+  people = {'blank': np.zeros(4), 'free': np.zeros((4, 2))}
+  tree = {'people': people, 'w': 1.0}
   tree['w'] = np.float32(1)
   specs = jax.tree.map(lambda s: s.spec, meshes.shardings(tree, mesh))
-  assert specs['bank'] == {
+  assert specs['people'] == {
     'blank': PartitionSpec(),
-    'rows': PartitionSpec('data'),
+    'free': PartitionSpec(('data', 'fsdp')),
   }
   assert specs['w'] == PartitionSpec()
 

@@ -31,11 +31,11 @@ def main(folder: str, hang_at: int):
   batch = bilinear.data()
   Hanging.hang_at = hang_at
   with Hanging(path / 'checkpoints', config={'steps': 12}) as manager:
-    state = train.fit(
+    state = train.go_on(
       bilinear.learner(steps=12),
       bilinear.state(),
-      bilinear.iterator(batch.rows),
-      source=batch,
+      batch,
+      batches=bilinear.iterator(batch),
       manager=manager,
       save_every=3,
       writer=writers.JsonlWriter(path / 'metrics.jsonl'),

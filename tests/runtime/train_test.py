@@ -38,11 +38,10 @@ def _equal(bilinear, a, b):
 def test_phases_run_in_order_and_the_loss_falls(bilinear):
   batch, state, writer = bilinear.data(), bilinear.state(), Record()
   before = bilinear.arrays(state)
-  final = train.fit(
+  final = train.go_on(
     bilinear.learner(30),
     state,
-    batch.rows,
-    source=batch,
+    batch,
     writer=writer,
     log_every=10,
   )
@@ -57,7 +56,7 @@ def test_phases_run_in_order_and_the_loss_falls(bilinear):
   assert losses == sorted(losses, reverse=True)
   np.testing.assert_allclose(
     final.params['user']['mean'],
-    np.mean(final.bank.rows['coefficients'], 0),
+    np.mean(final.people.free['coefficients'], 0),
     rtol=1e-6,
   )
   # The caller's state is as it was, although updates overwrite their own.
@@ -67,32 +66,37 @@ def test_phases_run_in_order_and_the_loss_falls(bilinear):
 
 def test_fit_is_the_plain_loop(bilinear):
   batch, learner = bilinear.data(), bilinear.learner(5)
-  state = updates.start_phase(bilinear.state(), learner.phases[0], batch)
-  state = updates.start_phase(state, learner.phases[1], batch)
-  update = jax.jit(updates.make_update(learner.phases[1]))
-  rows, losses = bilinear.iterator(batch.rows), []
+  data = bilinear.seen(batch)
+  weight = np.bincount(batch.rows.user, batch.rows.mask, bilinear.U)
+  state = bilinear.state()
+  people = state.people._replace(weight=jnp.asarray(weight, jnp.float32))
+  state = state._replace(people=people)
+  state = updates.start_phase(state, learner.phases[0], data)
+  state = updates.start_phase(state, learner.phases[1], data)
+  update = jax.jit(updates.make_update(learner.phases[1], whole_people=False))
+  batches, losses = bilinear.iterator(batch), []
   for _ in range(5):
-    state, metrics = update(state, batch._replace(rows=next(rows)))
-    losses.append(metrics['loss'])
+    state, metrics = update(state, next(batches).over(batch.inputs.value))
+    losses.append(metrics['nll'])
   writer = Record()
-  final = train.fit(
+  final = train.go_on(
     learner,
     bilinear.state(),
-    bilinear.iterator(batch.rows),
-    source=batch,
+    batch,
+    batches=bilinear.iterator(batch),
     writer=writer,
     log_every=2,
   )
   np.testing.assert_allclose(
-    final.bank.rows['coefficients'], state.bank.rows['coefficients'], atol=1e-6
+    final.people.free['coefficients'],
+    state.people.free['coefficients'],
+    atol=1e-6,
   )
   # Steps 2-3 of the run (the beginning was the first), weighted by rows.
   total = sum(float(m.total) for m in losses[1:3])
   count = sum(float(m.count) for m in losses[1:3])
   assert [step for step, _, _ in writer.rows] == [2, 4, 6]
-  np.testing.assert_allclose(
-    writer.rows[1][2]['loss'], total / count, rtol=1e-6
-  )
+  np.testing.assert_allclose(writer.rows[1][2]['nll'], total / count, rtol=1e-6)
 
 
 def test_a_second_fit_of_the_same_shapes_compiles_nothing(bilinear):
@@ -110,40 +114,44 @@ def test_a_second_fit_of_the_same_shapes_compiles_nothing(bilinear):
     batch = bilinear.data(seed=seed)
     state = bilinear.state(seed)
     state = state._replace(hyper={'ridge': jnp.float32(0.1 * seed)})
-    results.append(train.fit(learner, state, batch.rows, source=batch))
+    results.append(train.go_on(learner, state, batch))
     if seed == 0 and len(results) == 1:
       first = len(traces)
   assert len(traces) == first
   _equal(bilinear, results[0], results[2])
   assert not np.allclose(
-    results[0].bank.rows['coefficients'], results[1].bank.rows['coefficients']
+    results[0].people.free['coefficients'],
+    results[1].people.free['coefficients'],
   )
 
 
 def test_nan_loss_names_phase_and_step(bilinear):
-  def objective(params, rows, state, batch):
-    loss, penalties, aux = bilinear.objective(params, rows, state, batch)
-    return jnp.where(state.step == 3, jnp.nan, loss), penalties, aux
+  def objective(params, people, state, batch, gather):
+    terms, penalties, aux = bilinear.objective(
+      params, people, state, batch, gather
+    )
+    total, count = terms['nll']
+    total = jnp.where(state.step == 3, jnp.nan, total)
+    return {'nll': (total, count)}, penalties, aux
 
+  sgd = optax.sgd(0.1)
   learner = types.Learner(
-    types.System(None, None),
-    (types.Phase('joint', None, objective, optax.sgd(0.1), 6),),
-    bilinear.init,
+    (types.Phase('joint', None, objective, sgd, sgd, steps=6),), bilinear.init
   )
   batch = bilinear.data()
-  for batches in (batch.rows, bilinear.iterator(batch.rows)):
+  for batches in (None, bilinear.iterator(batch)):
     with pytest.raises(FloatingPointError, match="phase 'joint' at step 3"):
-      train.fit(learner, bilinear.state(), batches, source=batch)
+      train.go_on(learner, bilinear.state(), batch, batches=batches)
 
 
 def test_batches_that_end_are_named(bilinear):
   batch = bilinear.data()
   with pytest.raises(ValueError, match="step 2 of 5 of phase 'joint'"):
-    train.fit(
+    train.go_on(
       bilinear.learner(5),
       bilinear.state(),
-      iter([batch.rows] * 2),
-      source=batch,
+      batch,
+      batches=iter([batch] * 2),
     )
 
 
@@ -160,33 +168,30 @@ def test_collect_changes_the_batch_and_reports(bilinear):
   phases[1] = phases[1]._replace(collect=collect)
   learner = bilinear.learner(4)._replace(phases=tuple(phases))
   batch, writer = bilinear.data(), Record()
-  final = train.fit(
+  final = train.go_on(
     learner,
     bilinear.state(),
-    batch.rows,
-    source=batch,
+    batch,
     writer=writer,
     log_every=100,
   )
   assert len(set(keys)) == 4
   assert writer.rows[0][2]['asked'] == 1.5  # of the steps 0, 1, 2, 3
   ones = batch._replace(rows=batch.rows._replace(label=np.ones(96, np.float32)))
-  plain = train.fit(
-    bilinear.learner(4), bilinear.state(), ones.rows, source=batch
-  )
+  plain = train.go_on(bilinear.learner(4), bilinear.state(), ones)
   np.testing.assert_allclose(
     final.params['reward']['basis'], plain.params['reward']['basis'], atol=1e-6
   )
 
 
 def test_position_counts_a_beginning_as_one_step(bilinear):
-  phases = bilinear.learner(12).phases
-  assert train.position(phases, 1) == (0, 0)
-  assert train.position(phases, 2) == (1, 1)
-  assert train.position(phases, 13) == (1, 12)
-  assert train.position(phases, 14) == (2, 0)
+  learner = bilinear.learner(12)
+  assert train.position(learner, 1) == (0, 0, 0)
+  assert train.position(learner, 2) == (0, 1, 1)
+  assert train.position(learner, 13) == (0, 1, 12)
+  assert train.position(learner, 14) == (0, 2, 0)
   with pytest.raises(ValueError, match='1 steps less'):
-    train.position(phases, 15)
+    train.position(learner, 15)
 
 
 class Stop(Record):
@@ -209,15 +214,15 @@ def test_interrupted_and_resumed_is_uninterrupted_bitwise(
   batch, learner = bilinear.data(), bilinear.learner(12)
 
   def batches():
-    return batch.rows if constant else bilinear.iterator(batch.rows)
+    return None if constant else bilinear.iterator(batch)
 
   def fit(folder, writer):
     with checkpoint.Checkpoints(folder) as manager:
-      return train.fit(
+      return train.go_on(
         learner,
         bilinear.state(),
-        batches(),
-        source=batch,
+        batch,
+        batches=batches(),
         manager=manager,
         save_every=6,
         writer=writer,
@@ -251,11 +256,11 @@ def test_sigterm_saves_and_goes_on_to_the_old_handler(bilinear, tmp_path):
       checkpoint.Checkpoints(tmp_path) as manager,
       pytest.raises(SystemExit) as exit_,
     ):
-      train.fit(
+      train.go_on(
         bilinear.learner(12),
         bilinear.state(),
-        bilinear.iterator(batch.rows),
-        source=batch,
+        batch,
+        batches=bilinear.iterator(batch),
         manager=manager,
         writer=Stop(2, signal.SIGTERM),
         log_every=2,
@@ -274,11 +279,11 @@ def test_iterator_without_position_cannot_be_checkpointed(bilinear, tmp_path):
     checkpoint.Checkpoints(tmp_path) as manager,
     pytest.raises(ValueError, match='has no get_state'),
   ):
-    train.fit(
+    train.go_on(
       bilinear.learner(),
       bilinear.state(),
-      iter([batch.rows]),
-      source=batch,
+      batch,
+      batches=iter([batch]),
       manager=manager,
     )
 
@@ -309,11 +314,11 @@ def test_killed_during_a_save_resumes_without_loss(bilinear, tmp_path):
   with np.load(folder / 'state.npz', allow_pickle=False) as file:
     resumed = [file[str(i)] for i in range(len(file.files))]
   batch = bilinear.data()
-  expected = train.fit(
+  expected = train.go_on(
     bilinear.learner(12),
     bilinear.state(),
-    bilinear.iterator(batch.rows),
-    source=batch,
+    batch,
+    batches=bilinear.iterator(batch),
   )
   expected = bilinear.arrays(expected)
   assert len(resumed) == len(expected)

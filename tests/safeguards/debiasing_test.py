@@ -24,21 +24,22 @@ def planted():
   items = np.stack([rng.permutation(M)[:2] for _ in range(N)]).astype(np.int32)
   margin = np.sum((table[items[:, 0]] - table[items[:, 1]]) * taste[user], 1)
   label = (rng.random(N) < 1 / (1 + np.exp(-margin))).astype(np.float32)
-  rows = types.Rows(
-    user, items, label, np.ones(N, np.float32), np.arange(N, dtype=np.int32)
+  said = types.Judgements(
+    user, label, np.ones(N, np.float32), np.arange(N, dtype=np.int32)
   )
-  return types.Batch(table, rows)
+  return types.Batch(said, types.Inputs(table, items))
 
 
 def bias_of(batch):
-  return batch.table[:, 0]
+  return batch.inputs.value[:, 0]
 
 
 @pytest.fixture(scope='module')
 def fit(planted):
   def run(learner):
-    state = learner.init(jax.random.key(0), types.Spec(D, U))
-    return train.fit(learner, state, planted.rows, source=planted)
+    return train.fit(
+      learner, planted, key=jax.random.key(0), spec=types.Spec(D, U)
+    )
 
   return run
 
@@ -46,8 +47,10 @@ def fit(planted):
 def left(batch, learner, state):
   """R^2 of the bias given the encoded answers, by least squares."""
   encode = learner.system.reward.encode
-  encoded = np.asarray(encode(state.params['reward'], batch.table), float)
-  a, b = batch.rows.items.T
+  encoded = np.asarray(
+    encode(state.params['reward'], batch.inputs.value), float
+  )
+  a, b = batch.inputs.index.T
   x, y = encoded[a] - encoded[b], bias_of(batch)[a] - bias_of(batch)[b]
   fitted = x @ np.linalg.lstsq(x, y, rcond=None)[0]
   return 1 - np.sum((y - fitted) ** 2) / np.sum(y**2)
@@ -73,10 +76,11 @@ def test_the_penalty_is_the_information_in_nats(planted, plain):
   learner, state = plain
   made = debiasing.debiased(learner, bias_of(planted), strength=2.0)
   index = next(i for i, p in enumerate(learner.phases) if p.objective)
-  arguments = state.params, state.bank.rows, state, planted
-  loss, penalties, _ = made.phases[index].objective(*arguments)
-  old_loss, old, _ = learner.phases[index].objective(*arguments)
-  np.testing.assert_array_equal(loss, old_loss)
+  people = types.Present(state.people.free, state.people.weight)
+  arguments = state.params, people, state, planted, lambda leaf: leaf
+  terms, penalties, _ = made.phases[index].objective(*arguments)
+  old_terms, old, _ = learner.phases[index].objective(*arguments)
+  jax.tree.map(np.testing.assert_array_equal, terms, old_terms)
   share = left(planted, learner, state)
   assert float(penalties.pop('bias')) == pytest.approx(
     -np.log(1 - share), rel=0.02

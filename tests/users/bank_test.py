@@ -8,7 +8,7 @@ import pytest
 
 from prm_jax.users import bank as banks
 
-_ROWS = {'coefficients': np.ones(3, np.float32)}
+_FREE = {'coefficients': np.ones(3, np.float32)}
 _BELIEFS = {
   'mean': np.full(3, 0.5, np.float32),
   'answers': np.zeros((4, 3), np.float32),
@@ -17,8 +17,10 @@ _BELIEFS = {
 
 
 def _bank(ids, optimizer=None):
-  bank = banks.with_ids(banks.empty_bank(len(ids), _ROWS, _BELIEFS), ids)
-  return bank._replace(moments=optimizer.init(bank.rows) if optimizer else ())
+  bank = banks.with_ids(banks.empty(len(ids), _FREE, _BELIEFS), ids)
+  if optimizer is None:
+    return bank
+  return bank._replace(moments={'joint': jax.vmap(optimizer.init)(bank.free)})
 
 
 def test_digest_is_the_start_of_sha256():
@@ -29,11 +31,11 @@ def test_digest_is_the_start_of_sha256():
   assert f'{digest[0, 0]:08x}{digest[0, 1]:08x}' == expected
 
 
-def test_empty_bank_gives_everybody_the_blank():
+def test_an_empty_bank_gives_everybody_the_blank():
   bank = _bank(['a', 'b'], optax.adam(0.1))
-  np.testing.assert_array_equal(bank.rows['coefficients'], np.ones((2, 3)))
+  np.testing.assert_array_equal(bank.free['coefficients'], np.ones((2, 3)))
   assert bank.beliefs['answers'].shape == (2, 4, 3)
-  np.testing.assert_array_equal(bank.moments[0].mu['coefficients'], 0)
+  np.testing.assert_array_equal(bank.moments['joint'][0].mu['coefficients'], 0)
 
 
 def test_rows_of_finds_people_in_any_order():
@@ -63,9 +65,18 @@ def _live(bank, optimizer, people):
   trace = jnp.zeros((bank.ids.shape[0], 1)).at[jnp.array(people)].set(1.0)
   for _ in range(2):
     gradient = {'coefficients': trace * jnp.array([0.3, -1.0, 2.0])}
-    change, moments = optimizer.update(gradient, bank.moments, bank.rows)
-    rows = optax.apply_updates(bank.rows, change)
-    bank = bank._replace(rows=rows, moments=moments)
+    change, moments = jax.vmap(optimizer.update)(
+      gradient, bank.moments['joint'], bank.free
+    )
+    new = optax.apply_updates(bank.free, change), {'joint': moments}
+    free, moments = jax.tree.map(
+      lambda new, old: jnp.where(
+        trace.reshape(-1, *(1,) * (old.ndim - 1)) > 0, new, old
+      ),
+      new, (bank.free, bank.moments),
+    )  # fmt: skip
+    weight = bank.weight + trace[:, 0]
+    bank = bank._replace(free=free, moments=moments, weight=weight)
   beliefs = {
     'mean': bank.beliefs['mean'] + trace,
     'answers': bank.beliefs['answers'] + trace[:, :, None],

@@ -100,7 +100,7 @@ def test_masked_answers_are_not_kept(user, prior):
 
 
 def test_nobody_is_the_prior(user, prior):
-  context = user.context(prior, user.prior(prior), None)
+  context = user.context(prior, user.prior(prior))
   np.testing.assert_allclose(context.mean, prior.mean)
   np.testing.assert_allclose(
     context.factor @ context.factor.T, prior.factor @ prior.factor.T, atol=1e-5
@@ -109,22 +109,10 @@ def test_nobody_is_the_prior(user, prior):
 
 def test_infer_is_update_and_context(user, prior):
   pair = evidence(4)
-  context = user.context(prior, believe(user, prior, pair), None)
+  context = user.context(prior, believe(user, prior, pair))
   inferred = user.infer(KEY, prior, pair)
   np.testing.assert_allclose(inferred.mean, context.mean, atol=1e-5)
   np.testing.assert_allclose(inferred.factor, context.factor, atol=1e-5)
-
-
-def test_samples_have_the_context_s_moments(user, prior):
-  state = believe(user, prior, evidence(5))
-  context = user.context(prior, state, None)
-  keys = jax.random.split(KEY, 4000)
-  draws = jax.vmap(user.sample, (0, None, None, None))(keys, prior, state, None)
-  np.testing.assert_allclose(draws.mean.mean(0), context.mean, atol=0.1)
-  np.testing.assert_allclose(
-    np.cov(draws.mean.T), context.factor @ context.factor.T, atol=0.15
-  )
-  assert float(jnp.abs(draws.factor).max()) == 0
 
 
 def test_two_warm_steps_are_enough_for_one_more_answer(prior):
@@ -147,8 +135,8 @@ def online():
 
 def test_online_belief_of_one_answer_is_the_kept_one_s(online, user, prior):
   pair = part(evidence(7), [0])
-  kept = user.context(prior, believe(user, prior, pair), None)
-  found = online.context(prior, believe(online, prior, pair), None)
+  kept = user.context(prior, believe(user, prior, pair))
+  found = online.context(prior, believe(online, prior, pair))
   np.testing.assert_allclose(found.mean, kept.mean, atol=1e-4)
   np.testing.assert_allclose(
     found.factor @ found.factor.T, kept.factor @ kept.factor.T, atol=1e-4
@@ -181,23 +169,15 @@ def test_online_skips_masked_answers_whatever_they_hold(online, prior):
   np.testing.assert_allclose(found.factor, wanted.factor, atol=1e-6)
 
 
-def test_online_nobody_is_the_prior_and_samples_have_its_moments(online, prior):
+def test_online_nobody_is_the_prior(online, prior):
   state = online.prior(prior)
-  context = online.context(prior, state, None)
+  context = online.context(prior, state)
   np.testing.assert_allclose(context.mean, prior.mean)
   np.testing.assert_allclose(
     context.factor @ context.factor.T, prior.factor @ prior.factor.T
   )
   start = online.init(KEY, types.Spec(J, 1))
   np.testing.assert_allclose(start.factor, np.eye(J))
-  keys = jax.random.split(KEY, 4000)
-  draw = jax.vmap(online.sample, (0, None, None, None))
-  draws = draw(keys, prior, state, None)
-  np.testing.assert_allclose(draws.mean.mean(0), prior.mean, atol=0.1)
-  np.testing.assert_allclose(
-    np.cov(draws.mean.T), prior.factor @ prior.factor.T, atol=0.2
-  )
-  assert float(jnp.abs(draws.factor).max()) == 0
 
 
 def test_online_learns_many_people_as_one_alone(online, prior):

@@ -23,6 +23,6 @@ def test_the_oldest_answers_are_dropped_and_it_is_said():
   assert int(none['dropped']) == 0
   # A set has no order: which slot holds an answer does not matter.
   one, other = (
-    jnp.sort(user.context(params, s, None).tokens, 1) for s in (state, kept)
+    jnp.sort(user.context(params, s).tokens, 1) for s in (state, kept)
   )
   np.testing.assert_allclose(one, other, atol=1e-5)

@@ -1,0 +1,30 @@
+"""From texts to what a reward scores: the only door."""
+
+import jax
+import jax.numpy as jnp
+
+from prm_jax import types
+
+
+def encoded(
+  reward: types.RewardModel, params: types.PyTree, inputs: types.Inputs
+) -> types.PyTree:
+  """Returns the encoded candidates of every row, leaves `[B, K, ...]`.
+
+  The only door from texts to a loss. Of texts that an index points into,
+  fewer are encoded: all M, or the B K that are pointed at.
+
+  Args:
+    reward: features and encoding.
+    params: of the reward.
+    inputs: of a batch.
+  """
+  index = inputs.index
+  if index is None:
+    return reward.encode(params, reward.features(params, inputs))
+  texts = len(jax.tree.leaves(inputs.value)[0])
+  if index.size < texts and reward.features is types.given_features:
+    value = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], inputs.value)
+    return reward.encode(params, value)
+  every = reward.encode(params, reward.features(params, inputs))
+  return jax.tree.map(lambda leaf: leaf[index], every)
