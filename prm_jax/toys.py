@@ -41,7 +41,7 @@ def options(**given: Any) -> Callable[[], World]:
   return lambda: World(given)
 
 
-def judgements(seed: int = 0, n: int = 300, **given: Any) -> World:
+def judgements(seed: int = 0, n: int = 299, **given: Any) -> World:
   """Returns judgements of people who mostly share a taste.
 
   Args:
@@ -64,7 +64,7 @@ def judgements(seed: int = 0, n: int = 300, **given: Any) -> World:
   return World(given, types.Batch(said, inputs))
 
 
-def triples(n: int = 24, **given: Any) -> World:
+def triples(n: int = 23, **given: Any) -> World:
   """Returns texts of policies that favour different tokens, as token ids.
 
   A row's first text and its reference are of the row's policy, the second of

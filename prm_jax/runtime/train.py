@@ -310,11 +310,14 @@ class _Trainer:
     """Returns the programs of a step over several batches."""
     if index not in self._programs:
       made = updates.accumulation(self.phases[index])
-      self._programs[index] = [self._compiled(update) for update in made]
+      # The last gives back less than it takes: it has nothing to overwrite.
+      self._programs[index] = [
+        self._compiled(update, donate=update is not made[-1]) for update in made
+      ]
     return self._programs[index]
 
-  def _compiled(self, update):
-    return compiling.compile_update(update, self._mesh, self.how, donate=True)
+  def _compiled(self, update, donate=True):
+    return compiling.compile_update(update, self._mesh, self.how, donate=donate)
 
 
 class _Run:

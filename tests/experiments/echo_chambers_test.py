@@ -27,8 +27,8 @@ def make():
 
 def test_who_does_not_love_agreement_has_an_identical_twin(make):
   world = make(loving=0.5)
-  loves = world.people.loves[world.rows.user] > 0
-  differs = world.twin != world.rows.label
+  loves = world.people.loves[world.judged.rows.user] > 0
+  differs = world.twin != world.judged.rows.label
   assert not differs[~loves].any()
   assert differs[loves].any()
 
@@ -37,7 +37,9 @@ def test_shares_of_lovers_are_compared_on_the_same_people_and_texts(make):
   few, many = make(loving=0.1), make(loving=0.5)
   np.testing.assert_array_equal(few.table, many.table)
   np.testing.assert_array_equal(few.people.opinion, many.people.opinion)
-  np.testing.assert_array_equal(few.rows.items, many.rows.items)
+  np.testing.assert_array_equal(
+    few.judged.inputs.index, many.judged.inputs.index
+  )
 
 
 def test_audit_and_fresh_candidates_are_different_answers(make):

@@ -89,15 +89,18 @@ def test_readers_answer_by_side_and_hold_out_statements():
     side, rng.normal(size=(100, 2)), held_out, seed=0, people=300,
     answers=20, strength=8.0,
   )  # fmt: skip
-  assert not held_out[found.judged.items].any()
-  assert held_out[found.asked.items].all()
-  assert (found.judged.items[:, 0] != found.judged.items[:, 1]).all()
+  index = found.judged.inputs.index
+  assert not held_out[index].any()
+  assert held_out[found.asked.inputs.index].all()
+  assert (
+    found.judged.inputs.index[:, 0] != found.judged.inputs.index[:, 1]
+  ).all()
   assert np.bincount(found.cares + 1).tolist() == [100, 100, 100]
-  first, second = found.judged.items.T
-  liberal = (side[first] > side[second]) == found.judged.label
+  first, second = index.T
+  liberal = (side[first] > side[second]) == found.judged.rows.label
   apart = side[first] != side[second]
   for cares, low, high in ((1, 0.9, 1), (-1, 0, 0.1), (0, 0.45, 0.55)):
-    of = apart & (found.cares == cares)[found.judged.user]
+    of = apart & (found.cares == cares)[found.judged.rows.user]
     assert low < liberal[of].mean() < high
 
 
