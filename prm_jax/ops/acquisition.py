@@ -15,6 +15,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from prm_jax import types
+from prm_jax.ops import precision
 
 # The interpolation's axes: m^2 / (m scale) up to _REACH^2, and sd up to _WIDE.
 _MODERATION = 8.0 / np.pi  # of MacKay's sigma(m / sqrt(1 + pi v / 8))
@@ -23,6 +24,7 @@ _DEGREES = (12, 8)
 _PEOPLE = 256  # a block, so that its [b, N] stays in a core's cache
 
 
+@precision.highest
 def margin_moments(
   difference: types.Array, mean: types.Array, factor: types.Array
 ) -> tuple[types.Array, types.Array]:
@@ -127,6 +129,7 @@ def information_gain(mean: types.Array, variance: types.Array) -> types.Array:
   return wide * shrink * _clenshaw(rows, x)
 
 
+@precision.highest
 def information_gain_quadrature(
   mean: types.Array, variance: types.Array, *, nodes: int = 64
 ) -> types.Array:
@@ -168,6 +171,7 @@ def disagreement(probability: types.Array, axis: int = 0) -> types.Array:
   return binary(probability.mean(axis)) - binary(probability).mean(axis)
 
 
+@precision.highest
 def thompson_duel(
   key: types.Key, items: types.Array, mean: types.Array, factor: types.Array
 ) -> tuple[types.Array, types.Array]:
@@ -191,6 +195,7 @@ def thompson_duel(
   return first, second
 
 
+@precision.highest
 def greedy_batch(
   difference: types.Array,
   mean: types.Array,
@@ -242,6 +247,7 @@ def greedy_batch(
   return chosen, gain
 
 
+@precision.highest
 def condition(
   factor: types.Array, difference: types.Array, weight: types.Array
 ) -> types.Array:
@@ -287,6 +293,7 @@ def best(
   return jnp.where(value > -jnp.inf, index, -1), value
 
 
+@precision.highest
 def best_for_people(
   score: Callable[[types.Array, types.Array], types.Array],
   difference: types.Array,

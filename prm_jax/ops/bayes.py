@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
 from prm_jax import types
+from prm_jax.ops import precision
 
 _UNROLL = 16  # at most this many coefficients are factorised across people
 _BLOCK = 2048  # people a block: its matrices stay in a core's cache
@@ -40,6 +41,7 @@ class Posterior(NamedTuple):
   factor: types.Array
 
 
+@precision.highest
 def isotropic_prior(
   mean: types.Array, scale: float | types.Array
 ) -> GaussianPrior:
@@ -47,6 +49,7 @@ def isotropic_prior(
   return GaussianPrior(mean, scale * jnp.eye(mean.shape[0], dtype=mean.dtype))
 
 
+@precision.highest
 def laplace(
   prior: GaussianPrior,
   difference: types.Array,
@@ -82,6 +85,7 @@ def laplace(
   return at_mode(prior, mode, difference, mask)
 
 
+@precision.highest
 def whitened_mode(
   prior: GaussianPrior,
   difference: types.Array,
@@ -102,6 +106,7 @@ def whitened_mode(
   )
 
 
+@precision.highest
 def at_mode(
   prior: GaussianPrior,
   mode: types.Array,
@@ -121,6 +126,7 @@ def at_mode(
   return Posterior(mode, jnp.linalg.cholesky(precision))
 
 
+@precision.highest
 def posterior_mode(
   prior: GaussianPrior,
   difference: types.Array,
@@ -134,6 +140,7 @@ def posterior_mode(
   return prior.mean + prior.factor @ z
 
 
+@precision.highest
 def assumed_density(
   prior: GaussianPrior,
   posterior: Posterior,
@@ -173,6 +180,7 @@ def assumed_density(
   )
 
 
+@precision.highest
 def one_answer(
   mean: types.Array,
   factor: types.Array,
@@ -239,11 +247,13 @@ def _line(margin, variance, label, iterations):
   return jax.lax.fori_loop(0, iterations, step, start)
 
 
+@precision.highest
 def coefficients(prior: GaussianPrior, posterior: Posterior) -> types.Array:
   """Returns the posterior mean `[J]` of the coefficients."""
   return prior.mean + prior.factor @ posterior.mode
 
 
+@precision.highest
 def covariance_factor(
   prior: GaussianPrior, posterior: Posterior
 ) -> types.Array:
@@ -253,6 +263,7 @@ def covariance_factor(
   ).T
 
 
+@precision.highest
 def solve(factor: types.Array, vector: types.Array) -> types.Array:
   """Returns (factor factor^T)^-1 vector; `[J, J]` lower, `[J]`."""
   return jax.scipy.linalg.cho_solve((factor, True), vector)
@@ -272,6 +283,7 @@ class Moments(NamedTuple):
   second: types.Array
 
 
+@precision.highest
 def population_moments(
   prior: GaussianPrior, posterior: Posterior, weight: types.Array
 ) -> Moments:
@@ -289,6 +301,7 @@ def population_moments(
   return Moments(weight.sum(), weight @ mean, second)
 
 
+@precision.highest
 def empirical_prior(
   prior: GaussianPrior, moments: Moments, *, shrinkage: float = 1.0
 ) -> GaussianPrior:
@@ -358,6 +371,7 @@ def _newton(iterations: int):
   return mode
 
 
+@precision.highest
 def _modes(x, offset, label, mask, start, *, iterations):
   """Modes `[P, J]` of P people; x `[P, N, J]`, the rest `[P, N]`, `[P, J]`."""
   _, N, J = x.shape
@@ -416,6 +430,7 @@ def _iterate(layout, x, offset, label, mask, z, iterations):
   return jax.lax.fori_loop(0, iterations, iteration, carry)[0]
 
 
+@precision.highest
 def _dual_modes(x, offset, label, mask, iterations):
   """Coordinates `[N, P]` of P modes in their own answers; x `[P, N, J]`.
 
@@ -466,6 +481,7 @@ class _Layout(NamedTuple):
   square: Callable
 
 
+@precision.highest
 def _step_first(x, slope, residual, z):
   """Library factorisations; x `[P, N, J]`."""
   weighted = x * slope[:, :, None]

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+from prm_jax.ops import precision
 
 
 def args(
@@ -70,6 +71,7 @@ def value_augmented(
   return logits + jnp.where(top, beta * (value - mean), 0.0)
 
 
+@precision.highest
 def multi_objective(
   log_policies: types.Array, weights: types.Array
 ) -> types.Array:
@@ -90,6 +92,7 @@ def multi_objective(
   return jnp.tensordot(weights, log_policies, 1)
 
 
+@precision.highest
 def autoregressive_reward(
   logits: types.Array,
   log_reward: types.Array,

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import heads
+from prm_jax.ops import heads, precision
 
 # The unit of the laws below: 2^20 parameters and 2^30 tokens.
 _PARAMETERS = 2.0**20
@@ -289,6 +289,7 @@ def _mean(value, there, axis):
   return total / jnp.maximum(jnp.sum(there, axis), 1)
 
 
+@precision.highest
 def likelihood_ratio(
   candidate: types.Array,
   references: types.Array,
@@ -324,6 +325,7 @@ def likelihood_ratio(
   return 0.5 * jnp.sum(unknown - known, -1)
 
 
+@precision.highest
 def difference_ratio(
   candidate: types.Array,
   references: types.Array,
@@ -356,6 +358,7 @@ def difference_ratio(
   return jnp.where(count[..., 0] > 0, 0.5 * jnp.sum(ratio, -1), 0.0)
 
 
+@precision.highest
 def discriminant(
   features: types.Array,
   policy: types.Array,

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+from prm_jax.ops import precision
 
 
+@precision.highest
 def bilinear_score(
   encoded: types.Array, coefficients: types.Array
 ) -> types.Array:
@@ -100,6 +102,7 @@ def preference_matrix(
   return PreferenceMatrix(cells[:, 0], cells[:, 1], logit, count, pairs)
 
 
+@precision.highest
 def weighted_als(
   key: types.Key,
   matrix: PreferenceMatrix,
@@ -154,6 +157,7 @@ def weighted_als(
   return balanced_factors(user, pair)
 
 
+@precision.highest
 def balanced_factors(
   left: types.Array, right: types.Array
 ) -> tuple[types.Array, types.Array]:
@@ -170,6 +174,7 @@ def balanced_factors(
   return q_left @ (u * root), q_right @ (vt.T * root)
 
 
+@precision.highest
 def regress_basis(
   table: types.Array,
   items: types.Array,

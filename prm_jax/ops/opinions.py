@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+from prm_jax.ops import precision
 
 # ------------------------------------------------------------------- dynamics
 
 
+@precision.highest
 def degroot(opinion: types.Array, trust: types.Array) -> types.Array:
   """Returns W x: everybody adopts the mean of whom they trust.
 
@@ -28,6 +30,7 @@ def degroot(opinion: types.Array, trust: types.Array) -> types.Array:
   return trust @ opinion
 
 
+@precision.highest
 def friedkin_johnsen(
   opinion: types.Array,
   innate: types.Array,
@@ -55,6 +58,7 @@ def laplacian(weight: types.Array) -> types.Array:
   return jnp.diag(weight.sum(1)) - weight
 
 
+@precision.highest
 def equilibrium(innate: types.Array, weight: types.Array) -> types.Array:
   """Returns (I + L)^-1 s, the fixed point on a graph `[N]`.
 
@@ -94,6 +98,7 @@ def deffuant(
   return opinion.at[pair].add(jnp.stack([step, -step]))
 
 
+@precision.highest
 def hegselmann_krause(opinion: types.Array, *, threshold: float) -> types.Array:
   """Returns everybody's mean of the opinions within `threshold`, `[N]`.
 
@@ -104,6 +109,7 @@ def hegselmann_krause(opinion: types.Array, *, threshold: float) -> types.Array:
   return (near @ opinion) / near.sum(1)
 
 
+@precision.highest
 def biased_assimilation(
   opinion: types.Array, weight: types.Array, bias: types.ArrayLike
 ) -> types.Array:
@@ -222,6 +228,7 @@ def bimodality(opinion: types.Array) -> types.Array:
   return jnp.where(known, (skewness**2 + 1) / (kurtosis + correction), 0.0)
 
 
+@precision.highest
 def esteban_ray(
   share: types.Array, position: types.Array, *, alpha: float = 1.3
 ) -> types.Array:

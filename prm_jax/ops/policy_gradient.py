@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+from prm_jax.ops import precision
 
 SURROGATES = (
   'clipped', 'dual', 'plain', 'shaped', 'shaped_clipped', 'probability', 'log',
@@ -82,6 +83,7 @@ def group_normalized(
   return centred(reward) / (reward.std(-1, ddof=1, keepdims=True) + eps)
 
 
+@precision.highest
 def rewards_normalized(
   rewards: types.Array,
   weights: types.ArrayLike,

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+from prm_jax.ops import precision
 
 _STEPS = 60  # of a bisection; float32 is exhausted before
 _NEWTON = 32  # of a bracketed Newton iteration; most end after six
@@ -254,6 +255,7 @@ def residual(
   return reward - slope * centred
 
 
+@precision.highest
 def project(
   vector: types.Array, direction: types.Array, onto: types.Scalar = 0.0
 ) -> types.Array:
@@ -306,6 +308,7 @@ def lower_bound(
   return score - caution * jnp.sqrt(jnp.maximum(variance, 0.0))
 
 
+@precision.highest
 def information(
   vector: types.Array, scalar: types.Array, weight: types.Array
 ) -> types.Array:

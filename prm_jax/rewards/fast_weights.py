@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from prm_jax import types
 from prm_jax.models import decoder
+from prm_jax.ops import precision
 from prm_jax.rewards import discriminative
 
 
@@ -222,7 +223,7 @@ def _read(network, chosen, params, texts, state):
   hidden = jnp.concatenate([separator, texts, mark], 1)
   real = jnp.any(hidden != 0, -1).at[:, 0].set(True).at[:, -1].set(True)
   place = jnp.array(chosen)
-  direction = params['project'] @ plain['head']
+  direction = _product(params['project'], plain['head'])
   fast = decoder.Fast(
     jnp.zeros((L, R, F)).at[place].set(jnp.swapaxes(state, 0, 1)),
     jnp.zeros((L, D)).at[place].set(direction),
@@ -234,4 +235,12 @@ def _read(network, chosen, params, texts, state):
     mutable=['intermediates'],
   )  # fmt: skip
   (inner,) = sown['intermediates']['layers']['layer']['inner']
-  return states[:, -1] @ plain['head'], jnp.swapaxes(inner[place], 0, 1)
+  return _product(states[:, -1], plain['head']), jnp.swapaxes(
+    inner[place], 0, 1
+  )
+
+
+@precision.highest
+def _product(a, b):
+  """Returns the matrix product; the decoder's own are as its dtype asks."""
+  return a @ b

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+from prm_jax.ops import precision
 from prm_jax.users import answers as ring
 
 
@@ -63,6 +64,7 @@ def meta(
   return types.UserModel(init, prior, update, context, infer)
 
 
+@precision.highest
 def adapt(params: Params, evidence: types.Pair, *, steps: int) -> types.Array:
   """Returns one person's log-weights `[J]` after the inner steps.
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+from prm_jax.ops import precision
 from prm_jax.users import answers as ring
 
 
@@ -89,6 +90,7 @@ def simplex(
   return types.UserModel(init, prior, update, context, infer)
 
 
+@precision.highest
 def mirror_descent(
   params: Params,
   difference: types.Array,

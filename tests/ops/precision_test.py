@@ -1,0 +1,290 @@
+"""Every product of ops, users and fast weights asks for full precision.
+
+The jaxpr of every public function of these modules is walked; a function
+without a line of example arguments fails.
+"""
+
+import importlib
+import inspect
+import pathlib
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import prm_jax
+from prm_jax import ops, registry, types, users
+from prm_jax.ops import (
+  acquisition,
+  bayes,
+  decoding,
+  distillation,
+  factorization,
+)
+from prm_jax.users import answers as ring
+from prm_jax.users import gaussian, meta, simplex
+
+ROOT = pathlib.Path(prm_jax.__file__).parent
+NAMES = [
+  f'{package.__name__}.{module.name}'
+  for package in (ops, users)
+  for module in pkgutil.iter_modules(package.__path__)
+] + ['prm_jax.rewards.fast_weights']
+MODULES = {name: importlib.import_module(name) for name in NAMES}
+# Of arrays: modules of statistics are NumPy in float64.
+CHECKED = {n: m for n, m in MODULES.items() if hasattr(m, 'jnp')}
+
+KEY, J, N, U = jax.random.key(0), 3, 6, 4
+RNG = np.random.default_rng(0)
+
+
+def a(*shape):
+  return jnp.asarray(RNG.normal(size=shape), jnp.float32)
+
+
+def p(*shape):
+  return jax.nn.softmax(a(*shape))
+
+
+def one(*shape):
+  return jnp.ones(shape)
+
+
+PRIOR = bayes.GaussianPrior(a(J), jnp.eye(J))
+POSTERIOR = bayes.laplace(PRIOR, a(N, J), one(N), one(N))
+MANY = jax.vmap(bayes.laplace, (None, 0, 0, 0))(
+  PRIOR, a(U, N, J), one(U, N), one(U, N)
+)
+PAIR = types.Pair(a(N, 2, J), one(N), one(N))
+SIDE = types.Pair(a(N, J), one(N), one(N))
+SAID = types.Judgements(*(jnp.arange(N) % U, one(N), one(N), jnp.arange(N)))
+INDEX = jnp.stack([jnp.arange(N), jnp.arange(N) + 1], 1)
+MATRIX = factorization.preference_matrix(SAID, INDEX)
+OUTPUT = types.RewardOutput(a(N, 2), jnp.broadcast_to(jnp.eye(2), (N, 2, 2)))
+RING = ring.keep(ring.empty(N, J), SIDE)
+BELIEF = gaussian.State(a(J), RING)
+LOG = jax.nn.log_softmax(a(N, 5))
+EXAMPLES = {
+  'acquisition': {
+    'margin_moments': (a(J, N), a(J), jnp.eye(J)),
+    'random': (lambda: acquisition.random(KEY, 4),), 'variance': (a(N), one(N)),
+    'log_determinant': (a(N), one(N)), 'slope': (a(N),),
+    'information_gain': (a(N), one(N)),
+    'information_gain_quadrature': (a(N), one(N)),
+    'disagreement': (p(4, N),),
+    'thompson_duel': (KEY, a(N, J), a(J), jnp.eye(J)),
+    'greedy_batch': (lambda: acquisition.greedy_batch(
+      a(J, N), a(J), jnp.eye(J), size=2),),
+    'condition': (jnp.eye(J), a(J), jnp.float32(0.2)),
+    'best': (a(N), one(N) > 0),
+    'best_for_people': (lambda: acquisition.best_for_people(
+      acquisition.variance, a(J, N), a(U, J),
+      jnp.tile(jnp.eye(J), (U, 1, 1)), one(U, N) > 0),),
+  },
+  'bayes': {
+    'isotropic_prior': (a(J), 1.0), 'laplace': (PRIOR, a(N, J), one(N), one(N)),
+    'whitened_mode': (PRIOR, a(N, J), one(N), one(N)),
+    'at_mode': (PRIOR, a(J), a(N, J), one(N)),
+    'posterior_mode': (PRIOR, a(N, J), one(N), one(N)),
+    'assumed_density': (PRIOR, POSTERIOR, a(J), jnp.float32(1)),
+    'one_answer': (a(J), jnp.eye(J), a(J), jnp.float32(1)),
+    'coefficients': (PRIOR, POSTERIOR), 'covariance_factor': (PRIOR, POSTERIOR),
+    'solve': (jnp.eye(J), a(J)), 'population_moments': (PRIOR, MANY, one(U)),
+    'empirical_prior': (PRIOR, bayes.population_moments(PRIOR, MANY, one(U))),
+  },
+  'decoding': {
+    'args': (lambda: decoding.args(a(N, 5), a(N, 5), weight=1.0, top_k=2),),
+    'value_augmented': (
+      lambda: decoding.value_augmented(a(N, 5), a(N, 5), beta=1.0),),
+    'multi_objective': (a(2, N, 5), one(2)),
+    'autoregressive_reward': (lambda: decoding.autoregressive_reward(
+      a(N, 5), a(2, N, 5), weights=one(2)),),
+    'td_lambda': (a(N), a(N), one(N)), 'tilted': (LOG, a(N, 5), 1.0),
+    'best_of_n': (p(5), a(5), 4), 'soft_best_of_n': (KEY, a(N, 5), 1.0),
+    'divergence': (p(5), p(5)), 'best_of_n_bound': None,
+  },
+  'discriminator': {
+    'triple': (a(N), a(N, 2), one(N, 2)),
+    'ranked': (a(N, 3), a(N, 3), one(N, 3)),
+    'focal_weight': (a(N),), 'log_barrier': (a(N),),
+    'in_batch': (a(N, N), jnp.arange(N), jnp.arange(N), jnp.arange(N), one(N)),
+    'gather': (a(N), None), 'offset': None, 'learning_rate': None,
+    'batch_size': None,
+    'likelihood_ratio': (a(N, J), a(N, 2, J), one(N, 2), one(J)),
+    'difference_ratio': (a(N, J), a(N, 2, J), one(N, 2), one(J)),
+    'discriminant': (lambda: MODULES['prm_jax.ops.discriminator'].discriminant(
+      a(N, J), jnp.arange(N) % 2, one(N), policies=2, dim=2, shrinkage=0.5),),
+  },
+  'distillation': {
+    'divergence': (lambda: distillation.divergence(LOG, LOG, alpha=0.5),),
+    'top_and_tail': (LOG, jnp.zeros((N, 2), int)),
+    'sampled_reverse': (a(N), a(N)), 'directive': (a(N), a(N)),
+    'combined': (a(U), a(U, N)), 'select_hint': (
+      LOG[None], jnp.stack([LOG, LOG])[None], one(1, N)),
+  },
+  'factorization': {
+    'bilinear_score': (a(N, 2, J), a(N, J)),
+    'simplex_score': (a(N, 2, J), a(N, J)),
+    'preference_matrix': (SAID, INDEX),
+    'weighted_als': (lambda: factorization.weighted_als(
+      KEY, MATRIX, people=U, rank=2), ),
+    'balanced_factors': (a(N, 2), a(N, 2)),
+    'regress_basis': (lambda: factorization.regress_basis(
+      a(N + 1, J), INDEX, a(N, 2), one(N), ridge=1.0), ),
+  },
+  'heads': {
+    'bradley_terry': (a(N), one(N)), 'moderated_probability': (a(N), one(N)),
+    'pair_margin': (OUTPUT,), 'pair_probability': (OUTPUT,),
+    'pair_nll': (OUTPUT, one(N)),
+  },
+  'opinions': {
+    'degroot': (a(N), p(N, N)),
+    'friedkin_johnsen': (a(N), a(N), p(N, N), 0.5),
+    'laplacian': (one(N, N),), 'equilibrium': (a(N), one(N, N)),
+    'deffuant': (lambda: MODULES['prm_jax.ops.opinions'].deffuant(
+      a(N), jnp.array([0, 1]), threshold=0.5, rate=0.5),),
+    'hegselmann_krause': (lambda: MODULES[
+      'prm_jax.ops.opinions'].hegselmann_krause(a(N), threshold=0.5),),
+    'biased_assimilation': (p(N), one(N, N), one(N)),
+    'served': (lambda: MODULES['prm_jax.ops.opinions'].served(
+      a(N), a(N), a(N), rate=0.1, anchor=0.1),),
+    'reproduction': (0.5, 0.5, N), 'polarization': (a(N),),
+    'disagreement': (a(N), one(N, N)), 'bimodality': (a(N),),
+    'esteban_ray': (p(N), a(N)), 'jensen_shannon': (p(U, N),),
+    'drift': (a(N), a(N)), 'extremity': (a(N),), 'exposure_entropy': (p(U, N),),
+    'cross_cutting': (a(U), a(U, N)), 'worst_decile': (a(20), a(20)),
+    'split_half_variance': (a(N), a(N)),
+  },
+  'policy_gradient': {
+    'centred': (a(U, N),), 'leave_one_out': (a(U, N),),
+    'group_normalized': (a(U, N),),
+    'rewards_normalized': (a(U, N, 2), one(2)),
+    'first_turn': (a(U, N), a(U, N)),
+    'joint': (a(U, N),), 'surrogate': (a(U, N), a(U, N), a(U, N), one(U, N)),
+    'summed': (a(U, N), one(U, N)), 'kl_estimate': (a(N), a(N)),
+    'entropy': (a(N, 5),),
+  },
+  'tilting': {
+    'gain': (LOG, a(N, 5), a(N, 5), 1.0),
+    'minimal_correction': (LOG, a(N, 5), a(N, 5), 1.0),
+    'trust_region': (LOG, a(N, 5), LOG, 1.0, 0.1), 'match': (LOG, a(N, 5), 0.0),
+    'at_least': (LOG, a(N, 5), 0.0), 'residual': (LOG, a(N, 5), a(N, 5)),
+    'project': (a(J), a(J), a(J)), 'bridging': (a(U, N), 1.0),
+    'lower_bound': (a(N, 2), OUTPUT.covariance, 1.0),
+    'information': (a(N, J), a(N), one(N)),
+    'reliability': (1.0, 1.0, 3.0), 'shrink': (a(J), a(J), 0.5),
+  },
+  'answers': {
+    'empty': None, 'differences': (PAIR,), 'keep': (RING, SIDE),
+    'evidence': (RING,), 'dropped': (RING,), 'drop': (RING, 0),
+    'last_slot': (RING,),
+  },
+  'bank': dict.fromkeys(
+    ('user_digest', 'empty', 'with_beliefs', 'with_ids', 'rows_of', 'forget')
+  ),
+  'gaussian': {
+    'gaussian': None, 'online': None, 'to_context': (PRIOR, POSTERIOR),
+    'solve': (PRIOR, BELIEF), 'delete': (PRIOR, BELIEF, 0),
+  },
+  'latent': dict.fromkeys(('latent', 'flow', 'kept')),
+  'meta': {'meta': None, 'adapt': (lambda: meta.adapt(
+    meta.Params(a(J), jnp.float32(0)), SIDE, steps=2), )},
+  'references': {'given': (a(N, 3, J),), 'references': None},
+  'simplex': {'simplex': None, 'mirror_descent': (
+    lambda: simplex.mirror_descent(simplex.Params(a(J), jnp.float32(1)),
+      a(N, J), one(N), one(N), iterations=3), )},
+  # Its own products are one function; tests of the reward read the rest.
+  'fast_weights': {
+    'fast_weights': None, 'belief': None, 'update': None, 'blank': None,
+    'layers': None,
+  },
+}  # fmt: skip
+# Where there has to be one: the walk sees what it should.
+PRODUCTS = {
+  'acquisition.margin_moments', 'bayes.laplace', 'bayes.population_moments',
+  'bayes.empirical_prior', 'bayes.at_mode', 'factorization.weighted_als',
+  'factorization.regress_basis', 'discriminator.discriminant',
+  'decoding.multi_objective', 'opinions.degroot', 'tilting.information',
+  'simplex.mirror_descent', 'meta.adapt', 'gaussian.solve',
+  'policy_gradient.rewards_normalized',
+}  # fmt: skip
+
+
+def public(module):
+  return [
+    name
+    for name, value in vars(module).items()
+    if inspect.isfunction(value)
+    and value.__module__ == module.__name__
+    and not name.startswith('_')
+  ]
+
+
+CASES = [
+  (module, name) for module in CHECKED for name in public(CHECKED[module])
+]
+
+
+def products(jaxpr):
+  """Yields the products of a jaxpr, and of those inside it."""
+  for equation in jaxpr.eqns:
+    if equation.primitive.name == 'dot_general':
+      yield equation
+    for value in jax.tree.leaves(
+      list(equation.params.values()),
+      is_leaf=lambda v: hasattr(v, 'jaxpr') or hasattr(v, 'eqns'),
+    ):
+      inner = getattr(value, 'jaxpr', value)
+      if hasattr(inner, 'eqns'):
+        yield from products(inner)
+
+
+def ours(equation):
+  """Whether a product stands in the rooms that are checked."""
+  frames = equation.source_info.traceback.frames
+  own = [f.file_name for f in frames if f.file_name.startswith(str(ROOT))]
+  room = pathlib.Path(own[0]).relative_to(ROOT).parts[0] if own else 'ops'
+  return room in ('ops', 'users') or own[0].endswith('fast_weights.py')
+
+
+def imprecise(function, *arguments):
+  """The products that do not ask for full precision, and how many there are."""
+  found = [
+    e for e in products(jax.make_jaxpr(function)(*arguments).jaxpr) if ours(e)
+  ]
+  highest = (jax.lax.Precision.HIGHEST,) * 2
+  return [e for e in found if e.params['precision'] != highest], len(found)
+
+
+@pytest.mark.parametrize(('module', 'name'), CASES)
+def test_products_ask_for_full_precision(module, name):
+  short = module.split('.')[-1]
+  arguments = EXAMPLES[short][name]  # write one line of arguments for it
+  if arguments is None:  # takes no arrays, or makes what is tested below
+    return
+  function = getattr(CHECKED[module], name)
+  if callable(arguments[0]):
+    function, arguments = arguments[0], ()
+  bad, count = imprecise(function, *arguments)
+  assert not bad, bad
+  if f'{short}.{name}' in PRODUCTS:
+    assert count
+
+
+@pytest.mark.parametrize('kind', sorted(registry.USERS))
+def test_beliefs_ask_for_full_precision(kind):
+  user = registry.build(
+    'user', {'kind': kind, **registry.USERS[kind].small().options}
+  )
+  params = user.init(KEY, types.Spec(J, 1))
+  state = user.prior(params)
+  assert not imprecise(lambda e: user.infer(KEY, params, e), PAIR)[0]
+  assert not imprecise(lambda e: user.update(KEY, params, state, e), PAIR)[0]
+  assert not imprecise(lambda s: user.context(params, s), state)[0]
+
+
+def test_a_product_that_does_not_ask_is_seen():
+  bad, count = imprecise(lambda x: jax.lax.map(lambda y: y @ y, x), a(2, 3))
+  assert len(bad) == count == 1
