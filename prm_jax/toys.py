@@ -17,6 +17,7 @@ from prm_jax.worlds import arithmetic
 FEATURES, PEOPLE, TEXTS, LENGTH = 5, 6, 30, 4
 VOCABULARY = 12
 PROBLEMS, _ANSWER = 4, 3  # one step: two digits and the end
+READER = decoder.DecoderConfig(VOCABULARY, 8, 16, 2, 2, 1, 4)
 DECODER = decoder.DecoderConfig(
   len(arithmetic.TOKENS), 16, 32, 2, 2, 1, 8, tie_word_embeddings=True
 )
@@ -62,6 +63,26 @@ def judgements(seed: int = 0, n: int = 299, **given: Any) -> World:
   )  # fmt: skip
   inputs = types.Inputs(table, items.astype(np.int32))
   return World(given, types.Batch(said, inputs))
+
+
+def texts(seed: int = 0, n: int = 60, **given: Any) -> World:
+  """Returns judgements of texts as token ids, padded on either side.
+
+  Args:
+    seed: of texts, people and judgements.
+    n: judgements.
+    given: options of the factory.
+  """
+  world = judgements(seed, n, **given)
+  rng = np.random.default_rng(seed)
+  length = rng.integers(2, LENGTH + 2, TEXTS)
+  place = np.arange(2 * LENGTH)[None] - rng.integers(0, 2, (TEXTS, 1))
+  mask = (place >= 0) & (place < length[:, None])
+  ids = rng.integers(1, VOCABULARY, mask.shape) * mask
+  tokens = types.Tokens(ids.astype(np.int32), mask.astype(np.int32))
+  assert world.data is not None
+  spec = types.Spec(READER.hidden_size, PEOPLE)
+  return World(given, world.data.over(tokens), spec)
 
 
 def triples(n: int = 23, **given: Any) -> World:

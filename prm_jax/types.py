@@ -452,7 +452,7 @@ class Phase(NamedTuple):
       to those in the batch; its `update` is told `step`, that of the phase.
       None: they do not train.
     train: whole components of paths in `params`, such as 'reward/network',
-      several with '|' between them; '' is all.
+      several with '|' between them; those after '-' do not train; '' is all.
     average: decay of a copy of what `train` names, kept as `state.average`.
     steps: gradient steps.
     accumulate: batches of a step.

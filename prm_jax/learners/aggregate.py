@@ -1,32 +1,66 @@
 """One reward model for everyone: the baseline that has to be good."""
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from prm_jax import types
 from prm_jax.learners import common
 from prm_jax.ops import heads
+from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import reading, scalar
 from prm_jax.users import population
 
 
-def linear(*, ridge: float = 10.0) -> types.Learner:
+def linear(
+  *,
+  ridge: float = 10.0,
+  learning_rate: float = 0.03,
+  steps: int = 100,
+  backbone: Any = None,
+) -> types.Learner:
   """Returns linear Bradley-Terry on the features, solved exactly.
+
+  On a backbone that trains, gradient steps on both follow.
 
   Args:
     ridge: precision of the weights' prior, in answers.
+    learning_rate: of those steps; Adam, decayed to 1 %.
+    steps: how many.
+    backbone: `rewards.backbone.Backbone` or plain data, where texts are
+      tokens; None where features are given.
   """
-  system = types.System(scalar.linear(), population.population())
+  reward = trunks.under(scalar.linear(), backbone)
+  system = types.System(reward, population.population())
 
   def begin(state, data):
     features = data.features(state.params['reward'])
     weight = common.aggregate_weight(features, data, state.hyper['ridge'])
-    return common.with_reward(state, {'weight': weight})
+    state = common.with_reward(
+      state, {**state.params['reward'], 'weight': weight}
+    )
+    count = common.examples(data.judgements)
+    return state._replace(constants=common.Examples(count))
 
   def init(key, spec):
-    return common.new_state(system, key, spec, hyper={'ridge': ridge})
+    return common.new_state(
+      system, key, spec, hyper={'ridge': ridge},
+      constants=common.Examples(jnp.ones(())),
+    )  # fmt: skip
 
-  return types.Learner((types.Phase('newton', begin=begin),), init, system)
+  phases = [types.Phase('newton', begin=begin)]
+  if backbone is not None and trunks.given(backbone).trains != 'frozen':
+    phases.append(
+      types.Phase(
+        'joint',
+        objective=functools.partial(_objective, reward),
+        steps=steps,
+        **common.trained(backbone, learning_rate, steps),
+      )
+    )
+  return types.Learner(tuple(phases), init, system)
 
 
 def mlp(
@@ -35,6 +69,7 @@ def mlp(
   hidden: tuple[int, ...] = (32,),
   learning_rate: float = 3e-3,
   steps: int = 300,
+  backbone: Any = None,
 ) -> types.Learner:
   """Returns Bradley-Terry with a small network of the features.
 
@@ -43,28 +78,20 @@ def mlp(
     hidden: widths of the hidden layers.
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
+    backbone: `rewards.backbone.Backbone` or plain data, where texts are
+      tokens; None where features are given.
   """
-  reward = scalar.mlp(hidden=hidden)
+  reward = trunks.under(scalar.mlp(hidden=hidden), backbone)
   system = types.System(reward, population.population())
 
   def begin(state, data):
     count = common.examples(data.judgements)
     return state._replace(constants=common.Examples(count))
 
-  def objective(params, people, state, batch, gather):
-    del people, gather
-    pair = reading.encoded(reward, params['reward'], batch.inputs)
-    squares = sum(
-      jnp.sum(leaf**2) for leaf in jax.tree.leaves(params['reward'])
-    )
-    ridge = 0.5 * state.hyper['ridge'] * squares / state.constants.examples
-    difference = pair[:, 0, 0] - pair[:, 1, 0]
-    nll = heads.bradley_terry(difference, batch.rows.label)
-    return {'nll': common.mean(nll)}, {'ridge': ridge}, {}
-
   phase = types.Phase(
-    'adam', begin, objective, common.adam(learning_rate, steps), steps=steps
-  )
+    'adam', begin, functools.partial(_objective, reward), steps=steps,
+    **common.trained(backbone, learning_rate, steps),
+  )  # fmt: skip
 
   def init(key, spec):
     return common.new_state(
@@ -73,3 +100,14 @@ def mlp(
     )  # fmt: skip
 
   return types.Learner((phase,), init, system)
+
+
+def _objective(reward, params, people, state, batch, gather):
+  """Bradley-Terry, with a ridge on the head's parameters."""
+  del people, gather
+  pair = reading.encoded(reward, params['reward'], batch.inputs)
+  head = jax.tree.leaves(trunks.own(params['reward']))
+  squares = sum(jnp.sum(leaf**2) for leaf in head)
+  ridge = 0.5 * state.hyper['ridge'] * squares / state.constants.examples
+  nll = heads.bradley_terry(pair[:, 0, 0] - pair[:, 1, 0], batch.rows.label)
+  return {'nll': common.mean(nll)}, {'ridge': ridge}, {}

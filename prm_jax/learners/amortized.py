@@ -16,6 +16,7 @@ from prm_jax import types
 from prm_jax.learners import common, episodes
 from prm_jax.models import sets
 from prm_jax.ops import heads
+from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import conditioned, reading
 from prm_jax.users import in_context as answers_in_context
 from prm_jax.users import latent as latents
@@ -39,6 +40,7 @@ def vpl(
   learning_rate: float = 3e-3,
   steps: int = 1000,
   capacity: int = 50,
+  backbone: Any = None,
 ) -> types.Learner:
   """Returns VPL: a variational autoencoder over people.
 
@@ -56,6 +58,8 @@ def vpl(
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
     capacity: answers kept of a person.
+    backbone: `rewards.backbone.Backbone` or plain data, where texts are
+      tokens; None where features are given.
 
   References:
     Poddar et al. 2024 (VPL), arXiv:2408.10075.
@@ -67,7 +71,9 @@ def vpl(
     reward adds the aggregate's.
   """
   system = types.System(
-    conditioned.latent(dim=dim, latent=latent, width=width),
+    trunks.under(
+      conditioned.latent(dim=dim, latent=latent, width=width), backbone
+    ),
     latents.latent(dim=dim, latent=latent, width=width, capacity=capacity),
   )
   infer = system.user.infer
@@ -86,8 +92,9 @@ def vpl(
     'kl_weight': kl_weight,
   }
   return amortized(
-    system, read, hyper, learning_rate=learning_rate, steps=steps
-  )
+    system, read, hyper, learning_rate=learning_rate, steps=steps,
+    backbone=backbone,
+  )  # fmt: skip
 
 
 def spl(
@@ -230,6 +237,7 @@ def amortized(
   learning_rate: float,
   steps: int,
   size: episodes.Size | None = None,
+  backbone: Any = None,
 ) -> types.Learner:
   """Returns the learner that trains a system on episodes.
 
@@ -250,15 +258,18 @@ def amortized(
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
     size: of a batch.
+    backbone: `rewards.backbone.Backbone` or plain data, where texts are
+      tokens; None where features are given.
   """
   size = size or episodes.Size()
   reward = system.reward
 
   def objective(params, people, state, batch, gather):
     del people, gather
-    encoded = jax.lax.stop_gradient(
-      reading.encoded(reward, params['reward'], batch.inputs)
-    )
+    # The basis does not train; a backbone under it may.
+    basis = jax.lax.stop_gradient(params['reward']['basis'])
+    fixed = {**params['reward'], 'basis': basis}
+    encoded = reading.encoded(reward, fixed, batch.inputs)
     found = episodes.episode(encoded, state, batch.rows)
     contexts, penalties = jax.vmap(read, (0, None, 0))(
       found.key, params['user'], found.known
@@ -292,7 +303,7 @@ def amortized(
 
   phase = episodes.phase(
     size, objective, begin, learning_rate=learning_rate, steps=steps
-  )
+  )._replace(**common.trained(backbone, learning_rate, steps))
   return types.Learner((phase,), init, system)
 
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import optax
 from prm_jax import types
 from prm_jax.learners import inference
 from prm_jax.ops import bayes, factorization
+from prm_jax.rewards import backbone as trunks
 from prm_jax.users import bank as banks
 
 _EM_STEPS = 6
@@ -149,6 +150,28 @@ def by_path(
     dict(optimizers),
     lambda params: jax.tree_util.tree_map_with_path(label, params),
   )
+
+
+def trained(backbone: Any, learning_rate: float, steps: int) -> dict[str, Any]:
+  """Returns optimiser and `train` of a phase, as `types.Phase` takes them.
+
+  Args:
+    backbone: `rewards.backbone.Backbone`, plain data, or None. A frozen one
+      does not train; an adapter or a whole one has a rate of its own.
+    learning_rate: of everything else; Adam, decayed to 1 %.
+    steps: of the phase.
+  """
+  if backbone is None:
+    return {'optimizer': adam(learning_rate, steps)}
+  trunk = trunks.given(backbone)
+  if trunk.trains == 'frozen':
+    return {'optimizer': adam(learning_rate, steps), 'train': '-backbone'}
+  part = 'backbone' if trunk.trains == 'whole' else 'adapter'
+  optimizer = by_path({
+    part: adam(trunk.learning_rate, steps), '': adam(learning_rate, steps),
+  })  # fmt: skip
+  train = '' if trunk.trains == 'whole' else '-backbone'
+  return {'optimizer': optimizer, 'train': train}
 
 
 def mean(values: types.Array) -> tuple[types.Array, types.Array]:

@@ -1,6 +1,7 @@
 """LoRe: everybody is a mixture of a few base rewards."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from prm_jax import types
 from prm_jax.learners import common, inference
 from prm_jax.ops import heads
+from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import factorized, reading
 from prm_jax.users import simplex
 
@@ -22,6 +24,7 @@ def lore(
   learning_rate: float = 0.03,
   steps: int = 300,
   capacity: int = 50,
+  backbone: Any = None,
 ) -> types.Learner:
   """Returns LoRe with J = `dim` base rewards.
 
@@ -43,6 +46,8 @@ def lore(
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
     capacity: answers kept of a person.
+    backbone: `rewards.backbone.Backbone` or plain data, where texts are
+      tokens; None where features are given.
 
   References:
     Bose et al. 2025, arXiv:2504.14439, eq. 10.
@@ -52,7 +57,7 @@ def lore(
     aggregate plays its part. Mirror descent is the simplex's own geometry,
     where the released code takes Adam steps on logits.
   """
-  reward = factorized.mixture(dim=dim)
+  reward = trunks.under(factorized.mixture(dim=dim), backbone)
   system = types.System(
     reward, simplex.simplex(dim=dim, capacity=capacity, strength=strength)
   )
@@ -71,7 +76,7 @@ def lore(
     types.Phase(
       'joint',
       objective=functools.partial(_objective, reward),
-      optimizer=common.adam(learning_rate, steps),
+      **common.trained(backbone, learning_rate, steps),
       people=common.people_adam(learning_rate, steps),
       steps=steps,
     ),

@@ -1,6 +1,7 @@
 """PAL: people's ideal points are mixtures of a few prototypes."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from prm_jax import types
 from prm_jax.learners import common, lore
 from prm_jax.ops import heads
+from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import ideal_point, reading
 from prm_jax.users import simplex
 
@@ -23,6 +25,7 @@ def pal(
   learning_rate: float = 0.01,
   steps: int = 300,
   capacity: int = 50,
+  backbone: Any = None,
 ) -> types.Learner:
   """Returns PAL-A with K = `dim` prototypes, or PAL-B with prompt features.
 
@@ -42,28 +45,21 @@ def pal(
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
     capacity: answers kept of a person.
+    backbone: `rewards.backbone.Backbone` or plain data, where texts are
+      tokens; None where features are given.
 
   References:
     Chen et al. 2024 (PAL), arXiv:2406.08469.
   """
-  reward = ideal_point.ideal_point(
-    dim=dim, width=width, prompt_features=prompt_features
+  reward = trunks.under(
+    ideal_point.ideal_point(
+      dim=dim, width=width, prompt_features=prompt_features
+    ),
+    backbone,
   )
   system = types.System(
     reward, simplex.simplex(dim=dim, capacity=capacity, strength=strength)
   )
-
-  def begin(state, data):
-    features = data.features(state.params['reward'])
-    weight = common.aggregate_weight(features, data, state.hyper['ridge'])
-    state = common.with_reward(
-      state, {**state.params['reward'], 'aggregate': weight}
-    )
-    free = state.people.free['log_weight']
-    noise = jax.random.normal(jax.random.fold_in(state.key, 1), free.shape)
-    state = common.with_free(state, {'log_weight': 0.5 * noise})
-    count = common.examples(data.judgements)
-    return state._replace(constants=common.Examples(count))
 
   def objective(params, people, state, batch, gather):
     del gather
@@ -85,9 +81,24 @@ def pal(
 
   phases = (
     types.Phase(
-      'joint', begin, objective, common.adam(learning_rate, steps),
-      common.people_adam(learning_rate, steps), steps=steps,
+      'joint', _begin, objective, steps=steps,
+      people=common.people_adam(learning_rate, steps),
+      **common.trained(backbone, learning_rate, steps),
     ),
     types.Phase('prior', begin=functools.partial(lore.population, system)),
   )  # fmt: skip
   return types.Learner(phases, init, system)
+
+
+def _begin(state, data):
+  """Returns the state at the aggregate, people apart on the simplex."""
+  features = data.features(state.params['reward'])
+  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
+  state = common.with_reward(
+    state, {**state.params['reward'], 'aggregate': weight}
+  )
+  free = state.people.free['log_weight']
+  noise = jax.random.normal(jax.random.fold_in(state.key, 1), free.shape)
+  state = common.with_free(state, {'log_weight': 0.5 * noise})
+  count = common.examples(data.judgements)
+  return state._replace(constants=common.Examples(count))

@@ -1,6 +1,7 @@
 """PReF: base rewards learned from everybody, coefficients of each person."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from prm_jax import types
 from prm_jax.learners import common
 from prm_jax.ops import bayes, heads
+from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import factorized, reading
 from prm_jax.users import gaussian
 
@@ -20,6 +22,7 @@ def pref(
   learning_rate: float = 0.03,
   steps: int = 300,
   capacity: int = 50,
+  backbone: Any = None,
 ) -> types.Learner:
   """Returns PReF with J = `dim` base rewards.
 
@@ -43,6 +46,8 @@ def pref(
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps of the joint phase.
     capacity: answers kept of a person.
+    backbone: `rewards.backbone.Backbone` or plain data, where texts are
+      tokens; None where features are given.
 
   References:
     Shenfeld et al. 2025, arXiv:2503.06358.
@@ -53,7 +58,7 @@ def pref(
     starts from a random vector without one; the penalty is the paper's, on
     the coefficients, where the code penalises the norm of encoded differences.
   """
-  reward = factorized.factorized(dim=dim)
+  reward = trunks.under(factorized.factorized(dim=dim), backbone)
   system = types.System(reward, gaussian.gaussian(dim=dim, capacity=capacity))
   first = jnp.eye(dim)[0]
 
@@ -70,7 +75,7 @@ def pref(
     types.Phase(
       'joint',
       objective=functools.partial(_objective, reward),
-      optimizer=common.adam(learning_rate, steps),
+      **common.trained(backbone, learning_rate, steps),
       people=common.people_adam(learning_rate, steps),
       steps=steps,
     ),

@@ -1,11 +1,14 @@
 """RFM: learned nonlinear reward features, linear in a person's weights."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from prm_jax import types
 from prm_jax.learners import common
 from prm_jax.ops import bayes, heads
+from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import factorized, reading
 from prm_jax.users import gaussian
 
@@ -19,6 +22,7 @@ def rfm(
   learning_rate: float = 3e-3,
   steps: int = 300,
   capacity: int = 50,
+  backbone: Any = None,
 ) -> types.Learner:
   """Returns RFM with J = `dim` reward features of a small network.
 
@@ -37,6 +41,8 @@ def rfm(
     learning_rate: of Adam, decayed to 1 %.
     steps: gradient steps.
     capacity: answers kept of a person.
+    backbone: `rewards.backbone.Backbone` or plain data, where texts are
+      tokens; None where features are given.
 
   References:
     Barreto et al. 2025 (RFM), arXiv:2503.17338.
@@ -46,7 +52,7 @@ def rfm(
     raters' estimated mean and covariance, as for PReF, from which this method
     differs in its nonlinear features and in having no SVD start.
   """
-  reward = factorized.network(dim=dim, width=width)
+  reward = trunks.under(factorized.network(dim=dim, width=width), backbone)
   system = types.System(reward, gaussian.gaussian(dim=dim, capacity=capacity))
   first = jnp.eye(dim)[0]
 
@@ -75,8 +81,9 @@ def rfm(
 
   phases = (
     types.Phase(
-      'joint', _begin, objective, common.adam(learning_rate, steps),
-      common.people_adam(learning_rate, steps), steps=steps,
+      'joint', _begin, objective, steps=steps,
+      people=common.people_adam(learning_rate, steps),
+      **common.trained(backbone, learning_rate, steps),
     ),
     common.prior_phase(),
   )  # fmt: skip

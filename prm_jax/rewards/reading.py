@@ -23,8 +23,11 @@ def encoded(
   if index is None:
     return reward.encode(params, reward.features(params, inputs))
   texts = len(jax.tree.leaves(inputs.value)[0])
-  if index.size < texts and reward.features is types.given_features:
+  packed = (
+    isinstance(inputs.value, types.Tokens) and inputs.value.end is not None
+  )
+  if index.size < texts and not packed:
     value = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], inputs.value)
-    return reward.encode(params, value)
+    return reward.encode(params, reward.features(params, types.Inputs(value)))
   every = reward.encode(params, reward.features(params, inputs))
   return jax.tree.map(lambda leaf: leaf[index], every)

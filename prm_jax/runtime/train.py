@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from prm_jax import types
 from prm_jax.runtime import compile as compiling
-from prm_jax.runtime import interrupts, logs, people, writers
+from prm_jax.runtime import interrupts, logs, people, trees, writers
 from prm_jax.runtime import mesh as meshes
 from prm_jax.runtime import start as starts
 from prm_jax.runtime import update as updates
@@ -219,6 +219,8 @@ def _check(learner, state, data):
     return
   leaves = jax.tree.leaves(inputs.value)
   texts = len(leaves[0]) if leaves else 0
+  if isinstance(inputs.value, types.Tokens) and inputs.value.end is not None:
+    texts = inputs.value.end.size
   index = np.asarray(inputs.index)
   if index.size and not 0 <= index.min() <= index.max() < texts:
     row = int(np.argmax(((index < 0) | (index >= texts)).any(1)))
@@ -267,6 +269,7 @@ class _Trainer:
       for phase in self.phases
     ]
     reward = learner.system.reward if learner.system is not None else None
+    self.features = self.encode = None
     if reward is not None:
       given = reward.features is types.given_features
       self.features = None if given else jax.jit(reward.features)
@@ -306,6 +309,17 @@ class _Trainer:
       self._programs[key] = self._compiled(update)
     return self._programs[key]
 
+  def reads_once(self, index, params):
+    """Returns whether a phase leaves alone what features depend on."""
+    if self.features is None:
+      return False
+    trained, _ = trees.split(params, self.phases[index].train)
+    return not any(
+      trees.names(path, part)
+      for path in trees.paths(trained)
+      for part in ('backbone', 'adapter')
+    )
+
   def accumulation(self, index):
     """Returns the programs of a step over several batches."""
     if index not in self._programs:
@@ -332,6 +346,7 @@ class _Run:
     )
     self.value = None if data.inputs is None else self.whole.inputs.value
     self.people = 0
+    self.read: tuple[int, Any] | None = None  # phase, and features it reads
     self.manager, self.every, self.log, self.bar = manager, every, log, bar
     self.done = 0  # steps of the whole run
     self.saved: int | None = None
@@ -371,7 +386,7 @@ class _Run:
         continue
       step = place.step if (round_, index) == place[:2] else 0
       if self.done <= self._before(number):  # not begun yet
-        seen = self._seen()
+        seen, self.read = self._seen(), None
         state = self.trainer.start(self._bare(state), (round_, index), seen)
         step = 0
         if self.trainer.phases[index].steps == 0:
@@ -442,6 +457,7 @@ class _Run:
       if self.manager:
         count = min(count, self.every - self.done % self.every)
     batch, collected = self._batch(state, phase, step)
+    batch = self._read(state, index, batch)
     program = self.trainer.steps(index, count, self.batches is None)
     state, metrics = program(self._padded(state), batch)
     self.log.add(phase.name, self.done, step, {**metrics, **collected})
@@ -455,6 +471,7 @@ class _Run:
       self._batch(state, phase, step, number)
       for number in range(phase.accumulate)
     ]
+    found = [(self._read(state, index, b), means) for b, means in found]
     begin, count, add, finish = self.trainer.accumulation(index)
     made, _ = begin(self._padded(state), found[0][0])
     for program in (count, add):
@@ -469,6 +486,27 @@ class _Run:
     self.log.add(phase.name, self.done, step, {**metrics, **collected})
     self._advance(1)
     return state
+
+  def _read(self, state, index, batch):
+    """Returns the batch with features of the whole data's values, if frozen.
+
+    Where a phase leaves alone what they depend on, they are computed once,
+    when its first step asks, and no step computes them again.
+    """
+    inputs = batch.inputs
+    if inputs is None or inputs.value is not self.value:
+      return batch
+    if not self.trainer.reads_once(index, state.params):
+      return batch
+    if self.read is None or self.read[0] != index:
+      found = self._seen().features(state.params['reward'])
+      self.read = index, self._placed(batch.over(found)).inputs.value
+    return batch.over(self.read[1])
+
+  def _placed(self, batch):
+    return compiling.placed(
+      batch, self.trainer.mesh, self.trainer.how, rows=False
+    )
 
   def _batch(self, state, phase, step, number=0):
     """Returns a batch, and what was measured when it was collected."""

@@ -62,20 +62,22 @@ def split(
     return params, jax.tree.map(lambda _: None, params)
   known, parts = paths(params), train.split('|')
   for part in parts:
-    if not any(names(path, part) for path in known):
+    if not any(names(path, part.removeprefix('-')) for path in known):
       raise ValueError(
         f'train={train!r}: {part!r} names no parameter; there are '
         f'{sorted(known)[:8]}'
       )
 
+  named = [part for part in parts if not part.startswith('-')]
+  others = [part[1:] for part in parts if part.startswith('-')]
+
+  def trains(path):
+    inside = not named or any(names(path, part) for part in named)
+    return inside and not any(names(path, part) for part in others)
+
   def chosen(wanted):
     return jax.tree_util.tree_map_with_path(
-      lambda path, leaf: (
-        leaf
-        if any(names(name(path), part) for part in parts) == wanted
-        else None
-      ),
-      params,
+      lambda path, leaf: leaf if trains(name(path)) == wanted else None, params
     )
 
   return chosen(True), chosen(False)
