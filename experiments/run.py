@@ -29,9 +29,11 @@ from experiments.policy_discriminators import (
 )
 from experiments.ten_questions import experiment as ten_questions
 from prm_jax.runtime import checkpoint, writers
+from prm_jax.runtime import mesh as meshes
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
+_MESH = flags.DEFINE_string('mesh', '', 'Devices that fits use, as data:8.')
 
 STUDIES = {
   'choose_for_a_person': choose_for_a_person.run,
@@ -55,7 +57,9 @@ def main(argv: Sequence[str]) -> None:
   checkpoint.check_config(workdir, plain)
   started = time.time()
   writers.write_json_atomic(workdir / 'run.json', describe(plain))
-  results = STUDIES[config.study](config, workdir)
+  mesh = meshes.parse(_MESH.value) if _MESH.value else None
+  with meshes.use(mesh):
+    results = STUDIES[config.study](config, workdir)
   print('\n'.join(results['answer']))
   print(
     f'{time.time() - started:.0f} s. Read {workdir / "report" / "index.html"}'

@@ -27,15 +27,12 @@ from prm_jax.models.language_model import LanguageModel
 from prm_jax.ops import bayes, statistics
 from prm_jax.report import page
 from prm_jax.runtime import checkpoint, export, train, writers
+from prm_jax.runtime import mesh as meshes
 from prm_jax.users import bank as banks
 from prm_jax.users import gaussian
 from prm_jax.worlds import stances
 
-_METHODS = tuple(
-  name
-  for name, entry in registry.LEARNERS.items()
-  if entry.role in ('aggregate', 'personal', 'control')
-)
+_METHODS = registry.of_role('aggregate', 'personal', 'control')
 _LAYERS = (1, 3, 5)  # of the encoder; the last alone carries style poorly
 
 
@@ -73,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     '--set', action='append', default=[], metavar='NAME=NUMBER',
     help='an option of the method, such as basis_ridge=100',
   )  # fmt: skip
+  sub.add_argument(
+    '--mesh', default='', help='devices that share the fit, such as data:8'
+  )
   sub = command('score', score_command, 'Score responses for a person.')
   sub.add_argument('--data', type=Path, required=True, help='JSON lines')
   sub.add_argument('--user', help='whose belief; the population if absent')
@@ -171,7 +171,8 @@ def train_command(arguments: argparse.Namespace) -> None:
   said = types.Judgements(table.user, table.label, trains, table.example_id)
   data = types.Batch(said, types.Inputs(features, table.items))
   pool.write(workdir, table, features, split == 'train', arguments.seed)
-  state = _fit(setting, data, table.user_ids, workdir)
+  with meshes.use(meshes.parse(arguments.mesh) if arguments.mesh else None):
+    state = _fit(setting, data, table.user_ids, workdir)
   results = _evaluate(setting, state, data, split)
   writers.write_json_atomic(workdir / 'results.json', results)
   page.write_page(results, workdir / 'report' / 'index.html')
@@ -359,6 +360,11 @@ def _trained(workdir: Path) -> tuple[Setting, types.TrainState]:
     raise ValueError(f'{path} is missing: run `prm train` with this --workdir')
   known = json.loads(path.read_text())
   known.pop('data')
+  if 'judgements' not in known:
+    raise ValueError(
+      f'{path} was written by the first ground of prm_jax (tag first-ground): '
+      'train anew in another folder'
+    )
   setting = Setting(**known)
   with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
     if manager.latest() is None:

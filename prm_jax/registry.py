@@ -242,3 +242,8 @@ def fitting(node: Mapping[str, Any], choice: Mapping[str, Any]) -> tuple:
   hyper = {name: choice[name] for name in choice if name in searched}
   static = {name: choice[name] for name in choice if name not in searched}
   return {**node, **static}, hyper
+
+
+def of_role(*roles: str) -> tuple[str, ...]:
+  """Returns the kinds of learners that have one of these roles."""
+  return tuple(kind for kind, entry in LEARNERS.items() if entry.role in roles)

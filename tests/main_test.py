@@ -67,6 +67,17 @@ def train(judged, workdir, *more):
   )  # fmt: skip
 
 
+def test_a_mesh_that_is_not_there_is_named(judged, tmp_path, capsys):
+  assert train(judged, tmp_path / 'run', '--mesh=data:99') == 2
+  assert "'data:99' needs 99 devices" in capsys.readouterr().err
+
+
+def test_a_run_of_the_first_ground_says_so(judged, tmp_path, capsys):
+  (tmp_path / 'config.json').write_text('{"method": "pref", "data": ""}')
+  assert main.run(['ask', f'--workdir={tmp_path}']) == 2
+  assert 'tag first-ground' in capsys.readouterr().err
+
+
 def test_train_reports_the_gain_and_resumes(judged, tmp_path):
   workdir = tmp_path / 'run'
   assert train(judged, workdir) == 0

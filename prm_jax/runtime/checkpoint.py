@@ -185,6 +185,12 @@ class Checkpoints:
     items = ocp.args.Composite(config=ocp.args.JsonRestore())
     saved = self._manager.restore(step, args=items).config
     where = f'the checkpoint of step {step} in {self.folder}'
+    if any(path.startswith('bank/') for path in saved['layout']):
+      raise CheckpointError(
+        f'{where} was written by the first ground of prm_jax, before people '
+        'had an optimizer of their own (tag first-ground): read it with that '
+        'version, or train anew in another folder'
+      )
     for what, new in (('config', self._config), ('layout', _layout(like))):
       changes = differences(saved[what], new)
       if changes:

@@ -1,8 +1,10 @@
 """Device meshes and where each leaf of a state lives on them."""
 
+import contextlib
+import contextvars
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -79,6 +81,29 @@ def parse(text: str) -> Mesh:
     )
   sizes = {'data': 1, **sizes}
   return make_mesh(**sizes, devices=jax.devices()[:needed])
+
+
+_DEFAULT: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar(
+  'mesh', default=None
+)
+
+
+@contextlib.contextmanager
+def use(mesh: Mesh | None) -> Iterator[None]:
+  """Fits inside use this mesh where they are given none.
+
+  For the edge: a command or a study says once on what it runs.
+  """
+  token = _DEFAULT.set(mesh)
+  try:
+    yield
+  finally:
+    _DEFAULT.reset(token)
+
+
+def in_use() -> Mesh | None:
+  """Returns the mesh that `use` says, or None."""
+  return _DEFAULT.get()
 
 
 def row_devices(mesh: Mesh) -> int:

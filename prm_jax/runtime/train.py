@@ -124,13 +124,14 @@ def fit(
     hyper: searched numbers, in place of the learner's own.
     given: path of a leaf of the state -> array, or `index -> np.ndarray`,
       which reads a part of it: pretrained weights, warm starts, references.
-    mesh: devices; one, if None.
+    mesh: devices; that of `mesh.use`, or one, if None.
     **options: of `go_on`.
 
   Raises:
     ValueError: as `start` and `go_on` say.
     FloatingPointError: the loss is not finite.
   """
+  mesh = mesh or meshes.in_use()
   spec = spec._replace(judgements=len(data.rows.mask))
   state = starts.start(
     learner, key=key, spec=spec, hyper=hyper, given=given, mesh=mesh
@@ -166,7 +167,7 @@ def go_on(
     batches: an iterator with the rows of each step (a grain iterator where
       there are checkpoints, for its position is saved); all rows at every
       step, if None. A batch without values is of those of the data.
-    mesh: devices; one, if None.
+    mesh: devices; that of `mesh.use`, or one, if None.
     how: 'jit', 'shard_map' or 'pmap'.
     manager: `checkpoint.Checkpoints`. If it holds a step, the run goes on from
       there: state, round, phase and data position.
@@ -185,7 +186,7 @@ def go_on(
   """
   if manager is None and restore_step is not None:
     raise ValueError(f'restore_step={restore_step} needs a manager')
-  constant = batches is None
+  mesh, constant = mesh or meshes.in_use(), batches is None
   if manager is not None and not constant and not hasattr(batches, 'get_state'):
     raise ValueError(
       f'{type(batches).__name__} has no get_state, and a checkpoint must hold '

@@ -162,15 +162,15 @@ def test_nothing_varies_and_nothing_is_nan(made, constant):
 
 
 def test_measures_of_a_constant_do_not_change_rewards(made):
-  kind, _, run, states = made
+  _, _, run, states = made
   encoded, contexts, population, guard = world()
-  if kind in ('shrinkage', 'empirical_shrinkage', 'lower_bound',
-              'projection', 'trust_region'):  # fmt: skip
-    pytest.skip('reads no measure')
   flat = jax.tree.map(jnp.ones_like, guard.measures)
   log_policy = run(
     encoded, contexts, population, guard._replace(measures=flat), states
   )
+  read = run(encoded, contexts, population, guard, states)
+  if np.abs(np.exp(read) - np.exp(log_policy)).max() < 1e-6:
+    pytest.skip('reads no measure')
   score = np.einsum('skj,uj->usk', encoded, contexts.mean)
   own = special.log_softmax(np.asarray(guard.log_base) + BETA * score, -1)
   np.testing.assert_allclose(log_policy, own, atol=2e-5)
@@ -304,11 +304,12 @@ AT_ONE_LEVEL = {
 
 
 def test_what_commutes_at_one_level(gap):
+  named = {kind for pair in AT_ONE_LEVEL for kind in pair}
   for (a, b), size in gap.items():
     if LEVEL.get(a, 'reward') == LEVEL.get(b, 'reward'):
       if (a, b) in AT_ONE_LEVEL:
         assert size < 2e-5, (a, b)
-      else:
+      elif {a, b} <= named:
         assert size > 1e-4, (a, b)
 
 

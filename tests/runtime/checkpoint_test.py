@@ -130,6 +130,13 @@ def test_other_config_layout_or_data_is_refused(bilinear, started, tmp_path):
       manager.restore(started, bilinear.iterator(bilinear.data()))
 
 
+def test_a_checkpoint_of_the_first_ground_says_so(started, tmp_path):
+  with checkpoint.Checkpoints(tmp_path) as manager:
+    manager.save(1, {'bank': {'ids': jnp.zeros(3)}})
+    with pytest.raises(checkpoint.CheckpointError, match='tag first-ground'):
+      manager.restore(started)
+
+
 def test_folder_that_cannot_be_made_is_named(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(PermissionError, match=r'cannot make the folder .*file'):

@@ -35,3 +35,13 @@ def test_leaf_without_a_rule_is_named():
   mesh = meshes.make_mesh(devices=jax.devices()[:1])
   with pytest.raises(ValueError, match="'params/w'"):
     meshes.shardings({'params': {'w': np.zeros(2)}}, mesh, rules=())
+
+
+def test_a_mesh_in_words():
+  mesh = meshes.parse('data:1')
+  assert dict(mesh.shape) == {'data': 1, 'fsdp': 1, 'model': 1}
+  for text in ('data', 'rows:2', 'data:0', 'data:x', 'data:1,'):
+    with pytest.raises(ValueError, match='write AXIS:DEVICES'):
+      meshes.parse(text)
+  with pytest.raises(ValueError, match='needs 512 devices'):
+    meshes.parse('data:128,fsdp:4')
