@@ -213,10 +213,11 @@ def _option(method: str, text: str) -> tuple[str, float | int]:
   except ValueError:
     raise ValueError(f'--set {text}: {value!r} is not a number') from None
   takes = inspect.signature(registry.LEARNERS[method].factory).parameters
-  counts = name in takes and isinstance(takes[name].default, int)
-  if counts and not number.is_integer():
+  if name not in takes or not isinstance(takes[name].default, int):
+    return name, number
+  if not number.is_integer():
     raise ValueError(f'--set {text}: {name} of {method} counts, give a whole')
-  return name, int(number) if counts else number
+  return name, int(number)
 
 
 def _split(table: schema.Judgements, seed: int) -> np.ndarray:
@@ -444,7 +445,9 @@ def _answers(rows: Sequence[dict[str, Any]]) -> list[closeness.Answer]:
 
 def _texts(path: Path, *names: str) -> list[dict[str, Any]]:
   """Returns a file's rows, which hold strings under all names."""
-  rows = [json.loads(line) for line in _lines(path)]
+  reader = gzip.open if path.suffix == '.gz' else open
+  with reader(path, 'rt', encoding='utf-8') as file:
+    rows = [json.loads(line) for line in file if line.strip()]
   for number, row in enumerate(rows, 1):
     for name in names:
       if not isinstance(row, dict) or not isinstance(row.get(name), str):
@@ -541,12 +544,6 @@ def _asked_context(workdir, user, system, state) -> gaussian.Context:
   session = sessions.Session(pool.session_path(workdir, user), user, names)
   found = session.belief(state.params['user'], known.difference)
   return gaussian.to_context(*found)
-
-
-def _lines(path: Path) -> list[str]:
-  reader = gzip.open if path.suffix == '.gz' else open
-  with reader(path, 'rt', encoding='utf-8') as file:
-    return [line for line in file if line.strip()]
 
 
 def forget_command(arguments: argparse.Namespace) -> None:

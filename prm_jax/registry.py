@@ -129,7 +129,7 @@ LEARNERS: dict[str, Entry] = {
     polar.polar,
     'discriminator',
     (),
-    functools.partial(toys.triples, steps=60, learning_rate=0.02, negatives=1),
+    functools.partial(toys.triples, steps=60, learning_rate=0.005, negatives=1),
   ),
   'pref': _personal(pref.pref, ('ridge', 'basis_ridge'), steps=30, dim=3),
   'rfm': _personal(rfm.rfm, ('ridge', 'decay'), steps=30, dim=3),

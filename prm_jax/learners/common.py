@@ -195,9 +195,12 @@ def margins(pair: types.Array, weights: types.Array) -> types.Array:
 
 
 def charged(
-  people: types.Present, user: types.Array, penalty: types.Array
-) -> tuple[types.Array, types.Array]:
-  """Returns the term that charges people for their free parameters.
+  people: types.Present,
+  user: types.Array,
+  free: types.Array,
+  penalty: types.Array,
+) -> tuple[types.Array, tuple[types.Array, types.Array]]:
+  """Returns each row's free parameters, and the term that charges for them.
 
       sum_u penalty_u / examples
 
@@ -208,9 +211,16 @@ def charged(
   Args:
     people: of the batch.
     user: `[B]` rows of these people.
+    free: `[P, J]` free parameters.
     penalty: `[P]` nats.
+
+  Returns:
+    `[B, J]`, and the term.
   """
-  return mean((penalty / jnp.maximum(people.weight, 1e-6))[user])
+  share = penalty / jnp.maximum(people.weight, 1e-6)
+  # Looked up together: each lookup's gradient is a scatter over the rows.
+  both = jnp.concatenate([free, share[:, None]], 1)[user]
+  return both[:, :-1], mean(both[:, -1])
 
 
 def aggregate_weight(

@@ -10,6 +10,7 @@ import numpy as np
 
 from prm_jax import types
 from prm_jax.ops import heads
+from prm_jax.rewards import reading
 
 _FLOATS = 1 << 25  # of gathered evidence held at once
 
@@ -103,7 +104,11 @@ def _jitted(system: types.System):
   def infer(key, params, encoded, judgements, index, group):
     evidence = group_evidence(encoded, judgements, index, group)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, group.people)
-    return jax.vmap(user.infer, (0, None, 0))(keys, params, evidence)
+    if user.settle is None:
+      return jax.vmap(user.infer, (0, None, 0))(keys, params, evidence)
+    # States alone: what is written about them is written on the host.
+    update = jax.vmap(user.update, (0, None, None, 0))
+    return update(keys, params, user.prior(params), evidence)[0]
 
   def probability(params, contexts, encoded, person, index):
     chosen = jax.tree.map(lambda leaf: leaf[person], contexts)
@@ -189,10 +194,14 @@ def infer_encoded(
   for group in group_people(judgements, limit=limit, width=width):
     fitted = infer_group(key, user, encoded, said, where, group)
     real = group.people >= 0
+    fitted = jax.tree.map(lambda leaf: np.asarray(leaf)[real], fitted)  # noqa: B023
+    if system.user.settle is not None:
+      settled = system.user.settle(key, user, fitted)
+      fitted = jax.vmap(system.user.context, (None, 0))(user, settled)
     for leaf, new in zip(
       jax.tree.leaves(contexts), jax.tree.leaves(fitted), strict=True
     ):
-      leaf[group.people[real]] = np.asarray(new)[real]
+      leaf[group.people[real]] = np.asarray(new)
   return contexts
 
 
@@ -201,6 +210,8 @@ def predict(
   params: types.PyTree,
   contexts: types.PyTree,
   data: types.Batch,
+  *,
+  key: types.Key | None = None,
 ) -> np.ndarray:
   """Returns the probability `[B]` that each row's first text is preferred.
 
@@ -209,7 +220,13 @@ def predict(
     params: `{'reward': ..., 'user': ...}`.
     contexts: of every person, `[U, ...]`, as `infer` returns them.
     data: judgements, and the texts that they point into; labels are not read.
+    key: for rewards that deliberate: they write before they score.
+
+  Raises:
+    ValueError: a reward deliberates, and there is no key.
   """
+  if system.reward.deliberate is not None:
+    return _deliberated(system, params, contexts, data, key)
   _, _, probability, _ = _jitted(system)
   encoded = encode(system, params, data.inputs.value)
   leaves = jax.tree.leaves(contexts)
@@ -233,3 +250,19 @@ def predict(
       )
     )
   return np.concatenate(found)[:count]
+
+
+def _deliberated(system, params, contexts, data, key) -> np.ndarray:
+  """Returns probabilities `[B]` by a reward that writes before it scores."""
+  if key is None:
+    raise ValueError('the reward deliberates, which takes a key: give one')
+  reward, person = system.reward, np.asarray(data.rows.user)
+  chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf)[person], contexts)
+  index = data.inputs.index
+  inputs = data.inputs
+  if index is not None:
+    inputs = inputs._replace(index=np.asarray(index)[:, :2])
+  inputs = reward.deliberate(key, params['reward'], inputs, chosen)
+  pair = reading.encoded(reward, params['reward'], inputs)
+  output = reward.score(params['reward'], pair, chosen)
+  return np.asarray(heads.pair_probability(output))

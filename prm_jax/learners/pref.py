@@ -90,8 +90,11 @@ def _objective(reward, params, people, state, batch, gather):
   basis, coefficients = params['reward']['basis'], people.free['coefficients']
   pair = reading.encoded(reward, params['reward'], batch.inputs)
   user = batch.rows.user
-  margin = common.margins(pair, coefficients[user])
   apart = coefficients - jnp.eye(basis.shape[1])[0]
+  own, charge = common.charged(
+    people, user, coefficients, 0.5 * jnp.sum(apart**2, 1)
+  )
+  margin = common.margins(pair, own)
   moved = basis[:, 0] - state.constants.aggregate
   penalty = {
     'aggregate': state.hyper['ridge'] * jnp.sum(moved**2),
@@ -100,7 +103,7 @@ def _objective(reward, params, people, state, batch, gather):
   scale = 0.5 / state.constants.examples
   terms = {
     'nll': common.mean(heads.bradley_terry(margin, batch.rows.label)),
-    'coefficients': common.charged(people, user, 0.5 * jnp.sum(apart**2, 1)),
+    'coefficients': charge,
   }
   return terms, {name: scale * value for name, value in penalty.items()}, {}
 

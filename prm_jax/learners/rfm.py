@@ -60,13 +60,14 @@ def rfm(
     del gather
     user, coefficients = batch.rows.user, people.free['coefficients']
     pair = reading.encoded(reward, params['reward'], batch.inputs)
-    margin = common.margins(pair, coefficients[user])
+    apart = 0.5 * jnp.sum((coefficients - first) ** 2, 1)
+    own, charge = common.charged(people, user, coefficients, apart)
+    margin = common.margins(pair, own)
     network = jax.tree.leaves(params['reward']['network'])
     scale = 0.5 * state.hyper['decay'] / state.constants.examples
-    apart = 0.5 * jnp.sum((coefficients - first) ** 2, 1)
     terms = {
       'nll': common.mean(heads.bradley_terry(margin, batch.rows.label)),
-      'coefficients': common.charged(people, user, apart),
+      'coefficients': charge,
     }
     penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in network)}
     return terms, penalty, {}

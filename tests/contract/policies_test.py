@@ -7,10 +7,10 @@ import pytest
 from prm_jax import registry
 from prm_jax.runtime import train
 
+# Each compiles a sampler and a decoder; the learners' own tests fit them, too.
 KINDS = [
-  kind
-  for kind, entry in sorted(registry.LEARNERS.items())
-  if entry.role == 'policy'
+  pytest.param(kind, marks=[] if kind == 'rltf' else [pytest.mark.slow])
+  for kind in registry.of_role('policy')
 ]
 
 

@@ -123,6 +123,7 @@ def run(folder, script, *arguments):
   return done.stdout
 
 
+@pytest.mark.slow
 def test_the_contract_finds_them(package):
   assert ' passed' in run(package, 'check.py')
 
