@@ -21,9 +21,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-FIRST = '0060ef5f5647137ecfaace0c893bc70d6f829190'  # the first ground's last commit
+# The first ground's last commit.
+FIRST = '0060ef5f5647137ecfaace0c893bc70d6f829190'
 ROOT = Path(__file__).parents[2]
-COLUMNS = 'fit first_seconds second_seconds times compile_first compile_second'
 
 
 def main() -> None:

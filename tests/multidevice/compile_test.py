@@ -1,33 +1,11 @@
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
-_HERE = pathlib.Path(__file__).parent
+from tests.multidevice import devices
 
 
 @pytest.fixture(scope='module')
 def report():
-  # XLA reads the number of devices once, hence a process of its own.
-  environment = os.environ | {
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
-    'JAX_PLATFORMS': 'cpu',
-    'PYTHONPATH': os.pathsep.join(
-      [str(_HERE.parents[1]), str(_HERE.parent / 'runtime')]
-    ),
-  }
-  done = subprocess.run(
-    [sys.executable, '-W', 'error', str(_HERE / 'agreement.py')],
-    env=environment,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr
-  return json.loads(done.stdout)
+  return devices.report('agreement.py', 8)
 
 
 @pytest.mark.parametrize('how', ['jit', 'shard_map', 'pmap', 'jit 4x2'])

@@ -1,31 +1,11 @@
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
-_HERE = pathlib.Path(__file__).parent
+from tests.multidevice import devices
 
 
 @pytest.fixture(scope='module')
 def report():
-  # XLA reads the number of devices once, hence a process of its own.
-  environment = os.environ | {
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=8',
-    'JAX_PLATFORMS': 'cpu',
-    'PYTHONPATH': str(_HERE.parents[1]),
-  }
-  done = subprocess.run(
-    [sys.executable, '-W', 'error', str(_HERE / 'negatives.py')],
-    env=environment,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr
-  return json.loads(done.stdout)
+  return devices.report('negatives.py', 8)
 
 
 @pytest.mark.parametrize('how', ['shard_map', 'shard_map unchecked', 'pmap'])

@@ -1,37 +1,17 @@
 """Gradients of every learner agree under jit, shard_map and pmap."""
 
-import json
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
 from prm_jax import registry
+from tests.multidevice import devices
 
-_HERE = pathlib.Path(__file__).parent
 # Objectives that look at the whole batch; the last one has people, too.
 BY_DEFAULT = ('mrm', 'polar', 'pref_debiased')
 OTHERS = sorted(set(registry.LEARNERS) - set(BY_DEFAULT))
 
 
 def compared(*arguments):
-  # XLA reads the number of devices once, hence a process of its own.
-  environment = os.environ | {
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
-    'JAX_PLATFORMS': 'cpu',
-    'PYTHONPATH': str(_HERE.parents[1]),
-  }
-  done = subprocess.run(
-    [sys.executable, '-W', 'error', str(_HERE / 'spellings.py'), *arguments],
-    env=environment,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr[-3000:]
-  return json.loads(done.stdout)
+  return devices.report('spellings.py', 4, *arguments)
 
 
 @pytest.fixture(scope='module')
