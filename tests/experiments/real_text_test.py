@@ -29,10 +29,12 @@ def quick_fit(monkeypatch):
   """No learner, which takes a minute to compile: summed differences."""
 
   def fit(choice, table, judged, *, people, seed):
-    sign = 2 * np.asarray(judged.label)[:, None] - 1
-    moved = sign * (table[judged.items[:, 0]] - table[judged.items[:, 1]])
+    sign = 2 * np.asarray(judged.rows.label)[:, None] - 1
+    moved = sign * (
+      table[judged.inputs.index[:, 0]] - table[judged.inputs.index[:, 1]]
+    )
     own = np.zeros((people, table.shape[1]))
-    np.add.at(own, judged.user, moved)
+    np.add.at(own, judged.rows.user, moved)
     everybody = own.sum(0, keepdims=True) / len(moved)
     if choice['kind'] == 'aggregate':
       return everybody
