@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from prm_jax import types
 from prm_jax.models import decoder as decoders
 from prm_jax.models import lora
+from prm_jax.rewards import discriminative
 
 PARTS = ('backbone', 'adapter')  # of a reward's params, beside the head's own
 _TEXTS = 256  # read at once
@@ -37,9 +38,7 @@ class Backbone(NamedTuple):
   @property
   def sizes(self) -> decoders.DecoderConfig:
     """Returns the configuration, which may be plain data."""
-    if isinstance(self.config, decoders.DecoderConfig):
-      return self.config
-    return decoders.DecoderConfig(**self.config)
+    return discriminative.sizes(self.config)
 
 
 def backbone(

@@ -33,11 +33,12 @@ def start(
   if mesh is None and not given:
     return with_hyper(learner.init(key, spec), hyper or {})
   shapes = jax.eval_shape(lambda key: learner.init(key, spec), key)
-  _check_given(trees.flat(shapes), given)
+  known = trees.flat(shapes)
+  _check_given(known, given)
 
   def init(key):
-    known = trees.flat(learner.init(key, spec))
-    return {path: leaf for path, leaf in known.items() if path not in given}
+    drawn = trees.flat(learner.init(key, spec))
+    return {path: leaf for path, leaf in drawn.items() if path not in given}
 
   where: dict[str, Any] = {}
   if mesh is None:
@@ -47,7 +48,7 @@ def start(
     own = {path: where[path] for path in where if path not in given}
     leaves = jax.jit(init, out_shardings=own)(key)
   for path, leaf in given.items():
-    like = trees.flat(shapes)[path]
+    like = known[path]
     if mesh is not None and not callable(leaf):
       leaves[path] = jax.device_put(leaf, where[path])
     elif mesh is not None:
