@@ -73,18 +73,18 @@ def probe(
   """
   spread = features.std(0)
   scaled = features / np.where(spread > 0, spread, np.inf)
-  difference = scaled[items[:, 0]] - scaled[items[:, 1]]
   ordered = np.sort(items, axis=1)
   _, pair = np.unique(ordered, axis=0, return_inverse=True)
   pair = pair.reshape(-1)
   fold_of = np.random.default_rng(seed).integers(0, _FOLDS, pair.max() + 1)
   fold = fold_of[pair]
-  x, y = jnp.asarray(difference), jnp.asarray(label)
+  x, y = jnp.asarray(scaled), jnp.asarray(label)
   margin = np.zeros(len(label))
   for number in range(_FOLDS):
-    weight = _fit(x, y, jnp.asarray(fold != number, jnp.float32))
+    weight = _fit(x, items, y, jnp.asarray(fold != number, jnp.float32))
     out = fold == number
-    margin[out] = difference[out] @ np.asarray(weight)
+    score = scaled @ np.asarray(weight)
+    margin[out] = score[items[out, 0]] - score[items[out, 1]]
   probability = 1 / (1 + np.exp(-margin))
   run = statistics.Run(probability, np.asarray(label, float), pair)
   row = statistics.summarize([run], seed=seed)
@@ -92,6 +92,5 @@ def probe(
 
 
 @jax.jit
-def _fit(difference, label, mask):
-  prior = bayes.isotropic_prior(jnp.zeros(difference.shape[1]), _RIDGE**-0.5)
-  return bayes.posterior_mode(prior, difference, label, mask)
+def _fit(features, items, label, mask):
+  return bayes.pooled_mode(features, items, label, mask, ridge=_RIDGE)

@@ -37,7 +37,9 @@ def linear(
 
   def begin(state, data):
     features = data.features(state.params['reward'])
-    weight = common.aggregate_weight(features, data, state.hyper['ridge'])
+    weight = common.aggregate_weight(
+      features, data.judgements, data.index, state.hyper['ridge']
+    )
     state = common.with_reward(
       state, {**state.params['reward'], 'weight': weight}
     )

@@ -10,7 +10,7 @@ import optax
 
 from prm_jax import types
 from prm_jax.learners import inference
-from prm_jax.ops import bayes, factorization
+from prm_jax.ops import bayes, factorization, pairs
 from prm_jax.rewards import backbone as trunks
 from prm_jax.users import bank as banks
 
@@ -223,8 +223,12 @@ def charged(
   return both[:, :-1], mean(both[:, -1])
 
 
+@jax.jit
 def aggregate_weight(
-  features: types.Array, data: types.Data, ridge: types.Array
+  features: types.Array,
+  judgements: types.Judgements,
+  index: types.ArrayLike,
+  ridge: types.Array,
 ) -> types.Array:
   """Returns the weight `[D]` of the linear Bradley-Terry model of everybody.
 
@@ -235,21 +239,12 @@ def aggregate_weight(
 
   Args:
     features: `[M, D]`.
-    data: judgements of the texts.
+    judgements: of everybody, `[N]`.
+    index: `[N, 2]` the two texts of each.
     ridge: prior precision, in answers.
   """
-  return _aggregate(features, data.judgements, data.index, ridge)
-
-
-@jax.jit
-def _aggregate(features, judgements, index, ridge):
-  features = jnp.asarray(features)
-  difference = features[index[:, 0]] - features[index[:, 1]]
-  prior = bayes.isotropic_prior(
-    jnp.zeros(features.shape[1]), 1.0 / jnp.sqrt(ridge)
-  )
-  label, mask = jnp.asarray(judgements.label), jnp.asarray(judgements.mask)
-  return bayes.posterior_mode(prior, difference, label, mask)
+  said = jax.tree.map(jnp.asarray, judgements)
+  return bayes.pooled_mode(features, index, said.label, said.mask, ridge=ridge)
 
 
 def spread_bases(
@@ -269,14 +264,17 @@ def spread_bases(
   return weight[:, None] + spread * size * noise / jnp.sqrt(D)
 
 
+@functools.partial(jax.jit, static_argnames=('people', 'rank'))
 def svd_bases(
   key: types.Key,
   features: types.Array,
-  data: types.Data,
+  judgements: types.Judgements,
+  index: types.ArrayLike,
   weight: types.Array,
-  *,
-  rank: int,
   ridge: types.Array,
+  *,
+  people: int,
+  rank: int,
 ) -> tuple[types.Array, types.Array]:
   """Returns personal base rewards `[D, rank]` and coefficients `[U, rank]`.
 
@@ -286,28 +284,20 @@ def svd_bases(
   Args:
     key: of the factorisation's start.
     features: `[M, D]`.
-    data: judgements of the texts.
+    judgements: of everybody, `[N]`.
+    index: `[N, 2]` the two texts of each.
     weight: `[D]` of the aggregate.
-    rank: how many.
     ridge: of the regression, in answers.
+    people: U.
+    rank: how many.
 
   References:
     Shenfeld et al. 2025 (PReF), arXiv:2503.06358, algorithm 1.
   """
-  return _svd_bases(
-    key, features, data.judgements, data.index, weight, ridge,
-    people=data.people, rank=rank,
-  )  # fmt: skip
-
-
-@functools.partial(jax.jit, static_argnames=('people', 'rank'))
-def _svd_bases(key, table, judgements, index, weight, ridge, *, people, rank):
-  table = jnp.asarray(table)
   if not rank:
-    return jnp.zeros((table.shape[1], 0)), jnp.zeros((people, 0))
+    return jnp.zeros((features.shape[1], 0)), jnp.zeros((people, 0))
   matrix = factorization.preference_matrix(judgements, index)
-  score = table @ weight
-  margin = score[matrix.items[:, 0]] - score[matrix.items[:, 1]]
+  margin = pairs.margins(features, matrix.items, weight)
   residual = matrix._replace(logit=matrix.logit - margin[matrix.pair])
   personal, pair = factorization.weighted_als(
     key, residual, people=people, rank=rank
@@ -318,7 +308,7 @@ def _svd_bases(key, table, judgements, index, weight, ridge, *, people, rank):
     matrix.weight, matrix.pair, matrix.items.shape[0]
   )
   bases = factorization.regress_basis(
-    table, matrix.items, pair * scale, answers, ridge=ridge
+    features, matrix.items, pair * scale, answers, ridge=ridge
   )
   return bases, personal / scale
 

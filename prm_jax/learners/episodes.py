@@ -107,10 +107,12 @@ def start_at_bases(
   """
   dim = state.params['reward']['basis'].shape[1]
   features = data.features(state.params['reward'])
-  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
+  weight = common.aggregate_weight(
+    features, data.judgements, data.index, state.hyper['ridge']
+  )
   others, _ = common.svd_bases(
-    jax.random.fold_in(state.key, 1), features, data, weight,
-    rank=dim - 1, ridge=state.hyper['basis_ridge'],
+    jax.random.fold_in(state.key, 1), features, data.judgements, data.index,
+    weight, state.hyper['basis_ridge'], people=data.people, rank=dim - 1,
   )  # fmt: skip
   size = _size(features, others, data.judgements, data.index)
   basis = jnp.concatenate([weight[:, None], others / (size + 1e-6)], 1)

@@ -27,7 +27,9 @@ def hierarchical(
 
   def begin(state, data):
     features = data.features(state.params['reward'])
-    weight = common.aggregate_weight(features, data, state.hyper['ridge'])
+    weight = common.aggregate_weight(
+      features, data.judgements, data.index, state.hyper['ridge']
+    )
     prior = bayes.isotropic_prior(weight, state.hyper['spread'])
     return common.with_user(state, prior)
 

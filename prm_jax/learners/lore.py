@@ -127,7 +127,9 @@ def population(
 def _start(dim, spread, state, data):
   """Returns the state with every base reward near the aggregate's."""
   features = data.features(state.params['reward'])
-  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
+  weight = common.aggregate_weight(
+    features, data.judgements, data.index, state.hyper['ridge']
+  )
   basis = common.spread_bases(state.key, weight, dim, spread)
   state = common.with_reward(state, {**state.params['reward'], 'basis': basis})
   return state._replace(

@@ -106,7 +106,9 @@ class Constants(NamedTuple):
 def _begin(dim, spread, state, data):
   """Returns the state with bases near the aggregate, and who has which rows."""
   features = data.features(state.params['reward'])
-  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
+  weight = common.aggregate_weight(
+    features, data.judgements, data.index, state.hyper['ridge']
+  )
   basis = common.spread_bases(state.key, weight, dim, spread)
   state = common.with_reward(state, {**state.params['reward'], 'basis': basis})
   constants = Constants(*episodes.begin(state, data), weight)

@@ -93,7 +93,9 @@ def pal(
 def _begin(state, data):
   """Returns the state at the aggregate, people apart on the simplex."""
   features = data.features(state.params['reward'])
-  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
+  weight = common.aggregate_weight(
+    features, data.judgements, data.index, state.hyper['ridge']
+  )
   state = common.with_reward(
     state, {**state.params['reward'], 'aggregate': weight}
   )

@@ -111,15 +111,24 @@ def _objective(reward, params, people, state, batch, gather):
 def _svd_start(dim, state, data):
   """Returns the state at the SVD start; see `pref`."""
   features = data.features(state.params['reward'])
-  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
-  others, personal = common.svd_bases(
-    jax.random.fold_in(state.key, 1), features, data, weight,
-    rank=dim - 1, ridge=state.hyper['basis_ridge'],
+  basis, coefficients, constants = _bases(
+    state.key, features, data.judgements, data.index, state.hyper,
+    people=data.people, dim=dim,
   )  # fmt: skip
-  basis = jnp.concatenate([weight[:, None], others], 1)
-  coefficients = jnp.concatenate([jnp.ones((data.people, 1)), personal], 1)
   state = common.with_free(state, {'coefficients': coefficients})
   state = common.with_reward(state, {**state.params['reward'], 'basis': basis})
-  return state._replace(
-    constants=common.Anchored(common.examples(data.judgements), weight)
-  )
+  return state._replace(constants=constants)
+
+
+@functools.partial(jax.jit, static_argnames=('people', 'dim'))
+def _bases(key, features, judgements, index, hyper, *, people, dim):
+  """Returns bases `[D, J]`, coefficients `[U, J]` and constants at once."""
+  weight = common.aggregate_weight(features, judgements, index, hyper['ridge'])
+  others, personal = common.svd_bases(
+    jax.random.fold_in(key, 1), features, judgements, index, weight,
+    hyper['basis_ridge'], people=people, rank=dim - 1,
+  )  # fmt: skip
+  basis = jnp.concatenate([weight[:, None], others], 1)
+  coefficients = jnp.concatenate([jnp.ones((people, 1)), personal], 1)
+  constants = common.Anchored(common.examples(judgements), weight)
+  return basis, coefficients, constants

@@ -94,7 +94,9 @@ def rfm(
 def _begin(state, data):
   """Returns the state at the aggregate, people apart around it."""
   features = data.features(state.params['reward'])
-  weight = common.aggregate_weight(features, data, state.hyper['ridge'])
+  weight = common.aggregate_weight(
+    features, data.judgements, data.index, state.hyper['ridge']
+  )
   params = {**state.params['reward'], 'aggregate': weight}
   state = common.with_reward(state, params)
   # People start apart, or features and weights would both have no slope.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import precision
+from prm_jax.ops import pairs, precision
 
 
 @precision.highest
@@ -176,7 +176,7 @@ def balanced_factors(
 
 @precision.highest
 def regress_basis(
-  table: types.Array,
+  features: types.Array,
   items: types.Array,
   target: types.Array,
   weight: types.Array,
@@ -188,21 +188,13 @@ def regress_basis(
       min sum_pairs weight |target - (x_a - x_b) W|^2 + ridge |W|^2
 
   Args:
-    table: `[M, D]` features.
+    features: `[M, D]`.
     items: `[P, 2]` texts of each pair.
     target: `[P, J]` pair factors.
     weight: `[P]` answers to the pair.
     ridge: in answers.
   """
-  # Normal equations through per-text sums: the [P, D] differences of a large
-  # table would not fit.
-  texts, features = table.shape
-  laplacian = jnp.zeros((texts, texts), table.dtype)
-  a, b = items[:, 0], items[:, 1]
-  laplacian = laplacian.at[a, a].add(weight).at[b, b].add(weight)
-  laplacian = laplacian.at[a, b].add(-weight).at[b, a].add(-weight)
-  gram = table.T @ (laplacian @ table) + ridge * jnp.eye(features)
-  scaled = weight[:, None] * target
-  moment = jnp.zeros((texts, target.shape[1]), table.dtype)
-  moment = moment.at[a].add(scaled).at[b].add(-scaled)
-  return jax.scipy.linalg.solve(gram, table.T @ moment, assume_a='pos')
+  gram = pairs.gram(features, items, weight)
+  gram = gram + ridge * jnp.eye(features.shape[1])
+  moment = pairs.moment(features, items, weight[:, None] * target)
+  return jax.scipy.linalg.solve(gram, moment, assume_a='pos')

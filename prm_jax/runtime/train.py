@@ -375,8 +375,11 @@ class _Run:
     def encoded(params):
       return trainer.encode(params, features(params))
 
-    index = None if self.data.inputs is None else self.data.inputs.index
-    return types.Data(self.data.rows, index, self.people, features, encoded)
+    rows = self.data
+    if trainer.mesh is not None:  # so that every device sums its own rows
+      rows = compiling.placed(rows, trainer.mesh, trainer.how, rows=True)
+    index = None if inputs is None else rows.inputs.index
+    return types.Data(rows.rows, index, self.people, features, encoded)
 
   def all_phases(self, state, restore_step, interrupts):
     self.people = len(state.people.ids)

@@ -56,9 +56,9 @@ def test_aggregate_weight_is_the_ridge_minimum():
     return fit.sum() + 1.5 * w @ w
 
   want = optimize.minimize(value, np.zeros(4), options={'gtol': 1e-8}).x
-  features = jnp.asarray(table, jnp.float32)
-  data = types.Data(said, index, 20, lambda _: features, lambda _: features)
-  found = common.aggregate_weight(features, data, jnp.float32(3.0))
+  found = common.aggregate_weight(
+    jnp.asarray(table, jnp.float32), said, index, jnp.float32(3.0)
+  )
   np.testing.assert_allclose(found, want, atol=1e-3)
 
 

@@ -72,6 +72,27 @@ def test_library_factors_agree_with_float64_reference(seed):
   )
 
 
+@pytest.mark.parametrize('texts', [12, 700])  # sums over texts, and blocks
+def test_pooled_mode_is_the_ridge_minimum(texts):
+  rng = np.random.default_rng(texts)
+  features = rng.normal(size=(texts, 5))
+  index = rng.integers(0, texts, (9000, 2))
+  label = (rng.random(9000) < 0.6).astype(float)
+  mask = (rng.random(9000) < 0.9).astype(float)
+  x = features[index[:, 0]] - features[index[:, 1]]
+
+  def value(w):
+    margin = x @ w
+    fit = mask * (np.logaddexp(0, margin) - label * margin)
+    return fit.sum() + 1.5 * w @ w
+
+  want = optimize.minimize(value, np.zeros(5), options={'gtol': 1e-6}).x
+  arrays = (jnp.asarray(a, jnp.float32) for a in (features, label, mask))
+  features, label, mask = arrays
+  value = bayes.pooled_mode(features, index, label, mask, ridge=3.0)
+  np.testing.assert_allclose(value, want, atol=1e-4)
+
+
 def test_vmap_equals_one_at_a_time_across_blocks(monkeypatch):
   monkeypatch.setattr(bayes, '_BLOCK', 4)
   bayes._newton.cache_clear()

@@ -88,6 +88,8 @@ EXAMPLES = {
     'whitened_mode': (PRIOR, a(N, J), one(N), one(N)),
     'at_mode': (PRIOR, a(J), a(N, J), one(N)),
     'posterior_mode': (PRIOR, a(N, J), one(N), one(N)),
+    'pooled_mode': (lambda: bayes.pooled_mode(
+      a(N + 1, J), INDEX, one(N), one(N), ridge=1.0), ),
     'assumed_density': (PRIOR, POSTERIOR, a(J), jnp.float32(1)),
     'one_answer': (a(J), jnp.eye(J), a(J), jnp.float32(1)),
     'coefficients': (PRIOR, POSTERIOR), 'covariance_factor': (PRIOR, POSTERIOR),
@@ -157,6 +159,10 @@ EXAMPLES = {
     'cross_cutting': (a(U), a(U, N)), 'worst_decile': (a(20), a(20)),
     'split_half_variance': (a(N), a(N)),
   },
+  'pairs': {
+    'margins': (a(N + 1, J), INDEX, a(J)),
+    'moment': (a(N + 1, J), INDEX, a(N)), 'gram': (a(N + 1, J), INDEX, a(N)),
+  },
   'policy_gradient': {
     'centred': (a(U, N),), 'leave_one_out': (a(U, N),),
     'group_normalized': (a(U, N),),
@@ -208,7 +214,7 @@ PRODUCTS = {
   'factorization.regress_basis', 'discriminator.discriminant',
   'decoding.multi_objective', 'opinions.degroot', 'tilting.information',
   'simplex.mirror_descent', 'meta.adapt', 'gaussian.solve',
-  'policy_gradient.rewards_normalized',
+  'policy_gradient.rewards_normalized', 'pairs.gram', 'bayes.pooled_mode',
 }  # fmt: skip
 
 
