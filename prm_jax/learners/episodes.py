@@ -105,28 +105,28 @@ def start_at_bases(
 
   The SVD's are scaled so that training pairs differ by 1 in the mean square.
   """
-  dim = state.params['reward']['basis'].shape[1]
-  features = data.features(state.params['reward'])
-  weight = common.aggregate_weight(
-    features, data.judgements, data.index, state.hyper['ridge']
-  )
-  others, _ = common.svd_bases(
-    jax.random.fold_in(state.key, 1), features, data.judgements, data.index,
-    weight, state.hyper['basis_ridge'], people=data.people, rank=dim - 1,
+  basis = _bases(
+    jax.random.fold_in(state.key, 1), data.features(state.params['reward']),
+    data.judgements, data.index, state.hyper, people=data.people,
+    dim=state.params['reward']['basis'].shape[1],
   )  # fmt: skip
-  size = _size(features, others, data.judgements, data.index)
-  basis = jnp.concatenate([weight[:, None], others / (size + 1e-6)], 1)
   reward = {**state.params['reward'], 'basis': basis}
   return common.with_reward(state, reward)
 
 
-@jax.jit
-def _size(features, others, judgements, index):
-  """Returns the root mean square of training pairs' differences, `[J - 1]`."""
-  encoded = jnp.asarray(features) @ others
+@functools.partial(jax.jit, static_argnames=('people', 'dim'))
+def _bases(key, features, judgements, index, hyper, *, people, dim):
+  """Returns the bases `[D, J]`; see `start_at_bases`."""
+  weight = common.aggregate_weight(features, judgements, index, hyper['ridge'])
+  others, _ = common.svd_bases(
+    key, features, judgements, index, weight, hyper['basis_ridge'],
+    people=people, rank=dim - 1,
+  )  # fmt: skip
+  encoded = features @ others
   gap = encoded[index[:, 0]] - encoded[index[:, 1]]
   mask = jnp.asarray(judgements.mask)[:, None]
-  return jnp.sqrt(jnp.sum(mask * gap**2, 0) / (mask.sum() + 1e-6))
+  size = jnp.sqrt(jnp.sum(mask * gap**2, 0) / (mask.sum() + 1e-6))
+  return jnp.concatenate([weight[:, None], others / (size + 1e-6)], 1)
 
 
 def collect(

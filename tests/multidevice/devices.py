@@ -3,19 +3,32 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 _HERE = pathlib.Path(__file__).parent
+_COLLECTIVE = re.compile(
+  r'= (.+?) (all-reduce|all-gather|all-to-all|reduce-scatter'
+  r'|collective-permute)(?:-start)?\('
+)
+_SHAPE = re.compile(r'\w+\[[\d,]*\]')
 
 
-def report(script: str, devices: int, *arguments: str) -> dict:
+def report(script: str, devices: int, *arguments: str, flags: str = '') -> dict:
   """Returns the last line that a script prints, which is JSON.
 
   XLA reads the number of devices once, hence a process of its own.
+
+  Args:
+    script: its file, in this folder.
+    devices: how many there seem to be.
+    *arguments: of the script.
+    flags: of XLA, besides.
   """
+  count = f'--xla_force_host_platform_device_count={devices}'
   environment = os.environ | {
-    'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+    'XLA_FLAGS': f'{count} {flags}',
     'JAX_PLATFORMS': 'cpu',
     'PYTHONPATH': os.pathsep.join(
       [str(_HERE.parents[1]), str(_HERE.parent / 'runtime')]
@@ -30,3 +43,11 @@ def report(script: str, devices: int, *arguments: str) -> dict:
   )
   assert done.returncode == 0, done.stderr[-3000:]
   return json.loads(done.stdout.splitlines()[-1])
+
+
+def collectives(program: str) -> dict[str, set[str]]:
+  """Returns which arrays every kind of collective moves in a program's text."""
+  moved: dict[str, set[str]] = {}
+  for shapes, kind in _COLLECTIVE.findall(program):
+    moved.setdefault(kind, set()).update(_SHAPE.findall(shapes))
+  return moved
