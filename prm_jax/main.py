@@ -339,6 +339,7 @@ def _evaluate(
   row = {
     **same,
     'method': setting.method,
+    'role': registry.LEARNERS[setting.method].role,
     'baseline': 'aggregate',
     'answers': 'all',
     'judgements': 'all',

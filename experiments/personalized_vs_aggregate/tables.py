@@ -127,10 +127,11 @@ def gain_tables(groups: Mapping[Key, list[Cell]], replicates: int):
       paired = paired_runs(group_, name, other)
       if not paired[0]:
         continue
-      base = {**_named(key, name), 'baseline': BASELINE}
+      role = group_[0].record['methods'][method]['role']
+      base = {**_named(key, name), 'role': role, 'baseline': BASELINE}
       gain = statistics.paired_gain(*paired, replicates=replicates)
       gains.append({**base, 'judgements': 'all', **gain})
-      if group_[0].record['methods'][method]['role'] == 'personal':
+      if role == 'personal':
         quantile = np.linspace(0, 1, 101)
         _, personal = statistics.person_gain(*paired)
         people += [

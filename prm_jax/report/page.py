@@ -14,7 +14,6 @@ from prm_jax.report import discriminators, feedback, figures, hazard, tables
 
 Row = tables.Row
 
-_NOT_PERSONAL = ('length_only', 'majority_of_others')
 _KNOWN = (
   'accuracy',
   'gain',
@@ -39,14 +38,13 @@ def plain_answer(results: Mapping[str, Any]) -> list[str]:
   intervals above zero.
 
   Args:
-    results: the content of results.json; reads its tables `gain` and
-      `controls`.
+    results: the content of results.json; reads its tables `gain`, whose rows
+      have the method's `role`, and `controls`.
   """
   rows = [
     row
     for row in tables.rows_of(results, 'gain')
-    if is_personal(str(row.get('method')))
-    and row.get('judgements', 'all') == 'all'
+    if row.get('role') == 'personal' and row.get('judgements', 'all') == 'all'
   ]
   if not rows:
     return [
@@ -101,11 +99,6 @@ def write_page(results: Mapping[str, Any], path: str | os.PathLike) -> None:
   path = Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_text(text, encoding='utf-8')
-
-
-def is_personal(method: str) -> bool:
-  """Returns whether a method knows who is asked; the baselines do not."""
-  return not method.startswith('aggregate') and method not in _NOT_PERSONAL
 
 
 def _template() -> jinja2.Template:

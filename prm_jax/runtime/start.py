@@ -40,9 +40,10 @@ def start(
     drawn = trees.flat(learner.init(key, spec))
     return {path: leaf for path, leaf in drawn.items() if path not in given}
 
+  # Compiled, so that what is given is never drawn.
   where: dict[str, Any] = {}
   if mesh is None:
-    leaves = init(key)
+    leaves = jax.jit(init)(key)
   else:
     where = trees.flat(meshes.shardings(shapes, mesh))
     own = {path: where[path] for path in where if path not in given}

@@ -15,6 +15,7 @@ BASE = {
 def gain_row(gain, low, high, *, answers='all', **changes):
   row = {
     **BASE,
+    'role': 'personal',
     'baseline': 'aggregate',
     'answers': answers,
     'judgements': 'all',
@@ -136,10 +137,7 @@ def test_controls_of_another_method_or_split_do_not_count():
 
 
 def test_methods_that_know_nobody_are_not_judged():
-  rows = [
-    GAIN | {'method': method}
-    for method in ('aggregate_mlp', 'length_only', 'majority_of_others')
-  ]
+  rows = [GAIN | {'role': role} for role in ('aggregate', 'control', None)]
   rows += [GAIN | {'judgements': '50+'}]
   (only,) = answer(rows)
   assert 'no personal model' in only
