@@ -122,17 +122,17 @@ def trained(
     asked: what its new people are asked.
     grids: method -> what is searched.
   """
-  tables = cells.Tables(problem)
+  sets = cells.FeatureSets(problem)
   training = problem.judged.masked(problem.split == problems.TRAIN)
 
   def fit(name) -> tuple[cells.Fitted, np.ndarray]:
     method: dict[str, Any] = config.methods[name].to_dict()
     grid = tuple(dict(row) for row in grids[name])
     people = config.search_people
-    choice, _ = cells.search(method, grid, problem, tables, people)
-    fitted = cells.Fitted(method, choice, problem, training, tables)
+    choice, _ = cells.search(method, grid, problem, sets, people)
+    fitted = cells.Fitted(method, choice, problem, training, sets)
     encoded = inference.encode(
-      fitted.learner.system, fitted.state.params, jnp.asarray(fitted.table)
+      fitted.learner.system, fitted.state.params, jnp.asarray(fitted.features)
     )
     return fitted, np.asarray(encoded)
 

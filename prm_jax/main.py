@@ -141,25 +141,25 @@ class Setting:
 def train_command(arguments: argparse.Namespace) -> None:
   """Fits a reward model to a file of judgements, and evaluates it."""
   workdir = writers.make_folder(arguments.workdir)
-  table, malformed = load.load('preferences', path=arguments.data)
-  if isinstance(table, schema.Ratings):
-    table = pipelines.pairs_from_ratings(
-      table, min_gap=1e-9, scale=None, per_person=200, seed=arguments.seed
+  judged, malformed = load.load('preferences', path=arguments.data)
+  if isinstance(judged, schema.Ratings):
+    judged = pipelines.pairs_from_ratings(
+      judged, min_gap=1e-9, scale=None, per_person=200, seed=arguments.seed
     )
   for line in malformed.lines():
     print(line, file=sys.stderr)
-  split = _split(table, arguments.seed)
-  features, reduction = _features(arguments, table, split)
+  split = _split(judged, arguments.seed)
+  features, reduction = _features(arguments, judged, split)
   options = dict(_option(arguments.method, text) for text in arguments.set)
   setting = Setting(
     method=arguments.method,
     options=options,
-    people=len(table.user_ids),
+    people=len(judged.user_ids),
     features=features.shape[1],
     seed=arguments.seed,
     encoder=str(arguments.encoder) if arguments.encoder else None,
     components=arguments.components,
-    judgements=len(table.user),
+    judgements=len(judged.user),
   )
   digest = schema.file_digest(arguments.data)
   checkpoint.check_config(
@@ -168,11 +168,11 @@ def train_command(arguments: argparse.Namespace) -> None:
   if reduction is not None:
     np.savez(workdir / 'reduction.npz', **reduction._asdict())
   trains = (split == 'train').astype(np.float32)
-  said = types.Judgements(table.user, table.label, trains, table.example_id)
-  data = types.Batch(said, types.Inputs(features, table.items))
-  pool.write(workdir, table, features, split == 'train', arguments.seed)
+  said = types.Judgements(judged.user, judged.label, trains, judged.example_id)
+  data = types.Batch(said, types.Inputs(features, judged.items))
+  pool.write(workdir, judged, features, split == 'train', arguments.seed)
   with meshes.use(meshes.parse(arguments.mesh) if arguments.mesh else None):
-    state = _fit(setting, data, table.user_ids, workdir)
+    state = _fit(setting, data, judged.user_ids, workdir)
   results = _evaluate(setting, state, data, split)
   writers.write_json_atomic(workdir / 'results.json', results)
   page.write_page(results, workdir / 'report' / 'index.html')
@@ -220,12 +220,12 @@ def _option(method: str, text: str) -> tuple[str, float | int]:
   return name, int(number)
 
 
-def _split(table: schema.Judgements, seed: int) -> np.ndarray:
+def _split(judged: schema.Judgements, seed: int) -> np.ndarray:
   """Returns 'train' or 'new_pairs' for every judgement, by hash."""
   names = [
-    f'{table.user_ids[user]}|{low}|{high}'
+    f'{judged.user_ids[user]}|{low}|{high}'
     for user, (low, high) in zip(
-      table.user, np.sort(table.items, 1), strict=True
+      judged.user, np.sort(judged.items, 1), strict=True
     )
   ]
   held = splits.bucket(names, f'pairs{seed}', 10) == 0
@@ -246,12 +246,12 @@ def _raw_features(
 
 
 def _features(
-  arguments: argparse.Namespace, table: schema.Judgements, split: np.ndarray
+  arguments: argparse.Namespace, judged: schema.Judgements, split: np.ndarray
 ) -> tuple[np.ndarray, reduce.Reduction]:
-  """Returns the reduced feature table, and how to reduce other texts."""
+  """Returns the reduced features, and how to reduce other texts."""
   encoder = str(arguments.encoder) if arguments.encoder else None
-  raw = _raw_features(table.texts, encoder, arguments.features)
-  trained = np.unique(table.items[split == 'train'])
+  raw = _raw_features(judged.texts, encoder, arguments.features)
+  trained = np.unique(judged.items[split == 'train'])
   reduction = reduce.principal_components(
     raw, trained, arguments.components, whiten=True
   )

@@ -100,11 +100,11 @@ def _learner(options: tuple[tuple[str, Any], ...]):
 
 
 def _data(world: worlds.World) -> types.Batch:
-  return world.judged.over(world.table)
+  return world.judged.over(world.features)
 
 
 def _spec(world: worlds.World) -> types.Spec:
-  return types.Spec(world.table.shape[1], world.condition.people)
+  return types.Spec(world.features.shape[1], world.condition.people)
 
 
 _CHOICES: dict[tuple, Mapping[str, float]] = {}
@@ -195,7 +195,7 @@ def _beliefs(system, params, world) -> types.PyTree:
   """Returns everybody's state after their training answers, `[U, ...]`."""
   rows, U = world.judged.rows, world.condition.people
   N = len(rows.user) // U  # sorted by person, as many of each
-  encoded = inference.encode(system, params, jnp.asarray(world.table))
+  encoded = inference.encode(system, params, jnp.asarray(world.features))
   evidence = types.Pair(
     encoded[world.judged.inputs.index].reshape(U, N, 2, -1),
     jnp.asarray(rows.label).reshape(U, N),

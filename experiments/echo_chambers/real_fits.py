@@ -20,7 +20,7 @@ class Features:
   """Whitened components and log length, fitted on some of the texts.
 
   Attributes:
-    table: `[M, components + 1]` of the texts.
+    values: `[M, components + 1]` of the texts.
   """
 
   def __init__(self, texts, raw, fit_on, components):
@@ -29,7 +29,7 @@ class Features:
       raw, fit_on, components, whiten=True
     )
     self._length = reduce.standardisation(length, fit_on)
-    self.table = self(texts, raw)
+    self.values = self(texts, raw)
 
   def __call__(self, texts, raw) -> np.ndarray:
     """Returns the features `[N, components + 1]` of any texts."""
@@ -39,7 +39,7 @@ class Features:
 
 def fit(
   choice: Mapping[str, Any],
-  table: np.ndarray,
+  features: np.ndarray,
   judged: types.Batch,
   *,
   people: int,
@@ -49,15 +49,15 @@ def fit(
 
   Args:
     choice: 'aggregate' or 'hierarchical' and its options.
-    table: `[M, D]` features.
+    features: `[M, D]` features.
     judged: training judgements, which are also the evidence on each person.
     people: U.
     seed: of the learner.
   """
   learner, key = _learner(tuple(choice.items())), jax.random.key(seed)
-  data = judged.over(table)
+  data = judged.over(features)
   state = train.fit(
-    learner, data, key=key, spec=types.Spec(table.shape[1], people)
+    learner, data, key=key, spec=types.Spec(features.shape[1], people)
   )
   if choice['kind'] == 'aggregate':
     return np.asarray(state.params['reward']['weight'])[None]

@@ -184,15 +184,15 @@ def opposing_statements(
     data_dir: of real data; PRM_DATA_DIR if None.
     count: the first so many of each trait and match, halved; all if None.
   """
-  table = load.persona_statements(data_dir)
+  statements = load.persona_statements(data_dir)
   texts: list[str] = []
   sides: list[int] = []
   for sign, name in zip((1, -1), TRAITS, strict=True):
     for match in (True, False):
-      chosen = table.trait == table.traits.index(name)
-      rows_ = np.flatnonzero(chosen & (table.match == match))
+      chosen = statements.trait == statements.traits.index(name)
+      rows_ = np.flatnonzero(chosen & (statements.match == match))
       rows_ = rows_ if count is None else rows_[: count // 2]
-      texts += [table.texts[row] for row in rows_]
+      texts += [statements.texts[row] for row in rows_]
       sides += [sign if match else -sign] * len(rows_)
   return texts, np.array(sides)
 
@@ -303,7 +303,7 @@ def _one_seed(
   pool: int,
   divergence: float,
 ) -> _Seed:
-  table, U = features.table, len(readers.cares)
+  values, U = features.values, len(readers.cares)
   held = np.random.default_rng([seed, 18]).permutation(
     np.flatnonzero(readers.held_out)
   )
@@ -316,24 +316,24 @@ def _one_seed(
   user = np.asarray(readers.asked.rows.user)
   label = np.asarray(readers.asked.rows.label)
   stance, right, transfer = {}, {}, {}
-  tables = {
-    given: features(texts, raw).reshape(-1, 2, table.shape[1])
+  sets = {
+    given: features(texts, raw).reshape(-1, 2, values.shape[1])
     for given, (texts, raw) in answered.items()
   }
   for name, choice in choices.items():
-    weights = fits.fit(choice, table, readers.judged, people=U, seed=seed)
-    reward = np.broadcast_to(weights @ table.T, (U, len(table)))
+    weights = fits.fit(choice, values, readers.judged, people=U, seed=seed)
+    reward = np.broadcast_to(weights @ values.T, (U, len(values)))
     stance[name] = served_side(reward, readers.side, pools, divergence)
     margin = reward[user, first] - reward[user, second]
     right[name] = fits.by_person(user, (margin > 0) == label, U)
-    for given, encoded in tables.items():
+    for given, encoded in sets.items():
       p = special.expit(weights @ (encoded[:, 0] - encoded[:, 1]).T)
       transfer[name, given] = np.broadcast_to(p, (U, p.shape[1]))
   stance['truth'] = served_side(readers.reward, readers.side, pools, divergence)
   margin = readers.reward[user, first] - readers.reward[user, second]
   right['truth'] = fits.by_person(user, (margin > 0) == label, U)
-  probe = _probe(table, readers.side, ~readers.held_out)
-  correct = np.sign(table @ probe[1:] + probe[0]) == readers.side
+  probe = _probe(values, readers.side, ~readers.held_out)
+  correct = np.sign(values @ probe[1:] + probe[0]) == readers.side
   return _Seed(
     cares=readers.cares,
     stance=stance,
@@ -342,7 +342,7 @@ def _one_seed(
     probe=np.where(readers.held_out, correct, np.nan),
     probe_transfer={
       given: ((encoded[:, 0] - encoded[:, 1]) @ probe[1:] > 0).astype(float)
-      for given, encoded in tables.items()
+      for given, encoded in sets.items()
     },
   )
 
@@ -449,9 +449,9 @@ def _probe_rows(found: Sequence[_Seed], replicates: int) -> list[dict]:
   return out
 
 
-def _probe(table: np.ndarray, side: np.ndarray, fit_on: np.ndarray):
+def _probe(features: np.ndarray, side: np.ndarray, fit_on: np.ndarray):
   """Least squares of the side on standardised features, `[1 + D]`."""
-  X = np.concatenate([np.ones((len(table), 1)), table], 1)[fit_on]
+  X = np.concatenate([np.ones((len(features), 1)), features], 1)[fit_on]
   return np.linalg.solve(
     X.T @ X + np.eye(X.shape[1]), X.T @ side[fit_on].astype(float)
   )
@@ -501,20 +501,20 @@ def typology_visible(
     embed: of texts.
   """
   embed = embed or problems.Embedder()
-  table = load.political_typology(data_dir)
-  count = biographies or len(table.biographies)
-  liberal = np.flatnonzero(table.liberal_biography)[:count]
-  others = np.flatnonzero(~table.liberal_biography)[:count]
+  typology = load.political_typology(data_dir)
+  count = biographies or len(typology.biographies)
+  liberal = np.flatnonzero(typology.liberal_biography)[:count]
+  others = np.flatnonzero(~typology.liberal_biography)[:count]
 
   def unit(texts):
     raw = embed(texts, 'text', (6,))
     return raw / np.linalg.norm(raw, axis=1, keepdims=True)
 
-  chosen = [table.biographies[b] for b in (*liberal, *others)]
-  biography, question = unit(chosen), unit(table.questions)
+  chosen = [typology.biographies[b] for b in (*liberal, *others)]
+  biography, question = unit(chosen), unit(typology.questions)
   answer = {
     given: unit(texts).reshape(len(question), 2, -1)
-    for given, texts in _answers(table).items()
+    for given, texts in _answers(typology).items()
   }
   rewards = {
     f'cosine with the biography, {given}': np.einsum(

@@ -72,16 +72,16 @@ def ukp_stances(
   """
   embed = embed or problems.Embedder()
   folder = load.data_folder(data_dir)
-  table = load.judgements('ukp_convarg', data_dir=folder)
-  judged = _judged(table, topics)
-  used = np.isin(np.arange(len(table.texts)), judged.inputs.index)
-  raw = embed(table.texts, 'text', fits.MIDDLE)
-  features = fits.Features(table.texts, raw, used, components).table
-  stated = _stated(table, features, used, judged, folder)
+  arguments = load.judgements('ukp_convarg', data_dir=folder)
+  judged = _judged(arguments, topics)
+  used = np.isin(np.arange(len(arguments.texts)), judged.inputs.index)
+  raw = embed(arguments.texts, 'text', fits.MIDDLE)
+  features = fits.Features(arguments.texts, raw, used, components).values
+  stated = _stated(arguments, features, used, judged, folder)
   plain = {'kind': 'aggregate', 'ridge': ridge}
   own = {'kind': 'hierarchical'}
   choices = (plain, {**own, 'ridge': ridge, 'spread': spread})
-  U = len(table.user_ids)
+  U = len(arguments.user_ids)
   leans = _leans(
     choices, features, judged, stated, planted, people=U, seed=seed
   )
@@ -102,15 +102,17 @@ def ukp_stances(
   return out
 
 
-def _judged(table: schema.Judgements, topics: int | None) -> types.Batch:
+def _judged(arguments: schema.Judgements, topics: int | None) -> types.Batch:
   """The strict choices, in some of the debates."""
-  strict = table.label != 0.5
+  strict = arguments.label != 0.5
   if topics is not None:
-    kept = sorted(set(table.topics))[:topics]
-    topic = np.array(table.topics)[table.item_prompt[table.items[:, 0]]]
+    kept = sorted(set(arguments.topics))[:topics]
+    topic = np.array(arguments.topics)[
+      arguments.item_prompt[arguments.items[:, 0]]
+    ]
     strict &= np.isin(topic, kept)
   return problems.judgements(
-    table.user[strict], table.items[strict], table.label[strict]
+    arguments.user[strict], arguments.items[strict], arguments.label[strict]
   )
 
 
@@ -163,22 +165,22 @@ class _Stated(NamedTuple):
 
 
 def _stated(
-  table: schema.Judgements,
+  arguments: schema.Judgements,
   features: np.ndarray,
   used: np.ndarray,
   judged: types.Batch,
   folder: Path,
 ) -> _Stated:
-  topics = np.array(table.topics)
-  mean = np.full((len(table.prompts), features.shape[1]), np.nan)
-  for side in np.unique(table.item_prompt[used]):
-    mean[side] = features[used & (table.item_prompt == side)].mean(0)
-  users = {name: row for row, name in enumerate(table.user_ids)}
-  sides = {name: row for row, name in enumerate(table.prompt_ids)}
+  topics = np.array(arguments.topics)
+  mean = np.full((len(arguments.prompts), features.shape[1]), np.nan)
+  for side in np.unique(arguments.item_prompt[used]):
+    mean[side] = features[used & (arguments.item_prompt == side)].mean(0)
+  users = {name: row for row, name in enumerate(arguments.user_ids)}
+  sides = {name: row for row, name in enumerate(arguments.prompt_ids)}
   judged_by = set(
     zip(
       judged.rows.user,
-      table.item_prompt[judged.inputs.index[:, 0]],
+      arguments.item_prompt[judged.inputs.index[:, 0]],
       strict=True,
     )
   )

@@ -44,7 +44,7 @@ Builder = Callable[[Options], types.Safeguard]
 
 def options(method: methods.Method, world: worlds.World) -> Options:
   """Returns what the safeguards need of a world and a method."""
-  encoded = np.asarray(method.encode(world.table))
+  encoded = np.asarray(method.encode(world.features))
   sided = world.bias != 0
   J = encoded.shape[1]
   direction = coefficients.mean_difference(encoded[sided], world.bias[sided])

@@ -83,8 +83,8 @@ class World:
     condition, seed: which.
     people: the truth about them.
     version: `[U]` row of `features` that a person's audited prompts are.
-    table: `[M, D]` training features.
-    judged: training judgements, all of them, of `table`.
+    features: `[M, D]` of the training texts.
+    judged: training judgements, all of them, of `features`.
     twin: `[N]` labels of everybody's twin, whose opinion is the opposite.
     fit: `[N]` 1 for judgements that a search fits, 0 for its validation.
     bias: `[M]` detected stance of the training texts.
@@ -98,7 +98,7 @@ class World:
   seed: int
   people: stances.People
   version: np.ndarray
-  table: np.ndarray
+  features: np.ndarray
   judged: types.Batch
   twin: np.ndarray
   fit: np.ndarray
@@ -163,7 +163,7 @@ def make(sizes: Any, condition: Condition, seed: int) -> World:
     seed=seed,
     people=people,
     version=np.asarray(version),
-    table=features.reshape(-1, features.shape[-1]),
+    features=features.reshape(-1, features.shape[-1]),
     judged=judged,
     twin=twin,
     fit=(rng.random(len(judged.rows.user)) >= _VALIDATE).astype(np.float32),
@@ -332,7 +332,7 @@ def _keys(pool, condition) -> np.ndarray:
 
 
 def _judgements(people, pool, found: Pool, sizes, seed: int):
-  """Returns rows over the training table, and the twins' labels."""
+  """Returns judgements of the training texts, and the twins' labels."""
   condition_stated = 0.5 if found.features.shape[0] > 1 else 0.0
   options: dict[str, Any] = {
     'seed': seed, 'pool': pool, 'per_person': sizes.judgements,

@@ -35,19 +35,19 @@ class Fitted:
     choice: Choice,
     problem: problems.Problem,
     training: types.Batch,
-    tables: 'Tables',
+    sets: 'FeatureSets',
   ):
-    table = tables[choice['features']]
+    features = sets[choice['features']]
     node, hyper = registry.fitting(
       method, {k: v for k, v in choice.items() if k != 'features'}
     )
     self.learner = _learner(tuple(sorted(node.items())))
     self.people = len(problem.user_ids)
     self.key = jax.random.key(problem.seed)
-    self.table = table
+    self.features = features
     self.state = train.fit(
-      self.learner, training.over(table), key=self.key,
-      spec=types.Spec(table.shape[1], self.people), hyper=hyper,
+      self.learner, training.over(features), key=self.key,
+      spec=types.Spec(features.shape[1], self.people), hyper=hyper,
     )  # fmt: skip
 
   def contexts(self, judged: types.Batch, limit: int | None = None):
@@ -55,7 +55,7 @@ class Fitted:
     return inference.infer(
       self.learner.system,
       self.state.params,
-      judged.over(self.table),
+      judged.over(self.features),
       key=self.key,
       people=self.people,
       limit=limit,
@@ -67,12 +67,12 @@ class Fitted:
       self.learner.system,
       self.state.params,
       contexts,
-      asked.over(self.table),
+      asked.over(self.features),
     )
 
 
-class Tables:
-  """Feature tables of a problem, made when they are asked for."""
+class FeatureSets:
+  """Feature sets of a problem, made when they are asked for."""
 
   def __init__(self, problem: problems.Problem):
     self._makers, self._made = problem.features, dict[str, np.ndarray]()
@@ -95,7 +95,7 @@ def search(
   method: Mapping[str, Any],
   choices: tuple[Choice, ...],
   problem: problems.Problem,
-  tables: Tables,
+  sets: FeatureSets,
   people: int,
 ) -> tuple[Choice, list[dict]]:
   """Returns the best choice inside the training rows, and all scores.
@@ -107,7 +107,7 @@ def search(
     method: what the learner is built with.
     choices: the grid.
     problem: whose training rows are split once more.
-    tables: its features.
+    sets: its features.
     people: at most this many people are searched with.
   """
   if len(choices) == 1:
@@ -127,7 +127,7 @@ def search(
   label = validate.rows.label > 0.5
   scores = []
   for choice in choices:
-    fitted = Fitted(method, choice, problem, fitting, tables)
+    fitted = Fitted(method, choice, problem, fitting, sets)
     p = fitted.predict(fitted.contexts(fitting), validate)
     p = np.clip(np.where(label, p, 1 - p), 1e-7, 1)
     scores.append({**choice, 'nll': float(-np.mean(np.log(p)))})
@@ -147,7 +147,7 @@ def run(config, problem: problems.Problem, grids) -> dict[str, Any]:
     `{'predictions': {key: [B]}, 'index': {split: rows}, 'record': {...}}`;
     keys are `method|split|answers|variant`.
   """
-  tables, judged = Tables(problem), problem.judged
+  sets, judged = FeatureSets(problem), problem.judged
   out: dict[str, np.ndarray] = {}
   record: dict[str, Any] = {}
   index = {
@@ -171,10 +171,10 @@ def run(config, problem: problems.Problem, grids) -> dict[str, Any]:
     else:
       method = config.methods[name].to_dict()
       choice, scores = search(
-        method, grids[name], problem, tables, grids['people']
+        method, grids[name], problem, sets, grids['people']
       )
     searched = time.time()
-    fitted = Fitted(method, choice, problem, training, tables)
+    fitted = Fitted(method, choice, problem, training, sets)
     record[name] = {
       'role': 'control' if name == 'length_only' else role(method),
       'choice': dict(choice),

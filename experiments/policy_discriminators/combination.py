@@ -52,11 +52,11 @@ def fit(
       own = discrimination.margins_of(params, found, drawn)
       margins = {OWN: own, **plain[split]}
       rows.append(np.stack([margins[name] for name in names], 1))
-  table = np.concatenate(rows)
-  scale = table.std(0) + 1e-9
-  ones = jnp.ones(len(table))
+  margins_ = np.concatenate(rows)
+  scale = margins_.std(0) + 1e-9
+  ones = jnp.ones(len(margins_))
   prior = bayes.isotropic_prior(jnp.zeros(len(names)), _PRECISION**-0.5)
-  mode = bayes.posterior_mode(prior, jnp.asarray(table / scale), ones, ones)
+  mode = bayes.posterior_mode(prior, jnp.asarray(margins_ / scale), ones, ones)
   return Weights(
     dict(zip(names, (np.asarray(mode) / scale).tolist(), strict=True))
   )

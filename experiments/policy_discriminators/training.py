@@ -146,18 +146,18 @@ def decoder_margins(
 ) -> np.ndarray:  # fmt: skip
   """Returns score(first) - score(second) `[n]` of every row."""
   sizes = tuple(sorted(dict(node['sizes']).items()))
-  table, found = jnp.asarray(features), []
+  values, found = jnp.asarray(features), []
   items = np.asarray(judged.inputs.index)
   for first in range(0, len(items), _BLOCK):
     index = np.minimum(np.arange(first, first + _BLOCK), len(items) - 1)
-    found.append(_margin(sizes, params, table, items[index]))
+    found.append(_margin(sizes, params, values, items[index]))
   return np.concatenate(found)[: len(items)]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _margin(sizes, params, table, items):
+def _margin(sizes, params, features, items):
   reward = discriminative.discriminative(config=dict(sizes), embedded=True)
-  encoded = reward.encode(params, table[items])
+  encoded = reward.encode(params, features[items])
   known = references.given(encoded)
   score = reward.score(params, encoded[:, :2], known).score
   return score[:, 0] - score[:, 1]

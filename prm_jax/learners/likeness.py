@@ -120,13 +120,13 @@ def _discriminant(dim, params, data, shrinkage, weights, prompts):
   items = np.asarray(data.index)[mask]
   user = np.asarray(data.judgements.user)[mask]
   params = _standard(params, data, weights)
-  table = np.asarray(data.features(params), np.float32)
-  table = np.array((table - params['mean']) / params['scale'])
+  features = np.asarray(data.features(params), np.float32)
+  features = np.array((features - params['mean']) / params['scale'])
   if prompts:
     texts, first = np.unique(items.ravel(), return_index=True)
     prompt = np.repeat(user % prompts, items.shape[1])[first]
 
-    table[texts] -= _means(table[texts], prompt, prompts)[prompt]
+    features[texts] -= _means(features[texts], prompt, prompts)[prompt]
   own = np.delete(items, 1, axis=1)
   texts, first = np.unique(own.ravel(), return_index=True)
   names, policy = np.unique(
@@ -135,7 +135,7 @@ def _discriminant(dim, params, data, shrinkage, weights, prompts):
   project, between = jax.jit(
     discriminator.discriminant, static_argnames=('policies', 'dim')
   )(
-    table[texts], policy, jnp.ones(len(texts)), policies=len(names), dim=dim,
+    features[texts], policy, jnp.ones(len(texts)), policies=len(names), dim=dim,
     shrinkage=shrinkage,
   )  # fmt: skip
   return {**params, 'project': project, 'log_between': jnp.log(between)}

@@ -30,8 +30,8 @@ def compile_update(
   """Returns `(state, batch) -> (state, metrics)`, compiled; the same for all.
 
   The rows are split over the mesh, padded with rows of mask 0 where the
-  devices do not divide them. Under jit the table that `index` points into is
-  split over texts; under shard_map and pmap every device holds it.
+  devices do not divide them. Under jit the texts that `index` points into are
+  split; under shard_map and pmap every device holds all.
 
   Args:
     update: `(state, batch, *, axis=None) -> (state, metrics)`.
@@ -155,11 +155,11 @@ def _pmap(update: Update, mesh: Mesh) -> Compiled:
 def _specs(structure: Any) -> list[PartitionSpec]:
   """Returns how each leaf of a batch is split: rows, and texts beside rows."""
   batch = jax.tree.unflatten(structure, range(structure.num_leaves))
-  table = set()
+  texts = set()
   if batch.inputs is not None and batch.inputs.index is not None:
-    table = set(jax.tree.leaves(batch.inputs.value))
+    texts = set(jax.tree.leaves(batch.inputs.value))
   return [
-    _EVERYWHERE if leaf in table else _ROWS
+    _EVERYWHERE if leaf in texts else _ROWS
     for leaf in range(structure.num_leaves)
   ]
 
@@ -194,7 +194,7 @@ def _for_shard_map(batch: types.Batch, mesh: Mesh) -> types.Batch:
 
 
 def spread(batch: types.Batch, mesh: Mesh) -> types.Batch:
-  """Returns the batch on the mesh: rows split, and the texts' table, too.
+  """Returns the batch on the mesh: rows split, and the texts, too.
 
   Where the devices do not divide them, rows are padded with mask 0, and texts
   with copies of the last one.

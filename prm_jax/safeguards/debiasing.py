@@ -23,7 +23,7 @@ def debiased(
   Args:
     learner: with a phase that takes gradient steps; one that is solved
       exactly is returned as it was.
-    bias: `[M]` of every text in the training table.
+    bias: `[M]` of every text that trains.
     strength: nats of likelihood that a nat of information is worth.
 
   Raises:

@@ -35,7 +35,7 @@ def test_who_does_not_love_agreement_has_an_identical_twin(make):
 
 def test_shares_of_lovers_are_compared_on_the_same_people_and_texts(make):
   few, many = make(loving=0.1), make(loving=0.5)
-  np.testing.assert_array_equal(few.table, many.table)
+  np.testing.assert_array_equal(few.features, many.features)
   np.testing.assert_array_equal(few.people.opinion, many.people.opinion)
   np.testing.assert_array_equal(
     few.judged.inputs.index, many.judged.inputs.index
