@@ -1,5 +1,6 @@
 import json
 from hashlib import sha256
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -275,3 +276,16 @@ def test_closeness_to_references(tmp_path, monkeypatch, capsys):
   nothing = ['score', f'--workdir={tmp_path}', f'--data={data}']
   assert main.run([*nothing, f'--reference={known}']) == 2
   assert 'holds no finished export' in capsys.readouterr().err
+
+
+def test_a_pair_in_both_orders_lands_on_one_side():
+  rng = np.random.default_rng(0)
+  pair = rng.integers(0, 50, (400, 2))
+  user = rng.integers(0, 5, 400)
+  both = SimpleNamespace(
+    user_ids=[f'u{u}' for u in range(5)], user=np.tile(user, 2),
+    items=np.concatenate([pair, pair[:, ::-1]]),
+  )  # fmt: skip
+  split = main._split(both, 0)
+  assert (split[:400] == split[400:]).all()
+  assert set(split) == {'train', 'new_pairs'}

@@ -45,3 +45,17 @@ def test_planted_stringified_list_is_caught():
 def test_length_is_not_a_format():
   short, long = 'a b c', ' '.join(['a b c'] * 50)
   np.testing.assert_array_equal(*leaks.format_features([short, long]))
+
+
+def test_a_pair_judged_many_times_tells_nothing_of_itself():
+  accuracy = []
+  for seed in range(10):
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(40, 30))  # enough to know 20 pairs by heart
+    items = np.repeat(np.arange(40).reshape(20, 2), 50, axis=0)
+    label = np.repeat(rng.integers(0, 2, 20), 50)  # a coin for every pair
+    swap = rng.random(len(items)) < 0.5  # in either order
+    items[swap] = items[swap, ::-1]
+    label = np.where(swap, 1 - label, label)
+    accuracy.append(leaks.probe(features, items, label, seed=seed).accuracy)
+  assert abs(np.mean(accuracy) - 0.5) < 0.12

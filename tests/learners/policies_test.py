@@ -180,6 +180,27 @@ def test_one_right_refinement_beside_seven_wrong_answers():
   assert metrics['criticised'] == 1.0
 
 
+@pytest.mark.parametrize('right', [0, 1, 2])
+def test_the_best_of_several_refinements_is_taken(right):
+  kept = {}
+
+  def verify(problem, tokens):
+    if len(problem) == 3 * PROBLEMS:  # the refinements of every problem
+      kept['ids'] = np.asarray(tokens.ids)
+      return np.arange(len(problem)) % 3 == right
+    if len(problem) == PROBLEMS:  # what was taken
+      kept['taken'] = np.asarray(tokens.ids)
+    return np.zeros(len(problem))
+
+  learner = critique_grpo.critique_grpo(
+    task=task_of(verify, beside), critic=critic, config=CONFIG, refined=3
+  )
+  collected(learner)
+  np.testing.assert_array_equal(kept['taken'], kept['ids'][right::3])
+  others = [kept['ids'][other::3] for other in range(3) if other != right]
+  assert all((kept['taken'] != other).any() for other in others)
+
+
 def test_solved_problems_get_an_eighth_answer():
   task = task_of(lambda problem, tokens: np.arange(len(problem)) % 2.0, beside)
 

@@ -1,0 +1,136 @@
+"""What an evaluation reads: no label of a test, and none of its validation."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from ml_collections import config_dict
+
+from experiments.personalized_vs_aggregate import cells, problems
+from prm_jax import types
+
+PEOPLE, TEXTS, EACH = 12, 30, 40
+CONFIG = config_dict.ConfigDict({
+  'methods': {
+    'aggregate': {'kind': 'aggregate'},
+    'pref': {'kind': 'pref', 'steps': 10, 'dim': 3},
+    'hierarchical': {'kind': 'hierarchical'},
+  },
+  'answers': (0, 10), 'panel_answers': 10,
+})  # fmt: skip
+RIDGES = tuple({'features': 'levels', 'ridge': ridge} for ridge in (1.0, 3.0))
+GRIDS = {'people': 5, **dict.fromkeys(CONFIG.methods, RIDGES)}
+
+
+def problem(seed=0):
+  rng = np.random.default_rng(seed)
+  n = PEOPLE * EACH
+  features = rng.normal(size=(TEXTS, 4)).astype(np.float32)
+  taste = rng.normal(size=(PEOPLE, 4))
+  user = np.repeat(np.arange(PEOPLE), EACH).astype(np.int32)
+  index = rng.integers(0, TEXTS, (n, 2)).astype(np.int32)
+  margin = np.sum(
+    (features[index[:, 0]] - features[index[:, 1]]) * taste[user], 1
+  )
+  label = (margin > 0).astype(np.float32)
+  said = types.Judgements(
+    user, label, np.ones(n, np.float32), np.arange(n, dtype=np.int32)
+  )
+  turn = np.tile(np.arange(EACH), PEOPLE)
+  seen = user < 8
+  split = np.where(turn < 30, problems.TRAIN, 'new_pairs').astype(object)
+  split[~seen] = np.where(turn < 30, problems.CALIBRATION, 'new_people')[~seen]
+  inner = np.where(turn < 20, problems.FIT, problems.VALIDATE)
+  inner[split != problems.TRAIN] = problems.UNUSED
+  return problems.Problem(
+    data='made', seed=seed, fold=0,
+    user_ids=[f'u{u}' for u in range(PEOPLE)],
+    prompt_ids=[str(t) for t in range(TEXTS)],
+    texts=[str(t) for t in range(TEXTS)],
+    judged=types.Batch(said, types.Inputs(None, index)),
+    split=split.astype(str), inner=inner,
+    features={
+      'levels': lambda: features, 'length': lambda: features[:, :1],
+    },
+    oracle=np.full(n, np.nan),
+  )  # fmt: skip
+
+
+def with_labels(given, chosen):
+  rows = given.judged.rows
+  label = np.where(chosen, 1 - rows.label, rows.label)
+  judged = given.judged._replace(rows=rows._replace(label=label))
+  return dataclasses.replace(given, judged=judged)
+
+
+@pytest.fixture(scope='module')
+def plain():
+  return cells.run(CONFIG, problem(), GRIDS)
+
+
+def test_no_prediction_reads_a_test_label(plain):
+  given = problem()
+  asked = np.isin(given.split, ['new_pairs', 'new_people'])
+  other = cells.run(CONFIG, with_labels(given, asked), GRIDS)
+  assert set(other['predictions']) == set(plain['predictions'])
+  for name, values in plain['predictions'].items():
+    np.testing.assert_array_equal(values, other['predictions'][name], name)
+  for name, record in plain['record'].items():
+    assert record['scores'] == other['record'][name]['scores']
+
+
+def test_what_a_person_answered_does_move_predictions(plain):
+  given = problem()
+  answered = given.split == problems.CALIBRATION
+  other = cells.run(CONFIG, with_labels(given, answered), GRIDS)
+  moved = {
+    name
+    for name, values in plain['predictions'].items()
+    if np.abs(values - other['predictions'][name]).max() > 1e-3
+  }
+  assert {'pref|new_people|10|', 'hierarchical|new_people|10|'} <= moved
+  assert not any('|new_pairs|' in name for name in moved)
+  assert not any('|0|' in name for name in moved)
+
+
+def test_a_search_fits_some_rows_and_scores_others(monkeypatch):
+  given, seen = problem(), []
+
+  class Spy(cells.Fitted):
+    def __init__(self, method, choice, problem, training, sets):
+      super().__init__(method, choice, problem, training, sets)
+      seen.append([self._of(training)])
+
+    def _of(self, batch):
+      return set(batch.rows.example_id[np.asarray(batch.rows.mask) > 0])
+
+    def contexts(self, judged, limit=None):
+      seen[-1].append(self._of(judged))
+      return super().contexts(judged, limit)
+
+    def predict(self, contexts, asked):
+      seen[-1].append(self._of(asked))
+      return super().predict(contexts, asked)
+
+  monkeypatch.setattr(cells, 'Fitted', Spy)
+  choice, scores = cells.search(
+    {'kind': 'aggregate'}, RIDGES, given, cells.FeatureSets(given), 100
+  )
+  fit = set(np.flatnonzero(given.inner == problems.FIT))
+  validate = set(np.flatnonzero(given.inner == problems.VALIDATE))
+  assert seen == [[fit, fit, validate]] * 2
+  best = min(scores, key=lambda row: row['nll'])
+  assert choice['ridge'] == best['ridge']
+
+
+def test_a_search_reads_validation_labels_for_its_score_alone():
+  given = problem()
+  flipped = with_labels(given, given.inner == problems.VALIDATE)
+
+  def fit(problem):
+    sets = cells.FeatureSets(problem)
+    return cells.search({'kind': 'hierarchical'}, RIDGES, problem, sets, 100)[1]
+
+  # Of the same predictions the labels' other side: worse than a coin.
+  assert all(row['nll'] < np.log(2) for row in fit(given))
+  assert all(row['nll'] > np.log(2) for row in fit(flipped))
