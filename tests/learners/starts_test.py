@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize, special
 
 from prm_jax import registry, types
-from prm_jax.learners import common, polar
+from prm_jax.learners import common, inference, polar
 from prm_jax.ops import bayes
 from prm_jax.runtime import train
 
@@ -221,13 +221,16 @@ def laplace(mean, covariance, x, y):
   return w, np.linalg.inv(precision + (x.T * (p * (1 - p))) @ x)
 
 
-@pytest.mark.parametrize('people', [1, 3, 5])  # padded to 1, 4 and 8
-def test_the_population_s_prior_is_that_of_a_plain_em(people):
+@pytest.mark.parametrize(('people', 'padded'), [(1, 1), (3, 4), (5, 8)])
+def test_the_population_s_prior_is_that_of_a_plain_em(people, padded):
   rng = np.random.default_rng(people)
   encoded = rng.normal(size=(M, 2))
   _, said, index = problem(people, people)
   mask = (rng.random(N) < 0.6).astype(np.float32)
-  said = said._replace(mask=mask)
+  mask[15 * people :] = 0  # everybody has as many, and so they share a group
+  said = said._replace(mask=mask, user=(np.arange(N) % people).astype(np.int32))
+  (group,) = inference.group_people(said, width=2)
+  assert len(group.people) == padded
   mean, covariance = np.array([0.5, -0.5]), 0.5 * np.eye(2)
   for _ in range(3):
     fits = []
