@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import gzip
 import inspect
 import json
 import os
@@ -146,6 +145,11 @@ def train_command(arguments: argparse.Namespace) -> None:
     judged = pipelines.pairs_from_ratings(
       judged, min_gap=1e-9, scale=None, per_person=200, seed=arguments.seed
     )
+    if not len(judged.user):
+      raise ValueError(
+        f'{arguments.data}: nobody rated two responses to one prompt '
+        'differently, so that there is nothing to compare'
+      )
   for line in malformed.lines():
     print(line, file=sys.stderr)
   split = _split(judged, arguments.seed)
@@ -381,7 +385,7 @@ def score_command(arguments: argparse.Namespace) -> None:
     _score_closeness(arguments)
     return
   setting, state = _trained(arguments.workdir)
-  rows = _texts(arguments.data, 'response')
+  rows = schema.read_texts(arguments.data, 'response')
   texts = [row['response'] for row in rows]
   features = _reduced(arguments.workdir, setting, texts)
   system = setting.learner().system
@@ -428,8 +432,8 @@ def _score_closeness(arguments: argparse.Namespace) -> None:
   source = card.get('model')
   model = LanguageModel.load(Path(source) if source else None)
   judge = closeness.judge(model, params, card)
-  rows = _texts(arguments.data, *closeness.Answer._fields)
-  known = _texts(arguments.reference, *closeness.Answer._fields)
+  rows = schema.read_texts(arguments.data, *closeness.Answer._fields)
+  known = schema.read_texts(arguments.reference, *closeness.Answer._fields)
   found = closeness.closeness(judge, _answers(known), _answers(rows))
   _write_rows(
     arguments.output,
@@ -442,20 +446,6 @@ def _score_closeness(arguments: argparse.Namespace) -> None:
 
 def _answers(rows: Sequence[dict[str, Any]]) -> list[closeness.Answer]:
   return [closeness.Answer(row['prompt'], row['response']) for row in rows]
-
-
-def _texts(path: Path, *names: str) -> list[dict[str, Any]]:
-  """Returns a file's rows, which hold strings under all names."""
-  reader = gzip.open if path.suffix == '.gz' else open
-  with reader(path, 'rt', encoding='utf-8') as file:
-    rows = [json.loads(line) for line in file if line.strip()]
-  for number, row in enumerate(rows, 1):
-    for name in names:
-      if not isinstance(row, dict) or not isinstance(row.get(name), str):
-        raise ValueError(f'{path}:{number}: {name} is not a string')
-  if not rows:
-    raise ValueError(f'{path} holds no row')
-  return rows
 
 
 def audit_command(arguments: argparse.Namespace) -> None:

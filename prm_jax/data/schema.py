@@ -58,19 +58,28 @@ class Rating:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-  """How reading went: rows, malformed ones, and the first of those."""
+  """How reading went.
+
+  Attributes:
+    total: rows.
+    malformed: rows that are left out because they cannot be read.
+    examples: the first of those, with file, line and field.
+    notes: what else was done to the rows, a sentence each.
+  """
 
   total: int
   malformed: int
   examples: tuple[str, ...] = ()
+  notes: tuple[str, ...] = ()
 
   def lines(self) -> list[str]:
-    """Returns what to tell a person; nothing if every row was well formed."""
+    """Returns what to tell a person; nothing if every row is used as it is."""
     if not self.malformed:
-      return []
+      return list(self.notes)
     return [
       f'{self.malformed} of {self.total} rows are malformed and left out:',
       *self.examples,
+      *self.notes,
     ]
 
 
@@ -219,8 +228,16 @@ def parse_row(row: Any) -> Judgement | Rating:
   Raises:
     SchemaError: naming the field and the reason.
   """
+  if isinstance(row, list):
+    raise SchemaError('is a JSON array: write one object a line')
   if not isinstance(row, Mapping):
     raise SchemaError(f'expected an object, found {type(row).__name__}')
+  if {'chosen', 'rejected'} <= set(row) and 'label' not in row:
+    raise SchemaError(
+      'chosen, rejected: write them as response_a and response_b with '
+      'label "a", and say who judged (user_id) and what was asked '
+      '(prompt_id, prompt)'
+    )
   rated = 'rating' in row
   if rated and 'label' in row:
     raise SchemaError('rating and label: a row is one or the other')
@@ -228,9 +245,9 @@ def parse_row(row: Any) -> Judgement | Rating:
   values = {name: _text(row, name) for name in (*_TEXTS, *names)}
   if not values['user_id']:
     raise SchemaError('user_id: is empty')
-  topic = row.get('topic', values['prompt_id'])
-  if not isinstance(topic, str):
-    raise SchemaError('topic: is not a string')
+  topic = values['prompt_id']
+  if 'topic' in row:
+    topic = _text(row, 'topic')
   attributes = row.get('user_attributes', {})
   if not isinstance(attributes, Mapping):
     raise SchemaError('user_attributes: is not an object')
@@ -249,15 +266,23 @@ def _text(row: Mapping, name: str) -> str:
     raise SchemaError(f'{name}: is missing')
   if not isinstance(row[name], str):
     raise SchemaError(f'{name}: is {type(row[name]).__name__}, not a string')
+  if any('\ud800' <= letter <= '\udfff' for letter in row[name]):
+    raise SchemaError(
+      f'{name}: holds half of a character (a lone surrogate): it was cut in two'
+    )
   return row[name]
 
 
 def _number(value: Any, name: str) -> float:
   if isinstance(value, bool) or not isinstance(value, int | float):
     raise SchemaError(f'{name}: {value!r} is not a number')
-  if not math.isfinite(value):
+  try:
+    number = float(value)
+  except OverflowError:
+    raise SchemaError(f'{name}: is too large a number') from None
+  if not math.isfinite(number):
     raise SchemaError(f'{name}: {value!r} is not finite')
-  return float(value)
+  return number
 
 
 def _label(row: Mapping) -> float:
@@ -277,20 +302,22 @@ def _label(row: Mapping) -> float:
 def read_jsonl(path: Path) -> tuple[Judgements | Ratings, Report]:
   """Returns the rows of a .jsonl or .jsonl.gz file, and how reading went.
 
+  Prompts of the same words are one prompt, whatever they are called. Rows
+  that compare a response with itself are left out.
+
   Raises:
     SchemaError: naming file, lines and fields: more than 1 % of the rows are
-      malformed, the file is empty, or mixes judgements and ratings.
+      malformed, the file has nothing to learn from, or mixes judgements and
+      ratings.
   """
   rows: list[Judgement | Rating] = []
-  errors, total = [], 0
+  prompts, errors, total = _Prompts(), list[str](), 0
   for number, line in enumerate(read_lines(path), 1):
     if not line.strip():
       continue
     total += 1
     try:
-      rows.append(parse_row(json.loads(line)))
-    except json.JSONDecodeError as error:
-      errors.append(f'{path}:{number}: not JSON: {error}')
+      rows.append(prompts.one_name(parse_row(parse_json(line)), number))
     except SchemaError as error:
       errors.append(f'{path}:{number}: {error}')
   shown = '\n'.join(errors[:_SHOWN])
@@ -301,20 +328,140 @@ def read_jsonl(path: Path) -> tuple[Judgements | Ratings, Report]:
       f'{len(errors)} of {total} rows are malformed (at most 1 % may be):\n'
       f'{shown}'
     )
-  report = Report(total, len(errors), tuple(errors[:_SHOWN]))
   rated = [row for row in rows if isinstance(row, Rating)]
   if rated and len(rated) < len(rows):
     raise SchemaError(
       f'{path}: {len(rated)} ratings among {len(rows) - len(rated)} '
       'judgements: put them in two files'
     )
+  notes, shown_errors = prompts.notes(), tuple(errors[:_SHOWN])
   if rated:
-    return code_ratings(rated), report
-  return code_judgements(r for r in rows if isinstance(r, Judgement)), report
+    return code_ratings(rated), Report(
+      total, len(errors), shown_errors, tuple(notes)
+    )
+  judged = [row for row in rows if isinstance(row, Judgement)]
+  useful = [row for row in judged if row.response_a != row.response_b]
+  same = len(judged) - len(useful)
+  if not useful:
+    raise SchemaError(f'{path}: every row compares a response with itself')
+  if same:
+    notes.append(
+      f'{same} of {total} rows compare a response with itself and are left out'
+    )
+  report = Report(total, len(errors), shown_errors, tuple(notes))
+  return code_judgements(useful), report
+
+
+class _Prompts:
+  """Which words a prompt's name stands for; the same words have one name."""
+
+  def __init__(self) -> None:
+    self._first: dict[str, tuple[str, str, int]] = {}
+    self._names: dict[tuple[str, str | None], str] = {}
+    self._merged: set[str] = set()
+
+  def one_name(
+    self, row: Judgement | Rating, number: int
+  ) -> Judgement | Rating:
+    """Returns the row under the first name of its prompt.
+
+    Args:
+      row: of a file.
+      number: its line.
+
+    Raises:
+      SchemaError: the name stands for another prompt in an earlier line.
+    """
+    name, topic = row.prompt_id, row.topic
+    prompt, its_topic, line = self._first.setdefault(
+      name, (row.prompt, topic, number)
+    )
+    if prompt != row.prompt:
+      raise SchemaError(
+        f'prompt_id: {name!r} is another prompt in line {line}: give every '
+        'prompt an id of its own'
+      )
+    if its_topic != topic:
+      raise SchemaError(
+        f'topic: prompt {name!r} has topic {its_topic!r} in line {line} and '
+        f'{topic!r} here'
+      )
+    if not row.prompt.strip():
+      return row  # nothing is known of it but its name
+    own = topic == name
+    first = self._names.setdefault((row.prompt, None if own else topic), name)
+    if first == name:
+      return row
+    self._merged.add(name)
+    return dataclasses.replace(
+      row, prompt_id=first, topic=first if own else topic
+    )
+
+  def notes(self) -> list[str]:
+    """Returns what was done, if anything was."""
+    if not self._merged:
+      return []
+    return [
+      f'{len(self._merged)} prompts have the words of another one and are '
+      'taken for it'
+    ]
+
+
+def parse_json(line: str) -> Any:
+  """Returns what a line of JSON says.
+
+  Raises:
+    SchemaError: it is no JSON, or a name is given twice in one object.
+  """
+  try:
+    return json.loads(line, object_pairs_hook=_object)
+  except SchemaError:
+    raise
+  except (ValueError, RecursionError) as error:
+    raise SchemaError(f'not JSON: {error}') from error
+
+
+def _object(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+  known: dict[str, Any] = {}
+  for name, value in fields:
+    if name in known:
+      raise SchemaError(f'{name}: is given twice in one object')
+    known[name] = value
+  return known
+
+
+def read_texts(path: Path, *names: str) -> list[dict[str, Any]]:
+  """Returns a file's objects, which hold strings under all names.
+
+  Args:
+    path: .jsonl or .jsonl.gz.
+    names: of the fields that every row needs.
+
+  Raises:
+    SchemaError: naming file, line and field, or the file has no row.
+  """
+  rows = []
+  for number, line in enumerate(read_lines(path), 1):
+    if not line.strip():
+      continue
+    try:
+      row = parse_json(line)
+      if not isinstance(row, dict):
+        raise SchemaError(f'expected an object, found {type(row).__name__}')
+      for name in names:
+        _text(row, name)
+    except SchemaError as error:
+      raise SchemaError(f'{path}:{number}: {error}') from error
+    rows.append(row)
+  if not rows:
+    raise SchemaError(f'{path} has no row')
+  return rows
 
 
 def read_lines(path: Path) -> Iterator[str]:
   """Yields a UTF-8 file's lines, unpacked where it is gzipped.
+
+  A byte-order mark at its start is no part of the first line.
 
   Raises:
     SchemaError: the file is not there, not UTF-8, or a broken archive.
@@ -323,7 +470,7 @@ def read_lines(path: Path) -> Iterator[str]:
     raise SchemaError(f'{path} is not a file')
   reader = gzip.open if path.suffix == '.gz' else open
   try:
-    with reader(path, 'rt', encoding='utf-8') as file:
+    with reader(path, 'rt', encoding='utf-8-sig') as file:
       yield from file
   except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
     raise SchemaError(f'{path} cannot be read: {error}') from error

@@ -30,6 +30,7 @@ def write(
   pairs = pairs[texts[pairs[:, 0]] != texts[pairs[:, 1]]]
   chosen = np.random.default_rng(seed).permutation(len(pairs))[:_MOST]
   pairs = pairs[np.sort(chosen)]
+  pairs = _different(table, pairs)
   known = features[pairs]
   usable = np.isfinite(known).all((1, 2))
   lines = [
@@ -46,6 +47,17 @@ def write(
     ''.join(line + '\n' for line in lines), encoding='utf-8'
   )
   np.savez(workdir / 'questions.npz', features=known[usable])
+
+
+def _different(table, pairs: np.ndarray) -> np.ndarray:
+  """Returns the pairs without those that a person would read twice."""
+  first: dict[tuple[str, frozenset[str]], int] = {}
+  for number, (a, b) in enumerate(pairs):
+    prompt = table.prompts[table.item_prompt[a]]
+    first.setdefault(
+      (prompt, frozenset((table.texts[a], table.texts[b]))), number
+    )
+  return pairs[list(first.values())]
 
 
 def read(

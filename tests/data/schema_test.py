@@ -42,7 +42,7 @@ def test_labels(label, value):
     ({'user_id': 3}, 'user_id: is int, not a string'),
     ({'response_b': None}, 'response_b: is NoneType'),
     ({'user_attributes': 'old'}, 'user_attributes: is not an object'),
-    ({'topic': 1}, 'topic: is not a string'),
+    ({'topic': 1}, 'topic: is int, not a string'),
     ({'rating': 1}, 'rating and label'),
   ],
 )
@@ -123,3 +123,83 @@ def test_ratings_are_coded(tmp_path):
   table, _ = schema.read_jsonl(write(tmp_path / 'r.jsonl', rows))
   assert isinstance(table, schema.Ratings)
   np.testing.assert_array_equal(table.rating, [3, -1.5])
+
+
+# ------------------------------------------------- faults that people reported
+
+
+def refused(tmp_path, rows, match):
+  with pytest.raises(schema.SchemaError, match=match):
+    schema.read_jsonl(write(tmp_path / 'a.jsonl', rows))
+
+
+@pytest.mark.parametrize('gz', [False, True])
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path, gz):
+  path = tmp_path / ('a.jsonl.gz' if gz else 'a.jsonl')
+  text = (json.dumps(ROW) + '\n').encode('utf-8-sig')
+  path.write_bytes(gzip.compress(text) if gz else text)
+  table, report = schema.read_jsonl(path)
+  assert (len(table.user), report.malformed) == (1, 0)
+  assert schema.read_texts(path, 'prompt')[0]['user_id'] == ROW['user_id']
+
+
+FAULTS = {
+  'half of a character': {**ROW, 'response_a': 'cut \ud83d'},
+  'topic: holds half': {**ROW, 'topic': '\udc00'},
+  'label: is given twice': '{"label": "b", ' + json.dumps(ROW)[1:],
+  'is too large': {**ROW, 'label': 10**400},
+  'not JSON': '{"label": ' + '9' * 5000 + '}',
+  'recursion': '[' * 100_000,
+  'JSON array': [ROW],
+  'response_a and response_b': {'prompt': 'x', 'chosen': 'y', 'rejected': 'z'},
+}
+
+
+@pytest.mark.parametrize('message', FAULTS)
+def test_every_fault_of_a_row_is_a_malformed_row(tmp_path, message):
+  rows = [ROW] * 120
+  rows[40] = FAULTS[message]
+  table, report = schema.read_jsonl(write(tmp_path / 'a.jsonl', rows))
+  assert len(table.user) == 119
+  assert 'a.jsonl:41: ' in report.examples[0]
+  assert message in report.examples[0]
+
+
+def test_a_prompt_id_of_two_prompts_is_refused(tmp_path):
+  other = {**ROW, 'prompt': 'Another question?'}
+  rows = [ROW, other]
+  refused(tmp_path, rows, r":2: prompt_id: 'p' is another prompt in line 1")
+  rows = [{**ROW, 'topic': 't'}, {**ROW, 'topic': 's'}]
+  refused(tmp_path, rows, ":2: topic: prompt 'p' has topic 't' in line 1")
+
+
+def test_the_same_words_are_one_prompt(tmp_path):
+  rows = [{**ROW, 'prompt_id': f'record {n}'} for n in range(3)]
+  table, report = schema.read_jsonl(write(tmp_path / 'a.jsonl', rows))
+  assert table.prompt_ids == ['record 0']
+  assert table.topics == ['record 0']
+  assert len(table.texts) == 2
+  assert report.notes == (
+    '2 prompts have the words of another one and are taken for it',
+  )
+  # Of a prompt without words nothing is known but its name.
+  rows = [{**row, 'prompt': ''} for row in rows]
+  table, report = schema.read_jsonl(write(tmp_path / 'b.jsonl', rows))
+  assert len(table.prompt_ids) == 3
+  assert not report.notes
+
+
+def test_a_response_beside_itself_teaches_nothing(tmp_path):
+  same = {**ROW, 'response_b': ROW['response_a']}
+  table, report = schema.read_jsonl(write(tmp_path / 'a.jsonl', [ROW, same]))
+  assert len(table.user) == 1
+  assert '1 of 2 rows compare a response with itself' in report.notes[0]
+  refused(tmp_path, [same], 'every row compares a response with itself')
+
+
+def test_texts_name_file_and_line(tmp_path):
+  path = write(tmp_path / 'a.jsonl', [{'response': 'x'}, '', {'response': 3}])
+  with pytest.raises(schema.SchemaError, match=r'a\.jsonl:3: response: is int'):
+    schema.read_texts(path, 'response')
+  with pytest.raises(schema.SchemaError, match='has no row'):
+    schema.read_texts(write(tmp_path / 'b.jsonl', ['']), 'response')

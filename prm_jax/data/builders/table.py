@@ -57,9 +57,9 @@ def json_rows(path: Path, fields: Mapping[str, type]) -> Iterator[dict]:
   """
   for number, line in enumerate(schema.read_lines(path), 1):
     try:
-      row = json.loads(line)
-    except json.JSONDecodeError as error:
-      raise schema.SchemaError(f'{path}:{number}: not JSON: {error}') from error
+      row = schema.parse_json(line)
+    except schema.SchemaError as error:
+      raise schema.SchemaError(f'{path}:{number}: {error}') from error
     for name, kind in fields.items():
       if not isinstance(row, dict) or not isinstance(row.get(name), kind):
         raise schema.SchemaError(
@@ -84,7 +84,7 @@ def source_config(
 class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
   """A builder whose data are coded judgements or ratings."""
 
-  VERSION = tfds.core.Version('1.0.0')
+  VERSION = tfds.core.Version('1.1.0')  # of what is kept of a source
   BUILDER_CONFIGS: list = []  # noqa: RUF012 - as TFDS declares it
 
   def read(self) -> tuple[schema.Judgements | schema.Ratings, schema.Report]:
@@ -111,6 +111,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
       total=report.total,
       malformed=report.malformed,
       examples=list(report.examples),
+      notes=list(report.notes),
     )
     return {'responses': _responses(table), 'people': _people(table)}
 
@@ -202,7 +203,10 @@ def read_prepared(
   }
   metadata = builder.info.metadata
   report = schema.Report(
-    metadata['total'], metadata['malformed'], tuple(metadata['examples'])
+    metadata['total'],
+    metadata['malformed'],
+    tuple(metadata['examples']),
+    tuple(metadata['notes']),
   )
   if metadata['kind'] == 'ratings':
     return schema.Ratings(item=first, rating=value, **known), report
