@@ -18,6 +18,7 @@ SURROGATES = (
 SUMS = ('sum', 'text_mean', 'token_mean', 'constant')
 KL_ESTIMATES = ('k1', 'k2', 'k3')
 _LOG_RATIO = 20.0  # beyond which a ratio is a fault, and has no gradient
+_NEVER = -1e4  # nats; the log-probability of a token that cannot be drawn
 
 # ----------------------------------------------------------------- advantages
 
@@ -25,8 +26,11 @@ _LOG_RATIO = 20.0  # beyond which a ratio is a fault, and has no gradient
 def centred(reward: types.Array) -> types.Array:
   """Returns Dr.GRPO's advantages `[B, n]`: less the group's mean.
 
+  Groups of equal rewards get exactly zero, whatever their size.
+
   Args:
-    reward: `[B, n]` of n samples of each prompt.
+    reward: `[B, n]` of n samples of each prompt; NaN where there is none, as
+      when a verifier failed: it gets zero and counts in no mean.
 
   Raises:
     ValueError: n is below 2.
@@ -35,7 +39,7 @@ def centred(reward: types.Array) -> types.Array:
     Liu et al. 2025 (Dr.GRPO), arXiv:2503.20783.
   """
   _samples(reward)
-  return reward - reward.mean(-1, keepdims=True)
+  return _centred(reward, ~jnp.isnan(reward))[0]
 
 
 def leave_one_out(reward: types.Array) -> types.Array:
@@ -46,7 +50,7 @@ def leave_one_out(reward: types.Array) -> types.Array:
   The baseline does not depend on the sample, so the gradient is unbiased.
 
   Args:
-    reward: `[B, n]` of n samples of each prompt.
+    reward: `[B, n]`; NaN where there is none, see `centred`.
 
   Raises:
     ValueError: n is below 2.
@@ -54,8 +58,9 @@ def leave_one_out(reward: types.Array) -> types.Array:
   References:
     Kool et al. 2019; Ahmadian et al. 2024 (RLOO), arXiv:2402.14740.
   """
-  n = _samples(reward)
-  return centred(reward) * (n / (n - 1))
+  _samples(reward)
+  apart, count = _centred(reward, ~jnp.isnan(reward))
+  return apart * (count / jnp.maximum(count - 1, 1))
 
 
 def group_normalized(
@@ -66,7 +71,7 @@ def group_normalized(
       A_i = (r_i - mean r) / (std r + eps)
 
   Args:
-    reward: `[B, n]` of n samples of each prompt.
+    reward: `[B, n]`; NaN where there is none, see `centred`.
     eps: added to the standard deviation; groups of equal rewards get zero.
 
   Raises:
@@ -80,7 +85,11 @@ def group_normalized(
     the sample's, with n - 1, and so does this.
   """
   _samples(reward)
-  return centred(reward) / (reward.std(-1, ddof=1, keepdims=True) + eps)
+  apart, count = _centred(reward, ~jnp.isnan(reward))
+  variance = jnp.sum(apart**2, -1, keepdims=True) / jnp.maximum(count - 1, 1)
+  # Where all are equal the root would have no gradient.
+  spread = jnp.where(variance > 0, variance, 1.0) ** 0.5
+  return apart / (jnp.where(variance > 0, spread, 0.0) + eps)
 
 
 @precision.highest
@@ -114,14 +123,20 @@ def first_turn(second: types.Array, first: types.Array) -> types.Array:
   makes all of them right; this one asks how much better than unaided.
 
   Args:
-    second: `[B, m]` rewards of answers written with a critique.
-    first: `[B, n]` rewards of answers written without.
+    second: `[B, m]` rewards of answers written with a critique; NaN where
+      there is none, which gets zero.
+    first: `[B, n]` rewards of answers written without; NaN where there is
+      none, which counts in no mean.
 
   References:
     Chen et al. 2026 (RLTF-SD), arXiv:2602.02482.
   """
   chex.assert_rank([second, first], 2)
-  return second - first.mean(-1, keepdims=True)
+  there = ~jnp.isnan(first)
+  known = jnp.where(there, first, 0.0)
+  count = jnp.maximum(there.sum(-1, keepdims=True), 1)
+  apart = second - known.sum(-1, keepdims=True) / count
+  return jnp.where(jnp.isnan(second), 0.0, apart)
 
 
 def joint(reward: types.Array, there: types.Array | None = None) -> types.Array:
@@ -139,11 +154,17 @@ def joint(reward: types.Array, there: types.Array | None = None) -> types.Array:
   if there is None:
     return centred(reward)
   chex.assert_equal_shape([reward, there])
-  here = there > 0
-  known = jnp.where(here, reward, 0.0)
-  count = jnp.maximum(here.sum(-1, keepdims=True), 1)
-  mean = known.sum(-1, keepdims=True) / count
-  return jnp.where(here, known - mean, 0.0)
+  return _centred(reward, there > 0)[0]
+
+
+def _centred(reward, there):
+  """Returns rewards less the mean of those there, else 0, and their number."""
+  count = there.sum(-1, keepdims=True)
+  # From the smallest: equal rewards are 0 before their mean is taken.
+  least = jnp.min(jnp.where(there, reward, jnp.inf), -1, keepdims=True)
+  known = jnp.where(there, reward - least, 0.0)
+  mean = known.sum(-1, keepdims=True) / jnp.maximum(count, 1)
+  return jnp.where(there, known - mean, 0.0), count
 
 
 # ----------------------------------------------------------------- surrogates
@@ -287,7 +308,8 @@ def kl_estimate(
   | k3 | exp(d) - 1 - d | unbiased, >= 0 | that of KL(pi_ref, pi) |
 
   Args:
-    logprob: `[..., T]` of sampled tokens under pi.
+    logprob: `[..., T]` of sampled tokens under pi; -inf, which no sampler
+      draws, is read as -10,000 nats, here and in the next.
     reference_logprob: `[..., T]` under pi_ref.
     kind: one of `KL_ESTIMATES`.
 
@@ -298,13 +320,14 @@ def kl_estimate(
     Schulman 2020, Approximating KL divergence.
   """
   chex.assert_equal_shape([logprob, reference_logprob])
-  d = reference_logprob - logprob
+  d = jnp.maximum(reference_logprob, _NEVER) - jnp.maximum(logprob, _NEVER)
   if kind == 'k1':
     return -d
   if kind == 'k2':
     return d**2 / 2
   if kind == 'k3':
-    # Never negative, but by rounding.
+    # As a ratio, it is a fault beyond; and never negative, but by rounding.
+    d = jnp.minimum(d, _LOG_RATIO)
     return jnp.maximum(jnp.expm1(d) - d, 0.0)
   raise ValueError(f'estimate {kind!r}: one of {KL_ESTIMATES}')
 
@@ -315,8 +338,10 @@ def entropy(logits: types.Array) -> types.Array:
   Args:
     logits: `[..., V]`; -inf for tokens that cannot be drawn.
   """
-  logprob = jax.nn.log_softmax(logits, -1)
-  term = jnp.where(jnp.isfinite(logprob), jnp.exp(logprob) * logprob, 0.0)
+  # Before the softmax: where a logit is infinite its gradient would be NaN.
+  drawn = logits > -jnp.inf
+  logprob = jax.nn.log_softmax(jnp.where(drawn, logits, _NEVER), -1)
+  term = jnp.where(drawn, jnp.exp(logprob) * logprob, 0.0)
   return -term.sum(-1)
 
 

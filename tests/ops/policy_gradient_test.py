@@ -302,3 +302,70 @@ def test_entropy():
   np.testing.assert_allclose(
     policy_gradient.entropy(logits), [np.log(2), 0.0], atol=1e-6
   )
+
+
+# ----------------------------------------------------------- edges of float32
+
+
+@pytest.mark.parametrize('value', [0.2, -7.0, 100.1, 1000.1, 10000.1, 3e6])
+@pytest.mark.parametrize('n', [2, 7, 12, 16])
+def test_equal_rewards_teach_nothing_at_any_size(value, n):
+  reward = jnp.full((1, n), value, jnp.float32)
+  there = jnp.ones((1, n)).at[0, 0].set(0)
+  for advantage in (
+    policy_gradient.centred(reward), policy_gradient.leave_one_out(reward),
+    policy_gradient.group_normalized(reward),
+    policy_gradient.rewards_normalized(reward[..., None], jnp.ones(1)),
+    policy_gradient.joint(reward, there),
+  ):  # fmt: skip
+    np.testing.assert_array_equal(advantage, 0.0)
+
+
+def test_a_reward_that_is_missing_is_left_out_of_its_group():
+  reward = jnp.array(
+    [[1.0, jnp.nan, 0.0, 5.0], [jnp.nan, 2.0, jnp.nan, jnp.nan]]
+  )
+  kept = jnp.array([[1.0, 0.0, 5.0]])
+  for advantage in (
+    policy_gradient.centred, policy_gradient.leave_one_out,
+    policy_gradient.group_normalized,
+  ):  # fmt: skip
+    found = advantage(reward)
+    np.testing.assert_allclose(
+      found[0, jnp.array([0, 2, 3])], advantage(kept)[0], rtol=1e-6
+    )
+    assert found[0, 1] == 0
+    np.testing.assert_array_equal(found[1], 0.0)  # nothing to compare with
+  second = jnp.array([[3.0, jnp.nan]])
+  found = policy_gradient.first_turn(second, reward[:1])
+  np.testing.assert_allclose(found, [[1.0, 0.0]])
+
+
+def test_a_group_s_spread_has_a_gradient_where_there_is_none():
+  def total(reward):
+    return policy_gradient.group_normalized(reward).sum()
+
+  assert np.isfinite(jax.grad(total)(jnp.full((1, 4), 2.0))).all()
+
+
+@pytest.mark.parametrize('kind', policy_gradient.KL_ESTIMATES)
+def test_estimates_are_finite_where_a_token_cannot_be_drawn(kind):
+  never = -jnp.inf
+  now = jnp.array([-1.0, -120.0, never, never, -1.0])
+  reference = jnp.array([-1.2, -3.0, -1.0, never, never])
+
+  def total(logprob):
+    return policy_gradient.kl_estimate(logprob, reference, kind).sum()
+
+  each = policy_gradient.kl_estimate(now, reference, kind)
+  assert np.isfinite(each).all()
+  assert each[3] == 0
+  assert np.isfinite(jax.grad(total)(now)).all()
+
+
+def test_the_entropy_has_a_gradient_where_a_token_cannot_be_drawn():
+  logits = jnp.array([0.3, 0.1, -jnp.inf])
+  value, slope = jax.value_and_grad(policy_gradient.entropy)(logits)
+  want, its = jax.value_and_grad(policy_gradient.entropy)(logits[:2])
+  np.testing.assert_allclose(value, want, rtol=1e-6)
+  np.testing.assert_allclose(slope, [*its, 0.0], atol=1e-6)
