@@ -20,6 +20,8 @@ from prm_jax.ops import pairs, precision
 
 _UNROLL = 16  # at most this many coefficients are factorised across people
 _BLOCK = 2048  # people a block: its matrices stay in a core's cache
+_STEPS = 60  # Newton steps at most; five or six do, where answers are noisy
+_STILL = 1e-5  # of a step beside where it starts: there is no further to go
 
 
 class GaussianPrior(NamedTuple):
@@ -57,7 +59,7 @@ def laplace(
   mask: types.Array,
   *,
   start: types.Array | None = None,
-  iterations: int = 10,
+  iterations: int = _STEPS,
 ) -> Posterior:
   """Returns the Laplace posterior of one person's coefficients.
 
@@ -74,7 +76,7 @@ def laplace(
     label: `[N]` probability that the first is preferred.
     mask: `[N]` 1 for an answer, 0 for padding; other weights are allowed.
     start: `[J]` whitened start, for instance the previous mode; zero if None.
-    iterations: Newton steps, always all taken.
+    iterations: Newton steps at most; they end where nobody moves.
 
   Returns:
     Posterior in whitened coordinates.
@@ -93,7 +95,7 @@ def whitened_mode(
   mask: types.Array,
   *,
   start: types.Array | None = None,
-  iterations: int = 10,
+  iterations: int = _STEPS,
 ) -> types.Array:
   """Returns the mode `[J]` of z alone; arguments as in `laplace`."""
   chex.assert_rank([difference, label, mask], [2, 1, 1])
@@ -133,7 +135,7 @@ def posterior_mode(
   label: types.Array,
   mask: types.Array,
   *,
-  iterations: int = 10,
+  iterations: int = _STEPS,
 ) -> types.Array:
   """Returns the mode `[J]` of the coefficients; arguments as in `laplace`."""
   z = whitened_mode(prior, difference, label, mask, iterations=iterations)
@@ -148,7 +150,7 @@ def pooled_mode(
   mask: types.Array,
   *,
   ridge: float | types.Array,
-  iterations: int = 10,
+  iterations: int = _STEPS,
 ) -> types.Array:
   """Returns the weight `[D]` of one person who gave every answer.
 
@@ -163,7 +165,7 @@ def pooled_mode(
     label: `[N]` probability that the first is preferred.
     mask: `[N]` 1 for an answer, 0 for padding; other weights are allowed.
     ridge: prior precision, in answers.
-    iterations: Newton steps, always all taken.
+    iterations: Newton steps at most; they end where nothing moves.
   """
   scale = jax.lax.rsqrt(jnp.asarray(ridge, features.dtype))
 
@@ -437,8 +439,8 @@ def _iterate(layout, x, offset, label, mask, z, iterations):
     fit = mask * (jax.nn.softplus(margin) - label * margin)
     return fit.sum(axis) + 0.5 * layout.square(z)
 
-  def iteration(_, carry):
-    z, margin, value = carry
+  def iteration(carry):
+    number, z, margin, old, _ = carry
     probability = jax.nn.sigmoid(margin)
     residual = mask * (label - probability)
     slope = mask * probability * (1.0 - probability)
@@ -447,7 +449,7 @@ def _iterate(layout, x, offset, label, mask, z, iterations):
 
     def worse(new):
       # Rounding must not count as an increase.
-      return new > value + 1e-6 * (1.0 + jnp.abs(value))
+      return new > old + 1e-6 * (1.0 + jnp.abs(old))
 
     def attempt(size):
       wide = jnp.expand_dims(size, axis)
@@ -458,18 +460,25 @@ def _iterate(layout, x, offset, label, mask, z, iterations):
       size = jnp.where(worse(new), 0.5 * size, size)
       return size, attempt(size)
 
-    full = jnp.ones_like(value)
+    full = jnp.ones_like(old)
     size, value = jax.lax.while_loop(
       lambda state: jnp.any(worse(state[1]) & (state[0] > 1e-3)),
       halve,
       (full, attempt(full)),
     )
     wide = jnp.expand_dims(size, axis)
-    return z + wide * step, margin + wide * change, value
+    moved = size * jnp.abs(step).max(axis)
+    far = moved > _STILL * (1.0 + jnp.abs(z).max(axis))
+    # Where rounding hides what a step gains, no later one gains more.
+    going = far & (old - value > 1e-7 * (1.0 + jnp.abs(old)))
+    z, margin = z + wide * step, margin + wide * change
+    return number + 1, z, margin, value, jnp.any(going)
 
   margin = offset + layout.project(x, z)
-  carry = z, margin, loss(z, margin)
-  return jax.lax.fori_loop(0, iterations, iteration, carry)[0]
+  carry = 0, z, margin, loss(z, margin), True
+  return jax.lax.while_loop(
+    lambda carry: (carry[0] < iterations) & carry[-1], iteration, carry
+  )[1]
 
 
 @precision.highest

@@ -72,6 +72,23 @@ def test_library_factors_agree_with_float64_reference(seed):
   )
 
 
+@pytest.mark.parametrize('scale', [1.0, 100.0, 1e3, 1e4])
+@pytest.mark.parametrize('dim', [3, 20])
+def test_separable_answers_are_fitted_to_the_end_at_any_scale(scale, dim):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(40, dim)) * scale
+  y = (x @ [2.0, -1.0, *np.zeros(dim - 2)] > 0).astype(float)
+
+  def value(w):
+    margin = x @ w
+    return np.sum(np.logaddexp(0, margin) - y * margin) + 0.5 * w @ w
+
+  prior, posterior = fitted(x, y, np.zeros(dim), np.eye(dim))
+  mode = np.asarray(bayes.coefficients(prior, posterior), float)
+  best = optimize.minimize(value, mode, options={'gtol': 1e-7}).fun
+  assert value(mode) < best * 1.01 + 1e-4
+
+
 @pytest.mark.parametrize('texts', [12, 700])  # sums over texts, and blocks
 def test_pooled_mode_is_the_ridge_minimum(texts):
   rng = np.random.default_rng(texts)
