@@ -10,6 +10,7 @@ the runs in which they occur, and metrics that are not sums (AUC, calibration
 error, worst decile) over runs, under the same resampled people.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
@@ -33,6 +34,7 @@ HALF_SPLITS = 20
 WORST_SHARE = 0.1
 WORST_PAIRS = 20  # a person with fewer pairs has no worst-decile accuracy
 WORST_PEOPLE = 10  # with fewer people there is no worst decile
+_ROUNDING = 1e-12  # replicates that differ by less are the same
 _CHUNK = 2**25  # numbers in the largest temporary array
 
 
@@ -138,7 +140,8 @@ def summarize(
     seed: of the bootstrap and of the half splits.
 
   Returns:
-    `METRICS`, each with `_low` and `_high`; `people`, `pairs` (a run, on
+    `METRICS`, each with `_low` and `_high`, NaN for one person alone and where
+    nothing varies; `people`, `pairs` (a run, on
     average), `seeds`, and `worst_decile_people`: how many people the worst
     decile is taken of, 0 and a value of NaN if fewer than 10.
 
@@ -166,7 +169,7 @@ def summarize(
     if name == 'ece':
       # Noise adds to absolute gaps, and resampling adds it a second time.
       replicate = np.maximum(0, replicate - np.nanmean(replicate) + value)
-    low, high = interval(replicate)
+    low, high = _over_people(replicate, people)
     summary |= {
       name: value,
       f'{name}_low': low,
@@ -201,7 +204,8 @@ def paired_gain(
 
   Returns:
     `gain` (rows pooled) and `macro_gain` (people weigh the same) with `_low`
-    and `_high`, `standard_error` of the gain, `smallest_detectable_gain`,
+    and `_high`, NaN for one person alone and where nothing varies, and so are
+    the next two; `standard_error` of the gain, `smallest_detectable_gain`,
     `people`, `pairs` (a run, on average) and `seeds`.
 
   Raises:
@@ -219,9 +223,11 @@ def paired_gain(
   }
   summary: dict[str, float | int] = {}
   for name, value in point.items():
-    low, high = interval(replicate[name])
+    low, high = _over_people(replicate[name], len(sums))
     summary |= {name: float(value[0]), f'{name}_low': low, f'{name}_high': high}
   error = float(replicate['gain'].std(ddof=1))
+  if math.isnan(summary['gain_low']):
+    error = math.nan
   normal = NormalDist()
   return summary | {
     'standard_error': error,
@@ -302,6 +308,14 @@ def bootstrap_weights(
     drawn = rng.multinomial(times[:, g] * size[g], share)
     weights[:, group == g] = drawn
   return weights / weights.mean(1, keepdims=True)
+
+
+def _over_people(replicates: np.ndarray, people: int) -> tuple[float, float]:
+  """Returns an interval, or NaN: one person, or no variation, tells nothing."""
+  known = replicates[~np.isnan(replicates)]
+  if people < 2 or not known.size or np.ptp(known) < _ROUNDING:
+    return math.nan, math.nan
+  return interval(replicates)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

@@ -161,7 +161,11 @@ def _verdict(row: Row, controls: Sequence[Row]) -> tuple[str, str]:
   low, high = tables.number(row, 'gain_low'), tables.number(row, 'gain_high')
   gain = _interval(row, 'gain')
   if not (math.isfinite(low) and math.isfinite(high)):
-    return 'unknown', f'{method} could not be compared with {baseline}'
+    why = 'nothing varies from person to person'
+    if tables.number(row, 'people') < 2:
+      why = 'there is one person alone'
+    clause = f'{method}: {gain} over {baseline}, of which nothing can be said'
+    return 'unknown', f'{clause}: {why}'
   if high < 0:
     return 'loss', f'{method} is worse than {baseline}, {gain}'
   kind, words = _personality(row, controls)

@@ -346,3 +346,30 @@ def test_bootstrap_weights_take_whole_groups():
   weights = statistics.bootstrap_weights(group, 500, resample_groups=True)
   alone = (weights[:, 2:] == 0).all(1)
   assert 0.15 < alone.mean() < 0.35  # the first group, drawn twice
+
+
+def test_one_person_or_no_variation_has_no_interval():
+  rng = np.random.default_rng(1)
+  label = (rng.random(60) < 0.5).astype(float)
+  p, q = (
+    np.where(rng.random(60) < a, label, 1 - label) * 0.6 + 0.2
+    for a in (0.7, 0.6)
+  )
+  me = np.zeros(60, int)
+  run, other = statistics.Run(p, label, me), statistics.Run(q, label, me)
+  many = statistics.Run(p, label, np.arange(60) % 6)
+  for row in (
+    statistics.paired_gain([run], [other]),
+    statistics.paired_gain([many], [many]),
+  ):
+    assert np.isfinite(row['gain'])
+    for name in (
+      'gain_low',
+      'gain_high',
+      'standard_error',
+      'smallest_detectable_gain',
+    ):
+      assert np.isnan(row[name]), name
+  row = statistics.summarize([run])
+  assert np.isnan([row['accuracy_low'], row['accuracy_high']]).all()
+  assert np.isfinite(statistics.summarize([many])['accuracy_low'])

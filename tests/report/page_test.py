@@ -112,7 +112,9 @@ def test_an_unmeasured_gain_is_not_judged():
   for low in (None, float('nan')):
     first, sentence = answer([gain_row(0.01, low, low)])
     assert 'nothing that could be measured' in first
-    assert 'could not be compared' in sentence
+    assert 'nothing can be said: nothing varies' in sentence
+  (_, sentence) = answer([gain_row(0.01, None, None, people=1)])
+  assert 'one person alone' in sentence
 
 
 def test_only_the_most_answers_are_judged():
