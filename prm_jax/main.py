@@ -15,24 +15,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import registry, types
+from prm_jax import setting as settings
 from prm_jax.alignment import closeness
 from prm_jax.audits import trained
 from prm_jax.data import load, pipelines, schema, splits
 from prm_jax.elicitation import pool, terminal
 from prm_jax.elicitation import session as sessions
 from prm_jax.learners import inference
-from prm_jax.models import embeddings, reduce
+from prm_jax.models import reduce
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.ops import bayes, statistics
 from prm_jax.report import page
 from prm_jax.runtime import checkpoint, export, train, writers
 from prm_jax.runtime import mesh as meshes
+from prm_jax.setting import Setting
 from prm_jax.users import bank as banks
 from prm_jax.users import gaussian
 from prm_jax.worlds import stances
 
 _METHODS = registry.of_role('aggregate', 'personal', 'control')
-_LAYERS = (1, 3, 5)  # of the encoder; the last alone carries style poorly
+_SCORED = ('score', 'standard_deviation')  # what `score` adds to a row
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -40,6 +42,10 @@ def run(argv: Sequence[str] | None = None) -> int:
   arguments = _parser().parse_args(argv)
   try:
     arguments.command(arguments)
+    sys.stdout.flush()
+  except BrokenPipeError:
+    # Who reads has enough; Python would complain again at its own end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
   except (ValueError, KeyError, OSError, checkpoint.CheckpointError) as error:
     # What a person can mend is told in a line; a defect keeps its traceback.
     text = error.args[0] if isinstance(error, KeyError) else error
@@ -81,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     'policy discriminator in --workdir',
   )  # fmt: skip
   sub.add_argument('--output', type=Path, help='JSON lines; standard output')
+  sub.add_argument(
+    '--features', type=Path,
+    help='.npz keyed by text hash, where training had features of your own',
+  )  # fmt: skip
   sub = command('ask', ask_command, 'Ask a person what they prefer.')
   sub.add_argument('--user', default='me', help='whose answers these are')
   sub.add_argument('--questions', type=int, default=10, help='the budget')
@@ -101,45 +111,10 @@ def _parser() -> argparse.ArgumentParser:
 # --------------------------------------------------------------------- train
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
-  """What a trained model is, besides its arrays; kept as config.json."""
-
-  method: str
-  options: dict[str, Any]
-  people: int
-  features: int
-  seed: int
-  encoder: str | None
-  components: int
-  judgements: int
-
-  def learner(self) -> types.Learner:
-    """Returns the learner this setting names."""
-    return registry.build('learner', {'kind': self.method, **self.options})
-
-  @property
-  def key(self) -> types.Key:
-    """Returns the run's key."""
-    return jax.random.key(self.seed)
-
-  @property
-  def spec(self) -> types.Spec:
-    """Returns the sizes."""
-    return types.Spec(self.features, self.people, self.judgements)
-
-  def finished(self) -> types.TrainState:
-    """Returns a state of the shapes that a finished run has."""
-    learner = self.learner()
-    state = train.finished(learner, learner.init(self.key, self.spec))
-    nobody = jax.eval_shape(learner.system.user.prior, state.params['user'])
-    people = jax.eval_shape(banks.with_beliefs, state.people, nobody)
-    return state._replace(people=people)
-
-
 def train_command(arguments: argparse.Namespace) -> None:
   """Fits a reward model to a file of judgements, and evaluates it."""
-  workdir = writers.make_folder(arguments.workdir)
+  workdir = arguments.workdir
+  options = dict(_option(arguments.method, text) for text in arguments.set)
   judged, malformed = load.load('preferences', path=arguments.data)
   if isinstance(judged, schema.Ratings):
     judged = pipelines.pairs_from_ratings(
@@ -153,24 +128,29 @@ def train_command(arguments: argparse.Namespace) -> None:
   for line in malformed.lines():
     print(line, file=sys.stderr)
   split = _split(judged, arguments.seed)
-  features, reduction = _features(arguments, judged, split)
-  options = dict(_option(arguments.method, text) for text in arguments.set)
+  encoder = str(arguments.encoder) if arguments.encoder else None
+  raw, source = settings.raw_features(judged.texts, encoder, arguments.features)
+  reduction = reduce.principal_components(
+    raw, np.unique(judged.items[split == 'train']), arguments.components,
+    whiten=True,
+  )  # fmt: skip
+  features = reduction(raw)
   setting = Setting(
     method=arguments.method,
     options=options,
     people=len(judged.user_ids),
     features=features.shape[1],
     seed=arguments.seed,
-    encoder=str(arguments.encoder) if arguments.encoder else None,
+    encoder=encoder,
     components=arguments.components,
     judgements=len(judged.user),
+    source=source,
   )
   digest = schema.file_digest(arguments.data)
   checkpoint.check_config(
     workdir, {**dataclasses.asdict(setting), 'data': digest}
   )
-  if reduction is not None:
-    np.savez(workdir / 'reduction.npz', **reduction._asdict())
+  settings.keep_reduction(workdir, reduction)
   trains = (split == 'train').astype(np.float32)
   said = types.Judgements(judged.user, judged.label, trains, judged.example_id)
   data = types.Batch(said, types.Inputs(features, judged.items))
@@ -180,7 +160,7 @@ def train_command(arguments: argparse.Namespace) -> None:
   results = _evaluate(setting, state, data, split)
   writers.write_json_atomic(workdir / 'results.json', results)
   page.write_page(results, workdir / 'report' / 'index.html')
-  print('\n'.join(page.plain_answer(results)))
+  print('\n'.join(results.get('answer') or page.plain_answer(results)))
 
 
 def _fit(
@@ -217,7 +197,15 @@ def _option(method: str, text: str) -> tuple[str, float | int]:
   except ValueError:
     raise ValueError(f'--set {text}: {value!r} is not a number') from None
   takes = inspect.signature(registry.LEARNERS[method].factory).parameters
-  if name not in takes or not isinstance(takes[name].default, int):
+  numbers = [
+    known for known, option in takes.items()
+    if isinstance(option.default, int | float)
+  ]  # fmt: skip
+  if name not in numbers:
+    raise ValueError(f'--set {text}: {method} takes the numbers {numbers}')
+  if not 0 <= number < float('inf'):
+    raise ValueError(f'--set {text}: give a finite number, not below 0')
+  if not isinstance(takes[name].default, int):
     return name, number
   if not number.is_integer():
     raise ValueError(f'--set {text}: {name} of {method} counts, give a whole')
@@ -234,32 +222,6 @@ def _split(judged: schema.Judgements, seed: int) -> np.ndarray:
   ]
   held = splits.bucket(names, f'pairs{seed}', 10) == 0
   return np.where(held, 'new_pairs', 'train')
-
-
-def _raw_features(
-  texts: list[str], encoder: str | None, features: Path | None = None
-) -> np.ndarray:
-  """Returns `[M, D]`: encoder means of the middle layers, and log length."""
-  if features is not None:
-    return embeddings.embed_from_file(texts, features)
-  loaded = embeddings.Encoder.load(Path(encoder) if encoder else None)
-  columns = embeddings.embed(texts, loaded, layers=_LAYERS, unit='text')
-  return np.concatenate(
-    [columns, embeddings.text_length_features(texts)], axis=1
-  )
-
-
-def _features(
-  arguments: argparse.Namespace, judged: schema.Judgements, split: np.ndarray
-) -> tuple[np.ndarray, reduce.Reduction]:
-  """Returns the reduced features, and how to reduce other texts."""
-  encoder = str(arguments.encoder) if arguments.encoder else None
-  raw = _raw_features(judged.texts, encoder, arguments.features)
-  trained = np.unique(judged.items[split == 'train'])
-  reduction = reduce.principal_components(
-    raw, trained, arguments.components, whiten=True
-  )
-  return reduction(raw), reduction
 
 
 def _remember(
@@ -313,8 +275,20 @@ def _evaluate(
 ) -> dict[str, Any]:
   """Returns accuracy and gain over the aggregate on held-out pairs."""
   asked = np.flatnonzero((split == 'new_pairs') & (data.rows.label != 0.5))
+  results: dict[str, Any] = {
+    'study': 'train',
+    'config': dataclasses.asdict(setting),
+    'seeds': [setting.seed],
+    'tables': {'accuracy': [], 'gain': []},
+  }
   if not asked.size:
-    raise ValueError('no strict judgement was held out: give more judgements')
+    return results | {
+      'answer': [
+        'No judgement that says which of two is better was held out: the model '
+        'is trained and can be used, and how good it is cannot be said. Some '
+        'hundred judgements would tell.'
+      ]
+    }
   test = data.take(asked)
   plain = registry.build('learner', {'kind': 'aggregate'})
   baseline = train.fit(plain, data, key=state.key, spec=setting.spec)
@@ -348,46 +322,25 @@ def _evaluate(
     'answers': 'all',
     'judgements': 'all',
   }
-  return {
-    'study': 'train',
-    'config': dataclasses.asdict(setting),
-    'seeds': [setting.seed],
-    'tables': {'accuracy': accuracy, 'gain': [{**row, **gain}]},
-  }
+  results['tables'] = {'accuracy': accuracy, 'gain': [{**row, **gain}]}
+  return results
 
 
 # ------------------------------------------------------ score, forget, export
 
 
-def _trained(workdir: Path) -> tuple[Setting, types.TrainState]:
-  """Returns what a workdir holds."""
-  path = workdir / 'config.json'
-  if not path.exists():
-    raise ValueError(f'{path} is missing: run `prm train` with this --workdir')
-  known = json.loads(path.read_text())
-  known.pop('data')
-  if 'judgements' not in known:
-    raise ValueError(
-      f'{path} was written by the first ground of prm_jax (tag first-ground): '
-      'train anew in another folder'
-    )
-  setting = Setting(**known)
-  with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
-    if manager.latest() is None:
-      raise ValueError(f'{workdir} holds no checkpoint: run `prm train` again')
-    state = manager.restore(setting.finished())
-  return setting, state
-
-
 def score_command(arguments: argparse.Namespace) -> None:
   """Writes each response's score, and how unsure it is, for a person."""
+  _check_output(arguments.output)
   if arguments.reference is not None:
     _score_closeness(arguments)
     return
-  setting, state = _trained(arguments.workdir)
-  rows = schema.read_texts(arguments.data, 'response')
+  setting, state = settings.read(arguments.workdir)
+  rows = _rows(arguments.data, 'response')
   texts = [row['response'] for row in rows]
-  features = _reduced(arguments.workdir, setting, texts)
+  features = settings.features_of(
+    arguments.workdir, setting, texts, arguments.features
+  )
   system = setting.learner().system
   user = state.params['user']
   belief = None
@@ -417,13 +370,34 @@ def score_command(arguments: argparse.Namespace) -> None:
   _write_rows(arguments.output, lines)
 
 
+def _check_output(output: Path | None) -> None:
+  """Raises ValueError where a file cannot be written, before work is done."""
+  if output is not None and (output.is_dir() or not output.parent.is_dir()):
+    raise ValueError(
+      f'--output={output}: is a folder, or its folder does not exist'
+    )
+
+
+def _rows(path: Path, *names: str) -> list[dict[str, Any]]:
+  """Returns a file's rows, none of which has what scoring adds."""
+  rows = schema.read_texts(path, *names)
+  for name in _SCORED:
+    own = sum(name in row for row in rows)
+    if own:
+      raise ValueError(
+        f'{path}: {own} rows have a field {name!r} of their own, which would '
+        'be overwritten: rename it'
+      )
+  return rows
+
+
 def _write_rows(output: Path | None, rows: Sequence[dict[str, Any]]) -> None:
   """Writes JSON lines to a file, or to standard output."""
   lines = [json.dumps(row) + '\n' for row in rows]
   if output is None:
     sys.stdout.writelines(lines)
   else:
-    output.write_text(''.join(lines))
+    writers.write_text_atomic(output, ''.join(lines))
 
 
 def _score_closeness(arguments: argparse.Namespace) -> None:
@@ -432,7 +406,7 @@ def _score_closeness(arguments: argparse.Namespace) -> None:
   source = card.get('model')
   model = LanguageModel.load(Path(source) if source else None)
   judge = closeness.judge(model, params, card)
-  rows = schema.read_texts(arguments.data, *closeness.Answer._fields)
+  rows = _rows(arguments.data, *closeness.Answer._fields)
   known = schema.read_texts(arguments.reference, *closeness.Answer._fields)
   found = closeness.closeness(judge, _answers(known), _answers(rows))
   _write_rows(
@@ -450,13 +424,18 @@ def _answers(rows: Sequence[dict[str, Any]]) -> list[closeness.Answer]:
 
 def audit_command(arguments: argparse.Namespace) -> None:
   """Serves everybody texts of a known stance, and reports what they get."""
-  setting, state = _trained(arguments.workdir)
+  setting, state = settings.read(arguments.workdir)
+  if setting.own_features:
+    raise ValueError(
+      f'{arguments.workdir} was trained on features of your own, and an audit '
+      'writes texts that have none: train on an encoder to audit'
+    )
   written = stances.write(
     split='audit', seed=setting.seed, questions=arguments.questions,
     answers=arguments.answers,
   )  # fmt: skip
   texts = [text for row in written.texts for text in row]
-  features = _reduced(arguments.workdir, setting, texts)
+  features = settings.features_of(arguments.workdir, setting, texts)
   system, params = setting.learner().system, state.params
   encoded = inference.encode(system, params, jnp.asarray(features))
   values, axes = written.values, stances.AXES
@@ -489,16 +468,9 @@ def audit_command(arguments: argparse.Namespace) -> None:
   print(f'Read {folder / "report" / "index.html"}')
 
 
-def _reduced(workdir: Path, setting: Setting, texts: list[str]) -> np.ndarray:
-  """Returns features `[M, D]` of new texts, as the trained model reads them."""
-  with np.load(workdir / 'reduction.npz', allow_pickle=False) as kept:
-    reduction = reduce.Reduction(**kept)
-  return reduction(_raw_features(texts, setting.encoder))
-
-
 def ask_command(arguments: argparse.Namespace) -> None:
   """Asks a person, who may stop and go on later, and shows what is believed."""
-  setting, state = _trained(arguments.workdir)
+  setting, state = settings.read(arguments.workdir)
   system = setting.learner().system
   prior = _gaussian_prior(setting, state)
   known = pool.read(arguments.workdir, system, state.params['reward'])
@@ -539,7 +511,7 @@ def _asked_context(workdir, user, system, state) -> gaussian.Context:
 
 def forget_command(arguments: argparse.Namespace) -> None:
   """Forgets people: rows, moments, beliefs, answers, earlier checkpoints."""
-  setting, state = _trained(arguments.workdir)
+  setting, state = settings.read(arguments.workdir)
   asked = [pool.session_path(arguments.workdir, u) for u in arguments.user]
   asked = [path for path in asked if path.exists()]
   trained = [
@@ -548,6 +520,7 @@ def forget_command(arguments: argparse.Namespace) -> None:
     if pool.session_path(arguments.workdir, user) not in asked
     or _in_bank(state, user)
   ]
+  banks.rows_of(state.people, trained)  # before anything of anybody is gone
   for path in asked:
     path.unlink()
   if not trained:
@@ -578,7 +551,7 @@ def _in_bank(state: types.TrainState, user: str) -> bool:
 
 def export_command(arguments: argparse.Namespace) -> None:
   """Writes the shared parameters, without anything about a person."""
-  setting, state = _trained(arguments.workdir)
+  setting, state = settings.read(arguments.workdir)
   os.makedirs(arguments.output.parent, exist_ok=True)
   export.export_parameters(
     state.params, arguments.output, dataclasses.asdict(setting)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from prm_jax import main, types
+from prm_jax import main, setting, types
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.rewards import likeness
 from prm_jax.runtime import export
@@ -50,14 +50,13 @@ def judged(tmp_path, private_cache):
 def scored(monkeypatch):
   """Text features without the encoder: counts of the words."""
 
-  def count(texts, encoder, features=None):
-    del encoder
-    if features is not None:
-      return main.embeddings.embed_from_file(texts, features)
+  def count(texts, encoder, own=None):
+    del encoder, own
     split = [text.split() for text in texts]
-    return np.array([[t.count(w) for w in WORDS] for t in split], float)
+    counts = [[t.count(w) for w in WORDS] for t in split]
+    return np.array(counts, float), 'encoder that counts'
 
-  monkeypatch.setattr(main, '_raw_features', count)
+  monkeypatch.setattr(setting, 'raw_features', count)
 
 
 def train(judged, workdir, *more):
@@ -74,7 +73,8 @@ def test_a_mesh_that_is_not_there_is_named(judged, tmp_path, capsys):
 
 
 def test_a_run_of_the_first_ground_says_so(judged, tmp_path, capsys):
-  (tmp_path / 'config.json').write_text('{"method": "pref", "data": ""}')
+  kept = '{"method": "pref", "data": "", "people": 3}'
+  (tmp_path / 'config.json').write_text(kept)
   assert main.run(['ask', f'--workdir={tmp_path}']) == 2
   assert 'tag first-ground' in capsys.readouterr().err
 
@@ -151,7 +151,7 @@ def test_what_a_person_can_mend_is_told_in_a_line(judged, tmp_path, capsys):
   assert train(judged, tmp_path / 'b', '--set=ridge=big') == 2
   assert "'big' is not a number" in capsys.readouterr().err
   assert train(judged, tmp_path / 'c', '--set=rigde=1') == 2
-  assert "does not take ['rigde']" in capsys.readouterr().err
+  assert 'rigde=1: pref takes the numbers' in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -165,13 +165,17 @@ def balanced_factors(
 
   Args:
     left: `[U, J]`.
-    right: `[P, J]`. Neither product nor full decomposition is formed.
+    right: `[P, J]`. Neither product nor full decomposition is formed. Where
+      U or P is below J there are fewer singular values: the last columns are
+      zero.
   """
   q_left, r_left = jnp.linalg.qr(left)
   q_right, r_right = jnp.linalg.qr(right)
-  u, s, vt = jnp.linalg.svd(r_left @ r_right.T)
+  u, s, vt = jnp.linalg.svd(r_left @ r_right.T, full_matrices=False)
   root = jnp.sqrt(s)
-  return q_left @ (u * root), q_right @ (vt.T * root)
+  missing = ((0, 0), (0, left.shape[1] - len(s)))
+  first, second = q_left @ (u * root), q_right @ (vt.T * root)
+  return jnp.pad(first, missing), jnp.pad(second, missing)
 
 
 @precision.highest

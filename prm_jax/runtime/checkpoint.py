@@ -10,6 +10,7 @@ import grain.checkpoint
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from absl import logging
 
 from prm_jax import types
 from prm_jax.runtime import trees, writers
@@ -158,22 +159,26 @@ class Checkpoints:
     except (OSError, ValueError) as error:
       raise self._damaged(step, f'{_DIGESTS}: {error}') from error
     found = _digests(folder)
-    for name in sorted(set(expected) | set(found)):
-      if expected.get(name) != found.get(name):
+    for name, digest in sorted(expected.items()):
+      if digest != found.get(name):
         raise self._damaged(
           step,
           f'{name} has sha256 {found.get(name, "(file missing)")}, '
-          f'expected {expected.get(name, "(no such file)")}',
+          f'expected {digest}',
         )
+    strangers = sorted(set(found) - set(expected))
+    if strangers:
+      logging.warning(
+        '%s: not of the checkpoint and ignored: %s', folder, strangers
+      )
 
   def _damaged(self, step: int, why: str) -> CheckpointError:
     earlier = [other for other in self.steps() if other < step]
     offer = 'there is no earlier step: start anew in another folder'
     if earlier:
       offer = (
-        f'earlier steps: {earlier}; go on from one with '
-        f'restore(step={earlier[-1]}), in fit with '
-        f'restore_step={earlier[-1]}'
+        f'earlier steps: {earlier}; delete the folder {self.folder / str(step)}'
+        f' to go on from step {earlier[-1]}'
       )
     return CheckpointError(
       f'the checkpoint of step {step} in {self.folder} is damaged: {why}; '

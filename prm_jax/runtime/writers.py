@@ -59,7 +59,7 @@ class JsonlWriter:
         ) from error
       if row['step'] <= step:
         kept.append(line)
-    _write_atomic(self.path, ''.join(line + '\n' for line in kept))
+    write_text_atomic(self.path, ''.join(line + '\n' for line in kept))
 
 
 class StdoutWriter:
@@ -92,6 +92,22 @@ class Tee:
       writer.truncate(step)
 
 
+def write_text_atomic(path: PathLike, text: str) -> None:
+  """Writes a text file that appears whole or not at all.
+
+  Args:
+    path: file to replace; its folder exists.
+    text: all of it.
+  """
+  path = pathlib.Path(path)
+  part = path.with_name(f'{path.name}.{os.getpid()}.part')
+  with part.open('w', encoding='utf-8') as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+  part.replace(path)
+
+
 def write_json_atomic(path: PathLike, obj: Any) -> None:
   """Writes JSON so that a reader sees the old file or the new one, whole.
 
@@ -103,7 +119,7 @@ def write_json_atomic(path: PathLike, obj: Any) -> None:
   path = pathlib.Path(path)
   make_folder(path.parent)
   text = json.dumps(plain(obj), indent=2, allow_nan=False, ensure_ascii=False)
-  _write_atomic(path, text + '\n')
+  write_text_atomic(path, text + '\n')
 
 
 def write_lines(path: PathLike, lines: Iterable[str]) -> None:
@@ -161,12 +177,3 @@ def make_folder(folder: PathLike) -> pathlib.Path:
       'change its permissions'
     )
   return folder
-
-
-def _write_atomic(path: pathlib.Path, text: str) -> None:
-  part = path.with_name(f'{path.name}.{os.getpid()}.part')
-  with part.open('w', encoding='utf-8') as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  part.replace(path)

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from prm_jax import types
 from prm_jax.ops import factorization
@@ -89,9 +90,10 @@ def test_als_ignores_missing_cells():
   np.testing.assert_allclose(estimate, truth, atol=0.05)
 
 
-def test_balanced_factors_keep_the_product():
+@pytest.mark.parametrize('sizes', [(7, 5), (2, 5), (7, 1), (1, 1)])
+def test_balanced_factors_keep_the_product(sizes):
   rng = np.random.default_rng(2)
-  left, right = rng.normal(size=(7, 3)), rng.normal(size=(5, 3))
+  left, right = (rng.normal(size=(size, 3)) for size in sizes)
   a, b = factorization.balanced_factors(jnp.array(left), jnp.array(right))
   np.testing.assert_allclose(a @ b.T, left @ right.T, atol=1e-5)
   np.testing.assert_allclose(a.T @ a, b.T @ b, atol=1e-4)

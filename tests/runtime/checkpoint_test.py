@@ -93,12 +93,25 @@ def test_damage_is_named_and_the_earlier_step_offered(
     assert f'step 3 in {tmp_path} is damaged' in message
     assert victim.name in message
     assert 'earlier steps: [1, 2]' in message
-    assert 'restore(step=2)' in message
+    assert f'delete the folder {tmp_path / "3"} to go on from step 2' in message
     restored = manager.restore(started, step=2)
   for a, b in zip(
     bilinear.arrays(restored), bilinear.arrays(started), strict=True
   ):
     np.testing.assert_array_equal(a, b)
+
+
+def test_a_stranger_s_file_is_ignored(bilinear, started, tmp_path, caplog):
+  with checkpoint.Checkpoints(tmp_path) as manager:
+    manager.save(1, started)
+  (tmp_path / '1' / 'state' / '.DS_Store').write_bytes(b'left by a desktop')
+  with checkpoint.Checkpoints(tmp_path) as manager:
+    restored = manager.restore(started)
+  for a, b in zip(
+    bilinear.arrays(restored), bilinear.arrays(started), strict=True
+  ):
+    np.testing.assert_array_equal(a, b)
+  assert 'state/.DS_Store' in caplog.text
 
 
 def test_missing_step_lists_those_there_are(started, tmp_path):
