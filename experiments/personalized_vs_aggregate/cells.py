@@ -254,5 +254,9 @@ def _predictions(
         f'{name}|new_people|{count}|swapped',
         fitted.predict(swapped, asked),
       )
+      yield (
+        f'{name}|new_people|{count}|population',
+        fitted.predict(nobody, asked),
+      )
       known = fitted.contexts(flipped, limit=count)
       yield f'{name}|new_people|{count}|flipped', fitted.predict(known, asked)

@@ -348,6 +348,8 @@ def read_jsonl(path: Path) -> tuple[Judgements | Ratings, Report]:
     notes.append(
       f'{same} of {total} rows compare a response with itself and are left out'
     )
+  if all(row.label == _LABELS['tie'] for row in useful):
+    notes.append('every row is a tie: nobody says which of two is better')
   report = Report(total, len(errors), shown_errors, tuple(notes))
   return code_judgements(useful), report
 

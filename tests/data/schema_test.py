@@ -197,6 +197,16 @@ def test_a_response_beside_itself_teaches_nothing(tmp_path):
   refused(tmp_path, [same], 'every row compares a response with itself')
 
 
+def test_ties_alone_are_said(tmp_path):
+  rows = [{**ROW, 'label': 'tie'}, {**ROW, 'label': 0.5}]
+  _, report = schema.read_jsonl(write(tmp_path / 'a.jsonl', rows))
+  assert report.notes == (
+    'every row is a tie: nobody says which of two is better',
+  )
+  _, report = schema.read_jsonl(write(tmp_path / 'b.jsonl', [*rows, ROW]))
+  assert not report.notes
+
+
 def test_texts_name_file_and_line(tmp_path):
   path = write(tmp_path / 'a.jsonl', [{'response': 'x'}, '', {'response': 3}])
   with pytest.raises(schema.SchemaError, match=r'a\.jsonl:3: response: is int'):

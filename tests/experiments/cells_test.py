@@ -79,6 +79,19 @@ def test_no_prediction_reads_a_test_label(plain):
     assert record['scores'] == other['record'][name]['scores']
 
 
+def test_new_people_have_the_controls_of_a_personal_gain(plain):
+  for method in ('pref', 'hierarchical'):
+    start = f'{method}|new_people|10|'
+    found = {name for name in plain['predictions'] if name.startswith(start)}
+    variants = ('', 'swapped', 'population', 'flipped')
+    assert found == {start + variant for variant in variants}
+    # Without answers a new person is the population.
+    np.testing.assert_allclose(
+      plain['predictions'][f'{start}population'],
+      plain['predictions'][f'{method}|new_people|0|'], atol=1e-6,
+    )  # fmt: skip
+
+
 def test_what_a_person_answered_does_move_predictions(plain):
   given = problem()
   answered = given.split == problems.CALIBRATION
