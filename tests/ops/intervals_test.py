@@ -55,3 +55,71 @@ def test_share_is_scipys_exact_interval():
     np.testing.assert_allclose(
       intervals.share(count, n), [count / n, want.low, want.high], atol=1e-12
     )
+
+
+# ------------------------------------------------------- two things at once
+
+
+def test_crossed_by_hand():
+  """Three people and two debates, one cell without judgements."""
+  first = np.array([0, 0, 1, 2, 2, 2])
+  second = np.array(['x', 'y', 'x', 'y', 'x', 'y'])
+  total = np.array([3.0, 1.0, 0.0, 2.0, 5.0, 1.0])
+  count = np.array([4.0, 2.0, 3.0, 2.0, 6.0, 2.0])
+  found = intervals.crossed(total, count, first, second)
+  mean = 12 / 19
+  r = total - mean * count
+  A = (r[[0, 1]].sum() ** 2 + r[2] ** 2 + r[3:].sum() ** 2) * 3 / 2
+  B = (r[[0, 2, 4]].sum() ** 2 + r[[1, 3, 5]].sum() ** 2) * 2
+  E = r[0] ** 2 + r[1] ** 2 + r[2] ** 2 + r[4] ** 2 + (r[3] + r[5]) ** 2
+  V = max(A, B, A + B - E)
+  degrees = max(V**2 / (A**2 / 2 + B**2), 1)
+  error = np.sqrt(V) / 19
+  np.testing.assert_allclose(found.value, mean)
+  np.testing.assert_allclose(found.standard_error, error)
+  np.testing.assert_allclose(found.degrees, degrees)
+  low = mean - stats.t.ppf(0.975, degrees) * error
+  np.testing.assert_allclose(found.low, low)
+  assert (found.first, found.second) == (3, 2)
+
+
+def test_a_balanced_layout_is_the_analysis_of_variance():
+  rng = np.random.default_rng(0)
+  R, C = 80, 60
+  y = rng.normal(size=(R, 1)) + rng.normal(size=(1, C))
+  y = y + rng.normal(size=(R, C))
+  first, second = np.indices((R, C)).reshape(2, -1)
+  found = intervals.crossed(y.ravel(), np.ones(R * C), first, second)
+  row = C * np.var(y.mean(1), ddof=1)
+  column = R * np.var(y.mean(0), ddof=1)
+  rest = y - y.mean(1, keepdims=True) - y.mean(0) + y.mean()
+  within = np.sum(rest**2) / ((R - 1) * (C - 1))
+  error = np.sqrt((row + column - within) / (R * C))
+  np.testing.assert_allclose(found.standard_error, error, rtol=0.02)
+
+
+@pytest.mark.parametrize('sizes', [(300, 14), (60, 13), (50, 100)])
+@pytest.mark.parametrize('effects', [(1, 1), (1, 0), (0, 1), (0.3, 0.3)])
+def test_crossed_intervals_hold_the_mean_as_often_as_they_say(sizes, effects):
+  R, C = sizes
+  rng = np.random.default_rng(1)
+  first, second = np.indices((R, C)).reshape(2, -1)
+  ones, held = np.ones(R * C), 0
+  for _ in range(2000):
+    y = effects[0] * rng.normal(size=(R, 1))
+    y = y + effects[1] * rng.normal(size=(1, C)) + rng.normal(size=(R, C))
+    found = intervals.crossed(y.ravel(), ones, first, second)
+    held += found.low <= 0 <= found.high
+  assert 0.93 <= held / 2000 <= 0.97
+
+
+def test_one_of_either_or_no_variation_has_no_interval():
+  ones = np.ones(4)
+  for first, second in (([0] * 4, range(4)), (range(4), [0] * 4)):
+    found = intervals.crossed(ones, ones, first, second)
+    assert found.value == 1
+    assert np.isnan([found.low, found.high, found.smallest_detectable]).all()
+  found = intervals.crossed(ones, ones, [0, 0, 1, 1], [0, 1, 0, 1])
+  assert np.isnan(found.low)
+  with pytest.raises(ValueError, match='nothing to count'):
+    intervals.crossed(ones, 0 * ones, [0, 0, 1, 1], [0, 1, 0, 1])
