@@ -155,12 +155,12 @@ def crossed(
   A = np.sum(np.bincount(row, residual) ** 2) * R / (R - 1)
   B = np.sum(np.bincount(column, residual) ** 2) * C / (C - 1)
   E = np.sum(np.bincount(cell, residual) ** 2)
-  V = max(A, B, A + B - E)
-  if V <= 1e-24 * count.sum() ** 2:  # nothing varies
+  variance = float(max(A, B, A + B - E))
+  if variance <= 1e-24 * count.sum() ** 2:  # nothing varies
     return Crossed(float(value), nan, nan, nan, nan, nan, R, C)
-  degrees = float(V**2 / (A**2 / (R - 1) + B**2 / (C - 1)))
+  degrees = float(variance**2 / (A**2 / (R - 1) + B**2 / (C - 1)))
   degrees = max(degrees, min(R, C) - 1.0)
-  error = float(np.sqrt(V) / count.sum())
+  error = float(np.sqrt(variance) / count.sum())
   width = float(stats.t.ppf(0.975, degrees)) * error
   seen = width + float(stats.t.ppf(0.8, degrees)) * error
   return Crossed(
