@@ -46,7 +46,8 @@ class Encoder(NamedTuple):
     """Returns the encoder in a folder; all-MiniLM-L6-v2 if None.
 
     Raises:
-      ValueError: the folder holds no usable checkpoint.
+      ValueError: the folder holds no usable checkpoint, or a tokenizer of
+        other weights.
     """
     if folder is None:
       folder = cache.obtain()
@@ -58,6 +59,8 @@ class Encoder(NamedTuple):
       if (folder / name).is_file():
         digest.update(cache.sha256(folder / name).encode())
     tokenizer = tokenizers.load(folder, config.max_position_embeddings)
+    tokenizers.check_vocabulary(tokenizer, config.vocab_size, str(folder))
+    tokenizer.encode_special_tokens = True  # a text that spells one is a text
     return cls(config, params, tokenizer, digest.hexdigest())
 
 

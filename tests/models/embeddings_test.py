@@ -2,8 +2,9 @@ import hashlib
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from prm_jax.models import embeddings
+from prm_jax.models import embeddings, tokenizers
 
 TEXTS = ['the cat sat.', 'a dog ran! very good dog?', 'old mat', 'the cat sat.']
 
@@ -133,3 +134,42 @@ def test_features_computed_elsewhere(tmp_path):
 def test_length_is_log_words():
   found = embeddings.text_length_features(['', 'one', 'a b c'])
   np.testing.assert_allclose(found[:, 0], np.log([1, 2, 4]), rtol=1e-6)
+
+
+# ------------------------------------------------- faults that people reported
+
+
+def test_a_text_that_spells_a_special_token_is_a_text(loaded, tmp_path):
+  ids = tokenizers.encode(loaded.tokenizer, ['good [SEP] dog', '[PAD] dog'])[0]
+  special = set(range(5)) - {1}  # what is not known, [UNK], may be there
+  for text in ids:
+    assert not special & set(text[1:-1])
+
+
+def test_a_tokenizer_of_other_weights_is_refused(tiny):
+  with (tiny / 'vocab.txt').open('a') as file:
+    file.writelines(f'\nmore{n}' for n in range(100))
+  with pytest.raises(ValueError, match='tokenizer does not match the weights'):
+    embeddings.Encoder.load(tiny)
+
+
+def test_weights_that_are_not_there_yet_are_named(tiny):
+  (tiny / 'model.safetensors').write_text(
+    'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 440449\n'
+  )
+  with pytest.raises(ValueError, match='a Git LFS pointer'):
+    embeddings.Encoder.load(tiny)
+
+
+def test_norms_of_the_first_berts_are_read(loaded, tiny, tmp_path):
+  new = embed(TEXTS, loaded, tmp_path / 'new')
+  old = {
+    name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace(
+      'LayerNorm.bias', 'LayerNorm.beta'
+    ): tensor
+    for name, tensor in load_file(tiny / 'model.safetensors').items()
+  }
+  assert any('gamma' in name for name in old)
+  save_file(old, tiny / 'model.safetensors')
+  found = embed(TEXTS, embeddings.Encoder.load(tiny), tmp_path / 'old')
+  np.testing.assert_array_equal(found, new)

@@ -44,6 +44,13 @@ _CLASS = {
   'qwen2': 'Qwen2ForCausalLM',
   'qwen3': 'Qwen3ForCausalLM',
 }
+# As the first BERTs were published, bert-base-uncased among them.
+_OLD_NAMES = {
+  'LayerNorm.gamma': 'LayerNorm.weight',
+  'LayerNorm.beta': 'LayerNorm.bias',
+}
+_SCORED = ' (a reward model, whose score is not read yet: give its base model)'
+_POINTER = b'version https://git-lfs'
 _INDEX = 'model.safetensors.index.json'
 _FLOATS = ('F16', 'BF16', 'F32', 'F64')
 
@@ -111,6 +118,7 @@ def fill(
       f'{tensors.where}: the model does not use the tensors '
       + ', '.join(unused[:8])
       + (f' and {len(unused) - 8} more' if len(unused) > 8 else '')
+      + (_SCORED if any('score.' in name for name in unused) else '')
     )
   return params
 
@@ -193,12 +201,20 @@ def _open(paths: Iterable[Path], prefix: str) -> Tensors:
   for path in paths:
     if not path.is_file():
       raise ValueError(f'{path} is missing')
+    with path.open('rb') as raw:
+      if raw.read(len(_POINTER)) == _POINTER:
+        raise ValueError(
+          f'{path} is a Git LFS pointer and not the weights: fetch them with '
+          '`git lfs pull` in its repository'
+        )
     try:
       file = safe_open(path, framework='numpy')
     except SafetensorError as error:
       raise ValueError(f'{path} is not a safetensors file: {error}') from error
     for full in file.keys():  # noqa: SIM118 (not a dict)
       name = full.removeprefix(prefix)
+      for old, new in _OLD_NAMES.items():
+        name = name.replace(old, new)
       if name in home:
         raise ValueError(f'{path}: tensor {full} is also in {home[name][0]}')
       home[name] = (path, file, full)
