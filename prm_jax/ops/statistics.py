@@ -10,7 +10,6 @@ the runs in which they occur, and metrics that are not sums (AUC, calibration
 error, worst decile) over runs, under the same resampled people.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
@@ -226,8 +225,8 @@ def paired_gain(
     low, high = _over_people(replicate[name], len(sums))
     summary |= {name: float(value[0]), f'{name}_low': low, f'{name}_high': high}
   error = float(replicate['gain'].std(ddof=1))
-  if math.isnan(summary['gain_low']):
-    error = math.nan
+  if np.isnan(summary['gain_low']):
+    error = float('nan')
   normal = NormalDist()
   return summary | {
     'standard_error': error,
@@ -314,7 +313,7 @@ def _over_people(replicates: np.ndarray, people: int) -> tuple[float, float]:
   """Returns an interval, or NaN: one person, or no variation, tells nothing."""
   known = replicates[~np.isnan(replicates)]
   if people < 2 or not known.size or np.ptp(known) < _ROUNDING:
-    return math.nan, math.nan
+    return float('nan'), float('nan')
   return interval(replicates)
 
 
