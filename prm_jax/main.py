@@ -34,6 +34,7 @@ from prm_jax.users import gaussian
 from prm_jax.worlds import stances
 
 _METHODS = registry.of_role('aggregate', 'personal', 'control')
+_BLOCK = 4096  # texts scored at once
 _SCORED = ('score', 'standard_deviation')  # what `score` adds to a row
 
 
@@ -113,8 +114,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def train_command(arguments: argparse.Namespace) -> None:
   """Fits a reward model to a file of judgements, and evaluates it."""
-  workdir = arguments.workdir
   options = dict(_option(arguments.method, text) for text in arguments.set)
+  registry.build('learner', {'kind': arguments.method, **options})
+  mesh = meshes.parse(arguments.mesh) if arguments.mesh else None
+  workdir = writers.make_folder(arguments.workdir)
   judged, malformed = load.load('preferences', path=arguments.data)
   if isinstance(judged, schema.Ratings):
     judged = pipelines.pairs_from_ratings(
@@ -155,7 +158,7 @@ def train_command(arguments: argparse.Namespace) -> None:
   said = types.Judgements(judged.user, judged.label, trains, judged.example_id)
   data = types.Batch(said, types.Inputs(features, judged.items))
   pool.write(workdir, judged, features, split == 'train', arguments.seed)
-  with meshes.use(meshes.parse(arguments.mesh) if arguments.mesh else None):
+  with meshes.use(mesh):
     state = _fit(setting, data, judged.user_ids, workdir)
   results = _evaluate(setting, state, data, split)
   writers.write_json_atomic(workdir / 'results.json', results)
@@ -355,19 +358,49 @@ def score_command(arguments: argparse.Namespace) -> None:
     else _asked_context(arguments.workdir, arguments.user, system, state)
   )
   encoded = inference.encode(system, state.params, jnp.asarray(features))
-  output = system.reward.score(
-    state.params['reward'],
-    encoded[None],
-    jax.tree.map(lambda leaf: leaf[None], context),
-  )
+  score, deviation = _scores(system, state.params['reward'], context, encoded)
   lines: list[dict[str, Any]] = []
   for i, row in enumerate(rows):
-    known = {**row, 'score': float(output.score[0, i])}
-    if output.covariance is not None:
-      variance = max(float(output.covariance[0, i, i]), 0.0)
-      known['standard_deviation'] = variance**0.5
+    known = {**row, 'score': float(score[i])}
+    if deviation is not None:
+      known['standard_deviation'] = float(deviation[i])
     lines.append(known)
   _write_rows(arguments.output, lines)
+
+
+def _scores(
+  system: types.System,
+  reward: types.PyTree,
+  context: types.PyTree,
+  encoded: types.Array,
+) -> tuple[np.ndarray, np.ndarray | None]:
+  """Returns scores `[M]` and standard deviations `[M]` of encoded texts.
+
+  Every text is a choice of one, a block at a time: the covariance of all with
+  all is never made.
+  """
+
+  @jax.jit
+  def block(rows):
+    known = jax.tree.map(
+      lambda leaf: jnp.broadcast_to(leaf, (len(rows), *leaf.shape)), context
+    )
+    output = system.reward.score(reward, rows[:, None], known)
+    if output.covariance is None:
+      return output.score[:, 0], None
+    variance = output.covariance[:, 0, 0]
+    return output.score[:, 0], jnp.sqrt(jnp.maximum(variance, 0.0))
+
+  count = len(encoded)
+  size = min(count, _BLOCK)
+  padded = jnp.pad(
+    encoded, [(0, -count % size)] + [(0, 0)] * (encoded.ndim - 1)
+  )
+  made = [block(padded[i : i + size]) for i in range(0, count, size)]
+  score, deviation = zip(*made, strict=True)
+  if deviation[0] is None:
+    return np.concatenate(score)[:count], None
+  return np.concatenate(score)[:count], np.concatenate(deviation)[:count]
 
 
 def _check_output(output: Path | None) -> None:

@@ -7,10 +7,12 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prm_jax import main
+from prm_jax import main, registry, types
 from prm_jax.elicitation import pool
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +87,36 @@ def score(trained, *more):
     ['score', f'--workdir={workdir}', f'--data={data}',
      f'--features={features}', *more]
   )  # fmt: skip
+
+
+# --------------------------------------------------------- N where N is enough
+
+
+@pytest.mark.parametrize('method', ['pref', 'lore'])
+def test_blocks_of_texts_score_as_all_at_once(monkeypatch, method):
+  learner = registry.build('learner', {'kind': method, 'dim': 3})
+  state = learner.init(jax.random.key(0), types.Spec(4, 5))
+  rng = np.random.default_rng(0)
+  features = rng.normal(size=(11, 4)).astype(np.float32)
+  user = learner.system.user
+  context = user.context(state.params['user'], user.prior(state.params['user']))
+  reward, system = state.params['reward'], learner.system
+  reward = {
+    **reward,
+    'basis': jnp.asarray(rng.normal(size=(4, 3)), jnp.float32),
+  }
+  encoded = system.reward.encode(reward, features)
+  both = jax.tree.map(lambda leaf: leaf[None], context)
+  want = system.reward.score(reward, encoded[None], both)
+  for size in (3, 11, 100):
+    monkeypatch.setattr(main, '_BLOCK', size)
+    score, deviation = main._scores(system, reward, context, encoded)
+    np.testing.assert_allclose(score, want.score[0], atol=1e-5)
+    if want.covariance is None:
+      assert deviation is None
+      continue
+    variance = np.diagonal(want.covariance[0])
+    np.testing.assert_allclose(deviation**2, variance, atol=1e-5)
 
 
 # -------------------------------------------------- fewer people than numbers
