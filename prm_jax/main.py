@@ -216,12 +216,15 @@ def _option(method: str, text: str) -> tuple[str, float | int]:
 
 
 def _split(judged: schema.Judgements, seed: int) -> np.ndarray:
-  """Returns 'train' or 'new_pairs' for every judgement, by hash."""
+  """Returns 'train' or 'new_pairs' for every judgement, by hash.
+
+  What a person said of a pair is on one side, in either order and however its
+  texts are spaced.
+  """
+  texts = [splits.plain(text) for text in judged.texts]
   names = [
-    f'{judged.user_ids[user]}|{low}|{high}'
-    for user, (low, high) in zip(
-      judged.user, np.sort(judged.items, 1), strict=True
-    )
+    '\0'.join([judged.user_ids[user], *sorted((texts[a], texts[b]))])
+    for user, (a, b) in zip(judged.user, judged.items, strict=True)
   ]
   held = splits.bucket(names, f'pairs{seed}', 10) == 0
   return np.where(held, 'new_pairs', 'train')

@@ -278,14 +278,17 @@ def test_closeness_to_references(tmp_path, monkeypatch, capsys):
   assert 'holds no finished export' in capsys.readouterr().err
 
 
-def test_a_pair_in_both_orders_lands_on_one_side():
+def test_a_pair_lands_on_one_side_in_any_order_and_spacing():
   rng = np.random.default_rng(0)
   pair = rng.integers(0, 50, (400, 2))
   user = rng.integers(0, 5, 400)
+  texts = [f'text {t}' for t in range(50)]
+  spaced = [f' Text\u200b  {t}\n' for t in range(50)]
   both = SimpleNamespace(
-    user_ids=[f'u{u}' for u in range(5)], user=np.tile(user, 2),
-    items=np.concatenate([pair, pair[:, ::-1]]),
+    user_ids=[f'u{u}' for u in range(5)], user=np.tile(user, 3),
+    items=np.concatenate([pair, pair[:, ::-1], pair + 50]),
+    texts=texts + spaced,
   )  # fmt: skip
-  split = main._split(both, 0)
-  assert (split[:400] == split[400:]).all()
-  assert set(split) == {'train', 'new_pairs'}
+  split = main._split(both, 0).reshape(3, 400)
+  assert (split == split[0]).all()
+  assert set(split[0]) == {'train', 'new_pairs'}

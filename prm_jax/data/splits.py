@@ -1,6 +1,7 @@
 """Splits by hash, so that they do not depend on the order of rows."""
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -20,6 +21,20 @@ def bucket(names: Sequence[str], salt: str, buckets: int) -> np.ndarray:
     if name not in known:
       known[name] = _hash(salt, name) % buckets
   return np.array([known[name] for name in names], int)
+
+
+def plain(text: str) -> str:
+  """Returns what a reader sees of a text: its near-duplicates are the same.
+
+  One form of every character, no case, single spaces, and nothing that is not
+  shown, such as a zero-width space.
+  """
+  text = unicodedata.normalize('NFKC', text).casefold()
+  shown = (
+    letter for letter in text
+    if letter.isspace() or unicodedata.category(letter) not in ('Cc', 'Cf')
+  )  # fmt: skip
+  return ' '.join(''.join(shown).split())
 
 
 def folds(topics: Sequence[str], count: int, salt: str) -> np.ndarray:

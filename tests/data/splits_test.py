@@ -40,3 +40,10 @@ def test_folds_are_balanced_in_rows():
   topics = [f't{i}' for i in range(28) for _ in range(50 + i)]
   size = Counter(splits.folds(topics, 7, 's').tolist())
   assert max(size.values()) / min(size.values()) < 1.1
+
+
+def test_near_duplicates_are_the_same():
+  same = ['A  b\n', 'a b', ' a\u200bb'.replace('\u200bb', ' b'), 'Ａ b\u200b']
+  assert {splits.plain(text) for text in same} == {'a b'}
+  assert splits.plain('ab') != splits.plain('a b')
+  assert splits.plain('a\tb') == 'a b'
