@@ -43,7 +43,7 @@ def test_folds_are_balanced_in_rows():
 
 
 def test_near_duplicates_are_the_same():
-  same = ['A  b\n', 'a b', ' a\u200bb'.replace('\u200bb', ' b'), '\uff21 b\u200b']
+  same = ['A  b\n', 'a b', ' a b\u200b', '\uff21 b\u200b']
   assert {splits.plain(text) for text in same} == {'a b'}
   assert splits.plain('ab') != splits.plain('a b')
   assert splits.plain('a\tb') == 'a b'
