@@ -271,7 +271,7 @@ def test_closeness_to_references(tmp_path, monkeypatch, capsys):
   assert rows[1]['score'] > rows[0]['score']
   data.write_text('{"prompt": "?"}\n')
   assert main.run([*command, f'--reference={known}']) == 2
-  assert 'data.jsonl:1: response is not a string' in capsys.readouterr().err
+  assert 'data.jsonl:1: response: is missing' in capsys.readouterr().err
   assert main.run([*command, f'--reference={tmp_path / "none"}']) == 2
   nothing = ['score', f'--workdir={tmp_path}', f'--data={data}']
   assert main.run([*nothing, f'--reference={known}']) == 2

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax.ops import bayes, statistics
+from prm_jax.ops import bayes, intervals, statistics
 
 # Lower limits of accuracy above which format is taken to give the answer away.
 # It must not tell the slots apart at all; it may say a little about taste.
@@ -88,7 +88,14 @@ def probe(
   probability = 1 / (1 + np.exp(-margin))
   run = statistics.Run(probability, np.asarray(label, float), pair)
   row = statistics.summarize([run], seed=seed)
-  return Probe(row['accuracy'], row['accuracy_low'], row['accuracy_high'])
+  value, low = row['accuracy'], row['accuracy_low']
+  if not np.isnan(low):
+    return Probe(value, low, row['accuracy_high'])
+  # Always right or always wrong: resampling finds nothing else, and a count
+  # still says how sure that is.
+  pairs = int(row['people'])
+  found = intervals.share(round(value * pairs), pairs)
+  return Probe(value, found.low, found.high)
 
 
 @jax.jit
