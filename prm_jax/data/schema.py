@@ -320,13 +320,13 @@ def read_jsonl(path: Path) -> tuple[Judgements | Ratings, Report]:
       rows.append(prompts.one_name(parse_row(parse_json(line)), number))
     except SchemaError as error:
       errors.append(f'{path}:{number}: {error}')
-  shown = '\n'.join(errors[:_SHOWN])
+  shown = tuple(errors[:_SHOWN])
   if not total:
     raise SchemaError(f'{path} has no row')
   if len(errors) > _TOLERATED * total:
     raise SchemaError(
       f'{len(errors)} of {total} rows are malformed (at most 1 % may be):\n'
-      f'{shown}'
+      + '\n'.join(shown)
     )
   rated = [row for row in rows if isinstance(row, Rating)]
   if rated and len(rated) < len(rows):
@@ -334,11 +334,9 @@ def read_jsonl(path: Path) -> tuple[Judgements | Ratings, Report]:
       f'{path}: {len(rated)} ratings among {len(rows) - len(rated)} '
       'judgements: put them in two files'
     )
-  notes, shown_errors = prompts.notes(), tuple(errors[:_SHOWN])
+  notes = prompts.notes()
   if rated:
-    return code_ratings(rated), Report(
-      total, len(errors), shown_errors, tuple(notes)
-    )
+    return code_ratings(rated), Report(total, len(errors), shown, tuple(notes))
   judged = [row for row in rows if isinstance(row, Judgement)]
   useful = [row for row in judged if row.response_a != row.response_b]
   same = len(judged) - len(useful)
@@ -350,7 +348,7 @@ def read_jsonl(path: Path) -> tuple[Judgements | Ratings, Report]:
     )
   if all(row.label == _LABELS['tie'] for row in useful):
     notes.append('every row is a tie: nobody says which of two is better')
-  report = Report(total, len(errors), shown_errors, tuple(notes))
+  report = Report(total, len(errors), shown, tuple(notes))
   return code_judgements(useful), report
 
 

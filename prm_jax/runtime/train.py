@@ -376,7 +376,9 @@ class _Run:
       return trainer.encode(params, features(params))
 
     rows = self.data
-    if trainer.mesh is not None:  # so that every device sums its own rows
+    if trainer.mesh is not None and self.batches is None:
+      rows = self.whole  # where every device has its own rows already
+    elif trainer.mesh is not None:  # so that every device sums its own rows
       rows = compiling.placed(rows, trainer.mesh, trainer.how, rows=True)
     index = None if inputs is None else rows.inputs.index
     return types.Data(rows.rows, index, self.people, features, encoded)
