@@ -14,17 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax import registry, types
+from prm_jax import held_out, registry, types
 from prm_jax import setting as settings
 from prm_jax.alignment import closeness
-from prm_jax.audits import trained
-from prm_jax.data import load, pipelines, schema, splits
+from prm_jax.audits import copies, trained
+from prm_jax.data import load, pipelines, schema
 from prm_jax.elicitation import pool, terminal
 from prm_jax.elicitation import session as sessions
 from prm_jax.learners import inference
 from prm_jax.models import reduce
 from prm_jax.models.language_model import LanguageModel
-from prm_jax.ops import bayes, statistics
+from prm_jax.ops import bayes
 from prm_jax.report import page
 from prm_jax.runtime import checkpoint, export, train, writers
 from prm_jax.runtime import mesh as meshes
@@ -35,6 +35,7 @@ from prm_jax.worlds import stances
 
 _METHODS = registry.of_role('aggregate', 'personal', 'control')
 _BLOCK = 4096  # texts scored at once
+_PREDICTIONS = 'predictions.jsonl.gz'
 _SCORED = ('score', 'standard_deviation')  # what `score` adds to a row
 
 
@@ -119,6 +120,7 @@ def train_command(arguments: argparse.Namespace) -> None:
   mesh = meshes.parse(arguments.mesh) if arguments.mesh else None
   workdir = writers.make_folder(arguments.workdir)
   judged, malformed = load.load('preferences', path=arguments.data)
+  copied = copies.find(judged)
   if isinstance(judged, schema.Ratings):
     judged = pipelines.pairs_from_ratings(
       judged, min_gap=1e-9, scale=None, per_person=200, seed=arguments.seed
@@ -130,11 +132,11 @@ def train_command(arguments: argparse.Namespace) -> None:
       )
   for line in malformed.lines():
     print(line, file=sys.stderr)
-  split = _split(judged, arguments.seed)
+  train_rows = held_out.split(judged, copied, arguments.seed) == held_out.TRAIN
   encoder = str(arguments.encoder) if arguments.encoder else None
   raw, source = settings.raw_features(judged.texts, encoder, arguments.features)
   reduction = reduce.principal_components(
-    raw, np.unique(judged.items[split == 'train']), arguments.components,
+    raw, np.unique(judged.items[train_rows]), arguments.components,
     whiten=True,
   )  # fmt: skip
   features = reduction(raw)
@@ -154,13 +156,16 @@ def train_command(arguments: argparse.Namespace) -> None:
     workdir, {**dataclasses.asdict(setting), 'data': digest}
   )
   settings.keep_reduction(workdir, reduction)
-  trains = (split == 'train').astype(np.float32)
-  said = types.Judgements(judged.user, judged.label, trains, judged.example_id)
+  said = types.Judgements(
+    judged.user, judged.label, train_rows.astype(np.float32), judged.example_id
+  )
   data = types.Batch(said, types.Inputs(features, judged.items))
-  pool.write(workdir, judged, features, split == 'train', arguments.seed)
+  pool.write(workdir, judged, features, train_rows, arguments.seed)
   with meshes.use(mesh):
     state = _fit(setting, data, judged.user_ids, workdir)
-  results = _evaluate(setting, state, data, split)
+  told = held_out.predict(setting, state, judged, data, ~train_rows)
+  results = held_out.results(setting, told, copied)
+  writers.write_lines(workdir / _PREDICTIONS, told.lines())
   writers.write_json_atomic(workdir / 'results.json', results)
   page.write_page(results, workdir / 'report' / 'index.html')
   print('\n'.join(results.get('answer') or page.plain_answer(results)))
@@ -215,21 +220,6 @@ def _option(method: str, text: str) -> tuple[str, float | int]:
   return name, int(number)
 
 
-def _split(judged: schema.Judgements, seed: int) -> np.ndarray:
-  """Returns 'train' or 'new_pairs' for every judgement, by hash.
-
-  What a person said of a pair is on one side, in either order and however its
-  texts are spaced.
-  """
-  texts = [splits.plain(text) for text in judged.texts]
-  names = [
-    '\0'.join([judged.user_ids[user], *sorted((texts[a], texts[b]))])
-    for user, (a, b) in zip(judged.user, judged.items, strict=True)
-  ]
-  held = splits.bucket(names, f'pairs{seed}', 10) == 0
-  return np.where(held, 'new_pairs', 'train')
-
-
 def _remember(
   learner: types.Learner, state: types.TrainState, data: types.Batch
 ) -> types.TrainState:
@@ -271,65 +261,6 @@ def _say_dropped(dropped: np.ndarray) -> None:
       f'the oldest {dropped.sum()} are dropped (--set=capacity=N keeps N)',
       file=sys.stderr,
     )
-
-
-def _evaluate(
-  setting: Setting,
-  state: types.TrainState,
-  data: types.Batch,
-  split: np.ndarray,
-) -> dict[str, Any]:
-  """Returns accuracy and gain over the aggregate on held-out pairs."""
-  asked = np.flatnonzero((split == 'new_pairs') & (data.rows.label != 0.5))
-  results: dict[str, Any] = {
-    'study': 'train',
-    'config': dataclasses.asdict(setting),
-    'seeds': [setting.seed],
-    'tables': {'accuracy': [], 'gain': []},
-  }
-  if not asked.size:
-    return results | {
-      'answer': [
-        'No judgement that says which of two is better was held out: the model '
-        'is trained and can be used, and how good it is cannot be said. Some '
-        'hundred judgements would tell.'
-      ]
-    }
-  test = data.take(asked)
-  plain = registry.build('learner', {'kind': 'aggregate'})
-  baseline = train.fit(plain, data, key=state.key, spec=setting.spec)
-  found = {}
-  for name, learner, fitted in (
-    ('aggregate', plain, baseline),
-    (setting.method, setting.learner(), state),
-  ):
-    contexts = inference.infer(
-      learner.system, fitted.params, data, key=state.key,
-      people=setting.people,
-    )  # fmt: skip
-    found[name] = inference.predict(
-      learner.system, fitted.params, contexts, test
-    )
-  same = {'data': 'preferences', 'features': 'text', 'split': 'new_pairs'}
-  runs = {
-    name: [statistics.Run(p, test.rows.label, np.asarray(test.rows.user))]
-    for name, p in found.items()
-  }
-  accuracy = [
-    {**same, 'method': name, 'answers': 'all', **statistics.summarize(run)}
-    for name, run in runs.items()
-  ]
-  gain = statistics.paired_gain(runs[setting.method], runs['aggregate'])
-  row = {
-    **same,
-    'method': setting.method,
-    'role': registry.LEARNERS[setting.method].role,
-    'baseline': 'aggregate',
-    'answers': 'all',
-    'judgements': 'all',
-  }
-  results['tables'] = {'accuracy': accuracy, 'gain': [{**row, **gain}]}
-  return results
 
 
 # ------------------------------------------------------ score, forget, export
@@ -568,6 +499,7 @@ def forget_command(arguments: argparse.Namespace) -> None:
     # Only the newest is kept: earlier ones hold the people.
     manager.save((manager.latest() or 0) + 1, state)
     manager.wait()
+  _forget_predictions(arguments.workdir / _PREDICTIONS, set(trained))
   # The prepared copy of the data holds their answers; it is made anew.
   load.drop_prepared('preferences')
   print(
@@ -575,6 +507,14 @@ def forget_command(arguments: argparse.Namespace) -> None:
     'parameters learned from them; delete their rows from the data file and '
     'train anew to undo that too.'
   )
+
+
+def _forget_predictions(path: Path, users: set[str]) -> None:
+  """Takes what was predicted of people's judgements out of a file."""
+  if path.exists():
+    lines = list(schema.read_lines(path))
+    kept = [x for x in lines if json.loads(x)['user_id'] not in users]
+    writers.write_lines(path, kept)
 
 
 def _in_bank(state: types.TrainState, user: str) -> bool:

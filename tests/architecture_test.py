@@ -10,6 +10,7 @@ ROOMS = ('ops', 'models', 'users', 'rewards', 'safeguards', 'learners')
 USES = ('elicitation', 'alignment', 'audits')  # of a fitted system, in parallel
 ALLOWED = {room: {'types', *ROOMS[: i + 1]} for i, room in enumerate(ROOMS)}
 ALLOWED |= {room: {'types', *ROOMS, room} for room in USES}
+ALLOWED['audits'] |= {'data'}  # texts and people of judgements
 ALLOWED |= {'report': {'types', *ROOMS, *USES, 'report'}}
 ALLOWED |= {
   'types': set(),

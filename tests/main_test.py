@@ -6,8 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from prm_jax import main, setting, types
+from prm_jax import held_out, main, setting, types
+from prm_jax.audits import copies
+from prm_jax.data.schema import read_lines
 from prm_jax.models.language_model import LanguageModel
+from prm_jax.report import page
 from prm_jax.rewards import likeness
 from prm_jax.runtime import export
 
@@ -83,10 +86,46 @@ def test_train_reports_the_gain_and_resumes(judged, tmp_path):
   workdir = tmp_path / 'run'
   assert train(judged, workdir) == 0
   results = json.loads((workdir / 'results.json').read_text())
-  (gain,) = results['tables']['gain']
-  assert gain['gain'] > 0.1  # half like what the other half dislikes
+  gain = {row['method']: row for row in results['tables']['gain']}
+  assert gain['pref']['gain'] > 0.1  # half like what the other half dislikes
+  tested = {row['control'] for row in results['tables']['controls']}
+  assert tested > {
+    *('swapped_people', 'population_coefficients', 'exchange', 'slot_probe'),
+    *('preference_probe', 'copied_people', 'repeated_judgements'),
+  }
+  told = [json.loads(x) for x in read_lines(workdir / 'predictions.jsonl.gz')]
+  assert {row['method'] for row in told} == {'pref', 'aggregate', 'length_only'}
+  assert all(0 <= row['probability'] <= 1 for row in told)
   assert (workdir / 'report' / 'index.html').exists()
   assert train(judged, workdir) == 0  # a finished run is kept
+
+
+def test_swapped_ids_leave_nothing_that_is_personal(judged, tmp_path):
+  path, features = judged
+  rows = [json.loads(line) for line in path.read_text().splitlines()]
+  swapped = np.random.default_rng(0).permutation([r['user_id'] for r in rows])
+  path.write_text(
+    ''.join(
+      json.dumps({**row, 'user_id': user}) + '\n'
+      for row, user in zip(rows, swapped.tolist(), strict=True)
+    )
+  )
+  assert train((path, features), tmp_path / 'run') == 0
+  results = json.loads((tmp_path / 'run' / 'results.json').read_text())
+  assert 'not personal' in page.plain_answer(results)[-1]
+
+
+def test_copied_rows_are_warned_of(judged, tmp_path, capsys):
+  path, features = judged
+  rows = [json.loads(line) for line in path.read_text().splitlines()]
+  copied = [
+    {**row, 'user_id': 'again'} for row in rows if row['user_id'] == 'u5'
+  ]
+  path.write_text(''.join(json.dumps(row) + '\n' for row in rows + copied))
+  assert train((path, features), tmp_path / 'run') == 0
+  said = capsys.readouterr().out
+  assert 'Warning: a leak' in said
+  assert 'People gave the answers of somebody else' in said
 
 
 def test_scores_follow_the_person(judged, scored, tmp_path):
@@ -124,6 +163,10 @@ def test_forgotten_person_is_unknown(judged, tmp_path, capsys):
   assert train(judged, workdir) == 0
   assert main.run(['forget', f'--workdir={workdir}', '--user=u3']) == 0
   assert not (tmp_path / 'cache' / 'tfds' / 'preferences').exists()
+  told = [json.loads(x) for x in read_lines(workdir / 'predictions.jsonl.gz')]
+  people = {row['user_id'] for row in told}
+  assert 'u3' not in people
+  assert len(people) > 3
   capsys.readouterr()
   assert main.run(['forget', f'--workdir={workdir}', '--user=u3']) == 2
   assert 'u3' in capsys.readouterr().err
@@ -285,10 +328,15 @@ def test_a_pair_lands_on_one_side_in_any_order_and_spacing():
   texts = [f'text {t}' for t in range(50)]
   spaced = [f' Text\u200b  {t}\n' for t in range(50)]
   both = SimpleNamespace(
-    user_ids=[f'u{u}' for u in range(5)], user=np.tile(user, 3),
+    user_ids=[f'u{u}' for u in range(6)], user=np.tile(user, 3),
     items=np.concatenate([pair, pair[:, ::-1], pair + 50]),
     texts=texts + spaced,
   )  # fmt: skip
-  split = main._split(both, 0).reshape(3, 400)
+  found = copies.Copies(copies.texts(both.texts), np.arange(6))
+  split = held_out.split(both, found, 0).reshape(3, 400)
   assert (split == split[0]).all()
   assert set(split[0]) == {'train', 'new_pairs'}
+  # What a copy of somebody said is on their side.
+  both.user[400:] = np.where(both.user[400:] == 3, 5, both.user[400:])
+  found = found._replace(person=np.array([0, 1, 2, 3, 4, 3]))
+  assert (held_out.split(both, found, 0).reshape(3, 400) == split[0]).all()

@@ -55,13 +55,16 @@ def _compute(config, name: str, problem, folder: Path) -> None:
     rows.user[training], minlength=len(problem.user_ids)
   )
   prompts, prompt_of = np.unique(problem.prompt_ids, return_inverse=True)
+  units, unit_of = np.unique(problem.unit, return_inverse=True)
   for split, index in result['index'].items():
     arrays[f'{split}#label'] = rows.label[index]
     arrays[f'{split}#user'] = rows.user[index]
     arrays[f'{split}#oracle'] = problem.oracle[index].astype(np.float32)
-    arrays[f'{split}#prompt'] = prompt_of[problem.judged.inputs.index[index, 0]]
+    texts = problem.judged.inputs.index[index]
+    arrays[f'{split}#prompt'] = prompt_of[texts[:, 0]]
+    arrays[f'{split}#unit'] = unit_of[texts].astype(np.int32)
   arrays['user_ids'] = np.array(problem.user_ids)
-  arrays['prompt_ids'] = prompts
+  arrays['prompt_ids'], arrays['unit_names'] = prompts, units
   temporary = folder / 'cell.tmp'
   with temporary.open('wb') as file:
     np.savez_compressed(file, **arrays)
@@ -69,6 +72,7 @@ def _compute(config, name: str, problem, folder: Path) -> None:
   record = {
     'data': problem.data,
     'features': problem.features_name,
+    'units': problem.units,
     'seed': problem.seed,
     'methods': result['record'],
     'probes': _probes(problem) if problem.fold == 0 else [],
@@ -100,41 +104,26 @@ def _grids(config, name: str, problem) -> dict[str, Any]:
 
 def _probes(problem) -> list[dict[str, Any]]:
   """Returns what format alone can tell of a problem's rows."""
-  rng = np.random.default_rng(problem.seed)
-  strict = np.flatnonzero(
-    (problem.split == problems.TRAIN) & (problem.judged.rows.label != 0.5)
+  strict = (problem.split == problems.TRAIN) & (
+    problem.judged.rows.label != 0.5
   )
-  chosen = rng.permutation(strict)[:20_000]
-  judged = problem.judged.take(chosen)
-  features = leaks.format_features(problem.texts)
-  base = {
-    'data': problem.data,
-    'features': problem.features_name,
-    'method': 'format only',
-    'split': 'train',
-    'answers': 'all',
-  }
-  found = []
-  for control, label in (
-    ('slot_probe', np.ones(len(chosen))),
-    ('preference_probe', (np.asarray(judged.rows.label) > 0.5).astype(float)),
-  ):
-    probe = leaks.probe(features, judged.inputs.index, label)
-    limit = leaks.LIMITS[control]
-    found.append(
-      {
-        **base,
-        'control': control,
-        'quantity': f'accuracy (a leak above {limit:g})',
-        'value': probe.accuracy,
-        'value_low': probe.low,
-        'value_high': probe.high,
-        'people': int(np.unique(judged.rows.user).size),
-        'pairs': len(chosen),
-        'leak': probe.low > limit,
-      }
-    )
-  return found
+  judged = problem.judged.take(np.flatnonzero(strict))
+  found = leaks.rows(
+    problem.texts, judged.inputs.index, judged.rows.label > 0.5,
+    seed=problem.seed,
+  )  # fmt: skip
+  return [
+    {
+      'data': problem.data,
+      'features': problem.features_name,
+      'method': 'format only',
+      'split': 'train',
+      'answers': 'all',
+      'people': int(np.unique(judged.rows.user).size),
+      **row,
+    }
+    for row in found
+  ]
 
 
 def _read(path: Path) -> tables.Cell:
@@ -147,6 +136,7 @@ def _read(path: Path) -> tables.Cell:
     seed=record['seed'],
     user_ids=arrays.pop('user_ids'),
     prompt_ids=arrays.pop('prompt_ids'),
+    unit_names=arrays.pop('unit_names'),
     arrays=arrays,
     record=record,
   )
@@ -164,7 +154,7 @@ def _finish(config, workdir: Path, loaded, probes) -> dict[str, Any]:
       'accuracy': tables.accuracy_table(groups, replicates),
       'gain': gain,
       'controls': tables.control_table(groups, replicates) + probes,
-      'recovery': tables.recovery_table(groups, replicates),
+      'recovery': tables.recovery_table(groups),
       'person_gain': person_gain,
       'calibration': tables.calibration_table(groups),
       'ceilings': ceilings(groups),

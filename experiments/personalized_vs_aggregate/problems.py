@@ -29,6 +29,9 @@ class Problem:
     user_ids: U names.
     prompt_ids: M names, of each text's prompt.
     texts: M responses.
+    unit: M names, of what each text is one of besides its author: a debate, a
+      joke, a prompt. Results are to hold for new ones of these.
+    units: what these are called.
     judged: judgements of the texts; a person's calibration answers come in
       order.
     split: `[n]` names.
@@ -45,6 +48,8 @@ class Problem:
   user_ids: list[str]
   prompt_ids: list[str]
   texts: list[str]
+  unit: list[str]
+  units: str
   judged: types.Batch
   split: np.ndarray
   inner: np.ndarray
@@ -205,6 +210,8 @@ def _attributes_problems(
     'user_ids': table.user_ids,
     'prompt_ids': [table.prompt_ids[p] for p in table.item_prompt],
     'texts': table.texts,
+    'unit': [table.prompt_ids[p] for p in table.item_prompt],
+    'units': 'prompts',
     'judged': judgements(table.user, table.items, table.label),
     'split': split,
     'inner': inner,
@@ -285,6 +292,8 @@ def _ukp_convarg(config, seed: int, embed: Embedder) -> Iterator[Problem]:
       user_ids=table.user_ids,
       prompt_ids=[table.prompt_ids[p] for p in table.item_prompt],
       texts=table.texts,
+      unit=topic_of_item.tolist(),
+      units='debates',
       judged=judgements(user[order], items[order], label[order]),
       split=split[order],
       inner=inner[order],
@@ -366,6 +375,8 @@ def _jester(
     user_ids=ratings.user_ids,
     prompt_ids=['joke'] * jokes,
     texts=ratings.texts,
+    unit=[str(joke) for joke in range(jokes)],
+    units='jokes',
     judged=judgements(user, items, np.concatenate([p.label for p, _ in parts])),
     split=split,
     inner=np.where(split == TRAIN, inner, UNUSED),
@@ -396,6 +407,8 @@ def _alpaca_eval(config, seed: int, embed: Embedder) -> Problem:
     user_ids=list(people.people),
     prompt_ids=[found.prompt_ids[p] for p in found.item_prompt],
     texts=found.texts,
+    unit=[found.prompt_ids[p] for p in found.item_prompt],
+    units='prompts',
     judged=judgements(people.user, people.items, people.label),
     split=split,
     inner=_inner_by_group(names, split == TRAIN, seed),

@@ -20,7 +20,8 @@ class Cell(NamedTuple):
   Attributes:
     data: name; features: 'text', 'levels' or 'identity'; seed.
     arrays: `predictions` keys -> `[B]`, and for each split `S`: `S#label`,
-      `S#user`, `S#oracle`, `S#prompt`; `judgements` `[U]` in training.
+      `S#user`, `S#oracle`, `S#prompt`, and `S#unit` `[B, 2]`, the debates,
+      jokes or prompts of both texts; `judgements` `[U]` in training.
     record: choices, scores and times.
   """
 
@@ -29,6 +30,7 @@ class Cell(NamedTuple):
   seed: int
   user_ids: np.ndarray
   prompt_ids: np.ndarray
+  unit_names: np.ndarray
   arrays: Mapping[str, np.ndarray]
   record: dict[str, Any]
 
@@ -78,15 +80,18 @@ def paired_runs(
     known = np.isfinite(first) & np.isfinite(second)
     person = cell.user_ids[cell.arrays[f'{split}#user']]
     label = cell.arrays[f'{split}#label']
+    unit = cell.unit_names[cell.arrays[f'{split}#unit']]
     by_seed.setdefault(cell.seed, []).append(
-      tuple(a[known] for a in (first, label, person, second))
+      tuple(a[known] for a in (first, label, person, unit, second))
     )
   firsts, seconds = [], []
+  name = group_[0].record['units']
   for parts in by_seed.values():
-    p, label, person, q = map(np.concatenate, zip(*parts, strict=True))
+    p, label, person, unit, q = map(np.concatenate, zip(*parts, strict=True))
     if len(p):
-      firsts.append(statistics.Run(p, label, person))
-      seconds.append(statistics.Run(q, label, person))
+      units = statistics.Units(name, unit)
+      firsts.append(statistics.Run(p, label, person, units))
+      seconds.append(statistics.Run(q, label, person, units))
   return firsts, seconds
 
 
@@ -162,7 +167,7 @@ def _by_judgements(group_, name, paired, base, replicates):
     ]
     cut = [
       [
-        statistics.Run(*(leaf[chosen] for leaf in run))
+        run.take(chosen)
         for run, chosen in zip(side, inside, strict=True)
         if chosen.any()
       ]
@@ -219,6 +224,8 @@ def _control(base, control, quantity, row, name):
     'value_low': row.get(f'{name}_low'),
     'value_high': row.get(f'{name}_high'),
     'people': row['people'],
+    'units': row.get('units'),
+    'resampled': row.get('resampled'),
     'pairs': row['pairs'],
   }
 
@@ -231,6 +238,7 @@ def _flips(base, paired, replicates):
       ((run.probability > 0.5) != (other.probability > 0.5)).astype(float),
       np.ones(len(run.label)),
       run.person,
+      run.units,
     )
     for run, other in zip(*paired, strict=True)
   ]
@@ -238,7 +246,7 @@ def _flips(base, paired, replicates):
   return _control(base, 'label_flip', 'share flipped', row, 'accuracy')
 
 
-def recovery_table(groups: Mapping[Key, list[Cell]], replicates: int):
+def recovery_table(groups: Mapping[Key, list[Cell]]):
   """Returns (accuracy - 0.5) / (oracle - 0.5) where the truth is known."""
   rows = []
   for key, group_ in groups.items():
@@ -249,7 +257,7 @@ def recovery_table(groups: Mapping[Key, list[Cell]], replicates: int):
       if variant or method == 'majority_of_others':
         continue
       paired = paired_runs(group_, name, f'{split}#oracle')
-      ratio = truth.recovered(*paired, replicates=replicates)
+      ratio = truth.recovered(*paired)
       named = _named(key, name)
       rows.append(
         {

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from prm_jax.data import schema
-from prm_jax.ops import statistics
+from prm_jax.ops import intervals, margins, statistics
 from prm_jax.worlds import attributes
 
 _RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -96,48 +96,35 @@ def decodability(
 
 
 def recovered(
-  method: Sequence[statistics.Run],
-  oracle: Sequence[statistics.Run],
-  *,
-  replicates: int,
+  method: Sequence[statistics.Run], oracle: Sequence[statistics.Run]
 ) -> dict[str, Any]:
-  """Returns (accuracy - 0.5) / (oracle - 0.5), with an interval over people.
+  """Returns (accuracy - 0.5) / (oracle - 0.5), over people and units.
 
   Args:
-    method: predictions, one run a seed.
+    method: predictions with their units, one run a seed.
     oracle: the true probabilities of the same rows.
-    replicates: bootstrap samples of people.
   """
-  people = np.unique(np.concatenate([run.person for run in method]))
-  sums = np.zeros((len(people), 3))
-  for mine, best in zip(method, oracle, strict=True):
-    row = np.searchsorted(people, mine.person)
-    label = np.asarray(mine.label) > 0.5
-    for column, right in enumerate(
-      (
-        np.ones(len(label)),
-        (np.asarray(mine.probability) > 0.5) == label,
-        (np.asarray(best.probability) > 0.5) == label,
-      )
-    ):
-      sums[:, column] += np.bincount(row, right, len(people))
-  share = np.full(len(people), 1 / len(people))
-  drawn = np.random.default_rng(0).multinomial(len(people), share, replicates)
-
-  def ratio(total):
-    return (total[..., 1] - total[..., 0] / 2) / (
-      total[..., 2] - total[..., 0] / 2
+  mine, best = (
+    margins.correct(
+      np.concatenate([margins.margin(r.probability, r.label) for r in runs])
     )
-
-  low, high = statistics.interval(ratio(drawn @ sums))
-  total = sums.sum(0)
+    for runs in (method, oracle)
+  )
+  units = [run.units for run in method if run.units is not None]
+  shared = intervals.crossing(
+    np.concatenate([run.person for run in method]),
+    np.concatenate([u.of for u in units]),
+  )
+  found = intervals.crossed(mine - 0.5, best - 0.5, shared)
   return {
-    'people': len(people),
-    'pairs': int(total[0] / len(method)),
+    'resampled': f'people and {units[0].name}',
+    'people': found.first,
+    'units': found.second,
+    'pairs': round(len(mine) / len(method)),
     'seeds': len(method),
-    'accuracy': float(total[1] / total[0]),
-    'oracle': float(total[2] / total[0]),
-    'ratio': float(ratio(total)),
-    'ratio_low': low,
-    'ratio_high': high,
+    'accuracy': float(mine.mean()),
+    'oracle': float(best.mean()),
+    'ratio': found.value,
+    'ratio_low': found.low,
+    'ratio_high': found.high,
   }

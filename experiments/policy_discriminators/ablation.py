@@ -144,22 +144,26 @@ def run(
     _, rate, params = max(tried, key=lambda t: t[0])
     return params, rate
 
+  texts = np.stack([sets['test'].better, sets['test'].worse], 1)
+  judged = np.array(outputs.policies)[outputs.item_policy[texts]].tolist()
   rows: list[Row] = []
   for arm, (_, reference) in ARMS.items():
     for count in node.pairs:
       params, rate = fitted(arm, count)
-      right = _right(margins(params, 'test', reference))
+      right = discrimination.right_of(margins(params, 'test', reference))
       where = {'fold': fold, 'arm': arm, 'rankings': count, 'rate': rate}
       rows += [
-        {**where, 'data': 'alpaca_eval', 'unit': int(p), 'right': float(r)}
-        for p, r in zip(sets['test'].prompt, right, strict=True)
+        {
+          **where,
+          'data': 'alpaca_eval',
+          'unit': int(p),
+          'right': float(r),
+          'policies': pair,
+        }
+        for p, r, pair in zip(sets['test'].prompt, right, judged, strict=True)
       ]
       rows += bar.rows(params, reference, where)
   return rows
-
-
-def _right(margin: np.ndarray) -> np.ndarray:
-  return np.where(margin == 0, 0.5, margin > 0)
 
 
 class Bar(NamedTuple):
@@ -214,7 +218,7 @@ class Bar(NamedTuple):
       )
       found += [
         {**where, 'data': data, 'unit': int(i), 'right': float(r)}
-        for i, r in zip(chosen, _right(margin), strict=True)
+        for i, r in zip(chosen, discrimination.right_of(margin), strict=True)
       ]
     return found
 

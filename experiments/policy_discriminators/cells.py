@@ -132,12 +132,25 @@ def real(study: Study, fold: int) -> Cell:
       ),
       **plain[split],
     }
-    rows += discrimination.per_policy(
-      found.outputs, drawn, margins, **where, split=split
-    )
+    # A policy that says nothing is told apart by its length alone.
+    for name, kept in (
+      (split, np.full(len(drawn.policy), True)),
+      (f'{split}, no null model', _without_null(found.outputs, drawn)),
+    ):
+      rows += discrimination.per_policy(
+        found.outputs, triples.Triples(*(leaf[kept] for leaf in drawn)),
+        {method: margin[kept] for method, margin in margins.items()},
+        **where, split=name,
+      )  # fmt: skip
     predictions += _predictions(found.outputs, drawn, margins, where, split)
   rows += _elsewhere(study, params, fold)
   return {'rows': rows, 'predictions': predictions}
+
+
+def _without_null(outputs, drawn: triples.Triples) -> np.ndarray:
+  """Returns `[n]` False where `corpus.NULL` is one of the two policies."""
+  null = np.array(outputs.policies) == corpus.NULL
+  return ~(null[drawn.policy] | null[drawn.other])
 
 
 def _elsewhere(study: Study, params, fold: int) -> list[Row]:

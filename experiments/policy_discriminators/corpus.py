@@ -27,6 +27,7 @@ SYSTEMS = {
   'story': 'Answer by telling a short story.',
 }
 BASELINE = 'gpt4_1106_preview'  # judged against; its preference is 1/2
+NULL = 'NullModel'  # writes the same text, whatever it is asked
 _TEMPERATURE = 0.8  # of policies that differ in other ways
 TWINS = ('twin_a', 'twin_b')  # one policy twice: nothing tells them apart
 

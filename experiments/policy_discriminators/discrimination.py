@@ -261,20 +261,34 @@ def _difference(close, drawn: triples.Triples) -> np.ndarray:
   return near - close(drawn.reference, drawn.negative)
 
 
+def right_of(margin: np.ndarray) -> np.ndarray:
+  """Returns 1 where a margin is positive, 1/2 where it is 0, else 0, `[n]`."""
+  return 0.5 + 0.5 * np.sign(margin)
+
+
 def accuracy(margin: np.ndarray) -> float:
   """Returns the share of positive margins; ties count half."""
-  return float(np.mean(np.where(margin == 0, 0.5, margin > 0)))
+  return float(np.mean(right_of(margin)))
 
 
 def per_policy(
   outputs, drawn: triples.Triples, margins: Mapping[str, np.ndarray],
   **where: Any,
 ) -> list[Row]:  # fmt: skip
-  """Returns one row a policy and method."""
+  """Returns one row a policy and method, with its prompts' sums.
+
+  `prompts` maps a prompt to [triples told apart, triples]; a tie is half a one.
+  """
   rows = []
+  prompt = outputs.item_prompt[drawn.positive]
   for policy in np.unique(drawn.policy):
     mine = drawn.policy == policy
+    asked, place = np.unique(prompt[mine], return_inverse=True)
+    names = [outputs.prompt_ids[p] for p in asked]
+    count = np.bincount(place)
     for method, margin in margins.items():
+      right = np.bincount(place, right_of(margin[mine]))
+      sums = np.stack([right, count], 1).tolist()
       rows.append(
         {
           **where,
@@ -282,6 +296,7 @@ def per_policy(
           'method': method,
           'triples': int(mine.sum()),
           'accuracy': accuracy(margin[mine]),
+          'prompts': dict(zip(names, sums, strict=True)),
         }
       )
   return rows

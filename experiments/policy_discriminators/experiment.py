@@ -18,12 +18,13 @@ from prm_jax.runtime import writers
 _NOTES = (
   'Triples: is the second answer of the reference\'s policy told from that of '
   'another? Policies (whole families) and prompts are held out together, every '
-  'policy once; intervals are Student\'s over policies. Real policies gave one '
-  'answer a prompt, so reference and candidates answer different prompts, and '
-  'both candidates the same one; generated policies gave several, and all '
-  'three answer one prompt. SmolLM2 is dequantised Q4_1.',
-  'Ablation: intervals over prompts (AlpacaEval) or pairs (LLMBar); all arms '
-  'see the same rankings and the same choice of learning rates.',
+  'policy once; intervals are over families of policies and prompts at once. '
+  'Real policies gave one answer a prompt, so reference and candidates answer '
+  'different prompts, and both candidates the same one; generated policies '
+  'gave several, and all three answer one prompt. SmolLM2 is dequantised Q4_1.',
+  'Ablation: intervals over prompts and families of policies (AlpacaEval) or '
+  'pairs (LLMBar); all arms see the same rankings and the same choice of '
+  'learning rates.',
   'Enumerable world: Student\'s intervals over seeds; temperatures are chosen '
   'on validation targets.',
 )  # fmt: skip

@@ -1,11 +1,12 @@
 """Rows of results.json, and what they say."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.policy_discriminators import combination
+from prm_jax.data import triples
 from prm_jax.ops import intervals
 
 Row = dict[str, Any]
@@ -15,29 +16,27 @@ _FEW = 3  # policies that make no interval
 def discrimination(rows: Sequence[Row]) -> list[Row]:
   """Returns the mean accuracy over policies, and its gaps to ours.
 
+  Policies weigh the same; intervals are over families of policies and prompts.
+
   Args:
     rows: one a policy, method, data, split and fold.
   """
   table = []
   for (data, split), mine in _grouped(rows, 'data', 'split').items():
-    known = _by_policy(mine)
-    ours = {
-      'polar_gain': ('polar', known.get('polar', {})),
-      'combined_gain': (combination.NAME, known.get(combination.NAME, {})),
-    }
-    for method, accuracy in known.items():
+    known = _by_method(mine)
+    ours = {'polar_gain': 'polar', 'combined_gain': combination.NAME}
+    for method, told in known.items():
       row = {
         'data': data,
         'split': split,
         'method': method,
-        'policies': len(accuracy),
+        **told.counts(),
         'triples': sum(r['triples'] for r in mine if r['method'] == method),
       }
-      _add(row, 'accuracy', list(accuracy.values()))
-      for column, (own, mean) in ours.items():
-        if mean and method != own:
-          gap = [mean[p] - accuracy[p] for p in accuracy if p in mean]
-          _add(row, column, gap)
+      _add_crossed(row, 'accuracy', told)
+      for column, own in ours.items():
+        if own in known and method != own:
+          _add_crossed(row, column, known[own].less(told))
       table.append(row)
   return table
 
@@ -61,18 +60,18 @@ def transfer(rows: Sequence[Row]) -> list[Row]:
   """Returns discriminators on data that they were not trained on."""
   table = []
   for (data, split), mine in _grouped(rows, 'data', 'split').items():
-    for method, accuracy in _by_policy(mine).items():
+    for method, told in _by_method(mine).items():
       if not method.startswith('polar from '):
         continue
       row = {
         'trained_on': method.removeprefix('polar from '),
         'tested_on': data,
         'split': split,
-        'policies': len(accuracy),
+        **told.counts(),
       }
-      _add(row, 'accuracy', list(accuracy.values()))
-      chance = [value - 0.5 for value in accuracy.values()]
-      _add(row, 'over_chance', chance)
+      _add_crossed(row, 'accuracy', told)
+      half = told._replace(right=told.triples / 2)
+      _add_crossed(row, 'over_chance', told.less(half))
       table.append(row)
   return table
 
@@ -80,31 +79,117 @@ def transfer(rows: Sequence[Row]) -> list[Row]:
 def ablation(rows: Sequence[Row]) -> list[Row]:
   """Returns accuracy on judged pairs, and the gap to the full method.
 
-  Intervals are over prompts of AlpacaEval (a prompt's pairs averaged first),
-  and over pairs of LLMBar (the folds' models averaged first).
+  AlpacaEval's prompts weigh the same, and intervals are over prompts and the
+  families of the two policies; of LLMBar they are over pairs (the folds'
+  models averaged first).
   """
   table = []
-  grouped = _grouped(rows, 'data', 'rankings')
-  for (data, rankings), mine in grouped.items():
-    known: dict[str, dict[int, float]] = {}
-    for (arm, unit), these in _grouped(mine, 'arm', 'unit').items():
-      mean = float(np.mean([row['right'] for row in these]))
-      known.setdefault(arm, {})[unit] = mean
-    full = known.get('pretrained, reference', {})
-    for arm, right in known.items():
+  for (data, rankings), mine in _grouped(rows, 'data', 'rankings').items():
+    arms = _grouped(mine, 'arm')
+    full = arms.get(('pretrained, reference',), [])
+    for (arm,), these in arms.items():
       row = {
         'data': data,
         'rankings': rankings,
         'arm': arm,
-        'units': len(right),
-        'pairs': sum(r['arm'] == arm for r in mine),
+        'units': len({r['unit'] for r in these}),
+        'pairs': len(these),
       }
-      _add(row, 'accuracy', list(right.values()))
-      if full and arm != 'pretrained, reference':
-        gap = [full[u] - right[u] for u in right if u in full]
-        _add(row, 'full_method_gain', gap)
+      _add_judged(row, 'accuracy', these)
+      if full and these is not full:
+        # Every arm is tested on the same pairs, in the same order.
+        gap = [
+          {**one, 'right': best['right'] - one['right']}
+          for best, one in zip(full, these, strict=True)
+        ]
+        _add_judged(row, 'full_method_gain', gap)
       table.append(row)
   return table
+
+
+def _add_judged(row: Row, name: str, rows: Sequence[Row]) -> None:
+  """Adds the mean of `right`, units weighing the same."""
+  right = np.array([r['right'] for r in rows])
+  _, unit, size = np.unique(
+    [r['unit'] for r in rows], return_inverse=True, return_counts=True
+  )
+  if 'policies' not in rows[0]:
+    row['resampled'] = 'pairs'
+    _add(row, name, (np.bincount(unit, right) / size).tolist())
+    return
+  names = sorted({policy for r in rows for policy in r['policies']})
+  family = dict(zip(names, triples.families(names).tolist(), strict=True))
+  pair = [[family[policy] for policy in r['policies']] for r in rows]
+  row['resampled'] = 'prompts and families of policies'
+  count = 1 / size[unit]
+  found = intervals.crossed(
+    right * count, count, intervals.crossing(unit, np.array(pair))
+  )
+  row['families'] = found.second
+  _add_interval(row, name, found)
+
+
+class _Told(NamedTuple):
+  """How often each policy was told apart on each prompt.
+
+  Attributes:
+    policy, prompt: names `[n]`; right, triples: sums `[n]`.
+  """
+
+  policy: np.ndarray
+  prompt: np.ndarray
+  right: np.ndarray
+  triples: np.ndarray
+
+  def less(self, other: '_Told') -> '_Told':
+    """Returns this with the other's right ones taken off."""
+    return self._replace(right=self.right - other.right)
+
+  def counts(self) -> Row:
+    """Returns what intervals are over."""
+    names = np.unique(self.policy)
+    return {
+      'policies': len(names),
+      'families': len(np.unique(triples.families(names.tolist()))),
+      'prompts': len(np.unique(self.prompt)),
+      'resampled': 'families of policies and prompts',
+    }
+
+
+def _by_method(rows: Sequence[Row]) -> dict[str, _Told]:
+  """Returns every method's sums; methods have the same policies and prompts."""
+  found = {}
+  for (method,), mine in _grouped(rows, 'method').items():
+    sums: dict[tuple[str, str], np.ndarray] = {}
+    for row in mine:
+      for prompt, pair in row['prompts'].items():
+        key = (row['policy'], prompt)
+        sums[key] = sums.get(key, np.zeros(2)) + np.array(pair)
+    keys = sorted(sums)
+    policy, prompt = map(np.array, zip(*keys, strict=True))
+    right, count = np.stack([sums[key] for key in keys]).T
+    found[method] = _Told(policy, prompt, right, count)
+  return found
+
+
+def _add_crossed(row: Row, name: str, told: _Told) -> None:
+  """Adds the mean over policies, with its interval where there is one."""
+  names, policy = np.unique(told.policy, return_inverse=True)
+  size = np.bincount(policy, told.triples)[policy]
+  family = triples.families(names.tolist())[policy]
+  found = intervals.crossed(
+    told.right / size,
+    told.triples / size,
+    intervals.crossing(family, told.prompt),
+  )
+  _add_interval(row, name, found)
+
+
+def _add_interval(row: Row, name: str, found: intervals.Crossed) -> None:
+  known = np.isfinite(found.low)
+  row[name] = found.value
+  row[f'{name}_low'] = found.low if known else None
+  row[f'{name}_high'] = found.high if known else None
 
 
 def _by_policy(rows: Sequence[Row]) -> dict[str, dict[str, float]]:

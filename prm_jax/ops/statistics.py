@@ -3,20 +3,24 @@
 Everything starts from `Run`s: the predictions of one seed, a row a judgement.
 Every metric depends on a row only through its margin
 `(probability - 1/2) (2 label - 1)`, so that exchanging the two answers and
-the label changes nothing. Intervals are percentile intervals of a bootstrap
-over people, because people are what is generalised over. Several runs of the
-same people are averaged before people are resampled: sums of a person over
-the runs in which they occur, and metrics that are not sums (AUC, calibration
-error, worst decile) over runs, under the same resampled people.
+the label changes nothing. Where rows say what they are about besides a person
+(`Run.units`: debates, jokes, prompts), intervals are over new people and new
+ones of these at once (`intervals.crossed`), for metrics that are not sums to
+first order, and the worst decile's over people alone; where they do not,
+intervals are percentile intervals of a bootstrap over people. `resampled` says
+which. Several runs of the same people are averaged first: sums of a person
+over the runs in which they occur, and metrics that are not sums (AUC,
+calibration error, worst decile) over runs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from prm_jax import types
+from prm_jax.ops import intervals, margins, resampled
 
 METRICS = (
   'accuracy',
@@ -26,15 +30,19 @@ METRICS = (
   'macro_accuracy',
   'worst_decile_accuracy',
 )
-CLIP = 1e-7  # probabilities are kept this far from 0 and 1 in the NLL
-CALIBRATION_BINS = 15  # of equal width, over confidences from 1/2 to 1
-RANK_BINS = 512  # of |margin|, for the AUC of a replicate
-HALF_SPLITS = 20
-WORST_SHARE = 0.1
-WORST_PAIRS = 20  # a person with fewer pairs has no worst-decile accuracy
-WORST_PEOPLE = 10  # with fewer people there is no worst decile
 _ROUNDING = 1e-12  # replicates that differ by less are the same
-_CHUNK = 2**25  # numbers in the largest temporary array
+
+
+class Units(NamedTuple):
+  """What rows are about, besides whose they are.
+
+  Attributes:
+    name: what these are called, such as 'debates'.
+    of: `[B]` of every row, or `[B, 2]` where a row is about two of them.
+  """
+
+  name: str
+  of: types.ArrayLike
 
 
 class Run(NamedTuple):
@@ -44,31 +52,48 @@ class Run(NamedTuple):
     probability: `[B]` that the first answer is preferred.
     label: `[B]` 1 or 0; ties are dropped by the caller.
     person: `[B]` who judged; the same key is the same person in every run.
+    units: what is generalised over besides people; None: people alone.
   """
 
   probability: types.ArrayLike
   label: types.ArrayLike
   person: types.ArrayLike
+  units: Units | None = None
+
+  def take(self, rows: np.ndarray) -> 'Run':
+    """Returns some rows, by number or mask."""
+    units = self.units
+    if units is not None:
+      units = units._replace(of=np.asarray(units.of)[rows])
+    probability, label, person = (np.asarray(leaf)[rows] for leaf in self[:3])
+    return Run(probability, label, person, units)
 
 
 class _Rows(NamedTuple):
-  """Runs, checked: person keys `[U]`, and per run rows into them `[B]`."""
+  """Runs, checked.
+
+  Attributes:
+    people: keys `[U]`.
+    position: per run, rows into them `[B]`.
+    margin: per run, `[B]`.
+    shared: which rows of all runs share a person or a unit; None: people alone.
+    resampled: what intervals are over, in words.
+  """
 
   people: np.ndarray
   position: list[np.ndarray]
   margin: list[np.ndarray]
+  shared: intervals.Crossing | None
+  resampled: str
 
-
-class _Halves(NamedTuple):
-  """Random halves of eligible people's pairs, one a row.
-
-  Attributes:
-    people: `[S, E]` indices, from the worst to the best on the first half.
-    measured: `[S, E]` their accuracy on the second half.
-  """
-
-  people: np.ndarray
-  measured: np.ndarray
+  @property
+  def weight(self) -> np.ndarray:
+    """Returns 1 / (runs in which the row's person occurs), of all rows."""
+    occurs = sum(
+      (np.bincount(p, minlength=len(self.people)) > 0).astype(float)
+      for p in self.position
+    )
+    return 1 / np.asarray(occurs)[np.concatenate(self.position)]
 
 
 def accuracy(probability: types.ArrayLike, label: types.ArrayLike) -> float:
@@ -78,7 +103,7 @@ def accuracy(probability: types.ArrayLike, label: types.ArrayLike) -> float:
     probability: `[B]` that the first answer is preferred.
     label: `[B]` 1 or 0.
   """
-  return float(_correct(_margin(probability, label)).mean())
+  return float(margins.correct(margins.margin(probability, label)).mean())
 
 
 def auc(probability: types.ArrayLike, label: types.ArrayLike) -> float:
@@ -92,7 +117,7 @@ def auc(probability: types.ArrayLike, label: types.ArrayLike) -> float:
     probability: `[B]` that the first answer is preferred.
     label: `[B]` 1 or 0.
   """
-  return _exact_auc(_margin(probability, label))
+  return float(margins.wins(margins.margin(probability, label)).mean())
 
 
 def nll(probability: types.ArrayLike, label: types.ArrayLike) -> float:
@@ -102,7 +127,7 @@ def nll(probability: types.ArrayLike, label: types.ArrayLike) -> float:
     probability: `[B]`, clipped to `[1e-7, 1 - 1e-7]`.
     label: `[B]` 1 or 0.
   """
-  return float(_nll(_margin(probability, label)).mean())
+  return float(margins.nll(margins.margin(probability, label)).mean())
 
 
 def ece(probability: types.ArrayLike, label: types.ArrayLike) -> float:
@@ -118,16 +143,13 @@ def ece(probability: types.ArrayLike, label: types.ArrayLike) -> float:
   References:
     Guo et al. 2017, arXiv:1706.04599.
   """
-  margin = _margin(probability, label)
-  gap = 0.5 + np.abs(margin) - _correct(margin)
-  sums = np.bincount(_confidence_bin(margin), gap, CALIBRATION_BINS)
-  return float(np.abs(sums).sum() / margin.size)
+  return float(margins.ece_rows(margins.margin(probability, label)).mean())
 
 
 def summarize(
   runs: Sequence[Run], *, replicates: int = 1000, seed: int = 0
-) -> dict[str, float | int]:
-  """Returns every metric with its 95 % interval over people.
+) -> dict[str, Any]:
+  """Returns every metric with its 95 % interval over what is resampled.
 
   The worst decile is chosen on a random half of everybody's pairs and
   measured on the other half, so that chance in the choice does not lower it;
@@ -140,9 +162,10 @@ def summarize(
 
   Returns:
     `METRICS`, each with `_low` and `_high`, NaN for one person alone and where
-    nothing varies; `people`, `pairs` (a run, on
-    average), `seeds`, and `worst_decile_people`: how many people the worst
-    decile is taken of, 0 and a value of NaN if fewer than 10.
+    nothing varies; `resampled` in words, `people`, `units` where those are
+    resampled too, `pairs` (a run, on average), `seeds`, and
+    `worst_decile_people`: how many people the worst decile is taken of, 0 and
+    a value of NaN if fewer than 10.
 
   Raises:
     ValueError: there are no rows, or a row is not a probability with a strict
@@ -152,34 +175,43 @@ def summarize(
   rows = _rows(runs)
   people = len(rows.people)
   halves = [
-    _half_accuracies(rng, index, _correct(margin), people)
+    resampled.half_accuracies(rng, index, margins.correct(margin), people)
     for index, margin in zip(rows.position, rows.margin, strict=True)
   ]
   point = _evaluate(rows, halves, np.ones((1, people)))
-  point['auc'] = np.array([np.mean([_exact_auc(m) for m in rows.margin])])
+  point['auc'] = np.array(
+    [np.mean([margins.wins(m).mean() for m in rows.margin])]
+  )
+  crossed = _crossed_metrics(rows)
+  names = [name for name in METRICS if name not in crossed]
   chunks = [
-    _evaluate(rows, halves, weights)
-    for weights in _person_weights(rng, people, replicates)
+    _evaluate(rows, halves, weights, names)
+    for weights in resampled.person_weights(rng, people, replicates)
   ]
-  summary: dict[str, float | int] = {}
+  summary: dict[str, Any] = {}
   for name in METRICS:
     value = float(point[name][0])
-    replicate = np.concatenate([chunk[name] for chunk in chunks])
-    if name == 'ece':
-      # Noise adds to absolute gaps, and resampling adds it a second time.
-      replicate = np.maximum(0, replicate - np.nanmean(replicate) + value)
-    low, high = _over_people(replicate, people)
-    summary |= {
-      name: value,
-      f'{name}_low': low,
-      f'{name}_high': high,
-    }
+    if name in crossed:
+      # A symmetric interval may leave what the metric can be.
+      low, high = np.clip(
+        (crossed[name].low, crossed[name].high),
+        0.0,
+        np.inf if name == 'nll' else 1.0,
+      ).tolist()
+    else:
+      replicate = np.concatenate([chunk[name] for chunk in chunks])
+      if name == 'ece':
+        # Noise adds to absolute gaps, and resampling adds it a second time.
+        replicate = np.maximum(0, replicate - np.nanmean(replicate) + value)
+      low, high = _over_people(replicate, people)
+    summary |= {name: value, f'{name}_low': low, f'{name}_high': high}
   eligible = min(half.people.shape[1] for half in halves)
   return summary | {
-    'people': people,
-    'pairs': _pairs(rows),
+    **_counts(rows),
     'seeds': len(runs),
-    'worst_decile_people': eligible if eligible >= WORST_PEOPLE else 0,
+    'worst_decile_people': eligible
+    if eligible >= resampled.WORST_PEOPLE
+    else 0,
   }
 
 
@@ -189,11 +221,12 @@ def paired_gain(
   *,
   replicates: int = 1000,
   seed: int = 0,
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
   """Returns the accuracy gained over a baseline on the same rows.
 
-  `smallest_detectable_gain = (z_0.975 + z_0.8) SE`: a gain of this size is
-  found by a two-sided test at 5 % in 80 of 100 repetitions with new people.
+  `smallest_detectable_gain = (q_0.975 + q_0.8) SE`: a gain of this size is
+  found by a two-sided test at 5 % in 80 of 100 repetitions with new people,
+  and new units; q are quantiles of the normal distribution or Student's.
 
   Args:
     personal: predictions of one or several seeds.
@@ -205,22 +238,50 @@ def paired_gain(
     `gain` (rows pooled) and `macro_gain` (people weigh the same) with `_low`
     and `_high`, NaN for one person alone and where nothing varies, and so are
     the next two; `standard_error` of the gain, `smallest_detectable_gain`,
-    `people`, `pairs` (a run, on average) and `seeds`.
+    `resampled`, `people`, `units`, `pairs` (a run, on average) and `seeds`.
 
   Raises:
     ValueError: the two do not hold the same rows.
   """
+  rows, gained = _gained(personal, baseline)
+  counts = {**_counts(rows), 'seeds': len(personal)}
+  if rows.shared is not None:
+    every = np.concatenate(gained)
+    found = {
+      'gain': intervals.crossed(*_pooled(rows, every), rows.shared),
+      'macro_gain': intervals.crossed(*_by_person(rows, every), rows.shared),
+    }
+    summary: dict[str, Any] = {}
+    for name, one in found.items():
+      summary |= {
+        name: one.value,
+        f'{name}_low': one.low,
+        f'{name}_high': one.high,
+      }
+    return summary | {
+      'standard_error': found['gain'].standard_error,
+      'smallest_detectable_gain': found['gain'].smallest_detectable,
+      **counts,
+    }
+  return (
+    _bootstrapped_gain(_person_sums(rows, [gained]), replicates, seed) | counts
+  )
+
+
+def _bootstrapped_gain(
+  sums: np.ndarray, replicates: int, seed: int
+) -> dict[str, float]:
+  """Returns gains with intervals over people, from their sums `[U, 2]`."""
   rng = np.random.default_rng(seed)
-  rows, sums = _gain_sums(personal, baseline)
   point = _gains(sums, np.ones((1, len(sums))))
   chunks = [
     _gains(sums, weights)
-    for weights in _person_weights(rng, len(sums), replicates)
+    for weights in resampled.person_weights(rng, len(sums), replicates)
   ]
   replicate = {
     name: np.concatenate([chunk[name] for chunk in chunks]) for name in point
   }
-  summary: dict[str, float | int] = {}
+  summary: dict[str, float] = {}
   for name, value in point.items():
     low, high = _over_people(replicate[name], len(sums))
     summary |= {name: float(value[0]), f'{name}_low': low, f'{name}_high': high}
@@ -232,9 +293,6 @@ def paired_gain(
     'standard_error': error,
     'smallest_detectable_gain': error
     * (normal.inv_cdf(0.975) + normal.inv_cdf(0.8)),
-    'people': len(rows.people),
-    'pairs': _pairs(rows),
-    'seeds': len(personal),
   }
 
 
@@ -247,7 +305,8 @@ def person_gain(
     personal: predictions of one or several seeds.
     baseline: the same rows, in the same order, predicted by the baseline.
   """
-  rows, sums = _gain_sums(personal, baseline)
+  rows, gained = _gained(personal, baseline)
+  sums = _person_sums(rows, [gained])
   return rows.people, sums[:, 1] / sums[:, 0]
 
 
@@ -262,12 +321,12 @@ def calibration(runs: Sequence[Run]) -> list[dict[str, float]]:
     (a run, on average).
   """
   margin = np.concatenate(_rows(runs).margin)
-  place = _confidence_bin(margin)
+  place = margins.confidence_bin(margin)
   pairs, confidence, correct = (
-    np.bincount(place, values, CALIBRATION_BINS)
-    for values in (None, 0.5 + np.abs(margin), _correct(margin))
+    np.bincount(place, values, margins.CALIBRATION_BINS)
+    for values in (None, 0.5 + np.abs(margin), margins.correct(margin))
   )
-  edges = np.linspace(0.5, 1, CALIBRATION_BINS + 1)
+  edges = np.linspace(0.5, 1, margins.CALIBRATION_BINS + 1)
   return [
     {
       'bin_low': float(edges[b]),
@@ -329,46 +388,10 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 # ---------------------------------------------------------------------- rows
 
 
-def _margin(probability: types.ArrayLike, label: types.ArrayLike) -> np.ndarray:
-  """Returns (p - 1/2) (2 y - 1), `[B]`, after checking both."""
-  p = np.asarray(probability, np.float64)
-  y = np.asarray(label, np.float64)
-  if p.ndim != 1 or p.shape != y.shape:
-    raise ValueError(
-      f'probability {p.shape} and label {y.shape} must be two vectors of the '
-      'same length.'
-    )
-  if not p.size:
-    raise ValueError('There are no rows to compute statistics of.')
-  if (bad := np.flatnonzero(~((p >= 0) & (p <= 1)))).size:
-    raise ValueError(
-      f'probability[{bad[0]}] is {p[bad[0]]}; it must lie in [0, 1].'
-    )
-  if (bad := np.flatnonzero((y != 0) & (y != 1))).size:
-    raise ValueError(
-      f'label[{bad[0]}] is {y[bad[0]]}; drop rows whose label is not 0 or 1.'
-    )
-  return (p - 0.5) * (2 * y - 1)
-
-
-def _correct(margin: np.ndarray) -> np.ndarray:
-  """Returns 1 where right, 0 where wrong, 1/2 where undecided, `[B]`."""
-  return 0.5 + 0.5 * np.sign(margin)
-
-
-def _nll(margin: np.ndarray) -> np.ndarray:
-  return -np.log(np.clip(0.5 + margin, CLIP, 1 - CLIP))
-
-
-def _confidence_bin(margin: np.ndarray) -> np.ndarray:
-  place = np.abs(margin) * (2 * CALIBRATION_BINS)
-  return np.minimum(place.astype(np.int64), CALIBRATION_BINS - 1)
-
-
 def _rows(runs: Sequence[Run]) -> _Rows:
   if not runs:
     raise ValueError('There are no runs to compute statistics of.')
-  margin = [_margin(run.probability, run.label) for run in runs]
+  margin = [margins.margin(run.probability, run.label) for run in runs]
   person = [np.asarray(run.person) for run in runs]
   for number, (m, who) in enumerate(zip(margin, person, strict=True)):
     if m.shape != who.shape:
@@ -378,11 +401,26 @@ def _rows(runs: Sequence[Run]) -> _Rows:
       )
   people, position = np.unique(np.concatenate(person), return_inverse=True)
   ends = np.cumsum([m.size for m in margin])[:-1]
-  return _Rows(people, np.split(position, ends), margin)
+  units = [run.units for run in runs if run.units is not None]
+  if not units:
+    return _Rows(people, np.split(position, ends), margin, None, 'people')
+  if len(units) < len(runs) or len({found.name for found in units}) > 1:
+    raise ValueError(
+      'Runs that are averaged are of the same units, or of none.'
+    )
+  of = np.concatenate([np.asarray(found.of) for found in units])
+  shared = intervals.crossing(position, of)
+  over = f'people and {units[0].name}'
+  return _Rows(people, np.split(position, ends), margin, shared, over)
 
 
-def _pairs(rows: _Rows) -> int:
-  return round(sum(m.size for m in rows.margin) / len(rows.margin))
+def _counts(rows: _Rows) -> dict[str, Any]:
+  """Returns what intervals are over, and how many there are of it."""
+  pairs = round(sum(m.size for m in rows.margin) / len(rows.margin))
+  known = {'resampled': rows.resampled, 'people': len(rows.people)}
+  if rows.shared is not None:
+    known['units'] = rows.shared.second[1]
+  return known | {'pairs': pairs}
 
 
 def _person_sums(rows: _Rows, columns: list[list[np.ndarray]]) -> np.ndarray:
@@ -403,48 +441,89 @@ def _person_sums(rows: _Rows, columns: list[list[np.ndarray]]) -> np.ndarray:
   return total / occurs
 
 
+# ------------------------------------------------------------------ two ways
+
+
+def _crossed_metrics(rows: _Rows) -> dict[str, intervals.Crossed]:
+  """Returns the metrics that are means of rows, if units are resampled too."""
+  if rows.shared is None:
+    return {}
+  right = margins.correct(np.concatenate(rows.margin))
+  loss = margins.nll(np.concatenate(rows.margin))
+  sums = {
+    'accuracy': _pooled(rows, right),
+    'nll': _pooled(rows, loss),
+    'macro_accuracy': _by_person(rows, right),
+    'auc': _by_run([margins.auc_rows(m) for m in rows.margin]),
+    'ece': _by_run([margins.ece_rows(m) for m in rows.margin]),
+  }
+  return {
+    name: intervals.crossed(*value, rows.shared) for name, value in sums.items()
+  }
+
+
+def _pooled(rows: _Rows, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns totals and counts of the mean over rows of `values` `[B]`."""
+  return rows.weight * values, rows.weight
+
+
+def _by_person(
+  rows: _Rows, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns totals and counts of the mean over people, who weigh the same."""
+  position, weight = np.concatenate(rows.position), rows.weight
+  weight = weight / np.bincount(position, weight)[position]
+  return weight * values, weight
+
+
+def _by_run(values: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+  """Returns totals and counts of the mean over runs of means over rows.
+
+  That runs differ from each other is nothing that people or units do.
+  """
+  count = np.concatenate([np.full(v.size, 1 / v.size) for v in values])
+  mean = np.mean([v.mean() for v in values])
+  return count * np.concatenate([v - v.mean() + mean for v in values]), count
+
+
 # ----------------------------------------------------------------- bootstrap
 
 
-def _person_weights(
-  rng: np.random.Generator, people: int, replicates: int
-) -> Iterator[np.ndarray]:
-  """Yields how often each person is drawn, float32 `[<=R, U]`."""
-  size = max(1, _CHUNK // people)
-  for start in range(0, replicates, size):
-    count = min(size, replicates - start)
-    drawn = rng.integers(people, size=(count, people))
-    drawn += people * np.arange(count)[:, None]
-    flat = np.bincount(drawn.ravel(), minlength=count * people)
-    yield flat.reshape(count, people).astype(np.float32)
-
-
 def _evaluate(
-  rows: _Rows, halves: list[_Halves], weights: np.ndarray
+  rows: _Rows,
+  halves: list[resampled.Halves],
+  weights: np.ndarray,
+  names: Sequence[str] = METRICS,
 ) -> dict[str, np.ndarray]:
-  """Returns every metric under each row of `weights` `[R, U]`, `[R]`."""
-  correct = [_correct(margin) for margin in rows.margin]
-  sums = _person_sums(rows, [correct, [_nll(m) for m in rows.margin]])
-  pairs, right, loss = _weighted(weights, sums).T
-  macro = _weighted(weights, (sums[:, 1] / sums[:, 0])[:, None])[:, 0]
+  """Returns metrics under each row of `weights` `[R, U]`, `[R]` each."""
+  correct = [margins.correct(margin) for margin in rows.margin]
+  sums = _person_sums(rows, [correct, [margins.nll(m) for m in rows.margin]])
+  pairs, right, loss = resampled.weighted(weights, sums).T
+  macro = resampled.weighted(weights, (sums[:, 1] / sums[:, 0])[:, None])[:, 0]
   runs = list(zip(rows.position, rows.margin, strict=True))
-  over_runs = {
-    'auc': [_binned_auc(*run, weights) for run in runs],
-    'ece': [_weighted_ece(*run, weights) for run in runs],
-    'worst_decile_accuracy': [_worst_decile(half, weights) for half in halves],
+  over_runs: dict[str, Callable[[], list[np.ndarray]]] = {
+    'auc': lambda: [resampled.binned_auc(*run, weights) for run in runs],
+    'ece': lambda: [resampled.weighted_ece(*run, weights) for run in runs],
+    'worst_decile_accuracy': lambda: [
+      resampled.worst_decile(h, weights) for h in halves
+    ],
   }
-  return {
+  found = {
     'accuracy': right / pairs,
     'nll': loss / pairs,
     'macro_accuracy': macro / weights.sum(axis=1),
-    **{name: np.mean(values, axis=0) for name, values in over_runs.items()},
+  }
+  return found | {
+    name: np.mean(over_runs[name](), axis=0)
+    for name in names
+    if name in over_runs
   }
 
 
-def _gain_sums(
+def _gained(
   personal: Sequence[Run], baseline: Sequence[Run]
-) -> tuple[_Rows, np.ndarray]:
-  """Returns the rows, and by person pairs and pairs gained `[U, 2]`."""
+) -> tuple[_Rows, list[np.ndarray]]:
+  """Returns the rows, and per run how much was gained on each `[B]`."""
   if len(personal) != len(baseline):
     raise ValueError(
       f'{len(personal)} personal runs cannot be paired with {len(baseline)} '
@@ -458,130 +537,16 @@ def _gain_sums(
           'differs; both must hold the same rows in the same order.'
         )
   rows, base = _rows(personal), _rows(baseline)
-  gained = [
-    _correct(one) - _correct(other)
+  return rows, [
+    margins.correct(one) - margins.correct(other)
     for one, other in zip(rows.margin, base.margin, strict=True)
   ]
-  return rows, _person_sums(rows, [gained])
 
 
 def _gains(sums: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-  pairs, gained = _weighted(weights, sums).T
-  macro = _weighted(weights, (sums[:, 1] / sums[:, 0])[:, None])[:, 0]
+  pairs, gained = resampled.weighted(weights, sums).T
+  macro = resampled.weighted(weights, (sums[:, 1] / sums[:, 0])[:, None])[:, 0]
   return {
     'gain': gained / pairs,
     'macro_gain': macro / weights.sum(axis=1),
   }
-
-
-def _weighted(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-  """Returns weights @ values, `[R, C]`, in the precision of the weights."""
-  return (weights @ values.astype(weights.dtype)).astype(np.float64)
-
-
-def _ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:
-  """Returns total / count, NaN where the count is 0."""
-  nothing = np.full(np.shape(total), np.nan)
-  return np.divide(total, count, out=nothing, where=count > 0)
-
-
-def _weighted_ece(
-  index: np.ndarray, margin: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-  people = weights.shape[1]
-  gap = 0.5 + np.abs(margin) - _correct(margin)
-  place = index * CALIBRATION_BINS + _confidence_bin(margin)
-  sums = np.bincount(place, gap, people * CALIBRATION_BINS)
-  sums = _weighted(weights, sums.reshape(people, CALIBRATION_BINS))
-  pairs = np.bincount(index, minlength=people)[:, None]
-  return _ratio(np.abs(sums).sum(axis=1), _weighted(weights, pairs)[:, 0])
-
-
-def _exact_auc(margin: np.ndarray) -> float:
-  negated = np.sort(-margin)
-  below = np.searchsorted(negated, margin, 'left')
-  not_above = np.searchsorted(negated, margin, 'right')
-  return float((below + not_above).mean() / (2 * margin.size))
-
-
-def _binned_auc(
-  index: np.ndarray, margin: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-  """Returns the AUC `[R]` from histograms of margins by person.
-
-  Bins are ranks of |margin|, so that negating a margin mirrors its bin; two
-  rows in one bin count as a tie.
-  """
-  people = weights.shape[1]
-  size = np.abs(margin)
-  grid = np.linspace(0, 1, RANK_BINS + 1)
-  # Edges are values that occur: few distinct values get a bin each.
-  edges = np.unique(np.quantile(size, grid, method='inverted_cdf'))
-  bins = 2 * edges.size + 1
-  rank = 1 + np.searchsorted(edges, size, 'left')
-  place = edges.size + np.sign(margin).astype(np.int64) * rank
-  order = np.argsort(index, kind='stable')
-  index, place = index[order], place[order]
-  histogram = np.zeros((len(weights), bins), weights.dtype)
-  step = max(1, _CHUNK // bins)
-  for start in range(0, people, step):
-    count = min(step, people - start)
-    begin, end = np.searchsorted(index, (start, start + count))
-    flat = (index[begin:end] - start) * bins + place[begin:end]
-    by_person = np.bincount(flat, minlength=count * bins).reshape(count, bins)
-    histogram += weights[:, start : start + count] @ by_person.astype(
-      weights.dtype
-    )
-  positive = histogram.astype(np.float64)
-  negative = positive[:, ::-1]
-  below = np.cumsum(negative, axis=1) - negative / 2
-  wins = np.einsum('rb,rb->r', positive, below)
-  return _ratio(wins, positive.sum(axis=1) ** 2)
-
-
-# -------------------------------------------------------------- worst decile
-
-
-def _half_accuracies(
-  rng: np.random.Generator, index: np.ndarray, correct: np.ndarray, people: int
-) -> _Halves:
-  """Returns random halves of everybody's pairs, people ordered on the first."""
-  pairs = np.bincount(index, minlength=people)
-  start = np.cumsum(pairs) - pairs
-  eligible = np.flatnonzero(pairs >= WORST_PAIRS)
-  first_size = pairs // 2
-  order = np.empty((HALF_SPLITS, eligible.size), np.int64)
-  measured = np.empty((HALF_SPLITS, eligible.size))
-  for split in range(HALF_SPLITS):
-    shuffled = np.argsort(index + rng.random(index.size))
-    who = index[shuffled]
-    first = np.arange(who.size) - start[who] < first_size[who]
-    right = correct[shuffled]
-    chosen, other = (
-      np.bincount(who[half], right[half], people)[eligible]
-      for half in (first, ~first)
-    )
-    # Equal accuracies are ordered by chance, not by who comes first.
-    tie = rng.random(eligible.size)
-    worst_first = np.lexsort((tie, chosen / first_size[eligible]))
-    order[split] = eligible[worst_first]
-    accuracy_left = other / (pairs - first_size)[eligible]
-    measured[split] = accuracy_left[worst_first]
-  return _Halves(order, measured)
-
-
-def _worst_decile(halves: _Halves, weights: np.ndarray) -> np.ndarray:
-  """Returns the mean accuracy `[R]` of the worst tenth of the weight."""
-  eligible = halves.people.shape[1]
-  if eligible < WORST_PEOPLE:
-    return np.full(len(weights), np.nan)
-  limit = WORST_SHARE * weights[:, halves.people[0]].sum(axis=1, keepdims=True)
-  # A tenth of the weight never reaches far beyond a tenth of the people.
-  reach = eligible // 4 + 20
-  total = np.zeros(len(weights))
-  for people, measured in zip(halves.people, halves.measured, strict=True):
-    weight = weights[:, people[:reach]]
-    before = np.cumsum(weight, axis=1) - weight
-    taken = np.clip(limit - before, 0, weight)
-    total += _ratio(taken @ measured[:reach], taken.sum(axis=1))
-  return total / HALF_SPLITS

@@ -24,8 +24,8 @@ def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     {
       'title': 'Policies told apart',
       'note': 'Share of triples in which the answer by the policy of the '
-      'reference scores higher. Bars are 95 % intervals over held-out '
-      'policies; the dashed line is chance.',
+      'reference scores higher. Bars are 95 % intervals over families of '
+      'policies and prompts; the dashed line is chance.',
       'pictures': _methods(tables.rows_of(results, 'discrimination')),
     },
     {
@@ -177,56 +177,19 @@ def _falls(rows: Sequence[tables.Row]) -> list[figures.Picture]:
   return pictures
 
 
+_OVER = {
+  'families': ('count', 'families'),
+  'prompts': ('count', 'prompts'),
+  'resampled': ('text', 'resampled'),
+}
+
+
 def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
   """Returns the page's tables; `scaling` is drawn and not tabled."""
-
-  def made(name: str, title: str, note: str, columns) -> tables.Table:
-    return tables.made(title, note, tables.rows_of(results, name), columns)
-
   return [
-    made(
-      'discrimination',
-      'Policies told apart',
-      'Accuracy in percent, and the discriminator less each method, with 95 % '
-      'intervals over policies.',
-      {
-        'data': ('text', 'data'),
-        'split': ('text', 'split'),
-        'method': ('text', 'method'),
-        'accuracy': ('points', 'accuracy'),
-        'polar less it': ('points', 'polar_gain'),
-        'polar and similarities less it': ('points', 'combined_gain'),
-        'policies': ('count', 'policies'),
-        'triples': ('count', 'triples'),
-      },
-    ),
-    made(
-      'transfer',
-      'Transfer',
-      'Discriminators on texts of another kind; policies unseen.',
-      {
-        'trained on': ('text', 'trained_on'),
-        'tested on': ('text', 'tested_on'),
-        'split': ('text', 'split'),
-        'accuracy': ('points', 'accuracy'),
-        'policies': ('count', 'policies'),
-      },
-    ),
-    made(
-      'ablation',
-      'Ablation',
-      'Fine-tuned on the same rankings. Accuracy in percent on held-out '
-      "policies' pairs, and the full method less each arm.",
-      {
-        'data': ('text', 'data'),
-        'rankings': ('count', 'rankings'),
-        'arm': ('text', 'arm'),
-        'accuracy': ('points', 'accuracy'),
-        'full method less it': ('points', 'full_method_gain'),
-        'prompts or pairs': ('count', 'units'),
-      },
-    ),
-    made(
+    *_told_apart(results),
+    _made(
+      results,
       'scaling_fits',
       'Power laws',
       'Loss = coefficient size ^ exponent.',
@@ -238,7 +201,8 @@ def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
         'points': ('count', 'points'),
       },
     ),
-    made(
+    _made(
+      results,
       'enumerable',
       'A policy that moves to its target',
       'Exact KL(policy | target) in nats before and after, and its fall in '
@@ -257,3 +221,62 @@ def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
       title='Each held-out policy'
     ),
   ]
+
+
+def _told_apart(results: Mapping[str, Any]) -> list[tables.Table]:
+  return [
+    _made(
+      results,
+      'discrimination',
+      'Policies told apart',
+      'Accuracy in percent, and the discriminator less each method, with 95 % '
+      'intervals over what is resampled.',
+      {
+        'data': ('text', 'data'),
+        'split': ('text', 'split'),
+        'method': ('text', 'method'),
+        'accuracy': ('points', 'accuracy'),
+        'polar less it': ('points', 'polar_gain'),
+        'polar and similarities less it': ('points', 'combined_gain'),
+        'policies': ('count', 'policies'),
+        'triples': ('count', 'triples'),
+        **_OVER,
+      },
+    ),
+    _made(
+      results,
+      'transfer',
+      'Transfer',
+      'Discriminators on texts of another kind; policies unseen.',
+      {
+        'trained on': ('text', 'trained_on'),
+        'tested on': ('text', 'tested_on'),
+        'split': ('text', 'split'),
+        'accuracy': ('points', 'accuracy'),
+        'policies': ('count', 'policies'),
+        **_OVER,
+      },
+    ),
+    _made(
+      results,
+      'ablation',
+      'Ablation',
+      'Fine-tuned on the same rankings. Accuracy in percent on held-out '
+      "policies' pairs, and the full method less each arm.",
+      {
+        'data': ('text', 'data'),
+        'rankings': ('count', 'rankings'),
+        'arm': ('text', 'arm'),
+        'accuracy': ('points', 'accuracy'),
+        'full method less it': ('points', 'full_method_gain'),
+        'prompts or pairs': ('count', 'units'),
+        **_OVER,
+      },
+    ),
+  ]
+
+
+def _made(
+  results: Mapping[str, Any], name: str, title: str, note: str, columns
+) -> tables.Table:
+  return tables.made(title, note, tables.rows_of(results, name), columns)

@@ -62,7 +62,7 @@ def plain_answer(results: Mapping[str, Any]) -> list[str]:
     f'{group}, {_known_of_person(answers)}: {"; ".join(clauses)}.'
     for (group, answers), clauses in groups.items()
   ]
-  return [_headline(kinds), *_alarms(controls), *sentences]
+  return [_headline(kinds), *alarms(controls), *sentences]
 
 
 def write_page(results: Mapping[str, Any], path: str | os.PathLike) -> None:
@@ -116,7 +116,7 @@ def _figures(results: Mapping[str, Any]) -> list[dict[str, Any]]:
   found = [
     {
       'title': 'Accuracy against the number of answers',
-      'note': 'Bands are 95 % intervals over people.',
+      'note': 'Bands are 95 % intervals, over what the table says.',
       'pictures': figures.answers_pictures(results),
     },
     {
@@ -166,9 +166,12 @@ def _verdict(row: Row, controls: Sequence[Row]) -> tuple[str, str]:
       why = 'there is one person alone'
     clause = f'{method}: {gain} over {baseline}, of which nothing can be said'
     return 'unknown', f'{clause}: {why}'
-  if high < 0:
-    return 'loss', f'{method} is worse than {baseline}, {gain}'
   kind, words = _personality(row, controls)
+  if high < 0:
+    clause = f'{method} is worse than {baseline}, {gain}'
+    if kind == 'not personal':
+      clause += words.replace('but the gain', 'and what it says', 1)
+    return 'loss', clause
   if low > 0:
     return kind, f'{method} gains {gain} over {baseline}{words}'
   clause = f'{method}: no gain is shown over {baseline}, {gain}'
@@ -204,7 +207,13 @@ def _personality(row: Row, controls: Sequence[Row]) -> tuple[str, str]:
     f'against {tables.word(name)} {_interval(test, "value")}'
     for name, test in tests.items()
   )
-  if not all(tables.number(t, 'value_low') > 0 for t in tests.values()):
+  unsure = [t for t in tests.values() if not tables.number(t, 'value_low') > 0]
+  gain = tables.number(row, 'gain')
+  if unsure and tables.number(row, 'gain_low') > 0 and all(
+    tables.number(t, 'value') > gain / 4 for t in unsure
+  ):  # fmt: skip
+    return 'not shown', f', but it is not shown that it is personal ({shown})'
+  if unsure:
     return 'not personal', f', but the gain is not personal ({shown})'
   if len(tests) < len(tables.PERSONAL_CONTROLS):
     return 'untested', ', but whether the gain is personal was not fully tested'
@@ -227,6 +236,7 @@ def _headline(kinds: Mapping[str, Sequence[str]]) -> str:
   words = {
     'personal': 'a gain that is personal',
     'not personal': 'a gain that is not personal',
+    'not shown': 'a gain that is not shown to be personal',
     'untested': 'a gain that was not fully tested for being personal',
     'none': 'no gain',
     'loss': 'a loss',
@@ -258,14 +268,18 @@ def _where(row: Row) -> str:
   return figures.title((str(row.get('data')), str(row.get('features', '')), ''))
 
 
-def _alarms(controls: Sequence[Row]) -> list[str]:
-  """Returns warnings about the data and the models themselves."""
+def alarms(controls: Sequence[Row]) -> list[str]:
+  """Returns warnings about the data and the models themselves.
+
+  Args:
+    controls: rows of results.json.
+  """
   found = []
   for row in controls:
     where = _where(row)
     if row.get('leak'):
       found.append(
-        f'Warning: a leak in {where}. {_sentence(row)} with accuracy '
+        f'Warning: a leak in {where}. {_sentence(row)} '
         f'{tables.points(row, "value")}; accuracies on it are not to be '
         'trusted.'
       )
@@ -281,7 +295,15 @@ def _alarms(controls: Sequence[Row]) -> list[str]:
 
 
 def _sentence(row: Row) -> str:
+  mark = row.get('mark')
   return {
-    'slot_probe': 'Quotes, brackets and whitespace tell the slots apart',
-    'preference_probe': 'Quotes, brackets and whitespace tell the choice',
+    'slot_probe': 'Format tells the slots apart, accuracy',
+    'preference_probe': 'Format tells the choice, accuracy above that of the '
+    'length of the words',
+    'mark_probe': f'A mark is on one side ({mark}), share of its texts',
+    'repeated_judgements': 'People judged nearly the same two texts again, '
+    'share of judgements',
+    'copied_people': 'People gave the answers of somebody else, share of '
+    'judgements',
+    'shared_topics': 'Topics hold the texts of another one, share of topics',
   }.get(str(row.get('control')), str(row.get('control')))

@@ -104,7 +104,8 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
   """Returns every metric of every method."""
   return _table(
     'Accuracy',
-    'In points with 95 % intervals over people; NLL in nats.',
+    'In points with 95 % intervals over what is resampled, for the worst tenth '
+    'over people alone; NLL in nats.',
     rows_of(results, 'accuracy'),
     {
       **_named('data', 'features'),
@@ -116,7 +117,8 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
       'calibration error': _points('ece'),
       'mean over people': _points('macro_accuracy'),
       'worst tenth of people': _points('worst_decile_accuracy'),
-      **_counts('people', 'pairs', 'seeds'),
+      **_counts('people', 'units', 'pairs', 'seeds'),
+      **_named('resampled'),
     },
   )
 
@@ -135,7 +137,8 @@ def gain_table(results: Mapping[str, Any]) -> Table:
       'gain': _points('gain', signed=True),
       'mean gain over people': _points('macro_gain', signed=True),
       'smallest detectable gain': _points('smallest_detectable_gain'),
-      **_counts('people', 'pairs', 'seeds'),
+      **_counts('people', 'units', 'pairs', 'seeds'),
+      **_named('resampled'),
     },
   )
 
@@ -154,7 +157,8 @@ def controls_table(results: Mapping[str, Any]) -> Table:
       'quantity': _text('quantity'),
       'value': _control_value,
       'reading': reading,
-      **_counts('people', 'pairs', 'n'),
+      **_counts('people', 'units', 'pairs', 'n'),
+      **_named('resampled'),
     },
   )
 
@@ -170,7 +174,8 @@ def recovery_table(results: Mapping[str, Any]) -> Table:
       'recovered': _points('ratio', scale=1),
       'accuracy': _points('accuracy'),
       'oracle': _points('oracle'),
-      **_counts('people'),
+      **_counts('people', 'units'),
+      **_named('resampled'),
     },
   )
 

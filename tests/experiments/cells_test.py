@@ -47,6 +47,7 @@ def problem(seed=0):
     user_ids=[f'u{u}' for u in range(PEOPLE)],
     prompt_ids=[str(t) for t in range(TEXTS)],
     texts=[str(t) for t in range(TEXTS)],
+    unit=[str(t) for t in range(TEXTS)], units='texts',
     judged=types.Batch(said, types.Inputs(None, index)),
     split=split.astype(str), inner=inner,
     features={

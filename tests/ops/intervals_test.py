@@ -66,7 +66,7 @@ def test_crossed_by_hand():
   second = np.array(['x', 'y', 'x', 'y', 'x', 'y'])
   total = np.array([3.0, 1.0, 0.0, 2.0, 5.0, 1.0])
   count = np.array([4.0, 2.0, 3.0, 2.0, 6.0, 2.0])
-  found = intervals.crossed(total, count, first, second)
+  found = intervals.crossed(total, count, intervals.crossing(first, second))
   mean = 12 / 19
   r = total - mean * count
   A = (r[[0, 1]].sum() ** 2 + r[2] ** 2 + r[3:].sum() ** 2) * 3 / 2
@@ -89,7 +89,9 @@ def test_a_balanced_layout_is_the_analysis_of_variance():
   y = rng.normal(size=(R, 1)) + rng.normal(size=(1, C))
   y = y + rng.normal(size=(R, C))
   first, second = np.indices((R, C)).reshape(2, -1)
-  found = intervals.crossed(y.ravel(), np.ones(R * C), first, second)
+  found = intervals.crossed(
+    y.ravel(), np.ones(R * C), intervals.crossing(first, second)
+  )
   row = C * np.var(y.mean(1), ddof=1)
   column = R * np.var(y.mean(0), ddof=1)
   rest = y - y.mean(1, keepdims=True) - y.mean(0) + y.mean()
@@ -105,21 +107,66 @@ def test_crossed_intervals_hold_the_mean_as_often_as_they_say(sizes, effects):
   rng = np.random.default_rng(1)
   first, second = np.indices((R, C)).reshape(2, -1)
   ones, held = np.ones(R * C), 0
+  shared = intervals.crossing(first, second)
   for _ in range(2000):
     y = effects[0] * rng.normal(size=(R, 1))
     y = y + effects[1] * rng.normal(size=(1, C)) + rng.normal(size=(R, C))
-    found = intervals.crossed(y.ravel(), ones, first, second)
+    found = intervals.crossed(y.ravel(), ones, shared)
     held += found.low <= 0 <= found.high
   assert 0.93 <= held / 2000 <= 0.97
 
 
+@pytest.mark.parametrize('effects', [(1, 1), (0, 1), (1, 0)])
+def test_rows_of_two_second_units_hold_the_mean_as_often(effects):
+  """People judge pairs of jokes; a joke is in many pairs."""
+  people, jokes, each = 100, 40, 30
+  rng = np.random.default_rng(2)
+  person = np.repeat(np.arange(people), each)
+  pair = np.array([rng.permutation(jokes)[:2] for _ in person])
+  shared = intervals.crossing(person, pair)
+  ones, held = np.ones(len(person)), 0
+  for _ in range(1000):
+    y = effects[0] * rng.normal(size=people)[person] + rng.normal(
+      size=ones.size
+    )
+    y += effects[1] * rng.normal(size=jokes)[pair].sum(1)
+    found = intervals.crossed(y, ones, shared)
+    held += found.low <= 0 <= found.high
+  assert 0.93 <= held / 1000 <= 0.97
+
+
+def test_rows_of_two_second_units_are_counted_once():
+  """Against the double sum over rows that share a person or a joke."""
+  rng = np.random.default_rng(3)
+  n = 60
+  person = rng.integers(0, 7, n)
+  pair = rng.integers(0, 8, (n, 2))  # some of one joke alone
+  total, count = rng.normal(size=n), rng.uniform(0.5, 2, n)
+  found = intervals.crossed(total, count, intervals.crossing(person, pair))
+  r = total - total.sum() / count.sum() * count
+  same = person[:, None] == person
+  meets = (pair[:, None, :, None] == pair[None, :, None, :]).any((2, 3))
+  A = (same * np.outer(r, r)).sum() * 7 / 6
+  B = (meets * np.outer(r, r)).sum() * 8 * 7 / (6**2 - 7)
+  E = ((same & meets) * np.outer(r, r)).sum()
+  V = max(A, max(B, 0), A + max(B, 0) - E)
+  np.testing.assert_allclose(found.standard_error, np.sqrt(V) / count.sum())
+  turned = intervals.crossing(person, pair[:, ::-1])
+  assert intervals.crossed(total, count, turned) == found
+
+
 def test_one_of_either_or_no_variation_has_no_interval():
   ones = np.ones(4)
+  square = intervals.crossing([0, 0, 1, 1], [0, 1, 0, 1])
   for first, second in (([0] * 4, range(4)), (range(4), [0] * 4)):
-    found = intervals.crossed(ones, ones, first, second)
+    found = intervals.crossed(ones, ones, intervals.crossing(first, second))
     assert found.value == 1
     assert np.isnan([found.low, found.high, found.smallest_detectable]).all()
-  found = intervals.crossed(ones, ones, [0, 0, 1, 1], [0, 1, 0, 1])
+  found = intervals.crossed(ones, ones, square)
   assert np.isnan(found.low)
   with pytest.raises(ValueError, match='nothing to count'):
-    intervals.crossed(ones, 0 * ones, [0, 0, 1, 1], [0, 1, 0, 1])
+    intervals.crossed(ones, 0 * ones, square)
+  with pytest.raises(ValueError, match='one value a row'):
+    intervals.crossed(ones, np.ones(3), square)
+  with pytest.raises(ValueError, match=r'give \[n\]'):
+    intervals.crossing([0, 1], [0])

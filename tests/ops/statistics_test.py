@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prm_jax.ops import statistics
+from prm_jax.ops import intervals, resampled, statistics
 
 
 def simulate(seed, *, people=300, pairs=30, spread=0.0):
@@ -97,7 +97,7 @@ def test_replicates_of_the_auc_agree_with_repeated_rows():
   run = simulate(3, people=40, pairs=20)
   margin = (run.probability - 0.5) * (2 * run.label - 1)
   weights = rng.integers(0, 3, (5, 40)).astype(float)
-  got = statistics._binned_auc(run.person, margin, weights)
+  got = resampled.binned_auc(run.person, margin, weights)
   for replicate, value in zip(weights, got, strict=True):
     repeat = np.repeat(np.arange(800), replicate[run.person].astype(int))
     expected = statistics.auc(run.probability[repeat], run.label[repeat])
@@ -111,7 +111,7 @@ def test_ties_count_half_in_replicates():
   # 0.1: over -0.1, -0.3, 0, half of 0.1; -0.1: -0.3, half of -0.1;
   # 0.3: all four; 0: -0.1, -0.3, half of 0.
   wins = 3.5 + 1.5 + 4 + 2.5
-  got = statistics._binned_auc(np.arange(4), margin, np.ones((1, 4)))
+  got = resampled.binned_auc(np.arange(4), margin, np.ones((1, 4)))
   assert got[0] == pytest.approx(wins / 16)
 
 
@@ -119,10 +119,10 @@ def test_chunks_do_not_change_the_auc(monkeypatch):
   run = simulate(3, people=40, pairs=20)
   margin = (run.probability - 0.5) * (2 * run.label - 1)
   weights = np.ones((1, 40))
-  whole = statistics._binned_auc(run.person, margin, weights)
-  monkeypatch.setattr(statistics, '_CHUNK', 4000)
+  whole = resampled.binned_auc(run.person, margin, weights)
+  monkeypatch.setattr(resampled, '_CHUNK', 4000)
   np.testing.assert_allclose(
-    statistics._binned_auc(run.person, margin, weights), whole, rtol=1e-12
+    resampled.binned_auc(run.person, margin, weights), whole, rtol=1e-12
   )
 
 
@@ -138,13 +138,13 @@ def test_worst_decile_is_not_lowered_by_chance():
 
 
 def test_worst_decile_of_a_replicate_takes_a_tenth_of_its_weight():
-  halves = statistics._Halves(
+  halves = resampled.Halves(
     people=np.array([np.arange(12)]),
     measured=np.array([np.arange(12) / 12]),
   )
   weights = np.array([[2.0, 0, 1, *[3] * 9]])  # 30: a tenth is 3
-  expected = (2 * 0 + 1 * 2 / 12) / 3 / statistics.HALF_SPLITS
-  got = statistics._worst_decile(halves, weights)
+  expected = (2 * 0 + 1 * 2 / 12) / 3 / resampled.HALF_SPLITS
+  got = resampled.worst_decile(halves, weights)
   assert got[0] == pytest.approx(expected)
 
 
@@ -373,3 +373,86 @@ def test_one_person_or_no_variation_has_no_interval():
   row = statistics.summarize([run])
   assert np.isnan([row['accuracy_low'], row['accuracy_high']]).all()
   assert np.isfinite(statistics.summarize([many])['accuracy_low'])
+
+
+# ---------------------------------------------------------------- two ways
+
+
+def about(run, units, name='debates'):
+  return run._replace(units=statistics.Units(name, units))
+
+
+def test_units_widen_intervals_as_their_effect_asks():
+  """The accuracy of debates varies; a bootstrap over people cannot see it."""
+  rng = np.random.default_rng(0)
+  person, debate = np.indices((200, 8)).reshape(2, -1)
+  chance = np.array([0.9, 0.5, 0.8, 0.6, 0.7, 0.9, 0.5, 0.7])[debate]
+  p = np.where(rng.random(1600) < chance, 0.8, 0.2)
+  run = statistics.Run(p, np.ones(1600), person)
+  plain = statistics.summarize([run], replicates=200)
+  both = statistics.summarize([about(run, debate)], replicates=200)
+  assert plain['resampled'] == 'people'
+  assert both['resampled'] == 'people and debates'
+  assert (both['units'], both['people'], both['pairs']) == (8, 200, 1600)
+  right = (p > 0.5).astype(float)
+  want = intervals.crossed(
+    right, np.ones(1600), intervals.crossing(person, debate)
+  )
+  assert both['accuracy_low'] == pytest.approx(want.low)
+  for name in ('accuracy', 'auc', 'nll', 'ece', 'macro_accuracy'):
+    assert both[name] == pytest.approx(plain[name], abs=1e-12)
+    wide = both[f'{name}_high'] - both[f'{name}_low']
+    assert wide > 2 * (plain[f'{name}_high'] - plain[f'{name}_low']), name
+
+
+def test_where_units_have_no_effect_intervals_are_those_over_people():
+  run = simulate(0, people=300)
+  units = np.random.default_rng(1).integers(0, 200, len(run.label))
+  plain = statistics.summarize([run], replicates=1000)
+  both = statistics.summarize([about(run, units)], replicates=1000)
+  for name in ('accuracy', 'auc', 'nll', 'macro_accuracy'):
+    wide = both[f'{name}_high'] - both[f'{name}_low']
+    was = plain[f'{name}_high'] - plain[f'{name}_low']
+    assert wide == pytest.approx(was, rel=0.15), name
+
+
+def test_gains_of_people_who_weigh_the_same_and_of_rows():
+  person = np.array([0, 0, 0, 1, 1, 2])
+  debate = np.array([0, 1, 1, 0, 1, 0])
+  label = np.ones(6)
+  run = about(
+    statistics.Run([0.9, 0.9, 0.1, 0.9, 0.1, 0.9], label, person), debate
+  )
+  base = about(
+    statistics.Run([0.1, 0.9, 0.9, 0.1, 0.1, 0.9], label, person), debate
+  )
+  row = statistics.paired_gain([run, run], [base, base])
+  assert row['gain'] == pytest.approx(1 / 6)
+  assert row['macro_gain'] == pytest.approx((0 + 1 / 2 + 0) / 3)
+  gained = np.array([1, 0, -1, 1, 0, 0.0])
+  want = intervals.crossed(
+    np.tile(gained, 2) / 2,
+    np.full(12, 0.5),
+    intervals.crossing(np.tile(person, 2), np.tile(debate, 2)),
+  )
+  assert row['gain_low'] == pytest.approx(want.low)
+  assert row['smallest_detectable_gain'] == pytest.approx(
+    want.smallest_detectable
+  )
+  assert row['units'] == 2
+
+
+def test_runs_of_other_units_are_refused():
+  run = simulate(0)
+  units = np.zeros(len(run.label), int)
+  for other in (run, about(run, units, 'jokes')):
+    with pytest.raises(ValueError, match='same units'):
+      statistics.summarize([about(run, units), other])
+
+
+def test_taking_rows_takes_their_units():
+  run = about(simulate(0), np.arange(len(simulate(0).label)))
+  some = run.take(np.array([3, 1]))
+  assert some.units.of.tolist() == [3, 1]
+  assert some.person.tolist() == np.asarray(run.person)[[3, 1]].tolist()
+  assert simulate(0).take(np.array([0])).units is None

@@ -67,10 +67,20 @@ def test_a_gain_that_is_personal():
 @pytest.mark.parametrize('failing', [0, 1])
 def test_a_gain_that_is_not_personal(failing):
   controls = list(PERSONAL)
-  controls[failing] = controls[failing] | {'value_low': -0.001}
+  nothing = {'value': 0.001, 'value_low': -0.001}
+  controls[failing] = controls[failing] | nothing
   first, sentence = answer([GAIN], controls)
   assert 'a gain that is not personal' in first
   assert 'the gain is not personal' in sentence
+  for gain in (gain_row(0, -0.01, 0.01), gain_row(-0.03, -0.04, -0.02)):
+    assert 'not personal' in answer([gain], controls)[1]
+
+
+def test_a_control_that_is_too_unsure_shows_nothing_either_way():
+  controls = [PERSONAL[0] | {'value': 0.03, 'value_low': -0.01}, PERSONAL[1]]
+  first, sentence = answer([GAIN], controls)
+  assert 'a gain that is not shown to be personal' in first
+  assert 'it is not shown that it is personal' in sentence
 
 
 def test_a_gain_without_both_controls_is_not_called_personal():
