@@ -1,6 +1,13 @@
 import os
 from pathlib import Path
 
+# Tests compile much and compute little: what LLVM would make faster is not
+# worth its time. HLO, and so what devices exchange, stays as it is. Set before
+# anything starts XLA; processes that tests start inherit it.
+os.environ['XLA_FLAGS'] = ' '.join(
+  [os.environ.get('XLA_FLAGS', ''), '--xla_backend_optimization_level=0']
+)
+
 import jax
 import pytest
 

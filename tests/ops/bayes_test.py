@@ -40,13 +40,16 @@ def reference(x, y, mean, factor, weight=None):
   return mode, np.linalg.inv(hessian)
 
 
+_laplace = jax.jit(bayes.laplace, static_argnames=('iterations',))
+
+
 def fitted(x, y, mean, factor, mask=None, **options):
   x, y, mean, factor = (
     jnp.asarray(a, jnp.float32) for a in (x, y, mean, factor)
   )
   mask = jnp.ones(len(y)) if mask is None else jnp.asarray(mask)
   prior = bayes.GaussianPrior(mean, factor)
-  return prior, bayes.laplace(prior, x, y, mask, **options)
+  return prior, _laplace(prior, x, y, mask, **options)
 
 
 @pytest.mark.parametrize('seed', range(5))
