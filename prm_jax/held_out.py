@@ -250,5 +250,8 @@ def _less(told: HeldOut, method: str, control: str) -> Row:
     'value': row['gain'],
     'value_low': row['gain_low'],
     'value_high': row['gain_high'],
-    **{n: row.get(n) for n in ('people', 'units', 'pairs', 'resampled')},
+    **{
+      n: row.get(n)
+      for n in ('people', 'units', 'pairs', 'resampled', 'coverage')
+    },
   }

@@ -186,6 +186,8 @@ def _add_crossed(row: Row, name: str, told: _Told) -> None:
 
 
 def _add_interval(row: Row, name: str, found: intervals.Crossed) -> None:
+  if min(found.first, found.second) < intervals.FEW:
+    row['coverage'] = intervals.FEW_COVERAGE
   known = np.isfinite(found.low)
   row[name] = found.value
   row[f'{name}_low'] = found.low if known else None

@@ -163,8 +163,8 @@ def summarize(
   Returns:
     `METRICS`, each with `_low` and `_high`, NaN for one person alone and where
     nothing varies; `resampled` in words, `people`, `units` where those are
-    resampled too, `pairs` (a run, on average), `seeds`, and
-    `worst_decile_people`: how many people the worst decile is taken of, 0 and
+    resampled too, `coverage` where either is fewer than 12, `pairs` (a run, on
+    average), `seeds`, and `worst_decile_people`: how many people the worst decile is taken of, 0 and
     a value of NaN if fewer than 10.
 
   Raises:
@@ -420,6 +420,8 @@ def _counts(rows: _Rows) -> dict[str, Any]:
   known = {'resampled': rows.resampled, 'people': len(rows.people)}
   if rows.shared is not None:
     known['units'] = rows.shared.second[1]
+    if min(len(rows.people), known['units']) < intervals.FEW:
+      known['coverage'] = intervals.FEW_COVERAGE
   return known | {'pairs': pairs}
 
 

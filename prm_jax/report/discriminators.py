@@ -181,6 +181,7 @@ _OVER = {
   'families': ('count', 'families'),
   'prompts': ('count', 'prompts'),
   'resampled': ('text', 'resampled'),
+  'coverage': ('text', 'coverage'),
 }
 
 

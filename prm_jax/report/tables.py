@@ -118,7 +118,7 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
       'mean over people': _points('macro_accuracy'),
       'worst tenth of people': _points('worst_decile_accuracy'),
       **_counts('people', 'units', 'pairs', 'seeds'),
-      **_named('resampled'),
+      **_named('resampled', 'coverage'),
     },
   )
 
@@ -138,7 +138,7 @@ def gain_table(results: Mapping[str, Any]) -> Table:
       'mean gain over people': _points('macro_gain', signed=True),
       'smallest detectable gain': _points('smallest_detectable_gain'),
       **_counts('people', 'units', 'pairs', 'seeds'),
-      **_named('resampled'),
+      **_named('resampled', 'coverage'),
     },
   )
 
@@ -158,7 +158,7 @@ def controls_table(results: Mapping[str, Any]) -> Table:
       'value': _control_value,
       'reading': reading,
       **_counts('people', 'units', 'pairs', 'n'),
-      **_named('resampled'),
+      **_named('resampled', 'coverage'),
     },
   )
 
@@ -175,7 +175,7 @@ def recovery_table(results: Mapping[str, Any]) -> Table:
       'accuracy': _points('accuracy'),
       'oracle': _points('oracle'),
       **_counts('people', 'units'),
-      **_named('resampled'),
+      **_named('resampled', 'coverage'),
     },
   )
 

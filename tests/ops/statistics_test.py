@@ -394,6 +394,9 @@ def test_units_widen_intervals_as_their_effect_asks():
   assert plain['resampled'] == 'people'
   assert both['resampled'] == 'people and debates'
   assert (both['units'], both['people'], both['pairs']) == (8, 200, 1600)
+  assert both['coverage'] == intervals.FEW_COVERAGE
+  many = statistics.summarize([about(run, np.arange(1600) % 40)], replicates=20)
+  assert 'coverage' not in many
   right = (p > 0.5).astype(float)
   want = intervals.crossed(
     right, np.ones(1600), intervals.crossing(person, debate)
