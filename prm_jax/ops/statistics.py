@@ -164,8 +164,8 @@ def summarize(
     `METRICS`, each with `_low` and `_high`, NaN for one person alone and where
     nothing varies; `resampled` in words, `people`, `units` where those are
     resampled too, `coverage` where either is fewer than 12, `pairs` (a run, on
-    average), `seeds`, and `worst_decile_people`: how many people the worst decile is taken of, 0 and
-    a value of NaN if fewer than 10.
+    average), `seeds`, and `worst_decile_people`: how many people the worst
+    decile is taken of, 0 and a value of NaN if fewer than 10.
 
   Raises:
     ValueError: there are no rows, or a row is not a probability with a strict
@@ -417,7 +417,10 @@ def _rows(runs: Sequence[Run]) -> _Rows:
 def _counts(rows: _Rows) -> dict[str, Any]:
   """Returns what intervals are over, and how many there are of it."""
   pairs = round(sum(m.size for m in rows.margin) / len(rows.margin))
-  known = {'resampled': rows.resampled, 'people': len(rows.people)}
+  known: dict[str, Any] = {
+    'resampled': rows.resampled,
+    'people': len(rows.people),
+  }
   if rows.shared is not None:
     known['units'] = rows.shared.second[1]
     if min(len(rows.people), known['units']) < intervals.FEW:
