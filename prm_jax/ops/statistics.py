@@ -253,11 +253,8 @@ def paired_gain(
     }
     summary: dict[str, Any] = {}
     for name, one in found.items():
-      summary |= {
-        name: one.value,
-        f'{name}_low': one.low,
-        f'{name}_high': one.high,
-      }
+      low, high = np.clip((one.low, one.high), -1.0, 1.0).tolist()
+      summary |= {name: one.value, f'{name}_low': low, f'{name}_high': high}
     return summary | {
       'standard_error': found['gain'].standard_error,
       'smallest_detectable_gain': found['gain'].smallest_detectable,
