@@ -282,7 +282,9 @@ def probe(
     seed: of the folds.
   """
   spread = features.std(0)
-  scaled = features / np.where(spread > 0, spread, np.inf)
+  # What does not vary but by rounding says nothing.
+  varies = spread > 1e-9 * (1 + np.abs(features).max(0))
+  scaled = features / np.where(varies, spread, np.inf)
   n, (texts, width) = len(items), scaled.shape
   # Sizes of a few kinds: what is compiled for one set of texts serves others.
   pad = [(0, (1 << (size - 1).bit_length()) - size) for size in (texts, n)]
