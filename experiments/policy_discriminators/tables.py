@@ -189,9 +189,12 @@ def _add_interval(row: Row, name: str, found: intervals.Crossed) -> None:
   if min(found.first, found.second) < intervals.FEW:
     row['coverage'] = intervals.FEW_COVERAGE
   known = np.isfinite(found.low)
+  # A symmetric interval may leave what an accuracy, or a gap of two, can be.
+  limits = (0.0, 1.0) if name == 'accuracy' else (-1.0, 1.0)
+  low, high = np.clip((found.low, found.high), *limits).tolist()
   row[name] = found.value
-  row[f'{name}_low'] = found.low if known else None
-  row[f'{name}_high'] = found.high if known else None
+  row[f'{name}_low'] = low if known else None
+  row[f'{name}_high'] = high if known else None
 
 
 def _by_policy(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
