@@ -42,11 +42,12 @@ def split(
     found: which texts and people are copies.
     seed: of the split.
   """
+  plain = {
+    text: splits.plain(judged.texts[text])
+    for text in np.unique(found.text[judged.items]).tolist()
+  }
   names = [
-    '\0'.join([
-      judged.user_ids[user],
-      *sorted((splits.plain(judged.texts[a]), splits.plain(judged.texts[b]))),
-    ])
+    '\0'.join([judged.user_ids[user], *sorted((plain[a], plain[b]))])
     for user, (a, b) in zip(
       found.person[judged.user], found.text[judged.items], strict=True
     )

@@ -7,9 +7,8 @@ ukp_convarg, jester and llmfao in turn. Every leak: 20 draws likewise.
 """
 
 import argparse
-import gzip
+import dataclasses
 import html
-import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ import tqdm
 
 from prm_jax.audits import copies, leaks
 from prm_jax.data import load, pipelines, schema
+from prm_jax.data.builders import table
 from prm_jax.ops import intervals
 from prm_jax.runtime import writers
 
@@ -36,8 +36,7 @@ def sets(folder: Path) -> dict[str, schema.Judgements]:
   )
 
   def lines(name):
-    with gzip.open(folder / 'llmfao' / f'{name}.jsonl.gz', 'rt') as file:
-      return [json.loads(line) for line in file]
+    return table.json_rows(folder / 'llmfao' / f'{name}.jsonl.gz', {})
 
   text = {
     (row['prompt'], row['model']): row['text'] for row in lines('outputs')
@@ -110,13 +109,11 @@ def _on_sides(
     first = row.label > 0.5
     a, b = (chosen, rejected) if first else (rejected, chosen)
     made.append(
-      _with(row, response_a=a(row.response_a), response_b=b(row.response_b))
+      dataclasses.replace(
+        row, response_a=a(row.response_a), response_b=b(row.response_b)
+      )
     )
   return made
-
-
-def _with(row: schema.Judgement, **changes) -> schema.Judgement:
-  return schema.Judgement(**{**row.__dict__, **changes})
 
 
 def _same(text: str) -> str:
@@ -160,7 +157,7 @@ LEAKS: dict[str, Callable[[Rows, np.random.Generator], Rows]] = {
   + [rows[i] for i in rng.permutation(len(rows))[: len(rows) // 10]],
   'near-duplicates of a tenth': lambda rows, rng: rows
   + [
-    _with(
+    dataclasses.replace(
       rows[i], response_a=_spaced(rows[i].response_a, rng),
       response_b=_spaced(rows[i].response_b, rng),
     )
@@ -175,7 +172,9 @@ def _second_topic(rows: list[schema.Judgement]) -> list[schema.Judgement]:
   (topic, _), *_ = Counter(row.topic for row in rows).most_common()
   people = {name: i for i, name in enumerate(sorted({r.user_id for r in rows}))}
   return [
-    _with(row, topic=f'{topic} again', prompt_id=f'{row.prompt_id} again')
+    dataclasses.replace(
+      row, topic=f'{topic} again', prompt_id=f'{row.prompt_id} again'
+    )
     if row.topic == topic and people[row.user_id] % 2
     else row
     for row in rows
@@ -188,7 +187,7 @@ def _copied(
   names = sorted({row.user_id for row in rows})
   chosen = set(rng.permutation(names)[: max(1, len(names) // 10)].tolist())
   return rows + [
-    _with(row, user_id=f'{row.user_id} again')
+    dataclasses.replace(row, user_id=f'{row.user_id} again')
     for row in rows
     if row.user_id in chosen
   ]

@@ -13,6 +13,7 @@ from experiments.policy_discriminators import corpus, discrimination, training
 from prm_jax import types
 from prm_jax.data import load, schema
 from prm_jax.models.language_model import LanguageModel
+from prm_jax.ops.margins import correct
 
 Row = dict[str, Any]
 # Arm -> (pre-trained, sees the reference).
@@ -150,7 +151,7 @@ def run(
   for arm, (_, reference) in ARMS.items():
     for count in node.pairs:
       params, rate = fitted(arm, count)
-      right = discrimination.right_of(margins(params, 'test', reference))
+      right = correct(margins(params, 'test', reference))
       where = {'fold': fold, 'arm': arm, 'rankings': count, 'rate': rate}
       rows += [
         {
@@ -218,7 +219,7 @@ class Bar(NamedTuple):
       )
       found += [
         {**where, 'data': data, 'unit': int(i), 'right': float(r)}
-        for i, r in zip(chosen, discrimination.right_of(margin), strict=True)
+        for i, r in zip(chosen, correct(margin), strict=True)
       ]
     return found
 

@@ -9,6 +9,7 @@ from experiments.policy_discriminators import baselines, corpus, training
 from prm_jax import types
 from prm_jax.data import triples
 from prm_jax.models import embeddings
+from prm_jax.ops.margins import correct
 
 Row = dict[str, Any]
 _NGRAMS = ((2, 3), (3, 4, 5))
@@ -261,14 +262,9 @@ def _difference(close, drawn: triples.Triples) -> np.ndarray:
   return near - close(drawn.reference, drawn.negative)
 
 
-def right_of(margin: np.ndarray) -> np.ndarray:
-  """Returns 1 where a margin is positive, 1/2 where it is 0, else 0, `[n]`."""
-  return 0.5 + 0.5 * np.sign(margin)
-
-
 def accuracy(margin: np.ndarray) -> float:
   """Returns the share of positive margins; ties count half."""
-  return float(np.mean(right_of(margin)))
+  return float(np.mean(correct(margin)))
 
 
 def per_policy(
@@ -287,7 +283,7 @@ def per_policy(
     names = [outputs.prompt_ids[p] for p in asked]
     count = np.bincount(place)
     for method, margin in margins.items():
-      right = np.bincount(place, right_of(margin[mine]))
+      right = np.bincount(place, correct(margin[mine]))
       sums = np.stack([right, count], 1).tolist()
       rows.append(
         {

@@ -54,8 +54,9 @@ def find(judged: schema.Judgements | schema.Ratings) -> Copies:
   if isinstance(judged, schema.Ratings):
     what, said = text[judged.item], judged.rating
   else:
-    pair, turned = _pairs(text[judged.items])
-    what, said = pair, np.where(turned, 1 - judged.label, judged.label)
+    same = text[judged.items]
+    turned = same[:, 0] > same[:, 1]
+    what, said = pairs(same), np.where(turned, 1 - judged.label, judged.label)
   return Copies(text, people(judged.user, what, said))
 
 
@@ -103,6 +104,16 @@ def people(user: np.ndarray, what: np.ndarray, said: np.ndarray) -> np.ndarray:
   return _alike([s if len(s) >= _ANSWERS else set() for s in sets])
 
 
+def pairs(items: np.ndarray) -> np.ndarray:
+  """Returns the number `[n]` of each row's pair, in either order.
+
+  Args:
+    items: `[n, 2]`.
+  """
+  _, pair = np.unique(np.sort(items, axis=1), axis=0, return_inverse=True)
+  return pair.reshape(-1)
+
+
 def repeated(judged: schema.Judgements, found: Copies) -> np.ndarray:
   """Returns `[n]` True where a person judged these texts in an earlier row.
 
@@ -113,13 +124,15 @@ def repeated(judged: schema.Judgements, found: Copies) -> np.ndarray:
     judged: judgements.
     found: what is the same; a person's copies are other people here.
   """
-  pair, _ = _pairs(found.text[judged.items])
-  size = np.array([len(_words(text)) for text in judged.texts])
+  pair = pairs(found.text[judged.items])
   rows = judged.user.astype(np.int64) * (pair.max() + 1) + pair
   _, first = np.unique(rows, return_index=True)
   again = np.ones(len(rows), bool)
   again[first] = False
-  return again & (size[judged.items] >= _SAID).all(1)
+  for row in np.flatnonzero(again):
+    said = [_words(judged.texts[item]) for item in judged.items[row]]
+    again[row] = min(map(len, said)) >= _SAID
+  return again
 
 
 def shared_topics(
@@ -203,13 +216,6 @@ def _first(user: np.ndarray, person: int) -> int:
 def _words(text: str) -> list[str]:
   plain = splits.plain(html.unescape(text))
   return re.findall(r'\w+', plain) or [plain]
-
-
-def _pairs(items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the number of each row's pair `[n]`, and where it is turned."""
-  ordered = np.sort(items, axis=1)
-  _, pair = np.unique(ordered, axis=0, return_inverse=True)
-  return pair.reshape(-1), items[:, 0] > items[:, 1]
 
 
 def _alike(sets: Sequence[set[bytes]]) -> np.ndarray:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prm_jax.audits import copies
 from prm_jax.data import splits
 from prm_jax.ops import bayes, intervals, statistics
 
@@ -184,7 +185,7 @@ def preference_probe(
   both = np.concatenate([found.values, found.size], axis=1)
   own = probe(both, items, label, seed=seed)
   plain = probe(found.size, items, label, seed=seed)
-  gain = _gain(own.margin, plain.margin, label, _pairs(items), 0.0)
+  gain = _gain(own.margin, plain.margin, label, copies.pairs(items), 0.0)
   return Probe(*gain, own.margin)
 
 
@@ -291,7 +292,7 @@ def probe(
   x = jnp.asarray(np.pad(scaled, (pad[0], (0, -width % _WIDTH))))
   index = np.pad(items, (pad[1], (0, 0)))
   y = np.pad(np.asarray(label, float), pad[1])
-  pair = _pairs(items)
+  pair = copies.pairs(items)
   fold_of = np.random.default_rng(seed).integers(0, _FOLDS, pair.max() + 1)
   fold = fold_of[pair]
   margin = np.zeros(len(label))
@@ -330,12 +331,6 @@ def _gain(
   pairs, value = int(row['people']), at + row['gain']
   found = intervals.share(round(np.clip(value, 0, 1) * pairs), pairs)
   return value, found.low, found.high
-
-
-def _pairs(items: np.ndarray) -> np.ndarray:
-  """Returns `[n]` the number of each row's pair of texts, in either order."""
-  _, pair = np.unique(np.sort(items, axis=1), axis=0, return_inverse=True)
-  return pair.reshape(-1)
 
 
 @jax.jit

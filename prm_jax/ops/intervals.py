@@ -141,7 +141,7 @@ def crossing(first: np.ndarray, second: np.ndarray) -> Crossing:
       '[n, 2]'
     )
   n = len(first)
-  _, person = np.unique(first, return_inverse=True)
+  people, person = np.unique(first, return_inverse=True)
   names, unit = np.unique(second, return_inverse=True)
   unit = np.sort(unit.reshape(n, -1), axis=1).astype(np.int64)
   a, b = unit[:, 0], unit[:, -1]
@@ -150,13 +150,13 @@ def crossing(first: np.ndarray, second: np.ndarray) -> Crossing:
   units = np.concatenate([a, b[two]])
   count = len(names)
   pair = a[two] * count + b[two]
-  _, pair = np.unique(pair, return_inverse=True)
+  couples, pair = np.unique(pair, return_inverse=True)
   return Crossing(
-    _part(person, np.arange(n)),
-    _part(units, row),
+    (person, len(people), np.arange(n)),
+    (units, count, row),
     _part(person[row].astype(np.int64) * count + units, row),
-    _part(pair, two),
-    _part(person[two].astype(np.int64) * max(len(pair), 1) + pair, two),
+    (pair, len(couples), two),
+    _part(person[two].astype(np.int64) * len(couples) + pair, two),
   )
 
 

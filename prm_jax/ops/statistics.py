@@ -466,7 +466,8 @@ def _crossed_metrics(rows: _Rows) -> dict[str, intervals.Crossed]:
 
 def _pooled(rows: _Rows, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Returns totals and counts of the mean over rows of `values` `[B]`."""
-  return rows.weight * values, rows.weight
+  weight = rows.weight
+  return weight * values, weight
 
 
 def _by_person(
@@ -538,10 +539,11 @@ def _gained(
           f'Run {number}: the column {field!r} of personal and baseline '
           'differs; both must hold the same rows in the same order.'
         )
-  rows, base = _rows(personal), _rows(baseline)
+  rows = _rows(personal)
   return rows, [
-    margins.correct(one) - margins.correct(other)
-    for one, other in zip(rows.margin, base.margin, strict=True)
+    margins.correct(one)
+    - margins.correct(margins.margin(other.probability, other.label))
+    for one, other in zip(rows.margin, baseline, strict=True)
   ]
 
 
