@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.personalized_vs_aggregate import cells, problems
 from prm_jax.elicitation import loop
+from prm_jax.lab import fitting
 from prm_jax.learners import inference
 from prm_jax.ops import bayes
 
@@ -93,7 +93,7 @@ class Setting:
 
 
 def pairs(
-  problem: problems.Problem, split: str, count: int, key: int
+  problem: fitting.Problem, split: str, count: int, key: int
 ) -> np.ndarray:
   """Returns different pairs `[count, 2]` of a split, the same for everybody.
 
@@ -110,7 +110,7 @@ def pairs(
 
 
 def trained(
-  config, problem: problems.Problem, asked: Asked, grids
+  config, problem: fitting.Problem, asked: Asked, grids
 ) -> Iterator[Setting]:
   """Yields the new people under every method but the aggregate.
 
@@ -122,15 +122,15 @@ def trained(
     asked: what its new people are asked.
     grids: method -> what is searched.
   """
-  sets = cells.FeatureSets(problem)
-  training = problem.judged.masked(problem.split == problems.TRAIN)
+  sets = fitting.FeatureSets(problem)
+  training = problem.judged.masked(problem.split == fitting.TRAIN)
 
-  def fit(name) -> tuple[cells.Fitted, np.ndarray]:
+  def fit(name) -> tuple[fitting.Fitted, np.ndarray]:
     method: dict[str, Any] = config.methods[name].to_dict()
     grid = tuple(dict(row) for row in grids[name])
     people = config.search_people
-    choice, _ = cells.search(method, grid, problem, sets, people)
-    fitted = cells.Fitted(method, choice, problem, training, sets)
+    choice = fitting.search(method, grid, problem, sets, people).choice
+    fitted = fitting.Fitted.fit(method, choice, problem, training, sets)
     encoded = inference.encode(
       fitted.learner.system, fitted.state.params, jnp.asarray(fitted.features)
     )

@@ -2,7 +2,9 @@
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +49,17 @@ from prm_jax.users import (
 )
 
 
+class Needs(NamedTuple):
+  """The least data that a learner can bear.
+
+  Attributes:
+    people: who train; answers: of each of them, at the median.
+  """
+
+  people: int = 1
+  answers: int = 1
+
+
 class Entry(NamedTuple):
   """What can be built under a name, and what it says of itself.
 
@@ -56,25 +69,29 @@ class Entry(NamedTuple):
       'aggregate', 'control', 'policy' or 'discriminator'; None in other
       rooms.
     searched: numbers that live in `TrainState.hyper`: varying them compiles
-      nothing.
+      nothing. Each with the values that a search tries on data of which
+      nothing is known; none where it stays as it is.
     small: the world on which contract tests build and fit it.
+    needs: the least data of a learner that reads people's answers.
   """
 
   factory: Callable[..., Any]
   role: str | None = None
-  searched: tuple[str, ...] = ()
+  searched: Mapping[str, tuple[float, ...]] = MappingProxyType({})
   small: Callable[[], toys.World] = toys.options()
+  needs: Needs = Needs()
 
 
-def _personal(factory, searched, **given):
-  return Entry(
-    factory, 'personal', searched, functools.partial(toys.judgements, **given)
-  )
+def _personal(factory, searched, needs, **given):
+  toy = functools.partial(toys.judgements, **given)
+  return Entry(factory, 'personal', searched, toy, needs)
 
 
 def _policy(factory, *needs, **given):
   given = {'needs': ('task', 'config', *needs), **given}
-  return Entry(factory, 'policy', (), functools.partial(toys.problems, **given))
+  return Entry(
+    factory, 'policy', small=functools.partial(toys.problems, **given)
+  )
 
 
 def _built(factory, **given):
@@ -82,68 +99,94 @@ def _built(factory, **given):
 
 
 _EPISODES = {'steps': 60, 'dim': 4, 'width': 8}
+_PULL = (10.0, 100.0, 1000.0)  # in answers: hardly, some, nearly all
+_AMORTIZED = {'ridge': (), 'basis_ridge': (), 'decay': (0.1, 1.0, 10.0)}
+_FEW = Needs(people=5, answers=3)  # a basis of several people's tastes
+_NETWORK = Needs(people=30, answers=5)
+# A network that learns to read answers learns it from many people's.
+_READER = Needs(people=1000, answers=20)
 LEARNERS: dict[str, Entry] = {
   'aggregate': Entry(
-    aggregate.linear, 'aggregate', ('ridge',), toys.judgements
+    aggregate.linear, 'aggregate', {'ridge': _PULL}, toys.judgements
   ),
   'aggregate_mlp': Entry(
     aggregate.mlp,
     'aggregate',
-    ('ridge',),
+    {'ridge': _PULL},
     functools.partial(toys.judgements, steps=300, hidden=(8,)),
+    _NETWORK,
   ),
   'critique_grpo': _policy(
     critique_grpo.critique_grpo, 'critic', 'training', samples=3
   ),
   'directive': _policy(directive.directive, 'replies', 'training'),
-  'gpo': _personal(
-    amortized.gpo, ('ridge', 'basis_ridge', 'decay'), **_EPISODES
-  ),
+  'gpo': _personal(amortized.gpo, _AMORTIZED, _READER, **_EPISODES),
   'grpo': _policy(grpo.grpo, 'training', samples=4),
-  'hierarchical': _personal(hierarchical.hierarchical, ('ridge', 'spread')),
+  'hierarchical': _personal(
+    hierarchical.hierarchical,
+    {'ridge': (), 'spread': (0.03, 0.1, 0.3)},
+    Needs(people=2, answers=3),
+  ),
   'imitation': Entry(
     imitation.imitation,
     'policy',
-    (),
-    functools.partial(
+    small=functools.partial(
       toys.problems, needs=('shown', 'config'), steps=2, warm_up=1
     ),
   ),
   'in_context': _personal(
-    amortized.in_context, ('ridge', 'basis_ridge', 'decay'), **_EPISODES
+    amortized.in_context, _AMORTIZED, _READER, **_EPISODES
   ),
   'likeness': Entry(
     likeness.likeness,
     'discriminator',
-    (),
-    functools.partial(
+    small=functools.partial(
       toys.judgements, dim=3, start='random', steps=200, learning_rate=0.02
     ),
   ),
   'lore': _personal(
-    lore.lore, ('ridge', 'basis_ridge', 'strength'), steps=30, dim=3
+    lore.lore,
+    {'ridge': (), 'basis_ridge': _PULL, 'strength': ()},
+    _FEW,
+    steps=30,
+    dim=3,
   ),
-  'mrm': _personal(mrm.mrm, ('ridge', 'decay'), steps=60, dim=3),
-  'pal': _personal(pal.pal, ('ridge', 'decay', 'strength'), steps=30, dim=3),
+  'mrm': _personal(
+    mrm.mrm, {'ridge': (), 'decay': _PULL}, _NETWORK, steps=60, dim=3
+  ),
+  'pal': _personal(
+    pal.pal,
+    {'ridge': (), 'decay': _PULL, 'strength': ()},
+    _NETWORK,
+    steps=30,
+    dim=3,
+  ),
   'polar': Entry(
     polar.polar,
     'discriminator',
-    (),
-    functools.partial(toys.triples, steps=60, learning_rate=0.005, negatives=1),
+    small=functools.partial(
+      toys.triples, steps=60, learning_rate=0.005, negatives=1
+    ),
   ),
-  'pref': _personal(pref.pref, ('ridge', 'basis_ridge'), steps=30, dim=3),
-  'rfm': _personal(rfm.rfm, ('ridge', 'decay'), steps=30, dim=3),
+  'pref': _personal(
+    pref.pref, {'ridge': (), 'basis_ridge': _PULL}, _FEW, steps=30, dim=3
+  ),
+  'rfm': _personal(
+    rfm.rfm, {'ridge': (), 'decay': _PULL}, _NETWORK, steps=30, dim=3
+  ),
   'rltf': _policy(rltf.rltf, 'critic', 'training', samples=3),
   'sdpo': _policy(sdpo.sdpo, 'critic', 'training', samples=3),
   'spl': _personal(
     amortized.spl,
-    ('ridge', 'basis_ridge', 'decay', 'kl_weight', 'guidance_weight'),
+    {**_AMORTIZED, 'kl_weight': (), 'guidance_weight': ()},
+    _READER,
     **_EPISODES,
     latent=3,
   ),
   'vpl': _personal(
     amortized.vpl,
-    ('ridge', 'basis_ridge', 'decay', 'kl_weight'),
+    {**_AMORTIZED, 'kl_weight': ()},
+    _READER,
     **_EPISODES,
     latent=3,
   ),
@@ -247,3 +290,10 @@ def fitting(node: Mapping[str, Any], choice: Mapping[str, Any]) -> tuple:
 def of_role(*roles: str) -> tuple[str, ...]:
   """Returns the kinds of learners that have one of these roles."""
   return tuple(kind for kind, entry in LEARNERS.items() if entry.role in roles)
+
+
+def grid(kind: str) -> list[dict[str, float]]:
+  """Returns the numbers that a search of a learner tries."""
+  tried = {k: v for k, v in LEARNERS[kind].searched.items() if v}
+  rows = itertools.product(*tried.values())
+  return [dict(zip(tried, row, strict=True)) for row in rows]

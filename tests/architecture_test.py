@@ -27,6 +27,12 @@ ALLOWED |= {
   },
   'toys': {'types', 'learners', 'models', 'worlds'},
 }
+_BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
+ALLOWED |= {
+  'lab': {*_BELOW, 'lab'},
+  'model': {*_BELOW, 'lab', 'report', 'model', 'setting'},
+}
+ALLOWED |= {'setting': {*_BELOW}}
 # Package -> where it may be imported.
 ONLY = {
   'flax': ('prm_jax/models/',),

@@ -9,6 +9,7 @@ from scipy import special
 
 from experiments import alpaca_world, elicited
 from experiments.personalized_vs_aggregate import problems
+from prm_jax.lab import fitting
 from prm_jax.worlds import responses
 
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -63,7 +64,7 @@ def settings(config, seed: int, embed) -> Iterator[Choosing]:
 def _asked(config, problem, found: alpaca_world.Found) -> elicited.Asked:
   world = found.world
   new = np.unique(
-    problem.judged.rows.user[problem.split == problems.CALIBRATION]
+    problem.judged.rows.user[problem.split == fitting.CALIBRATION]
   )
   weights = world.weights[new]
 
@@ -71,7 +72,7 @@ def _asked(config, problem, found: alpaca_world.Found) -> elicited.Asked:
     gap = world.values[items[:, 0]] - world.values[items[:, 1]]
     return world.scale * weights @ gap.T
 
-  pool = elicited.pairs(problem, problems.CALIBRATION, config.pool, 6)
+  pool = elicited.pairs(problem, fitting.CALIBRATION, config.pool, 6)
   test = elicited.pairs(problem, 'new_people', config.test_pairs, 7)
   prompts = np.unique(found.item_prompt[found.held_out])
   menus = np.stack([np.flatnonzero(found.item_prompt == p) for p in prompts])

@@ -22,6 +22,7 @@ from experiments.echo_chambers import real_workers
 from experiments.personalized_vs_aggregate import problems
 from prm_jax import types
 from prm_jax.data import load, schema, splits
+from prm_jax.lab import fitting
 from prm_jax.ops import statistics
 from prm_jax.worlds import responses
 
@@ -234,9 +235,7 @@ def simulate_readers(
     pair = items[np.stack([first, second], 1)]
     user = np.repeat(np.arange(people), answers)
     margin = reward[user, pair[:, 0]] - reward[user, pair[:, 1]]
-    return problems.judgements(
-      user, pair, rng.random(n) < special.expit(margin)
-    )
+    return fitting.judgements(user, pair, rng.random(n) < special.expit(margin))
 
   judged, asked = judge(~held_out), judge(held_out)
   return Readers(judged, asked, cares, reward, side, held_out)

@@ -16,6 +16,7 @@ from experiments.personalized_vs_aggregate import problems
 from prm_jax import types
 from prm_jax.data import load, schema
 from prm_jax.data.builders.ukp_convarg import stated_stances
+from prm_jax.lab import fitting
 
 FEWEST_WORKERS = 10  # of whom a figure may be reported
 
@@ -111,7 +112,7 @@ def _judged(arguments: schema.Judgements, topics: int | None) -> types.Batch:
       arguments.item_prompt[arguments.items[:, 0]]
     ]
     strict &= np.isin(topic, kept)
-  return problems.judgements(
+  return fitting.judgements(
     arguments.user[strict], arguments.items[strict], arguments.label[strict]
   )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.personalized_vs_aggregate import problems
 from prm_jax import types
+from prm_jax.lab import fitting
 from prm_jax.models import embeddings, reduce
 from prm_jax.ops import bayes
 from prm_jax.worlds import stances
@@ -345,5 +346,5 @@ def _judgements(people, pool, found: Pool, sizes, seed: int):
   version = asked.stated + 1 if V > 1 else np.zeros_like(asked.stated)
   base = (version * S + asked.question) * K
   items = np.stack([base + asked.first, base + asked.second], 1)
-  judged = problems.judgements(asked.user, items, asked.label)
+  judged = fitting.judgements(asked.user, items, asked.label)
   return judged, twin.label

@@ -1,68 +1,16 @@
 """Data sets, split: who is trained on, who is asked, what is predicted."""
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from experiments import alpaca_world as alpaca
 from experiments.personalized_vs_aggregate import truth
-from prm_jax import types
 from prm_jax.data import load, pipelines, splits
+from prm_jax.lab import fitting
+from prm_jax.lab.fitting import CALIBRATION, FIT, TRAIN, UNUSED, VALIDATE
 from prm_jax.models import embeddings, reduce
 from prm_jax.worlds import attributes
-
-# Splits of rows. A new person answers `calibration` and is scored on
-# `new_people`; a seen person is scored on the others.
-TRAIN, CALIBRATION = 'train', 'calibration'
-UNUSED, FIT, VALIDATE = 0, 1, 2  # roles of training rows in the inner search
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-  """One data set under one split.
-
-  Attributes:
-    data: its name in the tables.
-    seed: of the split.
-    fold: of the cross-fit, 0 where there is none.
-    user_ids: U names.
-    prompt_ids: M names, of each text's prompt.
-    texts: M responses.
-    unit: M names, of what each text is one of besides its author: a debate, a
-      joke, a prompt. Results are to hold for new ones of these.
-    units: what these are called.
-    judged: judgements of the texts; a person's calibration answers come in
-      order.
-    split: `[n]` names.
-    inner: `[n]` role of each training row in the inner search.
-    features: name -> function that makes the table `[M, D]`.
-    oracle: `[n]` true probability, or NaN where nobody knows.
-    features_name: 'text', 'identity' or 'levels', for the tables.
-    truth: makes what the truth says of the cell; empty where nobody knows.
-  """
-
-  data: str
-  seed: int
-  fold: int
-  user_ids: list[str]
-  prompt_ids: list[str]
-  texts: list[str]
-  unit: list[str]
-  units: str
-  judged: types.Batch
-  split: np.ndarray
-  inner: np.ndarray
-  features: Mapping[str, Callable[[], np.ndarray]]
-  oracle: np.ndarray
-  features_name: str = 'text'
-  truth: Callable[[], dict] = dict
-
-  @property
-  def name(self) -> str:
-    """Returns the cell's name."""
-    parts = (self.data, self.features_name, f'seed{self.seed}')
-    return '-'.join((*parts, f'fold{self.fold}'))
 
 
 class Embedder:
@@ -88,7 +36,7 @@ class Embedder:
 
 def problems(
   config, name: str, seed: int, embed: Embedder
-) -> Iterator[Problem]:
+) -> Iterator[fitting.Problem]:
   """Yields the problems of one data set and seed."""
   if name.startswith('attributes_'):
     population = name.removeprefix('attributes_')
@@ -179,7 +127,7 @@ def attributes_options(config, population: str, seed: int) -> dict:
 
 def _attributes_problems(
   config, population: str, seed: int, embed: Embedder
-) -> Iterator[Problem]:
+) -> Iterator[fitting.Problem]:
   """Yields the simulated people, with encoder features and with the truth."""
   node = config.attributes
   options = attributes_options(config, population, seed)
@@ -212,7 +160,7 @@ def _attributes_problems(
     'texts': table.texts,
     'unit': [table.prompt_ids[p] for p in table.item_prompt],
     'units': 'prompts',
-    'judged': judgements(table.user, table.items, table.label),
+    'judged': fitting.judgements(table.user, table.items, table.label),
     'split': split,
     'inner': inner,
     'oracle': oracle,
@@ -237,12 +185,14 @@ def _attributes_problems(
     }
 
   data = f'attributes_{population}'
-  yield Problem(data=data, features=features, truth=what_text_carries, **common)
+  yield fitting.Problem(
+    data=data, features=features, truth=what_text_carries, **common
+  )
   levels = {
     'levels': lambda: values.astype(np.float32),
     'length': features['length'],
   }
-  yield Problem(
+  yield fitting.Problem(
     data=data,
     features=levels,
     features_name='levels',
@@ -251,7 +201,9 @@ def _attributes_problems(
   )
 
 
-def _ukp_convarg(config, seed: int, embed: Embedder) -> Iterator[Problem]:
+def _ukp_convarg(
+  config, seed: int, embed: Embedder
+) -> Iterator[fitting.Problem]:
   """Yields seven folds over debates, both sides of a debate together."""
   node = config.ukp_convarg
   table = load.judgements('ukp_convarg', data_dir=config.data.dir or None)
@@ -285,7 +237,7 @@ def _ukp_convarg(config, seed: int, embed: Embedder) -> Iterator[Problem]:
     inside = np.isin(topic, list(validated))
     inner = np.where(split == TRAIN, np.where(inside, VALIDATE, FIT), UNUSED)
     trained = ~np.isin(topic_of_item, sorted(set(topic[out].tolist())))
-    yield Problem(
+    yield fitting.Problem(
       data='ukp_convarg',
       seed=seed,
       fold=fold,
@@ -294,7 +246,7 @@ def _ukp_convarg(config, seed: int, embed: Embedder) -> Iterator[Problem]:
       texts=table.texts,
       unit=topic_of_item.tolist(),
       units='debates',
-      judged=judgements(user[order], items[order], label[order]),
+      judged=fitting.judgements(user[order], items[order], label[order]),
       split=split[order],
       inner=inner[order],
       features=_text_features(
@@ -322,7 +274,7 @@ def jester_ratings(config, seed: int):
 
 def _jester(
   config, seed: int, embed: Embedder, *, held_out_jokes: bool
-) -> Problem:
+) -> fitting.Problem:
   """Returns joke ratings as pairs; ratings are held out before pairing."""
   node = config.jester
   ratings, new, random_held, rng = jester_ratings(config, seed)
@@ -367,7 +319,7 @@ def _jester(
   validates[ratings.user, ratings.item] = inner_held
   both = validates[user[:, None], items]
   inner = np.where(both.all(1), VALIDATE, np.where(both.any(1), UNUSED, FIT))
-  return Problem(
+  return fitting.Problem(
     data='jester',
     features_name='text' if held_out_jokes else 'identity',
     seed=seed,
@@ -377,7 +329,9 @@ def _jester(
     texts=ratings.texts,
     unit=[str(joke) for joke in range(jokes)],
     units='jokes',
-    judged=judgements(user, items, np.concatenate([p.label for p, _ in parts])),
+    judged=fitting.judgements(
+      user, items, np.concatenate([p.label for p, _ in parts])
+    ),
     split=split,
     inner=np.where(split == TRAIN, inner, UNUSED),
     features=_text_features(node.features, embed, ratings.texts, ~out),
@@ -385,7 +339,7 @@ def _jester(
   )
 
 
-def _alpaca_eval(config, seed: int, embed: Embedder) -> Problem:
+def _alpaca_eval(config, seed: int, embed: Embedder) -> fitting.Problem:
   """Returns simulated people who judge real responses; see `alpaca_world`."""
   node = config.alpaca_eval
   found = alpaca.of(config, seed)
@@ -400,7 +354,7 @@ def _alpaca_eval(config, seed: int, embed: Embedder) -> Problem:
     np.where(new, CALIBRATION, np.where(held_pair, 'new_pairs', TRAIN)),
   )
   names = [found.prompt_ids[p] for p in found.item_prompt[people.items[:, 0]]]
-  return Problem(
+  return fitting.Problem(
     data='alpaca_eval',
     seed=seed,
     fold=0,
@@ -409,7 +363,7 @@ def _alpaca_eval(config, seed: int, embed: Embedder) -> Problem:
     texts=found.texts,
     unit=[found.prompt_ids[p] for p in found.item_prompt],
     units='prompts',
-    judged=judgements(people.user, people.items, people.label),
+    judged=fitting.judgements(people.user, people.items, people.label),
     split=split,
     inner=_inner_by_group(names, split == TRAIN, seed),
     features=_text_features(
@@ -421,15 +375,3 @@ def _alpaca_eval(config, seed: int, embed: Embedder) -> Problem:
     ),
     oracle=people.probability,
   )
-
-
-def judgements(user, items, label) -> types.Batch:
-  """Returns people's labels of pairs of texts, all of which count."""
-  count = len(user)
-  rows = types.Judgements(
-    user=np.asarray(user, np.int32),
-    label=np.asarray(label, np.float32),
-    mask=np.ones(count, np.float32),
-    example_id=np.arange(count, dtype=np.int32),
-  )
-  return types.Batch(rows, types.Inputs(None, np.asarray(items, np.int32)))

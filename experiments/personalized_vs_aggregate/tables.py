@@ -1,160 +1,70 @@
-"""From the cells' predictions to the tables of results.json."""
+"""The tables that this study has besides those of every comparison."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from experiments.personalized_vs_aggregate import truth
-from prm_jax.ops import statistics
+from prm_jax.lab import fitting, rows
 
-BASELINE = 'aggregate'
+Groups = Mapping[rows.Key, list[rows.Cell]]
 # A person's training judgements, for the gain by how much is known of them.
 _BANDS = ((1, 10), (10, 50), (50, 200), (200, 10**9))
 
 
-class Cell(NamedTuple):
-  """One problem's predictions, as they lie on disk.
-
-  Attributes:
-    data: name; features: 'text', 'levels' or 'identity'; seed.
-    arrays: `predictions` keys -> `[B]`, and for each split `S`: `S#label`,
-      `S#user`, `S#oracle`, `S#prompt`, and `S#unit` `[B, 2]`, the debates,
-      jokes or prompts of both texts; `judgements` `[U]` in training.
-    record: choices, scores and times.
-  """
-
-  data: str
-  features: str
-  seed: int
-  user_ids: np.ndarray
-  prompt_ids: np.ndarray
-  unit_names: np.ndarray
-  arrays: Mapping[str, np.ndarray]
-  record: dict[str, Any]
-
-
-Key = tuple[str, str]  # data and features
-
-
-def group(loaded: Sequence[Cell]) -> dict[Key, list[Cell]]:
-  """Returns the cells of each data set and kind of features."""
-  groups: dict[Key, list[Cell]] = {}
-  for cell in loaded:
-    groups.setdefault((cell.data, cell.features), []).append(cell)
-  return groups
-
-
-def predictions(group_: Sequence[Cell]) -> list[str]:
-  """Returns the keys of predictions that every table goes over."""
-  keys = {key for cell in group_ for key in cell.arrays if '|' in key}
-  return sorted(keys)
-
-
-def runs(group_: Sequence[Cell], key: str) -> list[statistics.Run]:
-  """Returns one run a seed, folds put together; see `paired_runs`."""
-  return paired_runs(group_, key, key)[0]
-
-
-def paired_runs(
-  group_: Sequence[Cell], key: str, other: str
-) -> tuple[list[statistics.Run], list[statistics.Run]]:
-  """Returns two predictions of the same rows, one run a seed.
-
-  Folds of a seed are put together. Rows where either prediction is not known
-  (NaN) are left out.
-
-  Args:
-    group_: cells of one data set.
-    key: `method|split|answers|variant`.
-    other: of the other prediction; `SPLIT#oracle` is the true probability.
-  """
-  split = key.split('|')[1]
-  by_seed: dict[int, list[tuple[np.ndarray, ...]]] = {}
-  for cell in group_:
-    if key not in cell.arrays:
+def recovery_table(groups: Groups):
+  """Returns (accuracy - 0.5) / (oracle - 0.5) where the truth is known."""
+  found = []
+  for key, group_ in groups.items():
+    if not key[0].startswith(('attributes', 'alpaca_eval')):
       continue
-    second = cell.arrays[other]
-    first = cell.arrays[key]
-    known = np.isfinite(first) & np.isfinite(second)
-    person = cell.user_ids[cell.arrays[f'{split}#user']]
-    label = cell.arrays[f'{split}#label']
-    unit = cell.unit_names[cell.arrays[f'{split}#unit']]
-    by_seed.setdefault(cell.seed, []).append(
-      tuple(a[known] for a in (first, label, person, unit, second))
-    )
-  firsts, seconds = [], []
-  name = group_[0].record['units']
-  for parts in by_seed.values():
-    p, label, person, unit, q = map(np.concatenate, zip(*parts, strict=True))
-    if len(p):
-      units = statistics.Units(name, unit)
-      firsts.append(statistics.Run(p, label, person, units))
-      seconds.append(statistics.Run(q, label, person, units))
-  return firsts, seconds
+    for name in rows.predictions(group_):
+      method, split, _, variant = name.split('|')
+      if variant or method == fitting.MAJORITY:
+        continue
+      paired = rows.paired_runs(group_, name, f'{split}#oracle')
+      ratio = truth.recovered(*paired)
+      named = rows.named(key, name)
+      found.append(
+        {
+          **named,
+          'population': key[0].removeprefix('attributes_'),
+          'regime': {
+            'new_pairs': 'seen prompts',
+            'new_topics': 'new prompts, shared lexicon',
+            'new_people': 'new prompts, shared lexicon',
+            'new_lexicon': 'everything new',
+          }[split],
+          **ratio,
+        }
+      )
+  return found
 
 
-def _named(key: Key, name: str) -> dict[str, Any]:
-  method, split, answers, _ = name.split('|')
-  return {
-    'data': key[0],
-    'features': key[1],
-    'method': method,
-    'split': split,
-    'answers': answers if answers == 'all' else int(answers),
-  }
+def gains_by_judgements(
+  groups: Groups, replicates: int
+) -> Iterator[dict[str, Any]]:
+  """Yields the gain for people with few and with many judgements.
 
-
-def accuracy_table(groups: Mapping[Key, list[Cell]], replicates: int):
-  """Returns a row for each data set, method, split and number of answers."""
-  rows = []
+  On UKPConvArg1's unseen debates, where people differ most in how many they
+  gave.
+  """
   for key, group_ in groups.items():
-    for name in predictions(group_):
-      if name.split('|')[3]:
+    if key[0] != 'ukp_convarg':
+      continue
+    for name in rows.predictions(group_):
+      _, split, answers, variant = name.split('|')
+      if split != 'new_topics' or variant or name.startswith(fitting.MAJORITY):
         continue
-      known = runs(group_, name)
-      if known:
-        summary = statistics.summarize(known, replicates=replicates)
-        rows.append({**_named(key, name), **summary})
-  return rows
+      base = rows.gain_base(group_, key, name)
+      if base['role'] == 'personal':
+        other = f'{fitting.BASELINE}|{split}|{answers}|'
+        paired = rows.paired_runs(group_, name, other)
+        yield from _by_judgements(group_, paired, base, replicates)
 
 
-def gain_tables(groups: Mapping[Key, list[Cell]], replicates: int):
-  """Returns the gains over the aggregate, and their spread over people."""
-  gains, people = [], []
-  for key, group_ in groups.items():
-    for name in predictions(group_):
-      method, split, answers, variant = name.split('|')
-      if variant or method in (BASELINE, 'majority_of_others'):
-        continue
-      other = f'{BASELINE}|{split}|{answers}|'
-      paired = paired_runs(group_, name, other)
-      if not paired[0]:
-        continue
-      role = group_[0].record['methods'][method]['role']
-      base = {**_named(key, name), 'role': role, 'baseline': BASELINE}
-      gain = statistics.paired_gain(*paired, replicates=replicates)
-      gains.append({**base, 'judgements': 'all', **gain})
-      if role == 'personal':
-        quantile = np.linspace(0, 1, 101)
-        _, personal = statistics.person_gain(*paired)
-        people += [
-          {**_named(key, name), 'quantile': round(q, 2), 'gain': value}
-          for q, value in zip(
-            quantile.tolist(),
-            np.quantile(personal, quantile).tolist(),
-            strict=True,
-          )
-        ]
-        gains += _by_judgements(group_, name, paired, base, replicates)
-  return gains, people
-
-
-def _by_judgements(group_, name, paired, base, replicates):
-  """Yields the gain for people with few and with many judgements."""
-  if base['split'] != 'new_topics' or base['data'] != 'ukp_convarg':
-    return
+def _by_judgements(group_, paired, base, replicates):
   count: dict[str, int] = {}
   for cell in group_:
     known = zip(cell.user_ids, cell.arrays['judgements'], strict=True)
@@ -175,162 +85,27 @@ def _by_judgements(group_, name, paired, base, replicates):
     ]
     if cut[0]:
       label = f'{low}+' if high == 10**9 else f'{low}-{high - 1}'
-      row = statistics.paired_gain(*cut, replicates=replicates)
+      row = rows.gained(cut, replicates)
       yield {**base, 'judgements': label, **row}
 
 
-def control_table(groups: Mapping[Key, list[Cell]], replicates: int):
-  """Returns the controls of personal methods and of the data."""
-  rows = []
-  for key, group_ in groups.items():
-    names = predictions(group_)
-    for name in names:
-      method, split, answers, variant = name.split('|')
-      plain = f'{method}|{split}|{answers}|'
-      base = _named(key, name)
-      if variant in ('swapped', 'population'):
-        control = {
-          'swapped': 'swapped_people',
-          'population': 'population_coefficients',
-        }[variant]
-        row = statistics.paired_gain(
-          *paired_runs(group_, plain, name), replicates=replicates
+def ceilings(groups: Groups) -> list[dict[str, Any]]:
+  """Returns the best that any rule ignoring the person could do.
+
+  On each pair the side with the larger mean true probability over the people
+  asked is predicted, and scored by the truth: a bound, not a method.
+  """
+  found = []
+  for (data, features), group_ in groups.items():
+    for cell in group_ if data.startswith('attributes') else []:
+      for split, bound in cell.record['ceilings'].items():
+        found.append(
+          {
+            'data': data,
+            'features': features,
+            'seed': cell.seed,
+            'split': split,
+            **bound,
+          }
         )
-        rows.append(_control(base, control, 'accuracy difference', row, 'gain'))
-      elif variant == 'flipped':
-        paired = paired_runs(group_, plain, name)
-        rows.append(_flips(base, paired, replicates))
-      elif variant == 'exchanged':
-        gap = max(
-          np.abs(np.asarray(run.probability) + other.probability - 1).max()
-          for run, other in zip(*paired_runs(group_, plain, name), strict=True)
-        )
-        known = {'people': None, 'pairs': None, 'value': float(gap)}
-        rows.append(_control(base, 'exchange', 'largest gap', known, 'value'))
-      elif method in ('length_only', 'majority_of_others'):
-        found = runs(group_, name)
-        if found:
-          row = statistics.summarize(found, replicates=replicates)
-          rows.append(_control(base, method, 'accuracy', row, 'accuracy'))
-  return rows
-
-
-def _control(base, control, quantity, row, name):
-  return {
-    **base,
-    'control': control,
-    'quantity': quantity,
-    'value': row[name],
-    'value_low': row.get(f'{name}_low'),
-    'value_high': row.get(f'{name}_high'),
-    'people': row['people'],
-    'units': row.get('units'),
-    'resampled': row.get('resampled'),
-    'pairs': row['pairs'],
-  }
-
-
-def _flips(base, paired, replicates):
-  """Returns the share of predictions that reversed answers turn round."""
-  # As a run whose label is always 1 and whose choice is 1 where it turned.
-  turned = [
-    statistics.Run(
-      ((run.probability > 0.5) != (other.probability > 0.5)).astype(float),
-      np.ones(len(run.label)),
-      run.person,
-      run.units,
-    )
-    for run, other in zip(*paired, strict=True)
-  ]
-  row = statistics.summarize(turned, replicates=replicates)
-  return _control(base, 'label_flip', 'share flipped', row, 'accuracy')
-
-
-def recovery_table(groups: Mapping[Key, list[Cell]]):
-  """Returns (accuracy - 0.5) / (oracle - 0.5) where the truth is known."""
-  rows = []
-  for key, group_ in groups.items():
-    if not key[0].startswith(('attributes', 'alpaca_eval')):
-      continue
-    for name in predictions(group_):
-      method, split, _, variant = name.split('|')
-      if variant or method == 'majority_of_others':
-        continue
-      paired = paired_runs(group_, name, f'{split}#oracle')
-      ratio = truth.recovered(*paired)
-      named = _named(key, name)
-      rows.append(
-        {
-          **named,
-          'population': key[0].removeprefix('attributes_'),
-          'regime': {
-            'new_pairs': 'seen prompts',
-            'new_topics': 'new prompts, shared lexicon',
-            'new_people': 'new prompts, shared lexicon',
-            'new_lexicon': 'everything new',
-          }[split],
-          **ratio,
-        }
-      )
-  return rows
-
-
-def calibration_table(groups: Mapping[Key, list[Cell]]):
-  """Returns confidence and accuracy by bin, for people with all answers."""
-  rows = []
-  for key, group_ in groups.items():
-    for name in predictions(group_):
-      method, _, answers, variant = name.split('|')
-      if variant or answers != 'all' or method == 'majority_of_others':
-        continue
-      known = runs(group_, name)
-      rows += [
-        {**_named(key, name), **row} for row in statistics.calibration(known)
-      ]
-  return rows
-
-
-def choice_table(loaded: Sequence[Cell]) -> list[dict[str, Any]]:
-  """Returns what every search chose, and what it cost."""
-  return [
-    {
-      'data': cell.data,
-      'features': cell.features,
-      'seed': cell.seed,
-      'method': method,
-      'configurations': max(1, len(record['scores'])),
-      'choice': json.dumps(record['choice'], sort_keys=True),
-      'search_seconds': record['search_seconds'],
-      'fit_seconds': record['fit_seconds'],
-      'active_units': record.get('active_units'),
-      'kl_nats': record.get('kl'),
-    }
-    for cell in loaded
-    for method, record in cell.record['methods'].items()
-  ]
-
-
-def prediction_lines(groups: Mapping[Key, list[Cell]]) -> Iterator[str]:
-  """Yields one JSON line for every prediction that a table counts."""
-  for key, group_ in groups.items():
-    for cell in group_:
-      for name in predictions([cell]):
-        if name.split('|')[3]:
-          continue
-        head = json.dumps({**_named(key, name), 'seed': cell.seed})[:-1]
-        split = name.split('|')[1]
-        users = cell.user_ids[cell.arrays[f'{split}#user']]
-        prompts = cell.prompt_ids[cell.arrays[f'{split}#prompt']]
-        for user, prompt, p, label in zip(
-          users.tolist(),
-          prompts.tolist(),
-          cell.arrays[name].tolist(),
-          cell.arrays[f'{split}#label'].tolist(),
-          strict=True,
-        ):
-          if p == p:  # not NaN
-            yield (
-              f'{head}, "user_id": {json.dumps(user)}, "prompt_id": '
-              f'{json.dumps(prompt)}, "probability": {p:.4f}, '
-              f'"label": {label:g}}}\n'
-            )
+  return found

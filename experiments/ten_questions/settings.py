@@ -9,6 +9,7 @@ from scipy import special
 from experiments import elicited
 from experiments.personalized_vs_aggregate import problems
 from prm_jax.data import load
+from prm_jax.lab import fitting
 from prm_jax.ops import bayes
 from prm_jax.worlds import attributes
 
@@ -70,7 +71,7 @@ def _attributes(config, data: str, seed: int, embed):
   options = problems.attributes_options(config, population, seed)
   known = attributes.truth(load.attributes_world(**options))
   rows = problem.judged.rows
-  new = np.unique(rows.user[problem.split == problems.CALIBRATION])
+  new = np.unique(rows.user[problem.split == fitting.CALIBRATION])
   values = np.stack([known.values[text] for text in problem.texts])
   weights = np.stack([known.weights[problem.user_ids[u]] for u in new])
 
@@ -78,7 +79,7 @@ def _attributes(config, data: str, seed: int, embed):
     gap = values[items[:, 0]] - values[items[:, 1]]
     return known.scale * weights @ gap.T
 
-  pool = elicited.pairs(problem, problems.CALIBRATION, config.pool, 6)
+  pool = elicited.pairs(problem, fitting.CALIBRATION, config.pool, 6)
   test = elicited.pairs(problem, 'new_people', config.test_pairs, 7)
   menus = responses_to_prompts(problem.prompt_ids, test)
   label = (margins(test) > 0).astype(np.float32)

@@ -22,6 +22,7 @@ from prm_jax.ops import (
   decoding,
   distillation,
   factorization,
+  traits,
 )
 from prm_jax.users import answers as ring
 from prm_jax.users import gaussian, meta, simplex
@@ -171,6 +172,14 @@ EXAMPLES = {
     'joint': (a(U, N),), 'surrogate': (a(U, N), a(U, N), a(U, N), one(U, N)),
     'summed': (a(U, N), one(U, N)), 'kl_estimate': (a(N), a(N)),
     'entropy': (a(N, 5),),
+  },
+  'traits': {
+    'log_probability': (a(N), a(N)),
+    'nll': (a(J), a(N, J - 1), a(N), one(N)),
+    'infer': (
+      traits.Population(a(J), one(J)), a(N, J - 1), a(N), one(N), one(N)
+    ),
+    'estimate': (a(U, N, J - 1), a(U, N), one(U, N), one(U, N)),
   },
   'tilting': {
     'gain': (LOG, a(N, 5), a(N, 5), 1.0),

@@ -4,22 +4,28 @@ import dataclasses
 
 import numpy as np
 import pytest
-from ml_collections import config_dict
 
-from experiments.personalized_vs_aggregate import cells, problems
 from prm_jax import types
+from prm_jax.lab import fitting
 
 PEOPLE, TEXTS, EACH = 12, 30, 40
-CONFIG = config_dict.ConfigDict({
-  'methods': {
-    'aggregate': {'kind': 'aggregate'},
-    'pref': {'kind': 'pref', 'steps': 10, 'dim': 3},
-    'hierarchical': {'kind': 'hierarchical'},
-  },
-  'answers': (0, 10), 'panel_answers': 10,
-})  # fmt: skip
+METHODS = {
+  'aggregate': {'kind': 'aggregate'},
+  'pref': {'kind': 'pref', 'steps': 10, 'dim': 3},
+  'hierarchical': {'kind': 'hierarchical'},
+}
+PROTOCOL = fitting.Protocol((0, 10), 10)
 RIDGES = tuple({'features': 'levels', 'ridge': ridge} for ridge in (1.0, 3.0))
-GRIDS = {'people': 5, **dict.fromkeys(CONFIG.methods, RIDGES)}
+
+
+def run(given):
+  """Every method's predictions, and records."""
+  found, record = {}, {}
+  for name, method in METHODS.items():
+    unit = fitting.method_unit(given, PROTOCOL, method, RIDGES, people=5)
+    record[name] = unit.record
+    found |= {f'{name}|{key}': values for key, values in unit.arrays.items()}
+  return {'predictions': found, 'record': record}
 
 
 def problem(seed=0):
@@ -38,11 +44,11 @@ def problem(seed=0):
   )
   turn = np.tile(np.arange(EACH), PEOPLE)
   seen = user < 8
-  split = np.where(turn < 30, problems.TRAIN, 'new_pairs').astype(object)
-  split[~seen] = np.where(turn < 30, problems.CALIBRATION, 'new_people')[~seen]
-  inner = np.where(turn < 20, problems.FIT, problems.VALIDATE)
-  inner[split != problems.TRAIN] = problems.UNUSED
-  return problems.Problem(
+  split = np.where(turn < 30, fitting.TRAIN, 'new_pairs').astype(object)
+  split[~seen] = np.where(turn < 30, fitting.CALIBRATION, 'new_people')[~seen]
+  inner = np.where(turn < 20, fitting.FIT, fitting.VALIDATE)
+  inner[split != fitting.TRAIN] = fitting.UNUSED
+  return fitting.Problem(
     data='made', seed=seed, fold=0,
     user_ids=[f'u{u}' for u in range(PEOPLE)],
     prompt_ids=[str(t) for t in range(TEXTS)],
@@ -66,13 +72,13 @@ def with_labels(given, chosen):
 
 @pytest.fixture(scope='module')
 def plain():
-  return cells.run(CONFIG, problem(), GRIDS)
+  return run(problem())
 
 
 def test_no_prediction_reads_a_test_label(plain):
   given = problem()
   asked = np.isin(given.split, ['new_pairs', 'new_people'])
-  other = cells.run(CONFIG, with_labels(given, asked), GRIDS)
+  other = run(with_labels(given, asked))
   assert set(other['predictions']) == set(plain['predictions'])
   for name, values in plain['predictions'].items():
     np.testing.assert_array_equal(values, other['predictions'][name], name)
@@ -95,8 +101,8 @@ def test_new_people_have_the_controls_of_a_personal_gain(plain):
 
 def test_what_a_person_answered_does_move_predictions(plain):
   given = problem()
-  answered = given.split == problems.CALIBRATION
-  other = cells.run(CONFIG, with_labels(given, answered), GRIDS)
+  answered = given.split == fitting.CALIBRATION
+  other = run(with_labels(given, answered))
   moved = {
     name
     for name, values in plain['predictions'].items()
@@ -110,12 +116,15 @@ def test_what_a_person_answered_does_move_predictions(plain):
 def test_a_search_fits_some_rows_and_scores_others(monkeypatch):
   given, seen = problem(), []
 
-  class Spy(cells.Fitted):
-    def __init__(self, method, choice, problem, training, sets):
-      super().__init__(method, choice, problem, training, sets)
-      seen.append([self._of(training)])
+  class Spy(fitting.Fitted):
+    @classmethod
+    def fit(cls, method, choice, problem, training, sets):
+      found = super().fit(method, choice, problem, training, sets)
+      seen.append([cls._of(training)])
+      return found
 
-    def _of(self, batch):
+    @staticmethod
+    def _of(batch):
       return set(batch.rows.example_id[np.asarray(batch.rows.mask) > 0])
 
     def contexts(self, judged, limit=None):
@@ -126,12 +135,12 @@ def test_a_search_fits_some_rows_and_scores_others(monkeypatch):
       seen[-1].append(self._of(asked))
       return super().predict(contexts, asked)
 
-  monkeypatch.setattr(cells, 'Fitted', Spy)
-  choice, scores = cells.search(
-    {'kind': 'aggregate'}, RIDGES, given, cells.FeatureSets(given), 100
+  monkeypatch.setattr(fitting, 'Fitted', Spy)
+  choice, scores, _ = fitting.search(
+    {'kind': 'aggregate'}, RIDGES, given, fitting.FeatureSets(given), 100
   )
-  fit = set(np.flatnonzero(given.inner == problems.FIT))
-  validate = set(np.flatnonzero(given.inner == problems.VALIDATE))
+  fit = set(np.flatnonzero(given.inner == fitting.FIT))
+  validate = set(np.flatnonzero(given.inner == fitting.VALIDATE))
   assert seen == [[fit, fit, validate]] * 2
   best = min(scores, key=lambda row: row['nll'])
   assert choice['ridge'] == best['ridge']
@@ -139,11 +148,12 @@ def test_a_search_fits_some_rows_and_scores_others(monkeypatch):
 
 def test_a_search_reads_validation_labels_for_its_score_alone():
   given = problem()
-  flipped = with_labels(given, given.inner == problems.VALIDATE)
+  flipped = with_labels(given, given.inner == fitting.VALIDATE)
 
   def fit(problem):
-    sets = cells.FeatureSets(problem)
-    return cells.search({'kind': 'hierarchical'}, RIDGES, problem, sets, 100)[1]
+    sets = fitting.FeatureSets(problem)
+    method = {'kind': 'hierarchical'}
+    return fitting.search(method, RIDGES, problem, sets, 100).scores
 
   # Of the same predictions the labels' other side: worse than a coin.
   assert all(row['nll'] < np.log(2) for row in fit(given))

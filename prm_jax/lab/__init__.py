@@ -1,0 +1,1 @@
+"""Machinery of studies: units of work, fitting, rows. It knows no study."""

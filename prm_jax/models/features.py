@@ -1,0 +1,202 @@
+"""How texts become the columns that a reward reads, kept with a model.
+
+What a text is read from (`Source`: an encoder, or a file of one's own) is
+reduced to a few columns by what was seen in training (`Reader`). All kinds of
+one size have the same number of columns, so that a search over kinds compiles
+nothing anew; only `known_texts` has one more for every text.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prm_jax.models import embeddings, reduce, surface
+
+KINDS = ('response', 'prompt_and_response', 'surface', 'known_texts')
+WITH_PROMPT = ('prompt_and_response', 'known_texts')
+_LAYERS = (1, 3, 5)  # of the encoder; the last alone carries style poorly
+_RESPONSE_SHARE = 3  # a third of the columns beside the prompt's
+_REDUCTIONS = ('together', 'response', 'surface', 'length')
+
+
+class Source:
+  """Where features of texts come from; each text is read once.
+
+  Attributes:
+    name: 'encoder SHA-256' of its weights, or 'file SHA-256'.
+    own: whether it is a file of one's own.
+  """
+
+  def __init__(self, encoder: Path | None = None, own: Path | None = None):
+    """Opens it; the default encoder is loaded where nothing is given.
+
+    Args:
+      encoder: folder of a BERT checkpoint.
+      own: .npz of one's own features, which takes the encoder's place.
+    """
+    self.own = own is not None
+    self._path = own
+    self._known: dict[str, np.ndarray] = {}
+    if own is not None:
+      self.name = f'file {_file_digest(own)}'
+    else:
+      self._encoder = embeddings.Encoder.load(encoder)
+      self.name = f'encoder {self._encoder.fingerprint}'
+
+  def __call__(self, texts: Sequence[str]) -> np.ndarray:
+    """Returns features `[M, D]`."""
+    key = hashlib.sha256('\0'.join(texts).encode()).hexdigest()
+    if key not in self._known:
+      if self._path is not None:
+        found = embeddings.embed_from_file(texts, self._path)
+      else:
+        found = embeddings.embed(texts, self._encoder, layers=_LAYERS)
+      self._known[key] = found
+    return self._known[key]
+
+
+class Reader(NamedTuple):
+  """Columns of texts, by what was seen in training.
+
+  Attributes:
+    kind: one of `KINDS`.
+    reductions: name -> how the source's features are reduced.
+    known: `[M]` uint64 digests of the texts that have a column of their own.
+  """
+
+  kind: str
+  reductions: dict[str, reduce.Reduction]
+  known: np.ndarray
+
+  @property
+  def width(self) -> int:
+    """Returns the number of columns."""
+    columns = [r.directions.shape[1] for r in self.reductions.values()]
+    return sum(columns) + len(self.known)
+
+  def __call__(
+    self, source: Source, prompts: Sequence[str], responses: Sequence[str]
+  ) -> np.ndarray:
+    """Returns columns `[M, C]` float32.
+
+    Args:
+      source: of the same name as in training.
+      prompts: M prompts; read by kinds `WITH_PROMPT` alone.
+      responses: M responses.
+
+    Raises:
+      ValueError: the source's features are of another width.
+    """
+    columns = []
+    for name, reduction in self.reductions.items():
+      raw = _raw(name, source, prompts, responses)
+      if raw.shape[1] != len(reduction.mean):
+        raise ValueError(
+          f'features of {raw.shape[1]} numbers a text, and the model was '
+          f'trained on {len(reduction.mean)}'
+        )
+      columns.append(reduction(raw))
+    if self.kind == 'known_texts':
+      own = _digests(prompts, responses)[:, None] == self.known
+      columns.append(own.astype(np.float32))
+    return np.concatenate(columns, axis=1)
+
+  def save(self, path: Path) -> None:
+    """Writes it."""
+    arrays = {'kind': np.array(self.kind), 'known': self.known}
+    for name, reduction in self.reductions.items():
+      for part, array in reduction._asdict().items():
+        arrays[f'{name}/{part}'] = array
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+  @classmethod
+  def load(cls, path: Path) -> 'Reader':
+    """Returns what `save` wrote."""
+    with path.open('rb') as raw, np.load(raw, allow_pickle=False) as file:
+      reductions = {
+        name: reduce.Reduction(
+          *(file[f'{name}/{part}'] for part in reduce.Reduction._fields)
+        )
+        for name in _REDUCTIONS
+        if f'{name}/mean' in file
+      }
+      return cls(str(file['kind']), reductions, file['known'])
+
+
+def fit(
+  kind: str,
+  source: Source,
+  prompts: Sequence[str],
+  responses: Sequence[str],
+  train: np.ndarray,
+  components: int,
+) -> Reader:
+  """Returns the reader of a kind, of what training texts say.
+
+  Args:
+    kind: 'response': components of the response, and its length;
+      'prompt_and_response': components of both together and the response's own
+      beside them; 'surface': counts of marks, layout and small words;
+      'known_texts': the response's, and a column for each training text.
+    source: of features.
+    prompts: M texts.
+    responses: M texts.
+    train: `[M]` bool or indices of the texts that may be looked at.
+    components: columns, besides length.
+
+  Raises:
+    ValueError: the kind is unknown.
+  """
+  if kind not in KINDS:
+    raise ValueError(f'unknown features {kind!r}: one of {KINDS}')
+  own = components // _RESPONSE_SHARE
+  sizes = {
+    'response': {'response': components},
+    'known_texts': {'response': components},
+    'prompt_and_response': {'together': components - own, 'response': own},
+    'surface': {'surface': components},
+  }[kind]
+  reductions = {
+    name: reduce.principal_components(
+      _raw(name, source, prompts, responses), train, size, whiten=True
+    )
+    for name, size in sizes.items()
+  }
+  reductions['length'] = reduce.standardisation(
+    embeddings.text_length_features(responses), train
+  )
+  known = np.zeros(0, np.uint64)
+  if kind == 'known_texts':
+    known = np.unique(_digests(prompts, responses)[train])
+  return Reader(kind, reductions, known)
+
+
+def _raw(
+  name: str, source: Source, prompts: Sequence[str], responses: Sequence[str]
+) -> Any:
+  if name == 'length':
+    return embeddings.text_length_features(responses)
+  if name == 'surface':
+    return surface.measure(responses)
+  if name == 'together':
+    both = zip(prompts, responses, strict=True)
+    return source([f'{prompt}\n\n{response}' for prompt, response in both])
+  return source(responses)
+
+
+def _digests(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+  """Returns the first 64 bits of the SHA-256 of each text `[M]`."""
+  both = zip(prompts, responses, strict=True)
+  digests = b''.join(
+    hashlib.sha256(f'{prompt}\0{response}'.encode()).digest()[:8]
+    for prompt, response in both
+  )
+  return np.frombuffer(digests, '>u8').astype(np.uint64)
+
+
+def _file_digest(path: Path) -> str:
+  with path.open('rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
