@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from prm_jax.data import coding
+
 _TEXTS = ('user_id', 'prompt_id', 'prompt')
 _LABELS = {'a': 1.0, 'b': 0.0, 'tie': 0.5}
 _TOLERATED = 0.01  # share of malformed rows that is reported, not refused
@@ -220,6 +222,33 @@ class PoliticalTypology:
   liberal_answer: np.ndarray
   biography: np.ndarray
   question: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, repr=False)  # no vote in a log
+class Opinions:
+  """What real people think of each other's statements.
+
+  What a person agrees with is special-category data (GDPR, article 9): for
+  audits and worlds alone. Write figures over groups, never a person's row.
+
+  Attributes:
+    conversation: its name.
+    statements: S texts, older ones first.
+    accepted: `[S]` bool: moderators accepted it; else nobody moderated it.
+    person: `[n]` int32; statement: `[n]` int32; vote: `[n]` int8, 1 agrees,
+      -1 disagrees, 0 passes; not seen, no row.
+    group: `[P]` int32 group that Polis found in these votes, -1 where none.
+    notes: what was done to the rows, a sentence each.
+  """
+
+  conversation: str
+  statements: list[str]
+  accepted: np.ndarray
+  person: np.ndarray
+  statement: np.ndarray
+  vote: np.ndarray
+  group: np.ndarray
+  notes: tuple[str, ...] = ()
 
 
 def parse_row(row: Any) -> Judgement | Rating:
@@ -476,44 +505,9 @@ def read_lines(path: Path) -> Iterator[str]:
     raise SchemaError(f'{path} cannot be read: {error}') from error
 
 
-class _Coder:
-  """Numbers people, prompts and responses in order of first appearance."""
-
-  def __init__(self) -> None:
-    self.users: dict[str, int] = {}
-    self.attributes: list[str] = []
-    self.prompts: dict[str, int] = {}
-    self.prompt_rows: list[tuple[str, str]] = []
-    self.items: dict[tuple[int, str], int] = {}
-
-  def person(self, row: Judgement | Rating) -> int:
-    if row.user_id not in self.users:
-      self.users[row.user_id] = len(self.users)
-      self.attributes.append(row.user_attributes)
-    return self.users[row.user_id]
-
-  def item(self, row: Judgement | Rating, response: str) -> int:
-    if row.prompt_id not in self.prompts:
-      self.prompts[row.prompt_id] = len(self.prompts)
-      self.prompt_rows.append((row.prompt, row.topic))
-    key = (self.prompts[row.prompt_id], response)
-    return self.items.setdefault(key, len(self.items))
-
-  def texts(self) -> dict[str, Any]:
-    return {
-      'texts': [text for _, text in self.items],
-      'item_prompt': np.array([prompt for prompt, _ in self.items], np.int32),
-      'prompts': [prompt for prompt, _ in self.prompt_rows],
-      'prompt_ids': list(self.prompts),
-      'topics': [topic for _, topic in self.prompt_rows],
-      'user_ids': list(self.users),
-      'attributes': self.attributes,
-    }
-
-
 def code_judgements(rows: Iterable[Judgement]) -> Judgements:
   """Returns judgements, integer-coded."""
-  coder = _Coder()
+  coder = coding.Coder()
   coded = [
     (
       coder.person(row),
@@ -534,7 +528,7 @@ def code_judgements(rows: Iterable[Judgement]) -> Judgements:
 
 def code_ratings(rows: Iterable[Rating]) -> Ratings:
   """Returns ratings, integer-coded."""
-  coder = _Coder()
+  coder = coding.Coder()
   coded = [
     (coder.person(row), coder.item(row, row.response), row.rating)
     for row in rows
@@ -546,6 +540,37 @@ def code_ratings(rows: Iterable[Rating]) -> Ratings:
     rating=np.array(rating, np.float32),
     **coder.texts(),
   )
+
+
+def judgement_lines(judged: Judgements) -> Iterator[str]:
+  """Yields judgements as lines of JSON, each with its line end.
+
+  `read_jsonl` reads the same rows in the same order. People, prompts and
+  texts are numbered anew, by first appearance, as `code_judgements` does; a
+  text that nobody judged is gone. What `read_jsonl` does to any file it does
+  to this one: prompts of the same words become one, and a row that compares
+  a text with itself is left out.
+
+  Raises:
+    SchemaError: a row is none that `read_jsonl` takes.
+  """
+  names = {value: name for name, value in _LABELS.items()}
+  for user, (a, b), label in zip(
+    judged.user, judged.items, judged.label.tolist(), strict=True
+  ):
+    prompt = judged.item_prompt[a]
+    row = {
+      'user_id': judged.user_ids[user],
+      'prompt_id': judged.prompt_ids[prompt],
+      'topic': judged.topics[prompt],
+      'prompt': judged.prompts[prompt],
+      'response_a': judged.texts[a],
+      'response_b': judged.texts[b],
+      'label': names.get(label, label),
+      'user_attributes': parse_json(judged.attributes[user]),
+    }
+    parse_row(row)
+    yield json.dumps(row) + '\n'
 
 
 def file_digest(path: Path) -> str:

@@ -1,8 +1,11 @@
+import dataclasses
 import gzip
 import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prm_jax.data import schema
 
@@ -213,3 +216,88 @@ def test_texts_name_file_and_line(tmp_path):
     schema.read_texts(path, 'response')
   with pytest.raises(schema.SchemaError, match='has no row'):
     schema.read_texts(write(tmp_path / 'b.jsonl', ['']), 'response')
+
+
+# ------------------------------------------------- judgements written as lines
+
+
+@st.composite
+def judgements(draw):
+  """Returns a small table as `code_judgements` makes them, of any words."""
+  words = st.text(max_size=4)
+  prompts = draw(
+    st.dictionaries(words, st.tuples(words, words), min_size=1, max_size=3)
+  )
+  # Prompts of the same words would become one.
+  prompts = {
+    name: (f'{number} {prompt}', topic)
+    for number, (name, (prompt, topic)) in enumerate(prompts.items())
+  }
+  known = st.dictionaries(words, words | st.floats(-9, 9), max_size=2)
+  people = draw(
+    st.dictionaries(st.text(min_size=1, max_size=4), known, min_size=1)
+  )
+  label = st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1, width=32)
+  row = st.tuples(
+    st.sampled_from(sorted(people)),
+    st.sampled_from(sorted(prompts)),
+    st.lists(words, min_size=2, max_size=2, unique=True),
+    label,
+  )
+  rows = draw(st.lists(row, min_size=1, max_size=8))
+  return schema.code_judgements(
+    schema.Judgement(
+      user_id=user,
+      prompt_id=prompt,
+      prompt=prompts[prompt][0],
+      response_a=a,
+      response_b=b,
+      label=value,
+      topic=prompts[prompt][1],
+      user_attributes=json.dumps(people[user], sort_keys=True),
+    )
+    for user, prompt, (a, b), value in rows
+  )
+
+
+@given(judged=judgements())
+def test_lines_are_read_as_they_were(tmp_path_factory, judged):
+  path = tmp_path_factory.mktemp('lines') / 'a.jsonl'
+  with path.open('w') as file:
+    file.writelines(schema.judgement_lines(judged))
+  again, report = schema.read_jsonl(path)
+  assert (report.total, report.malformed) == (len(judged.user), 0)
+  for field in dataclasses.fields(schema.Judgements):
+    value, want = getattr(again, field.name), getattr(judged, field.name)
+    if isinstance(want, np.ndarray):
+      assert value.dtype == want.dtype
+      np.testing.assert_array_equal(value, want)
+    else:
+      assert value == want
+
+
+def test_lines_say_a_b_and_tie():
+  rows = [{**ROW, 'label': label} for label in ('a', 'b', 0.5, 0.25)]
+  judged = schema.code_judgements(schema.parse_row(row) for row in rows)
+  lines = list(schema.judgement_lines(judged))
+  assert all(line.endswith('\n') for line in lines)
+  rows = [json.loads(line) for line in lines]
+  assert [row['label'] for row in rows] == ['a', 'b', 'tie', 0.25]
+  assert rows[0] == {**ROW, 'topic': 'p', 'user_attributes': {}}
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    ({'label': np.float32([2])}, 'label: 2.0 is not a probability'),
+    ({'label': np.float32([np.nan])}, 'label: nan is not finite'),
+    ({'user_ids': ['']}, 'user_id: is empty'),
+    ({'attributes': ['']}, 'not JSON'),
+    ({'attributes': ['[]']}, 'user_attributes: is not an object'),
+    ({'texts': ['cut \ud83d', 'y']}, 'response_a: holds half'),
+  ],
+)
+def test_no_line_is_written_that_is_not_read(change, message):
+  judged = schema.code_judgements([schema.parse_row(ROW)])
+  with pytest.raises(schema.SchemaError, match=message):
+    list(schema.judgement_lines(dataclasses.replace(judged, **change)))
