@@ -21,7 +21,9 @@ from prm_jax.data.builders.attributes import attributes_dataset_builder
 from prm_jax.data.builders.gsm8k import gsm8k_dataset_builder
 from prm_jax.data.builders.jester import jester_dataset_builder
 from prm_jax.data.builders.llmbar import llmbar_dataset_builder
+from prm_jax.data.builders.llmfao import llmfao_dataset_builder
 from prm_jax.data.builders.math_small import math_small_dataset_builder
+from prm_jax.data.builders.polis import opinions as polis
 from prm_jax.data.builders.preferences import preferences_dataset_builder
 from prm_jax.data.builders.qlora_vicuna import qlora_vicuna_dataset_builder
 from prm_jax.data.builders.ukp_convarg import ukp_convarg_dataset_builder
@@ -35,11 +37,12 @@ BUILDERS: dict[
   for module in (
     attributes_dataset_builder,
     jester_dataset_builder,
+    llmfao_dataset_builder,
     preferences_dataset_builder,
     ukp_convarg_dataset_builder,
   )
 }
-_FROM_FOLDER = ('jester', 'ukp_convarg')
+_FROM_FOLDER = ('jester', 'llmfao', 'ukp_convarg')
 
 
 def load(
@@ -195,6 +198,53 @@ def instruction_pairs(
   return builder.read_prepared(_from_folder(builder, data_dir))
 
 
+def llmfao_judges(
+  data_dir: str | Path | None = None,
+) -> llmfao_dataset_builder.Judges:
+  """Returns two language models' choices on the pairs people judged in llmfao.
+
+  Its numbers of texts and of rows are those of `judgements('llmfao')`.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing or malformed.
+  """
+  builder = llmfao_dataset_builder
+  return builder.read_judges(_from_folder(builder, data_dir))
+
+
+def polis_conversations(data_dir: str | Path | None = None) -> list[str]:
+  """Returns the names that `opinions` knows, sorted.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing.
+  """
+  return polis.conversations(data_folder(data_dir))
+
+
+def opinions(
+  conversation: str, data_dir: str | Path | None = None
+) -> schema.Opinions:
+  """Returns what people of a Polis conversation think: for audits and worlds.
+
+  Special-category data: read from the source each time and kept nowhere.
+
+  Args:
+    conversation: one of `polis_conversations`.
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the conversation is unknown, or the source is missing or
+      malformed.
+  """
+  return polis.read(data_folder(data_dir), conversation)
+
+
 def _from_folder(module: Any, data_dir: str | Path | None) -> Any:
   """Returns the module's builder after its data are on disk."""
   config = module.config(data_dir=data_folder(data_dir))
@@ -253,7 +303,7 @@ def data_folder(chosen: str | Path | None) -> Path:
   if not folder:
     raise ValueError(
       'this needs real data: set --config.data.dir or PRM_DATA_DIR to the '
-      'folder that holds ukp_convarg and jester5k'
+      'folder that holds ukp_convarg, jester5k, llmfao and the other sets'
     )
   if not Path(folder).is_dir():
     raise ValueError(f'{folder} is not a folder (data.dir or PRM_DATA_DIR)')

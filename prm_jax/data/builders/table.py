@@ -113,7 +113,7 @@ class TableBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
       examples=list(report.examples),
       notes=list(report.notes),
     )
-    return {'responses': _responses(table), 'people': _people(table)}
+    return {'responses': _responses(table), 'people': people(table)}
 
   def _generate_examples(self, records):
     yield from records
@@ -141,9 +141,10 @@ def _responses(table: schema.Texts) -> Iterator[tuple[int, dict]]:
     )
 
 
-def _people(
+def people(
   table: schema.Judgements | schema.Ratings,
 ) -> Iterator[tuple[int, dict]]:
+  """Yields each person's record under its number."""
   if isinstance(table, schema.Ratings):
     first, value = table.item, table.rating
     second = np.full_like(first, -1)

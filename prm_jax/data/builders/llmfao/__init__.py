@@ -1,0 +1,1 @@
+"""LLMFAO: which of two models' outputs people chose."""

@@ -1,0 +1,1 @@
+"""Polis: what people in public conversations think of statements."""
