@@ -258,14 +258,15 @@ def parse_row(row: Any) -> Judgement | Rating:
     SchemaError: naming the field and the reason.
   """
   if isinstance(row, list):
-    raise SchemaError('is a JSON array: write one object a line')
+    raise SchemaError(
+      'is a JSON array: write one object a line, or let `prm convert` do it'
+    )
   if not isinstance(row, Mapping):
     raise SchemaError(f'expected an object, found {type(row).__name__}')
   if {'chosen', 'rejected'} <= set(row) and 'label' not in row:
     raise SchemaError(
-      'chosen, rejected: write them as response_a and response_b with '
-      'label "a", and say who judged (user_id) and what was asked '
-      '(prompt_id, prompt)'
+      'chosen, rejected: `prm convert --from=trl --user=NAME` writes them as '
+      'response_a, response_b and label; NAME is who judged'
     )
   rated = 'rating' in row
   if rated and 'label' in row:
@@ -349,14 +350,7 @@ def read_jsonl(path: Path) -> tuple[Judgements | Ratings, Report]:
       rows.append(prompts.one_name(parse_row(parse_json(line)), number))
     except SchemaError as error:
       errors.append(f'{path}:{number}: {error}')
-  shown = tuple(errors[:_SHOWN])
-  if not total:
-    raise SchemaError(f'{path} has no row')
-  if len(errors) > _TOLERATED * total:
-    raise SchemaError(
-      f'{len(errors)} of {total} rows are malformed (at most 1 % may be):\n'
-      + '\n'.join(shown)
-    )
+  shown = tolerated(path, errors, total)
   rated = [row for row in rows if isinstance(row, Rating)]
   if rated and len(rated) < len(rows):
     raise SchemaError(
@@ -379,6 +373,28 @@ def read_jsonl(path: Path) -> tuple[Judgements | Ratings, Report]:
     notes.append('every row is a tie: nobody says which of two is better')
   report = Report(total, len(errors), shown, tuple(notes))
   return code_judgements(useful), report
+
+
+def tolerated(path: Path, errors: list[str], total: int) -> tuple[str, ...]:
+  """Returns the first errors of a file whose rows are read in spite of them.
+
+  Args:
+    path: the file.
+    errors: one for every malformed row, with file, line and field.
+    total: rows of the file.
+
+  Raises:
+    SchemaError: the file has no row, or more than 1 % of them are malformed.
+  """
+  shown = tuple(errors[:_SHOWN])
+  if not total:
+    raise SchemaError(f'{path} has no row')
+  if len(errors) > _TOLERATED * total:
+    raise SchemaError(
+      f'{len(errors)} of {total} rows are malformed (at most 1 % may be):\n'
+      + '\n'.join(shown)
+    )
+  return shown
 
 
 class _Prompts:

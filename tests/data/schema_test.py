@@ -154,7 +154,7 @@ FAULTS = {
   'not JSON': '{"label": ' + '9' * 5000 + '}',
   'recursion': '[' * 100_000,
   'JSON array': [ROW],
-  'response_a and response_b': {'prompt': 'x', 'chosen': 'y', 'rejected': 'z'},
+  'prm convert --from=trl': {'prompt': 'x', 'chosen': 'y', 'rejected': 'z'},
 }
 
 
