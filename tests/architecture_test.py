@@ -39,6 +39,7 @@ ONLY = {
   'gguf': ('prm_jax/models/weights/',),
   'orbax': ('prm_jax/runtime/checkpoint.py', 'prm_jax/runtime/export.py'),
   'grain': ('prm_jax/data/', 'prm_jax/runtime/checkpoint.py'),
+  'pyarrow': ('prm_jax/data/convert/files.py',),  # lazily
   'tensorflow_datasets': ('prm_jax/data/',),
   'matplotlib': ('prm_jax/report/',),
   'jinja2': ('prm_jax/report/',),
