@@ -25,7 +25,8 @@ NEW_PAIRS, NEW_PROMPTS = 'new_pairs', 'new_prompts'
 NEW_PEOPLE_PROMPTS = f'{fitting.NEW_PEOPLE}_{NEW_PROMPTS}'
 _TRAINED, _ASKED = 80, 50  # pairs of a person's ratings, at most
 _HELD = 5  # one in so many pairs, or ratings, is held out
-_KNOWN_TEXTS, _OFTEN = 1024, 10  # few texts, each judged often, are known ones
+_OFTEN = 10  # texts that are judged so often may be known ones
+_FLOATS = 2e8  # of everybody's beliefs about known texts
 
 
 class Case(NamedTuple):
@@ -286,6 +287,7 @@ def kinds(data: Data, regime: str) -> Iterator[str]:
   if not data.source.own and len(judged.prompts) > 1:
     yield 'prompt_and_response'
   yield 'surface'
-  often = 2 * len(judged.user) / max(len(judged.texts), 1) >= _OFTEN
-  if regime == PAIRS and often and len(judged.texts) <= _KNOWN_TEXTS:
+  texts, people = len(judged.texts), len(judged.user_ids)
+  often = 2 * len(judged.user) >= _OFTEN * texts
+  if regime == PAIRS and often and people * texts**2 <= _FLOATS:
     yield 'known_texts'

@@ -34,7 +34,6 @@ class Cell(NamedTuple):
 
 
 Key = tuple[str, str]  # data and features
-_OF_FITTING = ('validate', 'training')  # arrays that are no predictions
 
 
 def read(folder: units.Folder, name: str, methods: Sequence[str]) -> Cell:
@@ -51,7 +50,7 @@ def read(folder: units.Folder, name: str, methods: Sequence[str]) -> Cell:
     made = folder.read(f'{name}.{method}')
     record['methods'][method] = made.record
     for key, array in made.arrays.items():
-      if key not in _OF_FITTING:
+      if '|' in key:  # a prediction; the others are of the fit
         arrays[f'{method}|{key}'] = array
   return Cell(
     data=record['data'],
@@ -302,6 +301,7 @@ def choice_table(loaded: Sequence[Cell]) -> list[dict[str, Any]]:
     {
       'data': cell.data,
       'features': cell.features,
+      **{k: cell.record[k] for k in ('regime', 'fold') if k in cell.record},
       'seed': cell.seed,
       'method': method,
       'configurations': max(1, len(record['scores'])),

@@ -1,0 +1,381 @@
+"""Does a personal reward model work better on these judgements? The protocol.
+
+Every method that the data can bear is searched, fitted and asked in each fold
+of `folds`, beside the aggregate, length and people's habits. A piece of work is
+a unit on disk: a killed comparison goes on, and several processes share one.
+"""
+
+import functools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from prm_jax import registry
+from prm_jax.audits import copies, leaks
+from prm_jax.data import schema
+from prm_jax.lab import fitting, folds, habits, rows, units
+from prm_jax.runtime import checkpoint
+
+_ANSWERS = (0, 1, 2, 5, 10, 20, 50)  # of a new person, nested
+_PANEL = (50, 20, 10, 5)  # the most that half of the new people have given
+_SEARCHED = 200  # people that a search looks at
+_REPLICATES = 1000
+_LENGTHS = ({'ridge': 1.0}, {'ridge': 10.0}, {'ridge': 100.0})
+# Seconds of a fit on two cores: to compile, and for 10,000 judgements.
+_SECONDS = {'aggregate': (1.5, 0.2), 'aggregate_mlp': (2.0, 4.0)}
+_PERSONAL_SECONDS = (4.0, 5.0)
+
+
+class Comparison(NamedTuple):
+  """What was compared.
+
+  Attributes:
+    tables: of results.json.
+    choice: 'method', 'features' and numbers of the model that validation rows
+      chose, the aggregate among them.
+    personal: the same of the best personal method, None if none was borne.
+    notes: sentences.
+    predictions: lines of predictions.jsonl.gz.
+  """
+
+  tables: dict[str, list[dict[str, Any]]]
+  choice: dict[str, Any]
+  personal: dict[str, Any] | None
+  notes: list[str]
+  predictions: Any
+
+
+def run(
+  data: folds.Data,
+  folder: Path,
+  *,
+  digest: str,
+  methods: Sequence[str] | None = None,
+) -> Comparison:
+  """Returns the comparison, of which what is in `folder` is not done again.
+
+  Args:
+    data: what is compared on.
+    folder: of units and of the configuration.
+    digest: of the data file, and what else must not change meanwhile.
+    methods: personal ones to compare, whatever data they need; all that the
+      data can bear if None.
+
+  Raises:
+    ValueError: a method is unknown, or there is nothing to train on.
+    CheckpointError: the folder is of other data or another setting.
+  """
+  work = _Work(data, folder, methods)
+  checkpoint.check_config(
+    folder,
+    {
+      'data': digest,
+      'features': data.source.name,
+      'components': data.components,
+      'seed': data.seed,
+      'methods': sorted(work.methods),
+    },
+  )
+  made = work.all()
+  print(work.estimate(len(made)), file=sys.stderr)
+  work.folder.make_all(made, 'comparing')
+  return work.results()
+
+
+class _Work:
+  """The cases of a comparison, and what is made of each."""
+
+  def __init__(self, data: folds.Data, folder: Path, methods):
+    self.data, self.folder = data, units.Folder(folder / 'units')
+    self.regimes = folds.regimes(data.judged)
+    self.cases = {
+      f'{regime}-fold{fold}': folds.case(data, regime, fold)
+      for regime in self.regimes
+      for fold in range(folds.FOLDS)
+    }
+    self.sets = {
+      name: fitting.FeatureSets(case.problem)
+      for name, case in self.cases.items()
+    }
+    training = [case.problem.training.rows for case in self.cases.values()]
+    self._counts = [np.bincount(said.user[said.mask > 0]) for said in training]
+    if not all(count.sum() for count in self._counts):
+      raise ValueError(
+        'there is no judgement to train on that says which of two is better'
+      )
+    self.methods, self.left_out = self._borne(methods)
+    self.protocol = self._protocol()
+
+  def _borne(self, asked) -> tuple[list[str], list[dict[str, Any]]]:
+    """Returns the methods that are compared, and who is left out and why."""
+    known = registry.of_role('personal')
+    for name in asked or ():
+      if name not in known:
+        raise ValueError(f'unknown method {name!r}: one of {sorted(known)}')
+    if asked:
+      return list(dict.fromkeys(asked)), [
+        {'method': name, 'reason': 'not asked for'}
+        for name in known
+        if name not in asked
+      ]
+    people = min(int((count > 0).sum()) for count in self._counts)
+    answers = min(float(np.median(c[c > 0])) for c in self._counts)
+    borne, left = [], []
+    for name in (*registry.of_role('aggregate'), *known):
+      needs = registry.LEARNERS[name].needs
+      if name == fitting.BASELINE:
+        continue
+      if people >= needs.people and answers >= needs.answers:
+        borne.append(name)
+        continue
+      left.append(
+        {
+          'method': name,
+          'reason': (
+            f'needs {needs.people} people with {needs.answers} answers each '
+            f'at the median to train on; {people} with {answers:g} are here'
+          ),
+        }
+      )
+    return borne, left
+
+  def _protocol(self) -> fitting.Protocol:
+    """Returns how many answers of new people are asked for."""
+    least = _PANEL[-1]
+    for count in _PANEL:
+      shares = []
+      for case in self.cases.values():
+        problem = case.problem
+        given = (problem.split == fitting.CALIBRATION) & problem.strict
+        user = problem.judged.rows.user
+        said = np.bincount(user[given])
+        many = said[said > 0] >= count
+        shares.append(float(many.mean()) if many.size else 0.0)
+      if np.mean(shares) >= 0.5:
+        least = count
+        break
+    answers = tuple(a for a in _ANSWERS if a <= least)
+    return fitting.Protocol(answers, least, (least,))
+
+  # ------------------------------------------------------------------- units
+
+  def all(self) -> dict[str, units.Make]:
+    """Returns everything that is to be made, the aggregates first."""
+    early: dict[str, units.Make] = {}
+    late: dict[str, units.Make] = {}
+    for name in self.cases:
+      early[name] = functools.partial(self._rows, name)
+      early[f'{name}.{fitting.BASELINE}'] = functools.partial(
+        self._method, name, fitting.BASELINE
+      )
+    for method in (rows.TRAITS, fitting.LENGTH, *self.methods):
+      for name in self.cases:
+        make = functools.partial(self._method, name, method)
+        if method == rows.TRAITS:
+          make = functools.partial(self._habits, name)
+        late[f'{name}.{method}'] = make
+    return {**early, **late}
+
+  def _rows(self, name: str) -> units.Unit:
+    case = self.cases[name]
+    unit = fitting.rows_unit(case.problem, self.protocol)
+    regime, _, fold = name.partition('-fold')
+    unit.record.update(regime=regime, fold=int(fold))
+    return unit
+
+  def _kinds(self, name: str) -> list[str]:
+    return list(folds.kinds(self.data, name.partition('-')[0]))
+
+  def _aggregate(self, name: str) -> units.Unit:
+    """Returns the aggregate's unit, which others build on."""
+    unit = f'{name}.{fitting.BASELINE}'
+    make = functools.partial(self._method, name, fitting.BASELINE)
+    self.folder.make(unit, make)
+    return self.folder.read(unit)
+
+  def _method(self, name: str, method: str) -> units.Unit:
+    """Returns a method's unit; it starts from the best aggregate's ridge."""
+    node = {'kind': method}
+    choices: list[dict[str, Any]] = []
+    if method == fitting.LENGTH:
+      node = {'kind': fitting.BASELINE}
+      choices = [{'features': 'length', **row} for row in _LENGTHS]
+    else:
+      ridges: dict[str, float] = {}
+      if 'ridge' not in registry.grid(method)[0]:
+        ridges = _best_ridges(self._aggregate(name).record['scores'])
+      choices = [
+        {
+          'features': kind,
+          **({'ridge': ridges[kind]} if ridges else {}),
+          **numbers,
+        }
+        for kind in self._kinds(name)
+        for numbers in registry.grid(method)
+      ]
+    return fitting.method_unit(
+      self.cases[name].problem, self.protocol, node, choices,
+      people=_SEARCHED, sets=self.sets[name],
+      role='control' if method == fitting.LENGTH else None,
+    )  # fmt: skip
+
+  def _habits(self, name: str) -> units.Unit:
+    case = self.cases[name]
+    choice = self._aggregate(name).record['choice']
+    return habits.unit(
+      case.problem, self.protocol, choice, case.folds,
+      people=_SEARCHED, sets=self.sets[name],
+    )  # fmt: skip
+
+  def estimate(self, count: int) -> str:
+    """Returns about how long everything takes."""
+    judged = np.mean([c.sum() for c in self._counts]) / 1e4
+    searched = min(1.0, _SEARCHED / max(len(self._counts[0]), 1))
+    seconds = 0.0
+    for name in self.cases:
+      configurations = 3 * len(self._kinds(name))
+      for method in (fitting.BASELINE, *self.methods):
+        start, each = _SECONDS.get(method, _PERSONAL_SECONDS)
+        fits = 1 + configurations * searched
+        seconds += each * judged * fits + start / len(self.cases)
+        seconds += 0.1 * configurations
+    left = sum(not self.folder.done(name) for name in self.all())
+    minutes = max(1, round(seconds * left / count / 60))
+    return (
+      f'{left} of {count} pieces of work are left, about {minutes} minutes on '
+      f'two cores: {len(self.methods)} methods, {len(self.cases)} folds'
+    )
+
+  # ----------------------------------------------------------------- results
+
+  def results(self) -> Comparison:
+    """Returns tables of everything that was made."""
+    names = [fitting.BASELINE, rows.TRAITS, fitting.LENGTH, *self.methods]
+    cells = []
+    for name in self.cases:
+      cell = rows.read(self.folder, name, names)
+      said = self.folder.read(f'{name}.{rows.TRAITS}').arrays
+      both = dict(cell.arrays)
+      for method in self.methods:
+        made = self.folder.read(f'{name}.{method}').arrays
+        for key, values in habits.beside(made, said).items():
+          both[f'{method}|{key}'] = values
+      cells.append(cell._replace(arrays=both))
+    groups = rows.group(cells)
+    gain, person_gain = rows.gain_tables(groups, _REPLICATES)
+    best = {regime: self._best(cells, regime) for regime in self.regimes}
+    for row in gain:
+      regime = folds.PROMPTS if 'prompts' in row['split'] else folds.PAIRS
+      found = best[regime]['personal']
+      row['chosen'] = bool(found and found['method'] == row['method'])
+    base = {
+      'data': self.data.name,
+      'features': '',
+      'method': 'data',
+      'split': 'all',
+      'answers': 'all',
+    }
+    tables = {
+      'accuracy': rows.accuracy_table(groups, _REPLICATES),
+      'gain': gain,
+      'controls': [
+        *rows.control_table(groups, _REPLICATES),
+        *({**base, **row} for row in self._probes()),
+      ],
+      'person_gain': person_gain,
+      'calibration': rows.calibration_table(groups),
+      'ties': habits.tie_table(groups),
+      'traits': habits.trait_table(groups),
+      'left_out': self.left_out,
+      'choices': rows.choice_table(cells),
+    }  # fmt: skip
+    last = best[self.regimes[-1]]
+    return Comparison(
+      tables, last['any'], last['personal'], self._notes(cells),
+      rows.prediction_lines(groups),
+    )  # fmt: skip
+
+  def _best(self, cells, regime: str) -> dict[str, Any]:
+    """Returns what validation rows chose, of all methods and of personal ones.
+
+    Scores of a configuration are averaged over the regime's folds.
+    """
+    scores: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+      if cell.record['regime'] != regime:
+        continue
+      for method, record in cell.record['methods'].items():
+        for row in record['scores'] if method in registry.LEARNERS else ():
+          numbers = {k: v for k, v in row.items() if k not in ('nll', 'ridge')}
+          key = f'{method} {sorted(numbers.items())}'
+          if method == fitting.BASELINE:
+            key = f'{method} {row["features"]} {row["ridge"]}'
+          known = scores.setdefault(
+            key, {'method': method, 'nll': [], 'rows': []}
+          )
+          known['nll'].append(row['nll'])
+          known['rows'].append(row)
+    whole = max(len(known['nll']) for known in scores.values())
+    order = sorted(
+      (known for known in scores.values() if len(known['nll']) == whole),
+      key=lambda known: np.mean(known['nll']),
+    )
+
+    def choice(roles):
+      for known in order:
+        if registry.LEARNERS[known['method']].role in roles:
+          row = dict(known['rows'][0])
+          if 'ridge' in row:
+            row['ridge'] = float(np.median([r['ridge'] for r in known['rows']]))
+          row['nll'] = float(np.mean(known['nll']))
+          return {'method': known['method'], **row}
+      return None
+
+    return {
+      'any': choice(('aggregate', 'personal')),
+      'personal': choice(('personal',)),
+    }
+
+  def _probes(self) -> list[dict[str, Any]]:
+    """Returns leaks and copies of the data themselves."""
+    problem = self.cases[f'{folds.PAIRS}-fold0'].problem
+    strict = np.flatnonzero(problem.strict)
+    found = leaks.rows(
+      problem.texts,
+      problem.judged.inputs.index[strict],
+      problem.judged.rows.label[strict] > 0.5,
+      seed=self.data.seed,
+    )
+    judged = self.data.judged
+    if isinstance(judged, schema.Judgements):
+      found += copies.rows(judged, self.data.copied)
+    return found
+
+  def _notes(self, cells) -> list[str]:
+    problem = self.cases[f'{folds.PAIRS}-fold0'].problem
+    judged = self.data.judged
+    rated = isinstance(judged, schema.Ratings)
+    said = 'ratings' if rated else 'judgements'
+    notes = [
+      f'{len(judged.user):,} {said} of {len(judged.texts):,} texts to '
+      f'{len(judged.prompts):,} prompts by {len(judged.user_ids):,} people; '
+      f'{np.mean(~problem.strict):.0%} are ties.',
+      'Intervals resample everything that results are to hold for, people and '
+      f'{cells[0].record["units"]} at once; choices were made on validation '
+      'rows inside the training rows.',
+    ]
+    if self.regimes == (folds.PAIRS,):
+      notes.append('There are too few prompts to say anything of new ones.')
+    return notes
+
+
+def _best_ridges(scores: Sequence[dict[str, Any]]) -> dict[str, float]:
+  """Returns the aggregate's best ridge of every feature set."""
+  found: dict[str, tuple[float, float]] = {}
+  for row in scores:
+    new = (row['nll'], row['ridge'])
+    found[row['features']] = min(found.get(row['features'], new), new)
+  return {name: ridge for name, (_, ridge) in found.items()}
