@@ -112,7 +112,7 @@ def test_swapped_ids_leave_nothing_that_is_personal(judged, tmp_path):
   )
   assert train((path, features), tmp_path / 'run') == 0
   results = json.loads((tmp_path / 'run' / 'results.json').read_text())
-  assert 'not personal' in page.plain_answer(results)[-1]
+  assert 'not personal' in page.plain_answer(results)[0]
 
 
 def test_copied_rows_are_warned_of(judged, tmp_path, capsys):

@@ -58,7 +58,8 @@ def _bars(
   words = []
   for place, (row, text) in enumerate(zip(rows, named, strict=True)):
     found = tables.interval(row, name)
-    look = figures.style(0 if text.startswith(('polar', 'discr')) else 1)
+    ours = text.lower().startswith(('polar', 'discr'))
+    look = figures.style(0 if ours else 1)
     axes.errorbar(
       100 * found[0], -place, xerr=100 * figures.arms(found), color=look.color,
       marker=look.marker, ms=6, lw=1,
@@ -78,8 +79,8 @@ def _methods(rows: Sequence[tables.Row]) -> list[figures.Picture]:
     if len(mine) < 3:
       continue
     mine.sort(key=lambda row: -tables.number(row, 'accuracy'))
-    heading = f'{data}, {split.replace("_", " ")}'.replace('_', ' ')
-    named = [str(row['method']) for row in mine]
+    heading = f'{tables.word(data)}, {tables.word(split)}'
+    named = [tables.word(row['method']) for row in mine]
     pictures.append(
       _bars(heading, mine, 'accuracy', 'accuracy (%)', named, 0.5)
     )
@@ -98,7 +99,14 @@ def _policies(rows: Sequence[tables.Row]) -> list[figures.Picture]:
     for i, method in enumerate(('polar', 'length')):
       look = figures.style(i)
       value = [100 * tables.number(row, method) for row in mine]
-      axes.plot(place, value, look.marker, color=look.color, ms=4, label=method)
+      axes.plot(
+        place,
+        value,
+        look.marker,
+        color=look.color,
+        ms=4,
+        label=tables.word(method),
+      )
     axes.axhline(50, color='0.4', linestyle='--', linewidth=0.8)
     axes.set_xlabel('held-out policy, sorted')
     axes.set_ylabel('accuracy (%)')
@@ -107,7 +115,9 @@ def _policies(rows: Sequence[tables.Row]) -> list[figures.Picture]:
       for row in (mine[0], mine[-1])
     )
     pictures.append(
-      figures.draw(figure, f'Accuracy of each policy; {data}. {ends}.')
+      figures.draw(
+        figure, f'Accuracy of each policy; {tables.word(data)}. {ends}.'
+      )
     )
   return pictures
 
@@ -161,12 +171,11 @@ def _falls(rows: Sequence[tables.Row]) -> list[figures.Picture]:
   for optimizer in dict.fromkeys(str(row['optimizer']) for row in rows):
     mine = [row for row in rows if row['optimizer'] == optimizer]
     named = [
-      f'{row["method"]}, {row["references"]} refs'.replace('_', ' ')
-      for row in mine
+      f'{tables.word(row["method"])}, {row["references"]} refs' for row in mine
     ]
     pictures.append(
       _bars(
-        optimizer.replace('_', ' '),
+        tables.word(optimizer),
         mine,
         'kl_fall',
         'fall of the KL to the target (%)',
@@ -209,9 +218,9 @@ def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
       'Exact KL(policy | target) in nats before and after, and its fall in '
       'percent.',
       {
-        'reward': ('text', 'method'),
+        'reward': ('word', 'method'),
         'references': ('count', 'references'),
-        'optimizer': ('text', 'optimizer'),
+        'optimizer': ('word', 'optimizer'),
         'before': ('text', 'kl_before_nats'),
         'after': ('number', 'kl_after_nats'),
         'fall': ('points', 'kl_fall'),
@@ -233,9 +242,9 @@ def _told_apart(results: Mapping[str, Any]) -> list[tables.Table]:
       'Accuracy in percent, and the discriminator less each method, with 95 % '
       'intervals over what is resampled.',
       {
-        'data': ('text', 'data'),
-        'split': ('text', 'split'),
-        'method': ('text', 'method'),
+        'data': ('word', 'data'),
+        'split': ('word', 'split'),
+        'method': ('word', 'method'),
         'accuracy': ('points', 'accuracy'),
         'polar less it': ('points', 'polar_gain'),
         'polar and similarities less it': ('points', 'combined_gain'),
@@ -250,9 +259,9 @@ def _told_apart(results: Mapping[str, Any]) -> list[tables.Table]:
       'Transfer',
       'Discriminators on texts of another kind; policies unseen.',
       {
-        'trained on': ('text', 'trained_on'),
-        'tested on': ('text', 'tested_on'),
-        'split': ('text', 'split'),
+        'trained on': ('word', 'trained_on'),
+        'tested on': ('word', 'tested_on'),
+        'split': ('word', 'split'),
         'accuracy': ('points', 'accuracy'),
         'policies': ('count', 'policies'),
         **_OVER,
@@ -265,9 +274,9 @@ def _told_apart(results: Mapping[str, Any]) -> list[tables.Table]:
       'Fine-tuned on the same rankings. Accuracy in percent on held-out '
       "policies' pairs, and the full method less each arm.",
       {
-        'data': ('text', 'data'),
+        'data': ('word', 'data'),
         'rankings': ('count', 'rankings'),
-        'arm': ('text', 'arm'),
+        'arm': ('word', 'arm'),
         'accuracy': ('points', 'accuracy'),
         'full method less it': ('points', 'full_method_gain'),
         'prompts or pairs': ('count', 'units'),

@@ -104,14 +104,16 @@ def _lines(rows, group, methods, value, label) -> figures.Picture:
 
 
 def _short(method: str) -> str:
-  return method.replace('critique_grpo_', 'critiques: ').replace('_', ' ')
+  return tables.word(method.replace('critique_grpo_', 'critiques: '))
 
 
 def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
   """Returns the page's tables; `curves` are drawn and not tabled."""
 
   def made(name: str, title: str, note: str, columns) -> tables.Table:
-    return tables.made(title, note, tables.rows_of(results, name), columns)
+    # Audits of a trained model have quantities in place of arms.
+    rows = [r for r in tables.rows_of(results, name) if 'quantity' not in r]
+    return tables.made(title, note, rows, columns)
 
   return [*_of_critiques(made), *_of_replies(made)]
 
@@ -125,7 +127,7 @@ def _of_critiques(made) -> list[tables.Table]:
       'number-only method of the same budget, and over supervised learning of '
       'refinements that the same critic asked for, 64 or 8 a step.',
       {
-        'method': ('text', 'method'),
+        'method': ('word', 'method'),
         'never solved': ('text', 'unsolved_share'),
         'solved': ('points', 'solve_rate'),
         'gain': ('points', 'gain'),
@@ -149,7 +151,7 @@ def _of_critiques(made) -> list[tables.Table]:
       'On problems never solved at the start, and the share of all groups '
       'that had no gradient.',
       {
-        'method': ('text', 'method'),
+        'method': ('word', 'method'),
         'never solved': ('text', 'unsolved_share'),
         'hard, last third': ('points', 'hard_gain_last_third'),
         'no gradient': ('points', 'no_gradient_share'),
@@ -175,7 +177,7 @@ def _of_critiques(made) -> list[tables.Table]:
       'A language model on GSM8K',
       'Percent of held-out problems.',
       {
-        'method': ('text', 'method'),
+        'method': ('word', 'method'),
         'before': ('points', 'solved_before'),
         'after': ('points', 'solved_after'),
         'valid refinements': ('points', 'valid_refinement'),
@@ -193,8 +195,8 @@ def _of_replies(made) -> list[tables.Table]:
       'Percent over training and at the end; the gain of both is over the '
       'best of the arm that has verdicts or hints alone, over training.',
       {
-        'arm': ('text', 'arm'),
-        'method': ('text', 'method'),
+        'arm': ('word', 'arm'),
+        'method': ('word', 'method'),
         'over training': ('points', 'mean_fit'),
         'gain': ('points', 'gain'),
         'at the end': ('points', 'fit'),
@@ -209,8 +211,8 @@ def _of_replies(made) -> list[tables.Table]:
       'Percent before and after, and the stance-flip gap: how far the '
       "statement follows the person's claim.",
       {
-        'arm': ('text', 'arm'),
-        'method': ('text', 'method'),
+        'arm': ('word', 'arm'),
+        'method': ('word', 'method'),
         'before': ('points', 'agrees_with_false_before'),
         'after': ('points', 'agrees_with_false_after'),
         'added': ('points', 'agrees_with_false_added'),
@@ -223,7 +225,7 @@ def _of_replies(made) -> list[tables.Table]:
       'Replies of a language model that fit',
       'Percent of replies to held-out questions.',
       {
-        'method': ('text', 'method'),
+        'method': ('word', 'method'),
         'before': ('points', 'fit_before'),
         'after': ('points', 'fit_after'),
         'seeds': ('count', 'seeds'),

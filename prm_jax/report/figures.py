@@ -28,7 +28,7 @@ _MARKERS = 'osD^vPX*'
 _INCHES = (4.6, 3.9)
 _LEGEND_ROW = 0.2  # inches
 _LEGEND_LETTERS = 56  # of two names side by side
-_STYLE: Any = {
+STYLE: Any = {
   'font.size': 10,
   'axes.spines.top': False,
   'axes.spines.right': False,
@@ -80,9 +80,11 @@ def style(i: int) -> Style:
   return Style(_COLORS[i % len(_COLORS)], _MARKERS[marker])
 
 
-def answers_pictures(results: Mapping[str, Any]) -> list[Picture]:
+def answers_pictures(
+  results: Mapping[str, Any], look: Mapping[str, Style] | None = None
+) -> list[Picture]:
   """Returns accuracy against the number of answers, a picture a group."""
-  look = styles(results)
+  look = look or styles(results)
   pictures = []
   for group, rows in grouped(tables.rows_of(results, 'accuracy')).items():
     asked = [r.get('answers') for r in rows]
@@ -116,7 +118,8 @@ def curve_pictures(
     lines: dict[str, list[Row]] = {}
     for row in members:
       if isinstance(row.get('answers'), int):
-        lines.setdefault(str(row['acquisition']), []).append(row)
+        name = tables.word(row['acquisition'])
+        lines.setdefault(name, []).append(row)
     if max(map(len, lines.values()), default=0) < 2:
       continue
     figure, axes = panel(group)
@@ -138,33 +141,38 @@ def curve_pictures(
   return pictures
 
 
-def gain_pictures(results: Mapping[str, Any]) -> list[Picture]:
+def gain_pictures(
+  results: Mapping[str, Any], look: Mapping[str, Style] | None = None
+) -> list[Picture]:
   """Returns the gain of each person, sorted, a picture a group."""
-  look = styles(results)
+  look = look or styles(results)
   pictures = []
   known = most_answers(tables.rows_of(results, 'person_gain'))
   for group, rows in grouped(known).items():
     figure, axes = panel(group)
     words = []
     for method, lines in _by_method(rows).items():
+      name = tables.word(method)
       x, y = _columns(lines, 'quantile', 'gain')
-      axes.step(x, y, color=look[method].color, label=method, where='mid')
+      axes.step(x, y, color=look[method].color, label=name, where='mid')
       above, below = np.mean(y > 0), np.mean(y < 0)
       words.append(
-        f'{method}: {above:.0%} of people gain, {below:.0%} lose, median '
+        f'{name}: {above:.0%} of people gain, {below:.0%} lose, median '
         f'{np.median(y):+.1f} points'
       )
     axes.axhline(0, color='0.4', linewidth=0.8)
     axes.set_xlabel('people, from largest loss to largest gain (%)')
-    axes.set_ylabel('gain over aggregate (points)')
+    axes.set_ylabel("gain over everyone's model (points)")
     alt = f'Gain of each person, sorted; {title(group)}. {"; ".join(words)}.'
     pictures.append(draw(figure, alt))
   return pictures
 
 
-def calibration_pictures(results: Mapping[str, Any]) -> list[Picture]:
+def calibration_pictures(
+  results: Mapping[str, Any], look: Mapping[str, Style] | None = None
+) -> list[Picture]:
   """Returns accuracy against confidence, a picture a group."""
-  look = styles(results)
+  look = look or styles(results)
   pictures = []
   known = most_answers(tables.rows_of(results, 'calibration'))
   for group, rows in grouped(known).items():
@@ -172,14 +180,15 @@ def calibration_pictures(results: Mapping[str, Any]) -> list[Picture]:
     axes.plot([50, 100], [50, 100], color='0.6', linestyle='--', linewidth=1)
     words = []
     for method, lines in _by_method(rows).items():
+      name = tables.word(method)
       x, y = _columns(lines, 'confidence', 'accuracy')
       pairs = np.array([tables.number(line, 'pairs') for line in lines])
       color, marker = look[method]
       axes.plot(x, y, color=color, linewidth=1, alpha=0.6)
       size = 8 + 40 * pairs / max(pairs.max(), 1)
-      axes.scatter(x, y, size, color=color, marker=marker, label=method)
+      axes.scatter(x, y, size, color=color, marker=marker, label=name)
       gap = np.average(np.abs(x - y), weights=pairs)
-      words.append(f'{method}: mean gap {gap:.1f} points')
+      words.append(f'{name}: mean gap {gap:.1f} points')
     axes.set_xlabel('confidence (%)')
     axes.set_ylabel('accuracy (%)')
     alt = f'Calibration; {title(group)}. {"; ".join(words)}.'
@@ -199,7 +208,7 @@ def grouped(rows: Sequence[Row]) -> dict[Group, list[Row]]:
 def title(group: Group) -> str:
   """Returns the words for data, features and split."""
   data, features, split = group
-  shown = f'{data} ({features})' if features else data
+  shown = tables.place(data, features)
   return f'{shown}, {tables.word(split)}' if split else shown
 
 
@@ -234,20 +243,21 @@ def _answers_picture(
   words = []
   for method, lines in _by_method(rows).items():
     color, marker = look[method]
+    name = tables.word(method)
     lines = sorted(lines, key=answer_rank)
     place = [ticks.index(line.get('answers', 'all')) for line in lines]
     y, low, high = (
-      np.array([100 * tables.number(line, name) for line in lines])
-      for name in ('accuracy', 'accuracy_low', 'accuracy_high')
+      np.array([100 * tables.number(line, column) for line in lines])
+      for column in ('accuracy', 'accuracy_low', 'accuracy_high')
     )
     if len(lines) == 1:  # does not depend on answers
-      axes.axhline(y[0], color=color, linestyle=':', label=method)
-      words.append(f'{method}: {y[0]:.1f}')
+      axes.axhline(y[0], color=color, linestyle=':', label=name)
+      words.append(f'{name}: {y[0]:.1f}')
       continue
-    axes.plot(place, y, color=color, marker=marker, ms=5, label=method)
+    axes.plot(place, y, color=color, marker=marker, ms=5, label=name)
     axes.fill_between(place, low, high, color=color, alpha=0.15, lw=0)
     words.append(
-      f'{method}: {y[0]:.1f} at {ticks[place[0]]}, '
+      f'{name}: {y[0]:.1f} at {ticks[place[0]]}, '
       f'{y[-1]:.1f} at {ticks[place[-1]]} answers'
     )
   axes.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])
@@ -263,18 +273,17 @@ def _answers_picture(
 def panel(group: Group) -> tuple[Figure, Axes]:
   """Returns an empty figure under the heading of a group."""
   data, features, split = group
-  shown = f'{data} ({features})' if features else data
+  shown = tables.place(data, features)
   lines = f'{shown}\n{tables.word(split)}' if split else shown
-  with matplotlib.rc_context(_STYLE):
+  with matplotlib.rc_context(STYLE):
     figure = Figure(figsize=_INCHES, layout='constrained')
     axes = figure.add_subplot()
-    axes.set_title(lines, loc='left')
+    figure.suptitle(lines, x=0.02, ha='left', fontsize=STYLE['font.size'])
   return figure, axes
 
 
 def draw(figure: Figure, alt: str) -> Picture:
   """Returns a figure with its legend below, as a picture."""
-  buffer = io.StringIO()
   names = [
     name for axes in figure.axes for name in axes.get_legend_handles_labels()[1]
   ]
@@ -287,13 +296,20 @@ def draw(figure: Figure, alt: str) -> Picture:
   lines = -(-len(names) // columns)
   extra = max(0, lines - 2) * _LEGEND_ROW
   figure.set_size_inches(_INCHES[0], _INCHES[1] + extra)
-  with matplotlib.rc_context(_STYLE):
+  with matplotlib.rc_context(STYLE):
     if names:
       figure.legend(
         loc='outside lower center', ncols=columns, frameon=False, fontsize=9
       )
+  return Picture(svg(figure), alt)
+
+
+def svg(figure: Figure) -> str:
+  """Returns a figure as SVG; the same figure gives the same text."""
+  buffer = io.StringIO()
+  with matplotlib.rc_context(STYLE):
     figure.savefig(buffer, format='svg', metadata={'Date': None})
-  return Picture(buffer.getvalue(), alt)
+  return buffer.getvalue()
 
 
 def arms(found: tuple[float, float, float]) -> np.ndarray:

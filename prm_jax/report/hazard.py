@@ -98,7 +98,12 @@ def _frontiers(rows: Sequence[tables.Row]) -> list[figures.Picture]:
       if len(points) < _FRONTIER:
         continue
       pictures += [
-        _scatter(f'{method}, {q:.0%} love agreement', points, name, 'safeguard')
+        _scatter(
+          f'{tables.word(method)}, {q:.0%} love agreement',
+          points,
+          name,
+          'safeguard',
+        )
         for name in _HAZARDS
       ]
   return pictures
@@ -127,9 +132,9 @@ def _scatter(
     x, y = (tables.interval(row, name) for name in ('fit_gain', hazard))
     axes.errorbar(
       x[0], y[0], xerr=figures.arms(x), yerr=figures.arms(y), color=look.color,
-      marker=look.marker, ms=6, lw=0.8, label=str(row[by]).replace('_', ' '),
+      marker=look.marker, ms=6, lw=0.8, label=tables.word(row[by]),
     )  # fmt: skip
-    words.append(f'{row[by]}: fit {x[0]:.2f}, hazard {y[0]:.4f}')
+    words.append(f'{tables.word(row[by])}: fit {x[0]:.2f}, hazard {y[0]:.4f}')
   axes.axhline(0, color='0.4', linewidth=0.8)
   axes.set_xlabel('fit gain over the aggregate (logits)')
   axes.set_ylabel(_HAZARDS[hazard])
@@ -156,7 +161,11 @@ def _rounds(rows: Sequence[tables.Row]) -> list[figures.Picture]:
     }
     figure, axes = figures.panel((f'{q:.0%} love agreement', '', ''))
     words = []
-    for i, (name, line) in enumerate(kept.items()):
+    for i, (code, line) in enumerate(kept.items()):
+      method, _, safeguard = code.partition(' + ')
+      name = tables.word(method)
+      if safeguard:
+        name += f' + {tables.word(safeguard)}'
       y = _line(axes, line, 'round', 'polarization', name, i)
       words.append(f'{name}: {y[0]:.3f} to {y[-1]:.3f}')
     axes.set_xlabel('round')
@@ -250,7 +259,7 @@ def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
       tables.rows_of(results, 'real_text'),
       {
         'material': ('text', 'material'),
-        'method': ('text', 'method'),
+        'method': ('word', 'method'),
         'quantity': ('text', 'quantity'),
         'value': ('number', 'value'),
         'n': ('count', 'n'),
@@ -267,8 +276,8 @@ def _hazard_table(results) -> tables.Table:
     tables.rows_of(results, 'hazard'),
     {
       'loving': ('percent', 'loving_fraction'),
-      'method': ('text', 'method'),
-      'safeguard': ('text', 'safeguard'),
+      'method': ('word', 'method'),
+      'safeguard': ('word', 'safeguard'),
       'fit gain': ('number', 'fit_gain'),
       'stance variance': ('number', 'stance_variance'),
       'flip gap': ('number', 'stance_flip_gap'),
@@ -301,7 +310,7 @@ def _certificate_table(results) -> tables.Table:
       'encoder': ('text', 'text'),
       'correlation': ('text', 'correlation'),
       'probe': ('points', 'probe_accuracy'),
-      'safeguard': ('text', 'safeguard'),
+      'safeguard': ('word', 'safeguard'),
       'fit kept': ('number', 'fit_kept'),
       'variance added': ('number', 'stance_variance_added_before'),
       'removed': ('number', 'stance_variance_removed'),
@@ -330,8 +339,8 @@ def _strata_table(results) -> tables.Table:
     tables.rows_of(results, 'strata'),
     {
       'loving': ('percent', 'loving_fraction'),
-      'method': ('text', 'method'),
-      'safeguard': ('text', 'safeguard'),
+      'method': ('word', 'method'),
+      'safeguard': ('word', 'safeguard'),
       'stratum': ('text', 'stratum'),
       'fit gain': ('number', 'fit_gain'),
       'flip gap': ('number', 'stance_flip_gap'),

@@ -1,68 +1,50 @@
-"""One self-contained HTML page, built from results.json alone."""
+"""One self-contained HTML page, built from results.json alone.
+
+Three sentences, warnings and notes; one picture that carries them; controls;
+then the rest, folded by data set.
+"""
 
 import importlib.resources
 import json
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from prm_jax.report import discriminators, feedback, figures, hazard, tables
+from prm_jax.report import (
+  discriminators,
+  feedback,
+  figures,
+  hazard,
+  lead,
+  tables,
+  verdicts,
+)
+from prm_jax.report.answer import plain_answer
+from prm_jax.report.details import alarms, details
 
-Row = tables.Row
+__all__ = ('alarms', 'details', 'plain_answer', 'write_page')
 
 _KNOWN = (
   'accuracy',
   'gain',
   'controls',
   'recovery',
+  'ties',
+  'left_out',
+  'traits',
   'person_gain',
   'calibration',
   *hazard.TABLES,
   *discriminators.TABLES,
   *feedback.TABLES,
 )
-# Exchanging the answers of a pair must change nothing but the rounding.
-_EXCHANGE_LIMIT = 1e-3
-
-
-def plain_answer(results: Mapping[str, Any]) -> list[str]:
-  """Returns what the numbers say, in plain sentences.
-
-  First how many comparisons show what, then a sentence for each data set and
-  split, with all that is known of each person. A gain is called personal only
-  if another person's coefficients and the population's are both worse, with
-  intervals above zero.
-
-  Args:
-    results: the content of results.json; reads its tables `gain`, whose rows
-      have the method's `role`, and `controls`.
-  """
-  rows = [
-    row
-    for row in tables.rows_of(results, 'gain')
-    if row.get('role') == 'personal' and row.get('judgements', 'all') == 'all'
-  ]
-  if not rows:
-    return [
-      'These results compare no personal model with one model for everyone.'
-    ]
-  controls = tables.rows_of(results, 'controls')
-  groups: dict[tuple, list[str]] = {}
-  kinds: dict[str, list[str]] = {}
-  for row in figures.most_answers(rows):
-    kind, clause = _verdict(row, controls)
-    kinds.setdefault(_where(row), []).append(kind)
-    group = figures.title(next(iter(figures.grouped([row]))))
-    groups.setdefault((group, row.get('answers', 'all')), []).append(clause)
-  sentences = [
-    f'{group}, {_known_of_person(answers)}: {"; ".join(clauses)}.'
-    for (group, answers), clauses in groups.items()
-  ]
-  return [_headline(kinds), *alarms(controls), *sentences]
+_FEW = 24  # with more controls, the page counts them and folds them away
+_SENTENCES = 3  # of which each is a paragraph; other answers are lists
+_SHOWN = 6  # sentences of other answers, before the rest is folded
+_WARNING = 'Warning: '
 
 
 def write_page(results: Mapping[str, Any], path: str | os.PathLike) -> None:
@@ -72,28 +54,32 @@ def write_page(results: Mapping[str, Any], path: str | os.PathLike) -> None:
     results: the content of results.json; a missing table is left out.
     path: where the page is written; missing folders are made.
   """
-  shown = [
-    *hazard.shown_tables(results),
-    *discriminators.shown_tables(results),
-    *feedback.shown_tables(results),
-    tables.controls_table(results),
-    tables.gain_table(results),
-    tables.accuracy_table(results),
-    tables.recovery_table(results),
-    *(
-      tables.other_table(results, name)
-      for name in results.get('tables') or {}
-      if name not in _KNOWN
-    ),
+  answer = list(results.get('answer') or plain_answer(results))
+  said = [line for line in answer if not line.startswith(_WARNING)]
+  look = figures.styles(results)
+  picture = lead.lead(results)
+  folds = _folds(results, look) if picture else []
+  rest = _outside(results, [fold['name'] for fold in folds])
+  sections = [
+    *(_of_people(rest, look) if rest else []),
+    *hazard.sections(results),
+    *discriminators.sections(results),
+    *feedback.sections(results),
   ]
   text = _template().render(
     study=str(results.get('study', 'study')).replace('_', ' '),
     seeds=results.get('seeds') or [],
     notes=results.get('notes') or [],
-    answer=results.get('answer') or plain_answer(results),
-    figures=_figures(results),
+    answer=said,
+    three=picture is not None and len(said) <= _SENTENCES,
+    shown=_SHOWN,
+    warnings=[line for line in answer if line.startswith(_WARNING)],
+    lead=picture,
+    controls=_controls(results),
+    folds=folds,
+    figures=[section for section in sections if section['pictures']],
     reading=hazard.READING if hazard.is_hazard(results) else (),
-    tables=[table for table in shown if table.rows],
+    tables=[table for table in _other_tables(results, rest) if table.rows],
     config=json.dumps(results.get('config') or {}, indent=2, sort_keys=True),
   )
   path = Path(path)
@@ -112,24 +98,127 @@ def _template() -> jinja2.Template:
   return environment.from_string(source.read_text(encoding='utf-8'))
 
 
-def _figures(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _folds(
+  results: Mapping[str, Any], look: Mapping[str, figures.Style]
+) -> list[dict[str, Any]]:
+  """Returns what stands folded under each data set."""
+  folds = []
+  for name, (counts, *sentences) in details(results):
+    part = _part(results, lambda row, name=name: verdicts.where(row) == name)
+    folds.append(
+      {
+        'name': name,
+        'counts': counts,
+        'sentences': sentences,
+        'figures': [s for s in _of_people(part, look) if s['pictures']],
+        'tables': [
+          tables.without(table, 'data')
+          for table in _of_set(results, part)
+          if table.rows
+        ],
+      }
+    )
+  return folds
+
+
+def _part(results: Mapping[str, Any], kept) -> dict[str, Any]:
+  """Returns results with the rows that are kept, of tables that say whose."""
+  return {
+    'tables': {
+      name: [row for row in rows if kept(row)]
+      for name, rows in (results.get('tables') or {}).items()
+      if rows and all('data' in row for row in rows)
+    }
+  }
+
+
+def _outside(
+  results: Mapping[str, Any], folded: list[str]
+) -> Mapping[str, Any] | None:
+  """Returns results without the rows that stand under a data set."""
+  if not folded:
+    return results
+  part = _part(results, lambda row: verdicts.where(row) not in folded)
+  return {'tables': {**(results.get('tables') or {}), **part['tables']}}
+
+
+def _controls(results: Mapping[str, Any]) -> tables.Table | None:
+  """Returns the controls, counted if there are many; None if there are none."""
+  rows = tables.rows_of(results, 'controls')
+  if not rows:
+    return None
+  if len(rows) > _FEW:
+    return tables.controls_summary(results)
+  shown = tables.controls_table(results)
+  alone = len({verdicts.where(row) for row in rows}) == 1
+  return tables.without(shown, 'data') if alone else shown
+
+
+def _of_set(
+  results: Mapping[str, Any], part: Mapping[str, Any]
+) -> list[tables.Table]:
+  """Returns the tables of one data set."""
+  shown = [
+    tables.gain_table(part),
+    tables.accuracy_table(part),
+    tables.ties_table(part),
+    tables.recovery_table(part),
+  ]
+  if len(tables.rows_of(results, 'controls')) > _FEW:
+    shown.append(tables.controls_table(part)._replace(title='All controls'))
+  return [
+    *shown,
+    *(
+      tables.other_table(part, name)
+      for name in part['tables']
+      if name not in _KNOWN
+    ),
+  ]
+
+
+def _other_tables(
+  results: Mapping[str, Any], rest: Mapping[str, Any] | None
+) -> list[tables.Table]:
+  """Returns the tables that stand under no data set."""
+  rest = rest or {}
+  return [
+    *hazard.shown_tables(results),
+    *discriminators.shown_tables(results),
+    *feedback.shown_tables(results),
+    tables.gain_table(rest),
+    tables.accuracy_table(rest),
+    tables.ties_table(rest),
+    tables.recovery_table(rest),
+    *tables.habit_tables(results),
+    *(
+      tables.other_table(rest, name)
+      for name in rest.get('tables') or {}
+      if name not in _KNOWN
+    ),
+  ]
+
+
+def _of_people(
+  results: Mapping[str, Any], look: Mapping[str, figures.Style]
+) -> list[dict[str, Any]]:
+  """Returns the figures of personal models with their headings."""
   found = [
     {
       'title': 'Accuracy against the number of answers',
       'note': 'Bands are 95 % intervals, over what the table says.',
-      'pictures': figures.answers_pictures(results),
+      'pictures': figures.answers_pictures(results, look),
     },
     {
       'title': 'Gain of each person',
-      'note': 'People sorted by their gain over the aggregate: above zero the '
-      'personal model is better for them, below zero it is worse.',
-      'pictures': figures.gain_pictures(results),
+      'note': 'People sorted by their gain over one model for everyone: above '
+      'zero the personal model is better for them, below zero it is worse.',
+      'pictures': figures.gain_pictures(results, look),
     },
     {
       'title': 'Calibration',
       'note': 'On the dashed line the model is right as often as it says. '
       'Larger marks stand for more pairs.',
-      'pictures': figures.calibration_pictures(results),
+      'pictures': figures.calibration_pictures(results, look),
     },
   ]
   curve = tables.rows_of(results, 'curve')
@@ -146,164 +235,4 @@ def _figures(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         'pictures': figures.curve_pictures(rows, value, label, scale=scale),
       }
     )
-  found += hazard.sections(results)
-  found += discriminators.sections(results)
-  found += feedback.sections(results)
-  return [section for section in found if section['pictures']]
-
-
-# ------------------------------------------------------------------ sentences
-
-
-def _verdict(row: Row, controls: Sequence[Row]) -> tuple[str, str]:
-  """Returns what one comparison shows, as a kind and in words."""
-  method, baseline = row.get('method'), row.get('baseline', 'the aggregate')
-  low, high = tables.number(row, 'gain_low'), tables.number(row, 'gain_high')
-  gain = _interval(row, 'gain')
-  if not (math.isfinite(low) and math.isfinite(high)):
-    why = 'nothing varies from person to person'
-    if tables.number(row, 'people') < 2:
-      why = 'there is one person alone'
-    clause = f'{method}: {gain} over {baseline}, of which nothing can be said'
-    return 'unknown', f'{clause}: {why}'
-  kind, words = _personality(row, controls)
-  if high < 0:
-    clause = f'{method} is worse than {baseline}, {gain}'
-    if kind == 'not personal':
-      clause += words.replace('but the gain', 'and what it says', 1)
-    return 'loss', clause
-  if low > 0:
-    return kind, f'{method} gains {gain} over {baseline}{words}'
-  clause = f'{method}: no gain is shown over {baseline}, {gain}'
-  detectable = tables.number(row, 'smallest_detectable_gain')
-  if math.isfinite(detectable):
-    clause += (
-      f' (a gain of at least {100 * detectable:.2f} points would have been '
-      'seen with 80 % power)'
-    )
-  if kind == 'not personal':
-    clause += words.replace('but', 'and', 1)
-  return 'none', clause
-
-
-def _personality(row: Row, controls: Sequence[Row]) -> tuple[str, str]:
-  """Returns whether a gain is the person's own, as a kind and in words."""
-  same = ('data', 'features', 'method', 'split')
-  known = [
-    control
-    for control in controls
-    if control.get('control') in tables.PERSONAL_CONTROLS
-    and all(control.get(name) == row.get(name) for name in same)
-  ]
-  # With the same number of answers if there is such a control, else with most.
-  known.sort(
-    key=lambda c: (
-      c.get('answers') == row.get('answers'),
-      figures.answer_rank(c),
-    )
-  )
-  tests = {str(control['control']): control for control in known}
-  shown = ', '.join(
-    f'against {tables.word(name)} {_interval(test, "value")}'
-    for name, test in tests.items()
-  )
-  unsure = [t for t in tests.values() if not tables.number(t, 'value_low') > 0]
-  gain = tables.number(row, 'gain')
-  if unsure and tables.number(row, 'gain_low') > 0 and all(
-    tables.number(t, 'value') > gain / 4 for t in unsure
-  ):  # fmt: skip
-    return 'not shown', f', but it is not shown that it is personal ({shown})'
-  if unsure:
-    return 'not personal', f', but the gain is not personal ({shown})'
-  if len(tests) < len(tables.PERSONAL_CONTROLS):
-    return 'untested', ', but whether the gain is personal was not fully tested'
-  return 'personal', f', and the gain is personal ({shown})'
-
-
-def _interval(row: Row, name: str) -> str:
-  value, _, interval = tables.points(row, name, signed=True).partition(' ')
-  return f'{value} points {interval}'.rstrip()
-
-
-def _known_of_person(answers: Any) -> str:
-  if answers == 'all':
-    return 'with all their answers'
-  return f'with {answers} answer{"" if answers == 1 else "s"} of each'
-
-
-def _headline(kinds: Mapping[str, Sequence[str]]) -> str:
-  """Returns the counts of what was shown, by data set."""
-  words = {
-    'personal': 'a gain that is personal',
-    'not personal': 'a gain that is not personal',
-    'not shown': 'a gain that is not shown to be personal',
-    'untested': 'a gain that was not fully tested for being personal',
-    'none': 'no gain',
-    'loss': 'a loss',
-    'unknown': 'nothing that could be measured',
-  }
-  counts = [
-    f'{where}: '
-    + ', '.join(
-      f'{found.count(kind)} of {len(found)} show {text}'
-      for kind, text in words.items()
-      if kind in found
-    )
-    + '.'
-    for where, found in kinds.items()
-  ]
-  total = sum(map(len, kinds.values()))
-  return ' '.join(
-    [
-      'Do personal reward models work better than one model for everyone?',
-      *counts,
-      'A comparison is one personal method on one split, with all that is '
-      f'known of each person; if nothing had any effect, {total * 0.025:.1f} '
-      f'of {total} would be expected to show a gain by chance.',
-    ]
-  )
-
-
-def _where(row: Row) -> str:
-  return figures.title((str(row.get('data')), str(row.get('features', '')), ''))
-
-
-def alarms(controls: Sequence[Row]) -> list[str]:
-  """Returns warnings about the data and the models themselves.
-
-  Args:
-    controls: rows of results.json.
-  """
-  found = []
-  for row in controls:
-    where = _where(row)
-    if row.get('leak'):
-      found.append(
-        f'Warning: a leak in {where}. {_sentence(row)} '
-        f'{tables.points(row, "value")}; accuracies on it are not to be '
-        'trusted.'
-      )
-    if (
-      row.get('control') == 'exchange'
-      and tables.number(row, 'value') > _EXCHANGE_LIMIT
-    ):
-      found.append(
-        f'Warning: on {where}, exchanging the two answers changes what '
-        f'{row.get("method")} predicts, by up to {row["value"]:.2g}.'
-      )
-  return list(dict.fromkeys(found))
-
-
-def _sentence(row: Row) -> str:
-  mark = row.get('mark')
-  return {
-    'slot_probe': 'Format tells the slots apart, accuracy',
-    'preference_probe': 'Format tells the choice, accuracy above that of the '
-    'length of the words',
-    'mark_probe': f'A mark is on one side ({mark}), share of its texts',
-    'repeated_judgements': 'People judged nearly the same two texts again, '
-    'share of judgements',
-    'copied_people': 'People gave the answers of somebody else, share of '
-    'judgements',
-    'shared_topics': 'Topics hold the texts of another one, share of topics',
-  }.get(str(row.get('control')), str(row.get('control')))
+  return found

@@ -8,27 +8,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from prm_jax.report import names
+
 Row = Mapping[str, Any]
 Cell = Callable[[Row], str]
 
-MISSING = 'n/a'
+MISSING = names.MISSING
 PERSONAL_CONTROLS = ('swapped_people', 'population_coefficients')
+# Columns whose cells are names of the code.
+_CODED = ('data', 'features', 'method', 'split', 'baseline', 'control')
 _LONG = 40  # a table with more rows starts closed
 
-_WORDS = {
-  'new_pairs': 'seen people, new pairs',
-  'new_people': 'new people',
-  'new_topics': 'new topics',
-  'new_lexicon': 'new topics, new words',
-  'swapped_people': "another person's coefficients",
-  'population_coefficients': "the population's coefficients",
-  'label_flip': 'reversed answers',
-  'length_only': 'length only',
-  'majority_of_others': 'majority of others',
-  'slot_probe': 'format tells the slot',
-  'preference_probe': 'format tells the choice',
-  'exchange': 'answers exchanged',
-}
+word = names.word
+place = names.place
 
 
 class Table(NamedTuple):
@@ -68,11 +60,6 @@ def interval(row: Row, name: str) -> tuple[float, float, float]:
   return value, low, high
 
 
-def word(name: Any) -> str:
-  """Returns a split's or a control's plain name, or the name itself."""
-  return MISSING if name is None else _WORDS.get(str(name), str(name))
-
-
 def points(
   row: Row, name: str, *, signed: bool = False, scale: float = 100
 ) -> str:
@@ -108,9 +95,10 @@ def accuracy_table(results: Mapping[str, Any]) -> Table:
     'over people alone; NLL in nats.',
     rows_of(results, 'accuracy'),
     {
-      **_named('data', 'features'),
+      'data': _place,
       'people asked': _word('split'),
-      **_named('answers', 'method'),
+      'answers': _text('answers'),
+      'method': _word('method'),
       'accuracy': _points('accuracy'),
       'AUC': _points('auc'),
       'NLL': _points('nll', scale=1),
@@ -131,10 +119,13 @@ def gain_table(results: Mapping[str, Any]) -> Table:
     'in points.',
     rows_of(results, 'gain'),
     {
-      **_named('data', 'features'),
+      'data': _place,
       'people asked': _word('split'),
-      **_named('answers', 'judgements', 'method', 'baseline'),
+      **_named('answers', 'judgements'),
+      'method': _word('method'),
+      'over': _word('baseline'),
       'gain': _points('gain', signed=True),
+      'interval over people alone': _people_alone,
       'mean gain over people': _points('macro_gain', signed=True),
       'smallest detectable gain': _points('smallest_detectable_gain'),
       **_counts('people', 'units', 'pairs', 'seeds'),
@@ -150,9 +141,10 @@ def controls_table(results: Mapping[str, Any]) -> Table:
     'What a gain must survive. Differences and shares are in points.',
     rows_of(results, 'controls'),
     {
-      **_named('data', 'features'),
+      'data': _place,
       'people asked': _word('split'),
-      **_named('answers', 'method'),
+      'answers': _text('answers'),
+      'method': _word('method'),
       'control': _word('control'),
       'quantity': _text('quantity'),
       'value': _control_value,
@@ -170,7 +162,9 @@ def recovery_table(results: Mapping[str, Any]) -> Table:
     '(accuracy - 50) / (oracle - 50): 1 is all that could be known.',
     rows_of(results, 'recovery'),
     {
-      **_named('data', 'population', 'features', 'regime', 'answers', 'method'),
+      'data': _place,
+      **_named('regime', 'answers'),
+      'method': _word('method'),
       'recovered': _points('ratio', scale=1),
       'accuracy': _points('accuracy'),
       'oracle': _points('oracle'),
@@ -180,11 +174,119 @@ def recovery_table(results: Mapping[str, Any]) -> Table:
   )
 
 
+def habit_tables(results: Mapping[str, Any]) -> list[Table]:
+  """Returns what is left out, people's habits, and what a model would serve."""
+  return [
+    made(
+      'Methods left out',
+      'What these data cannot bear.',
+      rows_of(results, 'left_out'),
+      {'method': ('word', 'method'), 'reason': ('text', 'reason')},
+    ),
+    made(
+      'How people differ in habits',
+      'Without any text: which side a person takes, how much length counts, '
+      'how often they say that both are alike.',
+      rows_of(results, 'traits'),
+      {
+        'habit': ('word', 'trait'),
+        'mean': ('number', 'mean'),
+        'spread over people': ('number', 'spread'),
+        'unit': ('text', 'unit'),
+        'people': ('count', 'people'),
+      },
+    ),
+    made(
+      'What it would serve',
+      'On texts of known stance and truth, with 95 % intervals over what is '
+      'counted.',
+      [row for row in rows_of(results, 'audit') if 'quantity' in row],
+      {
+        'model': ('word', 'method'),
+        'quantity': ('text', 'quantity'),
+        'value': ('number', 'value'),
+        'a fault': ('text', 'flagged'),
+        'n': ('count', 'n'),
+        'over': ('text', 'unit'),
+      },
+    ),
+  ]
+
+
+def ties_table(results: Mapping[str, Any]) -> Table:
+  """Returns the scores of all three answers: one, the other, both alike."""
+  return _table(
+    'With ties',
+    'Scores of the probabilities of all three answers, lower is better: log '
+    'loss in nats, and Brier score. Share of ties in points.',
+    rows_of(results, 'ties'),
+    {
+      'data': _place,
+      'people asked': _word('split'),
+      'answers': _text('answers'),
+      'method': _word('method'),
+      'log loss': _points('log_loss', scale=1),
+      'Brier score': _points('brier', scale=1),
+      'ties': _points('tie_share'),
+      **_counts('people', 'units', 'judgements', 'seeds'),
+      **_named('resampled', 'coverage'),
+    },
+  )
+
+
+def controls_summary(results: Mapping[str, Any]) -> Table:
+  """Returns how many rows of each control say what."""
+  groups: dict[str, list[Row]] = {}
+  for row in rows_of(results, 'controls'):
+    groups.setdefault(str(row.get('control')), []).append(row)
+  lines = []
+  for control, members in groups.items():
+    said = [reading(row) for row in members]
+    counts = [f'{said.count(kind)} {kind}' for kind in dict.fromkeys(said)]
+    ends = sorted(members, key=lambda row: number(row, 'value'))
+    values = list(dict.fromkeys(_control_value(ends[i]) for i in (0, -1)))
+    lines.append({
+      'control': word(control), 'rows': len(members),
+      'quantity': members[0].get('quantity'),
+      'reading': ', '.join(counts) if any(said) else '',
+      'value': ' to '.join(value.partition(' [')[0] for value in values),
+      'sets': len({_place(row) for row in members}),
+    })  # fmt: skip
+  return _table(
+    'Controls',
+    'What a gain must survive, counted; each with its interval stands with '
+    'its data set below. Differences and shares are in points.',
+    lines,
+    {
+      **_named('control', 'quantity'),
+      'smallest to largest': _text('value'),
+      'reading': _text('reading'),
+      'comparisons': _count('rows'),
+      'data sets': _count('sets'),
+    },
+  )
+
+
+def without(table: Table, column: str) -> Table:
+  """Returns a table without a column, as it is if it has none of that name."""
+  if column not in table.header:
+    return table
+  at = table.header.index(column)
+  return table._replace(
+    header=[*table.header[:at], *table.header[at + 1 :]],
+    rows=[[*row[:at], *row[at + 1 :]] for row in table.rows],
+  )
+
+
 def other_table(results: Mapping[str, Any], name: str) -> Table:
   """Returns a table that the page knows nothing of, as it stands."""
   rows = rows_of(results, name)
   columns = list(dict.fromkeys(column for row in rows for column in row))
-  cells = {column: _text(column) for column in columns}
+  cells = {
+    column.replace('_', ' '): _word(column) if column in _CODED
+    else _text(column)
+    for column in columns
+  }  # fmt: skip
   title = name.replace('_', ' ').capitalize()
   return _table(title, '', rows, cells)._replace(closed=True)
 
@@ -202,10 +304,12 @@ def made(
     note: what its numbers are.
     rows: of results.json.
     columns: heading -> kind and name of the column; kinds are 'text',
-      'count', 'percent', and with their intervals 'points' and 'number'.
+      'word' (the plain name of a code), 'count', 'percent', and with their
+      intervals 'points' and 'number'.
   """
   kinds: dict[str, Callable[[str], Cell]] = {
     'text': _text,
+    'word': _word,
     'count': _count,
     'percent': lambda name: lambda row: f'{number(row, name):.0%}',
     'points': _points,
@@ -262,6 +366,17 @@ def _plain(value: Any) -> str:
 
 def _text(name: str) -> Cell:
   return lambda row: _plain(row.get(name))
+
+
+def _place(row: Row) -> str:
+  return place(row.get('data'), row.get('features'))
+
+
+def _people_alone(row: Row) -> str:
+  low, high = number(row, 'gain_people_low'), number(row, 'gain_people_high')
+  if not (math.isfinite(low) and math.isfinite(high)):
+    return MISSING
+  return f'[{100 * low:+.2f}, {100 * high:+.2f}]'
 
 
 def _word(name: str) -> Cell:
