@@ -33,7 +33,7 @@ def test_curves_are_drawn_by_share_and_by_arm():
     'First replies that fit',
   }  # fmt: skip
   (solved,) = found['Problems solved']
-  assert solved.alt == 'solved (%); 50 % never solved. dr grpo 40 to 40.'
+  assert solved.alt == 'solved (%); 50 % never solved. Dr.GRPO 40 to 40.'
   (fits,) = found['First replies that fit']
   assert 'hints 10' in fits.alt
 
@@ -42,5 +42,5 @@ def test_the_page_tables_what_is_solved(tmp_path):
   page.write_page(results(), tmp_path / 'index.html')
   text = (tmp_path / 'index.html').read_text()
   assert 'What is solved at the end' in text
-  assert 'dr_grpo' in text
+  assert 'Dr.GRPO' in text
   assert text.count('<img') == 3

@@ -39,9 +39,9 @@ def test_accuracy_is_drawn_against_answers_in_order():
   rows = [accuracy('pref', n, v) for n, v in ((50, 0.7), (2, 0.62), (0, 0.6))]
   rows += [accuracy('majority_of_others', 0, 0.65)]
   (picture,) = figures.answers_pictures(results(accuracy=rows))
-  assert 'pref: 60.0 at 0, 70.0 at 50 answers' in picture.alt
-  assert 'majority_of_others: 65.0' in picture.alt
-  assert 'jester (identity), new people' in picture.alt
+  assert 'PReF: 60.0 at 0, 70.0 at 50 answers' in picture.alt
+  assert 'majority of others: 65.0' in picture.alt
+  assert 'Jester jokes (items by number), new people' in picture.alt
 
 
 def test_one_number_of_answers_is_no_curve():
@@ -85,7 +85,7 @@ def test_gap_of_calibration_is_weighted_by_pairs():
     for c, a, n in ((0.6, 0.6, 30), (0.9, 0.8, 10))
   ]
   (picture,) = figures.calibration_pictures(results(calibration=rows))
-  assert 'pref: mean gap 2.5 points' in picture.alt
+  assert 'PReF: mean gap 2.5 points' in picture.alt
 
 
 def test_most_answers_are_chosen_by_method_and_group():

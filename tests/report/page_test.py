@@ -1,4 +1,5 @@
 import html.parser
+import re
 
 import pytest
 
@@ -43,126 +44,11 @@ def control_row(control, low, high, *, answers='all', **changes):
   return row | changes
 
 
-def answer(gains, controls=()):
-  tables = {'gain': gains, 'controls': list(controls)}
-  return page.plain_answer({'tables': tables})
-
-
 PERSONAL = (
   control_row('swapped_people', 0.02, 0.03),
   control_row('population_coefficients', 0.01, 0.02),
 )
 GAIN = gain_row(0.034, 0.029, 0.04)
-
-
-def test_a_gain_that_is_personal():
-  first, sentence = answer([GAIN], PERSONAL)
-  assert 'jester (identity): 1 of 1 show a gain that is personal' in first
-  assert 'pref gains +3.40 points [+2.90, +4.00] over aggregate' in sentence
-  assert 'the gain is personal' in sentence
-  assert '+2.50 points [+2.00, +3.00]' in sentence
-  assert sentence.startswith('jester (identity), new people, with all their')
-
-
-@pytest.mark.parametrize('failing', [0, 1])
-def test_a_gain_that_is_not_personal(failing):
-  controls = list(PERSONAL)
-  nothing = {'value': 0.001, 'value_low': -0.001}
-  controls[failing] = controls[failing] | nothing
-  first, sentence = answer([GAIN], controls)
-  assert 'a gain that is not personal' in first
-  assert 'the gain is not personal' in sentence
-  for gain in (gain_row(0, -0.01, 0.01), gain_row(-0.03, -0.04, -0.02)):
-    assert 'not personal' in answer([gain], controls)[1]
-
-
-def test_a_control_that_is_too_unsure_shows_nothing_either_way():
-  controls = [PERSONAL[0] | {'value': 0.03, 'value_low': -0.01}, PERSONAL[1]]
-  first, sentence = answer([GAIN], controls)
-  assert 'a gain that is not shown to be personal' in first
-  assert 'it is not shown that it is personal' in sentence
-
-
-def test_a_gain_without_both_controls_is_not_called_personal():
-  for controls in ([], PERSONAL[:1]):
-    first, sentence = answer([GAIN], controls)
-    assert 'not fully tested' in first
-    assert 'was not fully tested' in sentence
-    assert 'is personal (' not in sentence
-
-
-def test_no_gain_says_what_could_have_been_seen():
-  first, sentence = answer([gain_row(0.003, -0.002, 0.009)], PERSONAL)
-  assert '1 of 1 show no gain' in first
-  assert 'no gain is shown over aggregate' in sentence
-  assert '+0.30 points [-0.20, +0.90]' in sentence
-  assert 'at least 0.81 points would have been seen with 80 % power' in sentence
-
-
-def test_an_interval_that_ends_at_zero_shows_no_gain():
-  _, sentence = answer([gain_row(0.003, 0.0, 0.009)], PERSONAL)
-  assert 'no gain is shown' in sentence
-
-
-def test_no_gain_and_not_personal_says_both():
-  controls = [control_row('swapped_people', -0.01, 0.01)]
-  _, sentence = answer([gain_row(0.003, -0.002, 0.009)], controls)
-  assert 'no gain is shown' in sentence
-  assert 'the gain is not personal' in sentence
-
-
-def test_a_loss_is_called_a_loss():
-  first, sentence = answer([gain_row(-0.012, -0.02, -0.004)], PERSONAL)
-  assert '1 of 1 show a loss' in first
-  assert 'worse than aggregate, -1.20 points [-2.00, -0.40]' in sentence
-  assert 'personal' not in sentence
-
-
-def test_an_unmeasured_gain_is_not_judged():
-  for low in (None, float('nan')):
-    first, sentence = answer([gain_row(0.01, low, low)])
-    assert 'nothing that could be measured' in first
-    assert 'nothing can be said: nothing varies' in sentence
-  (_, sentence) = answer([gain_row(0.01, None, None, people=1)])
-  assert 'one person alone' in sentence
-
-
-def test_only_the_most_answers_are_judged():
-  rows = [
-    gain_row(0.0, -0.01, 0.01, answers=0),
-    gain_row(0.034, 0.029, 0.04, answers=50),
-  ]
-  controls = [
-    control_row(control, low, 0.05, answers=answers)
-    for control in ('swapped_people', 'population_coefficients')
-    for answers, low in (('all', -0.01), (50, 0.01), (10, -0.01))
-  ]
-  _, sentence = answer(rows, controls)
-  assert 'with 50 answers of each' in sentence
-  assert 'the gain is personal' in sentence
-
-
-def test_controls_of_another_method_or_split_do_not_count():
-  for change in ({'method': 'lore'}, {'split': 'new_pairs'}):
-    controls = [row | change for row in PERSONAL]
-    assert 'not fully tested' in answer([GAIN], controls)[1]
-
-
-def test_methods_that_know_nobody_are_not_judged():
-  rows = [GAIN | {'role': role} for role in ('aggregate', 'control', None)]
-  rows += [GAIN | {'judgements': '50+'}]
-  (only,) = answer(rows)
-  assert 'no personal model' in only
-
-
-def test_leaks_and_broken_exchange_are_warned_of():
-  probe = control_row('slot_probe', 0.6, 0.7, leak=True)
-  exchange = control_row('exchange', 0, 0, value=0.2)
-  sentences = answer([GAIN], [probe, exchange])
-  assert sum('leak in jester' in s for s in sentences) == 1
-  assert sum('exchanging the two answers' in s for s in sentences) == 1
-  clean = [probe | {'leak': False}, exchange | {'value': 1e-6}]
-  assert not any('Warning' in s for s in answer([GAIN], clean))
 
 
 # ---------------------------------------------------------------------- page
@@ -177,7 +63,7 @@ class Reader(html.parser.HTMLParser):
 
   def handle_starttag(self, tag, attrs):
     self.tags.append((tag, dict(attrs)))
-    if tag not in ('meta', 'img'):
+    if tag not in ('meta', 'img', 'source'):
       self.open.append(tag)
 
   def handle_endtag(self, tag):
@@ -241,9 +127,12 @@ def test_page_holds_answer_figures_and_tables(tmp_path):
   page.write_page(full_results(), path)
   reader, _ = read(path)
   images = [attrs for tag, attrs in reader.tags if tag == 'img']
-  assert len(images) == 3
+  assert len(images) == 4  # the lead, and three of the data set
   assert all(len(attrs['alt']) > 40 for attrs in images)
-  assert 'pref: 60.0 at 0, 70.0 at 50 answers' in images[0]['alt']
+  assert 'PReF +3.40 [+2.90, +4.00], personal' in images[0]['alt'].replace(
+    'over one model for everyone', 'PReF'
+  )
+  assert 'PReF: 60.0 at 0, 70.0 at 50 answers' in images[1]['alt']
   content = ''.join(reader.text)
   for words in (
     'the gain is personal',
@@ -258,11 +147,13 @@ def test_page_holds_answer_figures_and_tables(tmp_path):
 def test_page_needs_no_network(tmp_path):
   page.write_page(full_results(), tmp_path / 'index.html')
   reader, text = read(tmp_path / 'index.html')
-  assert not [tag for tag, _ in reader.tags if tag in ('script', 'link')]
+  assert 'link' not in {tag for tag, _ in reader.tags}
+  # One script, of the page itself: it sorts tables and opens folds on paper.
+  assert [attrs for tag, attrs in reader.tags if tag == 'script'] == [{}]
   for _, attrs in reader.tags:
     assert 'href' not in attrs
-    if 'src' in attrs:
-      assert attrs['src'].startswith('data:image/svg+xml;base64,')
+    for source in {'src', 'srcset'} & set(attrs):
+      assert attrs[source].startswith('data:image/svg+xml;base64,')
   assert 'url(' not in text
   assert '@import' not in text
   assert (
@@ -276,9 +167,10 @@ def test_data_cannot_write_html(tmp_path):
   name = '<script>alert("x")</script> & $x_$'
   page.write_page(full_results(name), tmp_path / 'index.html')
   reader, text = read(tmp_path / 'index.html')
-  assert 'script' not in {tag for tag, _ in reader.tags}
-  assert '<script' not in text
-  assert name in ''.join(reader.text)
+  assert [tag for tag, _ in reader.tags].count('script') == 1
+  assert text.count('<script') == 1
+  assert 'alert("' not in text
+  assert name.replace('_', ' ') in ''.join(reader.text)
 
 
 @pytest.mark.parametrize(
@@ -308,3 +200,126 @@ def test_the_same_results_give_the_same_page(tmp_path):
   for name in ('one', 'two'):
     page.write_page(full_results(), tmp_path / name)
   assert (tmp_path / 'one').read_bytes() == (tmp_path / 'two').read_bytes()
+
+
+def shown(results, tmp_path):
+  page.write_page(results, tmp_path / 'index.html')
+  reader, text = read(tmp_path / 'index.html')
+  return reader, text, ' '.join(''.join(reader.text).split())
+
+
+def test_the_order_of_a_page(compared, tmp_path):
+  compared['tables']['controls'][-1]['leak'] = True
+  _, text, _ = shown(compared, tmp_path)
+  order = [
+    'aria-label="The answer"',
+    '>It helps: ',
+    '>Trust nothing of this',
+    'class="warning"',
+    'Ties are 12 %',
+    'class="lead"',
+    '>Controls<',
+    'All that was measured',
+    'class="fold"',
+    'your data</h3>',
+    'Calibration<',
+    'With ties',
+    'Methods left out',
+    'How people differ in habits',
+    'What it would serve',
+    'How to read this page',
+    'Configuration',
+  ]
+  places = [text.index(words, text.index('<body>')) for words in order]
+  assert places == sorted(places)
+
+
+def test_three_sentences_are_paragraphs_and_the_rest_is_folded(
+  compared, tmp_path
+):
+  _, text, _ = shown(compared, tmp_path)
+  answer = text[text.index('class="answer"') : text.index('</section>')]
+  assert answer.count('<p>') == 3
+  assert '<li>' not in answer
+  fold = text[text.index('<details class="fold">') :]
+  fold = fold[: fold.index('How to read')]
+  assert 'LoRe gains +3.00 points' in fold
+  assert 'open' not in fold[: fold.index('>')]
+
+
+def test_each_data_set_has_its_fold(tmp_path):
+  results = full_results()
+  for name in ('accuracy', 'gain', 'controls', 'calibration', 'ceilings'):
+    rows = results['tables'][name]
+    rows += [row | {'data': 'ukp_convarg'} for row in rows]
+  _, text, content = shown(results, tmp_path)
+  folds = text.split('<details class="fold">')[1:]
+  assert len(folds) == 2
+  assert 'Jester jokes (items by number)</h3>' in folds[0]
+  assert 'UKPConvArg1 arguments (items by number)</h3>' in folds[1]
+  assert 'UKPConvArg1' not in folds[0].partition('<h3>')[0]
+  assert 'Data set by data set' in content
+  for fold in folds:
+    assert fold.count('<img') >= 2
+    assert 'Accuracy</h4>' in fold
+
+
+def test_many_controls_are_counted_and_folded(tmp_path):
+  results = full_results()
+  results['tables']['controls'] *= 20
+  _, text, content = shown(results, tmp_path)
+  before, after = text.split('<details class="fold">')
+  assert '20 personal' in before
+  assert '+2.50 [+2.00, +3.00]' not in before[before.index('>Controls<') :]
+  assert after.count('+2.50 [+2.00, +3.00]') == 20
+  assert 'All controls' in content
+
+
+def test_tables_sort_and_open_on_paper(compared, tmp_path):
+  _, text, _ = shown(compared, tmp_path)
+  script = text[text.index('<script>') :]
+  for words in ('ariaSort', "createElement('button')", 'beforeprint', "'n/a'"):
+    assert words in script
+  assert 'prefers-color-scheme: dark' in text
+  assert '@media print' in text
+
+
+def test_every_picture_has_words(compared, tmp_path):
+  reader, _, _ = shown(compared, tmp_path)
+  images = [attrs for tag, attrs in reader.tags if tag == 'img']
+  assert len(images) == 4
+  lead = images[0]['alt']
+  assert '+3.40 [+2.80, +4.00], personal' in lead
+  assert "over that model with each person's habits +1.90" in lead
+  assert '+1.20 [+0.60, +1.80] with 5' in lead
+  assert all(len(attrs['alt']) > 40 for attrs in images)
+
+
+def test_the_lead_says_what_was_resampled(compared, tmp_path):
+  _, text, content = shown(compared, tmp_path)
+  assert 'people and prompts (80 people, 340 prompts, 2,400' in content
+  assert 'intervals over people alone' in content
+  assert re.search(r'<source media="[^"]*" srcset="data:image/svg', text)
+
+
+def test_code_names_stay_in_the_configuration(compared, tmp_path):
+  _, _, content = shown(compared, tmp_path)
+  content = content[: content.index('Configuration')]
+  content = content[content.index('Compare'.lower()) :]
+  for name in ('new_pairs', 'new_people', 'swapped_people', 'length_only'):
+    assert name not in content
+
+
+def test_long_answers_of_other_studies_are_folded(tmp_path):
+  answer = [f'Sentence {i}.' for i in range(10)]
+  _, text, content = shown({'answer': answer, 'tables': {}}, tmp_path)
+  assert '4 more' in content
+  assert all(sentence in text for sentence in answer)
+
+
+def test_an_audit_of_a_trained_model_is_a_table(compared, tmp_path):
+  audit = {'tables': {'audit': compared['tables']['audit']}, 'answer': ['A.']}
+  _, _, content = shown(audit, tmp_path)
+  assert 'variance of served stance' in content
+  assert '0.004 [0.003, 0.005]' in content
+  assert 'Agreement with what is false' not in content
