@@ -29,7 +29,9 @@ def details(results: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     sentences = [
       phrases.capital(f'{tables.word(split)}, {phrases.known(answers)}: ')
       + f'{"; ".join(words)}.'
-      for (split, answers), words in clauses.items()
+      for (split, answers), words in sorted(
+        clauses.items(), key=lambda item: verdicts.rank(item[0][0])
+      )
     ]
     said.append((name, [_counts(members), *sentences]))
   return said

@@ -122,10 +122,17 @@ def _folds(
 
 
 def _part(results: Mapping[str, Any], kept) -> dict[str, Any]:
-  """Returns results with the rows that are kept, of tables that say whose."""
+  """Returns results with the rows that are kept, of tables that say whose.
+
+  Rows are in the order in which splits are asked, then by number of answers.
+  """
+
+  def place(row):
+    return verdicts.rank(row.get('split')), figures.answer_rank(row)
+
   return {
     'tables': {
-      name: [row for row in rows if kept(row)]
+      name: sorted((row for row in rows if kept(row)), key=place)
       for name, rows in (results.get('tables') or {}).items()
       if rows and all('data' in row for row in rows)
     }

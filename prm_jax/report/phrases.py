@@ -68,6 +68,8 @@ def sign(row: Row, name: str = 'gain') -> str:
 
 def by(row: Row, name: str = 'gain') -> str:
   """Returns a difference, such as `+3.4 points [+2.9, +4.0]`."""
+  if not math.isfinite(tables.number(row, name)):
+    return tables.MISSING
   value, between = told(row, name)
   if not math.isfinite(tables.number(row, f'{name}_low')):
     between = ''

@@ -215,6 +215,11 @@ def gain(one: Comparison) -> float:
 # ------------------------------------------------------------- new people
 
 
+def rank(split: Any) -> int:
+  """Returns the place of a split in the order in which they are asked."""
+  return SPLITS.index(split) if split in SPLITS else len(SPLITS)
+
+
 def first_answers(rows: Sequence[Row]) -> int | None:
   """Returns from how many answers on a gain is above zero, None if never.
 

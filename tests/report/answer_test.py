@@ -179,7 +179,8 @@ def test_an_unmeasured_gain_is_not_judged():
   one = gain_row(0.01, None, None, people=1)
   assert 'one person alone' in answer([one])[0]
   assert 'one person alone' in details([one])[1]
-  assert 'nan' not in ' '.join(answer([one]))
+  for row in (one, one | {'gain': None}):
+    assert 'nan' not in ' '.join(answer([row]))
 
 
 def test_only_the_most_answers_are_judged():
