@@ -182,11 +182,11 @@ def _failing(one: Comparison) -> str:
     if not verdicts.shown(row, 'value')
   }
   said = ' and '.join(
-    f'with {tables.word(name)} {phrases.by(row, "value")}'
+    f'{phrases.by(row, "value")} with {tables.word(name)}'
     for name, row in failing.items()
   )
   unsure = '' if one.kind == 'not personal' else ', too unsure to tell'
-  return f'; {said} is all that it loses{unsure}'
+  return f'; it loses {said}{unsure}'
 
 
 # ------------------------------------------ for whom, after how many answers
@@ -259,7 +259,8 @@ def _elsewhere(found: Sequence[Comparison]) -> list[str]:
         f'at most {phrases.by(best.row)}'
       )
     elif gaining:
-      said.append(f'{phrases.on(best.row)} it gains {phrases.by(best.row)}')
+      gained = f'it gains {phrases.by(best.row)}{_not_theirs(best)}'
+      said.append(f'{phrases.on(best.row)} {gained}')
     else:
       worse = 'it is worse' if best.kind == 'loss' else 'no gain is shown'
       said.append(f'{phrases.on(best.row)} {worse} ({phrases.by(best.row)})')

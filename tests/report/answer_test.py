@@ -89,7 +89,8 @@ def test_a_gain_that_is_not_personal(failing):
   first, *_, third = answer([GAIN], controls)
   assert first.startswith('There is a gain, but it is not personal: ')
   name = ("another person's coefficients", "the population's coefficients")
-  assert f'with {name[failing]} +0.1 points' in first
+  assert 'it loses +0.1 points [-0.1, ' in first
+  assert f'] with {name[failing]}' in first
   assert third.startswith('Trust it no further than one model for everyone')
   assert 'the gain is not personal' in details([GAIN], controls)[1]
   for gain in (gain_row(0, -0.01, 0.01), gain_row(-0.03, -0.04, -0.02)):
