@@ -30,9 +30,10 @@ ALLOWED |= {
 _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {
   'lab': {*_BELOW, 'lab'},
-  'model': {*_BELOW, 'lab', 'report', 'model', 'setting'},
+  'setting': _BELOW,
+  'training': {*_BELOW, 'lab', 'setting'},
+  'model': {*_BELOW, 'lab', 'setting', 'training', 'comparing'},
 }
-ALLOWED |= {'setting': {*_BELOW}}
 # Package -> where it may be imported.
 ONLY = {
   'flax': ('prm_jax/models/',),

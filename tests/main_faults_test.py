@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prm_jax import main, registry, types
+from prm_jax import main, model, registry, types
 from prm_jax.elicitation import pool
 
 ROOT = Path(__file__).parents[1]
@@ -109,8 +109,8 @@ def test_blocks_of_texts_score_as_all_at_once(monkeypatch, method):
   both = jax.tree.map(lambda leaf: leaf[None], context)
   want = system.reward.score(reward, encoded[None], both)
   for size in (3, 11, 100):
-    monkeypatch.setattr(main, '_BLOCK', size)
-    score, deviation = main._scores(system, reward, context, encoded)
+    monkeypatch.setattr(model, '_BLOCK', size)
+    score, deviation = model.scores(system, reward, context, encoded)
     np.testing.assert_allclose(score, want.score[0], atol=1e-5)
     if want.covariance is None:
       assert deviation is None
@@ -217,7 +217,7 @@ def test_all_are_forgotten_or_none(trained, tmp_path, capsys):
   workdir, _, _ = trained
   session = pool.session_path(workdir, 'me')
   session.parent.mkdir()
-  session.write_text('{}\n')
+  session.write_text('{"version": 1, "user": "me"}\n')
   command = ['forget', f'--workdir={workdir}', '--user=me']
   assert main.run([*command, '--user=typo']) == 2
   assert "'typo'" in capsys.readouterr().err
@@ -235,7 +235,9 @@ def test_all_are_forgotten_or_none(trained, tmp_path, capsys):
 def test_options_of_a_wrong_kind(judged, tmp_path, capsys, text):
   workdir = tmp_path / 'run'
   assert train(judged(6), workdir, f'--set={text}') == 2
-  assert f'prm: --set {text}: ' in capsys.readouterr().err
+  said = capsys.readouterr().err
+  assert said.startswith('prm: ')
+  assert f'{text}: ' in said
   assert not workdir.exists()
 
 

@@ -6,9 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from prm_jax import held_out, main, setting, types
+from prm_jax import discriminator, main, types
 from prm_jax.audits import copies
 from prm_jax.data.schema import read_lines
+from prm_jax.lab import held_out
+from prm_jax.models import features
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.report import page
 from prm_jax.rewards import likeness
@@ -24,7 +26,7 @@ WORDS = [
 def judged(tmp_path, private_cache):
   """A file of judgements by people who like or dislike the first words."""
   rng = np.random.default_rng(0)
-  path, features = tmp_path / 'mine.jsonl', tmp_path / 'features.npz'
+  path, own = tmp_path / 'mine.jsonl', tmp_path / 'features.npz'
   rows, texts = [], {}
   for user in range(12):
     for number in range(40):
@@ -42,30 +44,29 @@ def judged(tmp_path, private_cache):
       )  # fmt: skip
   path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
   np.savez(
-    features,
+    own,
     sha256=[sha256(text.encode()).hexdigest() for text in texts],
     features=np.stack(list(texts.values())).astype(float),
   )
-  return path, features
+  return path, own
 
 
 @pytest.fixture
 def scored(monkeypatch):
   """Text features without the encoder: counts of the words."""
 
-  def count(texts, encoder, own=None):
-    del encoder, own
+  def count(self, texts):
     split = [text.split() for text in texts]
-    counts = [[t.count(w) for w in WORDS] for t in split]
-    return np.array(counts, float), 'encoder that counts'
+    return np.array([[t.count(w) for w in WORDS] for t in split], float)
 
-  monkeypatch.setattr(setting, 'raw_features', count)
+  monkeypatch.setattr(features.Source, '__call__', count)
+  monkeypatch.setattr(features.Source, 'name', 'encoder that counts')
 
 
 def train(judged, workdir, *more):
-  path, features = judged
+  path, own = judged
   return main.run(
-    ['train', f'--data={path}', f'--features={features}', '--components=8',
+    ['train', f'--data={path}', f'--features={own}', '--components=8',
      f'--workdir={workdir}', '--set=steps=40', '--set=dim=3', *more]
   )  # fmt: skip
 
@@ -101,7 +102,7 @@ def test_train_reports_the_gain_and_resumes(judged, tmp_path):
 
 
 def test_swapped_ids_leave_nothing_that_is_personal(judged, tmp_path):
-  path, features = judged
+  path, own = judged
   rows = [json.loads(line) for line in path.read_text().splitlines()]
   swapped = np.random.default_rng(0).permutation([r['user_id'] for r in rows])
   path.write_text(
@@ -110,19 +111,19 @@ def test_swapped_ids_leave_nothing_that_is_personal(judged, tmp_path):
       for row, user in zip(rows, swapped.tolist(), strict=True)
     )
   )
-  assert train((path, features), tmp_path / 'run') == 0
+  assert train((path, own), tmp_path / 'run') == 0
   results = json.loads((tmp_path / 'run' / 'results.json').read_text())
   assert 'not personal' in page.plain_answer(results)[0]
 
 
 def test_copied_rows_are_warned_of(judged, tmp_path, capsys):
-  path, features = judged
+  path, own = judged
   rows = [json.loads(line) for line in path.read_text().splitlines()]
   copied = [
     {**row, 'user_id': 'again'} for row in rows if row['user_id'] == 'u5'
   ]
   path.write_text(''.join(json.dumps(row) + '\n' for row in rows + copied))
-  assert train((path, features), tmp_path / 'run') == 0
+  assert train((path, own), tmp_path / 'run') == 0
   said = capsys.readouterr().out
   assert 'Warning: a leak' in said
   assert 'People gave the answers of somebody else' in said
@@ -178,7 +179,7 @@ def test_export_reloads(judged, tmp_path, capsys):
   command = ['export', f'--workdir={workdir}', f'--output={folder}']
   assert main.run(command) == 0
   parameters, known = export.load_parameters(folder)
-  assert parameters['reward']['basis'].shape == (8, 3)
+  assert parameters['reward']['basis'].shape == (9, 3)  # and length
   assert known['method'] == 'pref'
 
 
@@ -194,7 +195,7 @@ def test_what_a_person_can_mend_is_told_in_a_line(judged, tmp_path, capsys):
   assert train(judged, tmp_path / 'b', '--set=ridge=big') == 2
   assert "'big' is not a number" in capsys.readouterr().err
   assert train(judged, tmp_path / 'c', '--set=rigde=1') == 2
-  assert 'rigde=1: pref takes the numbers' in capsys.readouterr().err
+  assert 'rigde=1: pref takes' in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -292,13 +293,15 @@ def test_closeness_to_references(tmp_path, monkeypatch, capsys):
   }  # fmt: skip
   export.export_parameters(params, folder, card)
   model = LanguageModel(None, None, None, 'f')
-  monkeypatch.setattr(main.LanguageModel, 'load', lambda source=None: model)
+  monkeypatch.setattr(
+    discriminator.LanguageModel, 'load', lambda source=None: model
+  )
 
   def encode(judge, answers):
     counts = [[a.response.count(c) for c in 'xyz'] for a in answers]
     return judge.reward.encode(judge.params, np.array(counts, np.float32))
 
-  monkeypatch.setattr(main.closeness, 'encode', encode)
+  monkeypatch.setattr(discriminator.closeness, 'encode', encode)
   known, data = tmp_path / 'known.jsonl', tmp_path / 'data.jsonl'
   known.write_text(json.dumps({'prompt': '?', 'response': 'xxxx'}) + '\n')
   data.write_text(
@@ -312,13 +315,13 @@ def test_closeness_to_references(tmp_path, monkeypatch, capsys):
   rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
   assert [row['id'] for row in rows] == [0, 1]
   assert rows[1]['score'] > rows[0]['score']
+  nothing = ['score', f'--workdir={tmp_path}', f'--data={data}']
+  assert main.run([*nothing, f'--reference={known}']) == 2
+  assert 'holds no finished export' in capsys.readouterr().err
   data.write_text('{"prompt": "?"}\n')
   assert main.run([*command, f'--reference={known}']) == 2
   assert 'data.jsonl:1: response: is missing' in capsys.readouterr().err
   assert main.run([*command, f'--reference={tmp_path / "none"}']) == 2
-  nothing = ['score', f'--workdir={tmp_path}', f'--data={data}']
-  assert main.run([*nothing, f'--reference={known}']) == 2
-  assert 'holds no finished export' in capsys.readouterr().err
 
 
 def test_a_pair_lands_on_one_side_in_any_order_and_spacing():

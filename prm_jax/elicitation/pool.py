@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,15 +12,25 @@ from prm_jax import types
 from prm_jax.elicitation import terminal
 
 _MOST = 1000  # pairs: enough to choose from, little to keep
+_ROWS, _FEATURES = 'questions.jsonl', 'questions.npz'
 
 
-def write(
-  workdir: Path, table, features: np.ndarray, train: np.ndarray, seed: int
-) -> None:
-  """Writes up to 1,000 different training pairs to a workdir.
+class Kept(NamedTuple):
+  """Pairs as they lie on disk.
+
+  Attributes:
+    rows: N of `prompt`, `a` and `b`.
+    features: `[N, 2, D]` of both responses.
+  """
+
+  rows: list[dict[str, str]]
+  features: np.ndarray
+
+
+def choose(table, features: np.ndarray, train: np.ndarray, seed: int) -> Kept:
+  """Returns up to 1,000 different training pairs.
 
   Args:
-    workdir: of the trained model.
     table: coded judgements: `texts`, `items`, `prompts`, `item_prompt`.
     features: `[M, D]` of the texts.
     train: `[n]` True for a training judgement.
@@ -33,20 +44,22 @@ def write(
   pairs = _different(table, pairs)
   known = features[pairs]
   usable = np.isfinite(known).all((1, 2))
-  lines = [
-    json.dumps(
-      {
-        'prompt': table.prompts[table.item_prompt[a]],
-        'a': table.texts[a],
-        'b': table.texts[b],
-      }
-    )
+  rows = [
+    {
+      'prompt': table.prompts[table.item_prompt[a]],
+      'a': table.texts[a],
+      'b': table.texts[b],
+    }
     for a, b in pairs[usable]
   ]
-  (workdir / 'questions.jsonl').write_text(
-    ''.join(line + '\n' for line in lines), encoding='utf-8'
-  )
-  np.savez(workdir / 'questions.npz', features=known[usable])
+  return Kept(rows, known[usable])
+
+
+def write(workdir: Path, kept: Kept) -> None:
+  """Writes pairs to the folder of a model."""
+  lines = [json.dumps(row) + '\n' for row in kept.rows]
+  (workdir / _ROWS).write_text(''.join(lines), encoding='utf-8')
+  np.savez(workdir / _FEATURES, features=kept.features)
 
 
 def _different(table, pairs: np.ndarray) -> np.ndarray:
@@ -60,38 +73,47 @@ def _different(table, pairs: np.ndarray) -> np.ndarray:
   return pairs[list(first.values())]
 
 
-def read(
-  workdir: Path, system: types.System, reward: types.PyTree
-) -> terminal.Pool:
-  """Returns the pool of a workdir, encoded.
-
-  Args:
-    workdir: of the trained model.
-    system: which encodes.
-    reward: its parameters.
+def read(workdir: Path) -> Kept:
+  """Returns the pairs of a model's folder.
 
   Raises:
-    ValueError: the workdir holds no questions, or files that do not fit.
+    ValueError: it holds none, or files that do not fit.
   """
-  path = workdir / 'questions.jsonl'
+  path = workdir / _ROWS
   if not path.exists():
     raise ValueError(f'{path} is missing: run `prm train` again')
-  questions = []
+  rows = []
   for number, line in enumerate(path.read_text('utf-8').splitlines(), 1):
     row = json.loads(line)
     if not all(isinstance(row.get(k), str) for k in ('prompt', 'a', 'b')):
       raise ValueError(f'{path}:{number}: prompt, a and b must be strings')
+    rows.append(row)
+  with np.load(workdir / _FEATURES, allow_pickle=False) as file:
+    features = file['features']
+  if len(features) != len(rows):
+    raise ValueError(
+      f'{path} has {len(rows)} questions and {_FEATURES} '
+      f'{len(features)}: run `prm train` again'
+    )
+  return Kept(rows, features)
+
+
+def encode(
+  kept: Kept, system: types.System, reward: types.PyTree
+) -> terminal.Pool:
+  """Returns the questions with their encoded responses.
+
+  Args:
+    kept: pairs.
+    system: which encodes.
+    reward: its parameters.
+  """
+  questions = []
+  for row in kept.rows:
     name = f'{_digest(row["a"])}-{_digest(row["b"])}'
     name = f'{_digest(row["prompt"])[:8]}-{name}'
     questions.append(terminal.Question(name, row['prompt'], row['a'], row['b']))
-  with np.load(workdir / 'questions.npz', allow_pickle=False) as file:
-    features = file['features']
-  if len(features) != len(questions):
-    raise ValueError(
-      f'{path} has {len(questions)} questions and questions.npz '
-      f'{len(features)}: run `prm train` again'
-    )
-  encoded = np.asarray(system.reward.encode(reward, jnp.asarray(features)))
+  encoded = np.asarray(system.reward.encode(reward, jnp.asarray(kept.features)))
   return terminal.Pool(questions, encoded[:, 0], encoded[:, 1])
 
 

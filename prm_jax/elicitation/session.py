@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prm_jax import types
 from prm_jax.ops import acquisition, bayes
 
 VERSION = 1
@@ -34,6 +35,20 @@ class Answer(NamedTuple):
   answer: str
 
 
+class Known(NamedTuple):
+  """Answers of a person as numbers.
+
+  Attributes:
+    difference: `[N, J]` encoded first minus second.
+    label: `[N]` 1 if the first was preferred.
+    mask: `[N]` 1 for an answer.
+  """
+
+  difference: np.ndarray
+  label: np.ndarray
+  mask: np.ndarray
+
+
 class Session:
   """What a person has said so far.
 
@@ -42,18 +57,25 @@ class Session:
     corrections: coefficient -> the mean that the person gave it.
   """
 
-  def __init__(self, path: Path, user: str, names: Sequence[str]):
+  def __init__(
+    self,
+    path: Path,
+    user: str,
+    names: Sequence[str],
+    known: Known | None = None,
+  ):
     """Opens a session, or begins one.
 
     Args:
       path: of the file.
       user: whose.
       names: of every candidate pair, which do not change between runs.
+      known: what the person has said elsewhere.
 
     Raises:
       SessionError: the file is another person's or does not fit the pool.
     """
-    self.path, self._user = path, user
+    self.path, self._user, self._known = path, user, known
     self._number = {name: i for i, name in enumerate(names)}
     self._names = list(names)
     self.answers: list[Answer] = []
@@ -112,22 +134,22 @@ class Session:
           f'{self.path}: coefficient {coefficient + 1} is not one of '
           f'{prior.mean.shape[0]}'
         )
-      prior = _observe(prior, coefficient, mean)
+      prior = observe(prior, coefficient, mean)
     said = [answer for answer in self.answers if answer.answer != 'skip']
     rows = np.array([answer.pair for answer in said], int)
     label = np.array([answer.answer == 'a' for answer in said], np.float32)
     # A few sizes only, so that an answer compiles nothing.
     size = max(16, 1 << max(len(said) - 1, 0).bit_length())
-    padded = np.zeros((size, difference.shape[1]), np.float32)
-    padded[: len(said)] = difference[rows]
     pad = size - len(said)
-    posterior = _solve(
-      prior,
-      jnp.asarray(padded),
-      jnp.asarray(np.pad(label, (0, pad))),
-      jnp.asarray(np.pad(np.ones(len(said), np.float32), (0, pad))),
+    given = Known(
+      np.pad(difference[rows], ((0, pad), (0, 0))).astype(np.float32),
+      np.pad(label, (0, pad)),
+      np.pad(np.ones(len(said), np.float32), (0, pad)),
     )
-    return prior, posterior
+    if self._known is not None:
+      both = zip(self._known, given, strict=True)
+      given = Known(*(np.concatenate(parts) for parts in both))
+    return prior, _solve(prior, *map(jnp.asarray, given))
 
   def _record(self, event: dict[str, Any]) -> None:
     self._apply(event, 'this session')
@@ -206,7 +228,7 @@ def _solve(prior, difference, label, mask):
   return bayes.laplace(prior, difference, label, mask)
 
 
-def _observe(
+def observe(
   prior: bayes.GaussianPrior, coefficient: int, mean: float
 ) -> bayes.GaussianPrior:
   """Returns the prior given that a coefficient is `mean`, nearly surely."""
@@ -235,12 +257,44 @@ def next_question(
     asked: candidates not to ask again.
     score: of a margin's mean and variance.
   """
+  mean = bayes.coefficients(prior, posterior)
+  factor = bayes.covariance_factor(prior, posterior)
+  return best(mean, factor, difference, asked, score)
+
+
+def best(
+  mean: types.Array,
+  factor: types.Array,
+  difference: np.ndarray,
+  asked: Sequence[int],
+  score,
+) -> tuple[int, float]:
+  """Returns `next_question` of a belief N(mean, factor factor^T).
+
+  Args:
+    mean: `[J]`.
+    factor: `[J, J]`.
+    difference: `[N, J]` the pool.
+    asked: candidates not to ask again.
+    score: of a margin's mean and variance.
+  """
   mean, variance = acquisition.margin_moments(
-    jnp.asarray(difference).T,
-    bayes.coefficients(prior, posterior),
-    bayes.covariance_factor(prior, posterior),
+    jnp.asarray(difference).T, mean, factor
   )
   available = np.ones(len(difference), bool)
   available[list(asked)] = False
   index, value = acquisition.best(score(mean, variance), jnp.asarray(available))
   return int(index), float(value)
+
+
+def whose(path: Path) -> str:
+  """Returns the person whose session a file is.
+
+  Raises:
+    SessionError: it does not say.
+  """
+  line = path.read_text('utf-8').partition('\n')[0]
+  try:
+    return str(json.loads(line)['user'])
+  except (ValueError, KeyError, TypeError) as error:
+    raise SessionError(f'{path}:1: does not say whose it is') from error

@@ -6,14 +6,16 @@ a unit on disk: a killed comparison goes on, and several processes share one.
 """
 
 import functools
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from prm_jax import registry
+from prm_jax import registry, types
 from prm_jax.audits import copies, leaks
 from prm_jax.data import schema
 from prm_jax.lab import fitting, folds, habits, rows, units
@@ -23,7 +25,8 @@ _ANSWERS = (0, 1, 2, 5, 10, 20, 50)  # of a new person, nested
 _PANEL = (50, 20, 10, 5)  # the most that half of the new people have given
 _SEARCHED = 200  # people that a search looks at
 _REPLICATES = 1000
-_LENGTHS = ({'ridge': 1.0}, {'ridge': 10.0}, {'ridge': 100.0})
+_FLOATS = 4e7  # of everybody's beliefs
+_LENGTHS = tuple({'ridge': ridge} for ridge in (1.0, 10.0, 100.0, 1000.0))
 # Seconds of a fit on two cores: to compile, and for 10,000 judgements.
 _SECONDS = {'aggregate': (1.5, 0.2), 'aggregate_mlp': (2.0, 4.0)}
 _PERSONAL_SECONDS = (4.0, 5.0)
@@ -186,8 +189,18 @@ class _Work:
     unit.record.update(regime=regime, fold=int(fold))
     return unit
 
-  def _kinds(self, name: str) -> list[str]:
-    return list(folds.kinds(self.data, name.partition('-')[0]))
+  def _kinds(self, name: str, method: str = fitting.BASELINE) -> list[str]:
+    """Returns the feature sets that a method chooses among.
+
+    Known texts make beliefs as wide as there are texts, of methods that
+    believe something of every column: too much to hold for many people.
+    """
+    found = list(folds.kinds(self.data, name.partition('-')[0]))
+    width = self.data.components + 1 + len(self.data.judged.texts)
+    people = len(self.data.judged.user_ids)
+    if 'known_texts' in found and people * _belief(method, width) > _FLOATS:
+      found.remove('known_texts')
+    return found
 
   def _aggregate(self, name: str) -> units.Unit:
     """Returns the aggregate's unit, which others build on."""
@@ -213,7 +226,7 @@ class _Work:
           **({'ridge': ridges[kind]} if ridges else {}),
           **numbers,
         }
-        for kind in self._kinds(name)
+        for kind in self._kinds(name, method)
         for numbers in registry.grid(method)
       ]
     return fitting.method_unit(
@@ -236,7 +249,7 @@ class _Work:
     searched = min(1.0, _SEARCHED / max(len(self._counts[0]), 1))
     seconds = 0.0
     for name in self.cases:
-      configurations = 3 * len(self._kinds(name))
+      configurations = 4 * len(self._kinds(name))
       for method in (fitting.BASELINE, *self.methods):
         start, each = _SECONDS.get(method, _PERSONAL_SECONDS)
         fits = 1 + configurations * searched
@@ -259,6 +272,9 @@ class _Work:
       cell = rows.read(self.folder, name, names)
       said = self.folder.read(f'{name}.{rows.TRAITS}').arrays
       both = dict(cell.arrays)
+      for key in [k for k in said if k.endswith(f'|{rows.SHARED}')]:
+        both[f'{rows.SHARED}|{key.removesuffix(rows.SHARED)}'] = said[key]
+      cell.record['methods'][rows.SHARED] = {'role': 'control'}
       for method in self.methods:
         made = self.folder.read(f'{name}.{method}').arrays
         for key, values in habits.beside(made, said).items():
@@ -309,10 +325,9 @@ class _Work:
         continue
       for method, record in cell.record['methods'].items():
         for row in record['scores'] if method in registry.LEARNERS else ():
-          numbers = {k: v for k, v in row.items() if k not in ('nll', 'ridge')}
-          key = f'{method} {sorted(numbers.items())}'
-          if method == fitting.BASELINE:
-            key = f'{method} {row["features"]} {row["ridge"]}'
+          # The aggregate's ridge, which others start from, varies by fold.
+          own = {'features', *registry.grid(method)[0]}
+          key = f'{method} {[row[name] for name in sorted(own)]}'
           known = scores.setdefault(
             key, {'method': method, 'nll': [], 'rows': []}
           )
@@ -370,6 +385,21 @@ class _Work:
     if self.regimes == (folds.PAIRS,):
       notes.append('There are too few prompts to say anything of new ones.')
     return notes
+
+
+@functools.cache
+def _belief(method: str, width: int) -> int:
+  """Returns how many numbers a context is of, with features of a width."""
+  learner = registry.build('learner', {'kind': method})
+  spec = types.Spec(width, 1)
+
+  def context(key):
+    user = learner.system.user
+    params = learner.init(key, spec).params['user']
+    return user.context(params, user.prior(params))
+
+  found = jax.eval_shape(context, jax.random.key(0))
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(found))
 
 
 def _best_ridges(scores: Sequence[dict[str, Any]]) -> dict[str, float]:

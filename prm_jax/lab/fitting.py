@@ -21,7 +21,9 @@ from prm_jax.users import latent
 # that begin with `new_people`; a seen person is scored on the others.
 TRAIN, CALIBRATION, NOT_USED = 'train', 'calibration', 'unused'
 NEW_PEOPLE = 'new_people'
-UNUSED, FIT, VALIDATE = 0, 1, 2  # roles of training rows in the inner search
+# Roles of training rows in the inner search: a row of VALIDATE + k validates in
+# round k, and fits in the others.
+UNUSED, FIT, VALIDATE = 0, 1, 2
 BASELINE, LENGTH, MAJORITY = 'aggregate', 'length_only', 'majority_of_others'
 
 Choice = Mapping[str, Any]
@@ -242,16 +244,22 @@ def search(
   if len(choices) == 1:
     return Searched(choices[0], [], None)
   inside = searched_rows(problem, people)
-  judged, role = problem.judged.take(inside), problem.inner[inside]
-  strict = problem.strict[inside]
-  fitting = judged.masked((role == FIT) & strict)
-  validate = judged.take((role == VALIDATE) & strict)
+  judged = problem.judged.take(inside)
+  role, strict = problem.inner[inside], problem.strict[inside]
+  validated = (role >= VALIDATE) & strict
   # Hard answers are what is predicted, also where training labels are soft.
-  label = validate.rows.label > 0.5
+  label = judged.rows.label[validated] > 0.5
   scores, found = [], []
   for choice in choices:
-    fitted = Fitted.fit(method, choice, problem, fitting, sets)
-    p = fitted.predict(fitted.contexts(fitting), validate)
+    p = np.zeros(len(inside))
+    for round_ in np.unique(role[role >= VALIDATE]):
+      here = role == round_
+      fitting = judged.masked((role >= FIT) & ~here & strict)
+      fitted = Fitted.fit(method, choice, problem, fitting, sets)
+      asked = judged.masked(here & strict)
+      said = fitted.predict(fitted.contexts(fitting), asked)
+      p[here] = said[here]
+    p = p[validated]
     loss = margins.nll(margins.margin(p, label)) if len(p) else np.zeros(1)
     scores.append({**choice, 'nll': float(np.mean(loss))})
     found.append(p)

@@ -19,14 +19,14 @@ from prm_jax.lab import fitting
 from prm_jax.models import embeddings, features, reduce
 
 FOLDS, INNER = 3, 5
+_ROUNDS, _MANY = 3, 60  # with fewer prompts every one of them validates once
 PAIRS, PROMPTS = 'pairs', 'prompts'
 FEW_PROMPTS = 5  # with fewer, nothing is said of new ones
 NEW_PAIRS, NEW_PROMPTS = 'new_pairs', 'new_prompts'
 NEW_PEOPLE_PROMPTS = f'{fitting.NEW_PEOPLE}_{NEW_PROMPTS}'
 _TRAINED, _ASKED = 80, 50  # pairs of a person's ratings, at most
 _HELD = 5  # one in so many pairs, or ratings, is held out
-_OFTEN = 10  # texts that are judged so often may be known ones
-_FLOATS = 2e8  # of everybody's beliefs about known texts
+_KNOWN, _OFTEN = 1024, 10  # few texts, each judged often, are known ones
 
 
 class Case(NamedTuple):
@@ -34,7 +34,7 @@ class Case(NamedTuple):
 
   Attributes:
     problem: the split data.
-    folds: `[n]` int; fold 0 validates searches.
+    folds: `[n]` int; fold 0 validates searches, or each in its turn.
   """
 
   problem: fitting.Problem
@@ -103,10 +103,12 @@ def case(data: Data, regime: str, fold: int) -> Case:
   order = np.random.default_rng([data.seed, 1]).permutation(len(split))
   training = split == fitting.TRAIN
   role = np.where(inner == 0, fitting.VALIDATE, fitting.FIT)
+  if regime == PROMPTS and table.few:
+    role = fitting.VALIDATE + inner
   role = np.where(training, role, fitting.UNUSED)
   texts = np.zeros(len(table.prompt), bool)
   texts[pairs.items[training]] = True
-  unit, name = table.units()
+  unit, name = units(data.judged)
   problem = fitting.Problem(
     data=data.name,
     seed=data.seed,
@@ -141,19 +143,24 @@ class _Table:
     self.text = [splits.plain(judged.texts[t]) for t in copied.text]
     self.person = [judged.user_ids[u] for u in copied.person]
     self.person_part = dealt(self.person, FOLDS, f'people{data.seed}')
+    self.few = len(set(judged.topics)) < _MANY
     self.prompt_part = np.zeros(len(self.prompt), int)
     if len(regimes(judged)) > 1:
       self.prompt_part = dealt(
         self.prompt.tolist(), FOLDS, f'prompts{data.seed}'
       )
 
-  def units(self) -> tuple[list[str], str]:
-    """Returns what each text is one of, and what these are called."""
-    judged = self.data.judged
-    if len(regimes(judged)) == 1:
-      return [str(t) for t in range(len(self.text))], 'responses'
-    own = judged.topics == judged.prompt_ids
-    return self.prompt.tolist(), 'prompts' if own else 'topics'
+
+def units(judged: schema.Texts) -> tuple[list[str], str]:
+  """Returns what each text `[M]` is one of, and what these are called.
+
+  Responses themselves, where there are too few prompts to be generalised over.
+  """
+  if len(regimes(judged)) == 1:
+    return [str(t) for t in range(len(judged.texts))], 'responses'
+  own = judged.topics == judged.prompt_ids
+  names = [judged.topics[p] for p in judged.item_prompt]
+  return names, 'prompts' if own else 'topics'
 
 
 def dealt(names: list[str], parts: int, salt: str) -> np.ndarray:
@@ -191,7 +198,8 @@ def _inner_prompts(table, first, out, seed):
   names = table.prompt[first]
   inner = np.zeros(len(first), int)
   known = ~out[first]
-  inner[known] = dealt(names[known].tolist(), INNER, f'inner{seed}')
+  parts = _ROUNDS if table.few else INNER
+  inner[known] = dealt(names[known].tolist(), parts, f'inner{seed}')
   return inner
 
 
@@ -287,7 +295,6 @@ def kinds(data: Data, regime: str) -> Iterator[str]:
   if not data.source.own and len(judged.prompts) > 1:
     yield 'prompt_and_response'
   yield 'surface'
-  texts, people = len(judged.texts), len(judged.user_ids)
-  often = 2 * len(judged.user) >= _OFTEN * texts
-  if regime == PAIRS and often and people * texts**2 <= _FLOATS:
+  often = 2 * len(judged.user) >= _OFTEN * len(judged.texts)
+  if regime == PAIRS and often and len(judged.texts) <= _KNOWN:
     yield 'known_texts'

@@ -20,6 +20,7 @@ from prm_jax.learners import inference
 from prm_jax.ops import bayes, intervals, traits
 
 NAMES = ('side', 'length', 'ties')
+SHARED = rows.SHARED
 _PEOPLE, _ROWS = 512, 256  # that the population's habits are estimated from
 _WEIGHT = 0.5  # standard deviation of a weight about 1 before validation
 _CLIP = 1e-6
@@ -39,7 +40,8 @@ def unit(
 ) -> units.Unit:
   """Returns what the aggregate with everybody's habits predicts.
 
-  Arrays are `SPLIT|ANSWERS|` probabilities, `...|offset` what habits add to a
+  Arrays are `SPLIT|ANSWERS|` probabilities; `...|shared_habits` those with
+  the population's habits for everybody; `...|offset` what habits add to a
   margin, and `...|width` of ties; `validate_offset`, `validate_label` of the
   rows of `fitting.Searched.validate`, and `validate`, the aggregate's.
 
@@ -56,9 +58,11 @@ def unit(
   known = _Known(problem, sets, np.where(training, out, own))
   population = known.population(training)
   chosen = _validation(problem, people)
-  offset, _ = known.of(
-    population, training & (problem.inner == fitting.FIT), chosen
-  )
+  offset = np.zeros(len(chosen))
+  for round_ in np.unique(problem.inner[chosen]):
+    here = problem.inner[chosen] == round_
+    said = training & (problem.inner != round_)
+    offset[here], _ = known.of(population, said, chosen[here])
   arrays: dict[str, np.ndarray] = {
     'validate': _sigmoid(out[chosen]),
     'validate_offset': offset,
@@ -72,8 +76,13 @@ def unit(
       if isinstance(answers, int):
         said = _first(problem, answers)
       offset, width = known.of(population, said, index)
-      p = _sigmoid(weights @ np.stack([own[index], offset]))
-      for variant, values in (('', p), ('offset', offset), ('width', width)):
+      shared = known.shared(population, index)
+      for variant, values in {
+        '': _sigmoid(weights @ np.stack([own[index], offset])),
+        SHARED: _sigmoid(weights @ np.stack([own[index], shared])),
+        'offset': offset,
+        'width': width,
+      }.items():
         arrays[f'{split}|{answers}|{variant}'] = values.astype(np.float32)
   mean, variance = (np.asarray(leaf).tolist() for leaf in population)
   record = {
@@ -209,6 +218,12 @@ class _Known:
     index, mask = index[:tall, :wide], mask[:tall, :wide]
     return _estimate(*self._given(index), mask)
 
+  def shared(
+    self, population: traits.Population, asked: np.ndarray
+  ) -> np.ndarray:
+    """Returns what the habits that everybody shares add to margins `[B]`."""
+    return self._design[asked] @ np.asarray(population.mean)[:2]
+
   def of(
     self, population: traits.Population, said: np.ndarray, asked: np.ndarray
   ) -> tuple[np.ndarray, np.ndarray]:
@@ -253,7 +268,7 @@ def _aggregate(problem, choice, folds, sets) -> tuple[np.ndarray, np.ndarray]:
 def _validation(problem: fitting.Problem, people: int) -> np.ndarray:
   """Returns the rows that searches are scored on."""
   inside = fitting.searched_rows(problem, people)
-  role = problem.inner[inside] == fitting.VALIDATE
+  role = problem.inner[inside] >= fitting.VALIDATE
   return inside[role & problem.strict[inside]]
 
 

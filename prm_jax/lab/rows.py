@@ -10,6 +10,7 @@ from prm_jax.lab import fitting, units
 from prm_jax.ops import statistics
 
 TRAITS = 'traits'  # a method, and what another stands on: each one's habits
+SHARED = 'shared_habits'  # a method: habits that everybody has
 
 
 class Cell(NamedTuple):
@@ -152,7 +153,8 @@ def gain_tables(groups: Mapping[Key, list[Cell]], replicates: int):
   """Returns the gains over the aggregate, and their spread over people.
 
   Where cells hold methods with people's habits beside them (the variant
-  `traits`), gains beyond the aggregate with these habits follow.
+  `traits`), gains beyond the aggregate with these habits follow; and each
+  one's habits are set against those that everybody shares.
   """
   gains, people = [], []
   for key, group_ in groups.items():
@@ -162,12 +164,17 @@ def gain_tables(groups: Mapping[Key, list[Cell]], replicates: int):
         continue
       if variant not in ('', TRAITS):
         continue
-      baseline = TRAITS if variant else fitting.BASELINE
-      paired = paired_runs(group_, name, f'{baseline}|{split}|{answers}|')
+      baselines = [TRAITS if variant else fitting.BASELINE]
+      if method == TRAITS:
+        baselines.append(SHARED)
+      for baseline in baselines:
+        paired = paired_runs(group_, name, f'{baseline}|{split}|{answers}|')
+        if paired[0]:
+          base = gain_base(group_, key, name) | {'baseline': baseline}
+          row = gained(paired, replicates)
+          gains.append({**base, 'judgements': 'all', **row})
       if not paired[0]:
         continue
-      base = gain_base(group_, key, name) | {'baseline': baseline}
-      gains.append({**base, 'judgements': 'all', **gained(paired, replicates)})
       if base['role'] == 'personal' and not variant:
         quantile = np.linspace(0, 1, 101)
         _, personal = statistics.person_gain(*paired)
@@ -313,6 +320,7 @@ def choice_table(loaded: Sequence[Cell]) -> list[dict[str, Any]]:
     }
     for cell in loaded
     for method, record in cell.record['methods'].items()
+    if 'choice' in record
   ]
 
 

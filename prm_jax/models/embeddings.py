@@ -20,6 +20,13 @@ from prm_jax.models import encoder as encoders
 from prm_jax.models import tokenizers
 from prm_jax.models.weights import cache, huggingface
 
+# What an encoder is read from; those that there are make its fingerprint.
+ENCODER_FILES = (
+  'config.json',
+  'model.safetensors',
+  'tokenizer.json',
+  'vocab.txt',
+)
 UNITS = ('text', 'sentence', 'sentence_log')
 _TOKENS = 2048  # a batch: enough for a processor, little enough to pad well
 _SAVE_SECONDS = 20.0  # of work that an interruption may lose
@@ -49,19 +56,29 @@ class Encoder(NamedTuple):
       ValueError: the folder holds no usable checkpoint, or a tokenizer of
         other weights.
     """
-    if folder is None:
-      folder = cache.obtain()
-    folder = huggingface.model_folder(folder)
+    folder = cls.folder(folder)
     config, params = huggingface.load_bert(folder)
     digest = hashlib.sha256()
-    for name in ('config.json', 'model.safetensors', 'tokenizer.json',
-                 'vocab.txt'):  # fmt: skip
+    for name in ENCODER_FILES:
       if (folder / name).is_file():
         digest.update(cache.sha256(folder / name).encode())
     tokenizer = tokenizers.load(folder, config.max_position_embeddings)
     tokenizers.check_vocabulary(tokenizer, config.vocab_size, str(folder))
     tokenizer.encode_special_tokens = True  # a text that spells one is a text
     return cls(config, params, tokenizer, digest.hexdigest())
+
+  @staticmethod
+  def folder(chosen: Path | None = None) -> Path:
+    """Returns the folder of a checkpoint's files; the default's if None."""
+    return huggingface.model_folder(chosen or cache.obtain())
+
+
+def files(folder: Path) -> list[Path]:
+  """Returns the files of an encoder's checkpoint."""
+  known = {folder / name for name in (*ENCODER_FILES, 'tokenizer_config.json')}
+  known |= set(huggingface.weight_files(folder))
+  index = folder / 'model.safetensors.index.json'
+  return sorted(path for path in {*known, index} if path.is_file())
 
 
 def embed(

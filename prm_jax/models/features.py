@@ -6,6 +6,7 @@ one size have the same number of columns, so that a search over kinds compiles
 nothing anew; only `known_texts` has one more for every text.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from prm_jax.models import embeddings, reduce, surface
 
 KINDS = ('response', 'prompt_and_response', 'surface', 'known_texts')
 WITH_PROMPT = ('prompt_and_response', 'known_texts')
+OF_TEXT_ALONE = ('surface',)  # no source is read
 _LAYERS = (1, 3, 5)  # of the encoder; the last alone carries style poorly
 _RESPONSE_SHARE = 3  # a third of the columns beside the prompt's
 _REDUCTIONS = ('together', 'response', 'surface', 'length')
@@ -26,25 +28,35 @@ class Source:
   """Where features of texts come from; each text is read once.
 
   Attributes:
-    name: 'encoder SHA-256' of its weights, or 'file SHA-256'.
     own: whether it is a file of one's own.
   """
 
   def __init__(self, encoder: Path | None = None, own: Path | None = None):
-    """Opens it; the default encoder is loaded where nothing is given.
+    """Names it; an encoder is loaded when it is first needed.
 
     Args:
-      encoder: folder of a BERT checkpoint.
+      encoder: folder of a BERT checkpoint, the default one if None.
       own: .npz of one's own features, which takes the encoder's place.
     """
     self.own = own is not None
-    self._path = own
+    self._path, self._folder = own, encoder
     self._known: dict[str, np.ndarray] = {}
-    if own is not None:
-      self.name = f'file {_file_digest(own)}'
-    else:
-      self._encoder = embeddings.Encoder.load(encoder)
-      self.name = f'encoder {self._encoder.fingerprint}'
+
+  @functools.cached_property
+  def _encoder(self) -> embeddings.Encoder:
+    return embeddings.Encoder.load(self._folder)
+
+  @functools.cached_property
+  def name(self) -> str:
+    """Returns 'encoder SHA-256' of its weights, or 'file SHA-256'."""
+    if self._path is not None:
+      return f'file {_file_digest(self._path)}'
+    return f'encoder {self._encoder.fingerprint}'
+
+  @property
+  def folder(self) -> Path:
+    """Returns the folder of the encoder's files."""
+    return embeddings.Encoder.folder(self._folder)
 
   def __call__(self, texts: Sequence[str]) -> np.ndarray:
     """Returns features `[M, D]`."""
@@ -95,8 +107,8 @@ class Reader(NamedTuple):
       raw = _raw(name, source, prompts, responses)
       if raw.shape[1] != len(reduction.mean):
         raise ValueError(
-          f'features of {raw.shape[1]} numbers a text, and the model was '
-          f'trained on {len(reduction.mean)}'
+          f'the source has {raw.shape[1]} features of a text, and the model '
+          f'was trained on {len(reduction.mean)}'
         )
       columns.append(reduction(raw))
     if self.kind == 'known_texts':

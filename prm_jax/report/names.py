@@ -7,6 +7,7 @@ MISSING = 'n/a'
 _METHODS = {
   'aggregate': 'one model for everyone',
   'aggregate_mlp': 'one network for everyone',
+  'shared_habits': "everyone's model with everyone's shared habits",
   'traits': "everyone's model with each person's habits",
   'hierarchical': 'hierarchical weights',
   'pref': 'PReF',

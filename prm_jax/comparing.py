@@ -1,0 +1,210 @@
+"""The answer on anybody's data: compare, audit what was chosen, and draw."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prm_jax import registry, training
+from prm_jax.audits import copies
+from prm_jax.data import schema
+from prm_jax.lab import compare, folds, units
+from prm_jax.model import Model
+from prm_jax.models import features
+from prm_jax.runtime import checkpoint, writers
+
+FOLDER = 'compare'
+_CHOICE = 'choice.json'
+_DATA = 'data.json'
+_AUDITED = 10  # people; of fewer an audit says nothing
+
+
+def run(
+  data: str | Path,
+  workdir: str | Path,
+  *,
+  methods: Sequence[str] | None = None,
+  encoder: str | None = None,
+  own_features: Path | None = None,
+  components: int = training.COMPONENTS,
+  seed: int = 0,
+) -> dict[str, Any]:
+  """Returns what personal reward models gain on somebody's judgements.
+
+  Writes results.json, predictions, choice.json and the page to
+  `WORKDIR/compare`. What is there already is not done again, and several
+  processes may share the folder.
+
+  Args:
+    data: a file of judgements or ratings.
+    workdir: of the comparison, and of the model that is trained after it.
+    methods: personal ones; all that the data can bear if None.
+    encoder: folder of a BERT checkpoint; the default one if None.
+    own_features: .npz of features of one's own, in the encoder's place.
+    components: columns of features, besides length.
+    seed: of all splits.
+
+  Raises:
+    ValueError: the data cannot be used, or have changed since the comparison
+      was begun.
+    CheckpointError: the folder is of another comparison.
+  """
+  from prm_jax.report import page  # draws: heavy, and only needed here
+
+  path, folder = Path(data), Path(workdir) / FOLDER
+  digest = schema.file_digest(path) if path.is_file() else ''
+  _check_data(path, digest, folder)
+  judged, report = schema.read_jsonl(path)
+  source = features.Source(Path(encoder) if encoder else None, own_features)
+  name = path.name.partition('.')[0]
+  given = folds.Data(
+    name, judged, copies.find(judged), source, components, seed
+  )
+  found = compare.run(given, folder, digest=digest, methods=methods)
+  chosen = chosen_model(found.choice, components)
+  writers.write_json_atomic(folder / _CHOICE, chosen)
+  results: dict[str, Any] = {
+    'study': 'compare',
+    'config': {
+      'data': path.name, 'digest': digest, 'features': source.name,
+      'components': components, 'seed': seed, 'choice': chosen,
+    },
+    'seeds': [seed],
+    'notes': [*found.notes, *report.lines()],
+    'tables': found.tables,
+  }  # fmt: skip
+  audited = _audit(found, given, folder, encoder)
+  if audited:
+    results['tables']['audit'] = audited
+  results['answer'] = page.plain_answer(results)
+  if schema.file_digest(path) != digest:
+    raise ValueError(f'{path} changed while it was compared: begin anew')
+  writers.write_lines(folder / training.PREDICTIONS, found.predictions)
+  writers.write_json_atomic(folder / 'results.json', results)
+  page.write_page(results, folder / 'report' / 'index.html')
+  return results
+
+
+def _check_data(path: Path, digest: str, folder: Path) -> None:
+  """Raises ValueError where a comparison was begun with other data."""
+  config = folder / 'config.json'
+  if digest and config.exists():
+    old = json.loads(config.read_text('utf-8')).get('data')
+    if old != digest:
+      raise ValueError(
+        f'{path} is not what {folder} was begun with (SHA-256 {digest[:12]}, '
+        f'and {str(old)[:12]} then): give back the file, or choose another '
+        'folder'
+      )
+
+
+def chosen_model(choice: dict[str, Any], components: int) -> dict[str, Any]:
+  """Returns what `training.fit` is called with, of a comparison's choice.
+
+  Known texts say nothing of new ones: the response's own features take their
+  place.
+
+  Args:
+    choice: 'method', 'features' and numbers.
+    components: columns of features, besides length.
+  """
+  kind = choice['features']
+  searched = registry.LEARNERS[choice['method']].searched
+  return {
+    'method': choice['method'],
+    'kind': 'response' if kind == 'known_texts' else kind,
+    'components': components,
+    'options': {k: float(v) for k, v in choice.items() if k in searched},
+  }
+
+
+def chosen(workdir: str | Path) -> dict[str, Any] | None:
+  """Returns what a comparison in this folder chose; None if there was none."""
+  path = Path(workdir) / FOLDER / _CHOICE
+  return json.loads(path.read_text('utf-8')) if path.exists() else None
+
+
+def _audit(
+  found: compare.Comparison, given: folds.Data, folder: Path, encoder
+) -> list[dict[str, Any]]:
+  """Returns the hazard audit of the best personal model, fitted to all data."""
+  if found.personal is None or given.source.own:
+    return []
+  if len(given.judged.user_ids) < _AUDITED:
+    return []
+
+  def make() -> units.Unit:
+    settings = chosen_model(found.personal or {}, given.components)
+    model = Model.fit(
+      given.judged, seed=given.seed, encoder=encoder, evaluate=False, **settings
+    )
+    return units.Unit({'rows': model.audit()['tables']['audit']}, {})
+
+  kept = units.Folder(folder / 'units')
+  kept.make('audit', make)
+  return kept.read('audit').record['rows']
+
+
+def forget(workdir: Path, users: Sequence[str]) -> str:
+  """Takes people out of a comparison; returns what was done, in words.
+
+  Its predictions lose their lines. Pieces of work hold everybody's answers,
+  so that all of them go: a comparison that goes on begins anew.
+
+  Args:
+    workdir: in which a comparison may have run.
+    users: who is forgotten.
+  """
+  folder = Path(workdir) / FOLDER
+  kept = sorted((folder / 'units').glob('*.*'))
+  for path in kept:
+    path.unlink()
+  forget_predictions(folder / training.PREDICTIONS, set(users))
+  return f'deleted {len(kept)} files of the comparison' if kept else ''
+
+
+def forget_predictions(path: Path, users: set[str]) -> None:
+  """Takes what was predicted of people's judgements out of a file."""
+  if path.exists():
+    lines = list(schema.read_lines(path))
+    left = [x for x in lines if json.loads(x)['user_id'] not in users]
+    writers.write_lines(path, left)
+
+
+def forget_on_disk(workdir: str | Path, users: Sequence[str]) -> str:
+  """Forgets people in the folder of a model; returns what was done.
+
+  Rows, moments, beliefs, answers, predictions and earlier checkpoints.
+
+  Args:
+    workdir: of `prm train`.
+    users: who is forgotten.
+
+  Raises:
+    KeyError: nothing is known of one of them; then nobody is forgotten.
+  """
+  from prm_jax.data import load  # TFDS: only here
+  from prm_jax.elicitation import pool
+
+  workdir = Path(workdir)
+  old = Model.load(workdir)
+  new = old.forget(*users)  # before anything of anybody is gone
+  for user in users:
+    path = pool.session_path(workdir, user)
+    path.unlink(missing_ok=True)
+  said = forget(workdir, users)
+  if new.state.people is old.state.people:
+    return f'forgot the answers of {len(users)} people'
+  with checkpoint.Checkpoints(workdir / 'checkpoints', keep=1) as manager:
+    # Only the newest is kept: earlier ones hold the people.
+    manager.save((manager.latest() or 0) + 1, new.state)
+    manager.wait()
+  forget_predictions(workdir / training.PREDICTIONS, set(users))
+  # A prepared copy of the data holds their answers; it is made anew.
+  load.drop_prepared('preferences')
+  rest = f' ({said})' if said else ''
+  return (
+    f'forgot {len(users)} of {old.setting.people} people{rest}. The shared '
+    'parameters learned from them; delete their rows from the data file and '
+    'train anew to undo that too.'
+  )

@@ -1,0 +1,546 @@
+"""A reward model of people, from Python: fit, score, ask, forget, export.
+
+    m = Model.fit('mine.jsonl', method='pref')
+    m.score('ann', prompt, [a, b])
+
+A model is never changed: `answer` and `forget` return another one. The command
+`prm` does what this module does.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import setting, training, types
+from prm_jax.audits import trained
+from prm_jax.data import schema
+from prm_jax.elicitation import pool, terminal
+from prm_jax.elicitation import session as sessions
+from prm_jax.learners import inference
+from prm_jax.models import embeddings, features
+from prm_jax.ops import acquisition, bayes
+from prm_jax.runtime import checkpoint, export, train, writers
+from prm_jax.users import bank as banks
+from prm_jax.worlds import stances
+
+_BLOCK = 4096  # texts scored at once
+_CONFIG, _READER, _ENCODER = 'config.json', 'reader.npz', 'encoder'
+_METADATA = 'metadata.json'
+
+
+class Scores(NamedTuple):
+  """How good responses are for a person.
+
+  Attributes:
+    score: `[K]` rewards in logits; differences matter.
+    standard_deviation: `[K]` of the belief; None of methods that have none.
+  """
+
+  score: np.ndarray
+  standard_deviation: np.ndarray | None
+
+
+class Said(NamedTuple):
+  """What a person answered when asked.
+
+  Attributes:
+    answers: numbers of questions, each with 'a', 'b' or 'skip'.
+    corrections: coefficient -> the mean that the person gave it.
+  """
+
+  answers: tuple[sessions.Answer, ...] = ()
+  corrections: tuple[tuple[int, float], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """A trained reward model and what it believes of people.
+
+  Attributes:
+    setting: what it is.
+    state: parameters, and beliefs about everybody who trained.
+    reader: how a text becomes features.
+    source: of features.
+    kept: pairs that can be asked; none in an export.
+    asked: name -> what who was asked has answered.
+    results: how good it is, on judgements held out; empty if not measured.
+  """
+
+  setting: setting.Setting
+  state: types.TrainState
+  reader: features.Reader
+  source: features.Source
+  kept: pool.Kept | None = None
+  asked: Mapping[str, Said] = dataclasses.field(default_factory=dict)
+  results: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  # ------------------------------------------------------------ fit and files
+
+  @classmethod
+  def fit(
+    cls,
+    data: str | Path | schema.Judgements | schema.Ratings,
+    *,
+    method: str = 'pref',
+    workdir: str | Path | None = None,
+    **options: Any,
+  ) -> 'Model':
+    """Returns a model fitted to judgements, a tenth of which is held out.
+
+    Args:
+      data: a .jsonl or .jsonl.gz file of judgements or ratings, or a table.
+      method: a kind of `registry.LEARNERS` that scores people or everybody.
+      workdir: where checkpoints, the model and its results are written; a
+        killed fit goes on there. Nothing is written if None.
+      **options: of `training.fit`: `options` of the learner, `kind` of
+        features, `components`, `encoder`, `own_features`, `seed`.
+
+    Raises:
+      ValueError: the data, the method or an option cannot be used.
+      CheckpointError: the workdir belongs to another setting.
+    """
+    fitted = training.fit(
+      data, method=method, workdir=Path(workdir) if workdir else None, **options
+    )
+    if workdir:
+      _write(Path(workdir), fitted.reader, fitted.kept)
+    return cls(
+      fitted.setting, fitted.state, fitted.reader, fitted.source, fitted.kept,
+      results=fitted.results,
+    )  # fmt: skip
+
+  @staticmethod
+  def compare(
+    data: str | Path, workdir: str | Path, **options: Any
+  ) -> dict[str, Any]:
+    """Returns what personal models gain on judgements; see `comparing.run`."""
+    from prm_jax import comparing  # which fits models
+
+    return comparing.run(data, workdir, **options)
+
+  @classmethod
+  def load(
+    cls, folder: str | Path, *, own_features: Path | None = None
+  ) -> 'Model':
+    """Returns what `fit`, `save`, `export` or `prm train` wrote.
+
+    Args:
+      folder: of the model.
+      own_features: .npz of the texts to score, of a model that was trained on
+        such.
+
+    Raises:
+      ValueError: the folder holds no model, or one of another version.
+      CheckpointError: its checkpoint is damaged.
+    """
+    folder = Path(folder)
+    if (folder / _METADATA).exists():
+      return cls._load_export(folder, own_features)
+    known = setting.read(folder / _CONFIG)
+    with checkpoint.Checkpoints(folder / 'checkpoints') as manager:
+      if manager.latest() is None:
+        raise ValueError(f'{folder} holds no checkpoint: run `prm train` again')
+      state = manager.restore(known.finished())
+    made = cls(
+      known, state, features.Reader.load(folder / _READER),
+      _source(known, known.encoder, own_features), pool.read(folder),
+    )  # fmt: skip
+    return dataclasses.replace(made, asked=made._sessions(folder))
+
+  @classmethod
+  def _load_export(cls, folder: Path, own_features: Path | None) -> 'Model':
+    card = export.load_parameters(folder)[1]
+    known = setting.parse(card, folder / _METADATA)
+    state = known.learner().init(known.key, known.spec)
+    params, _ = export.load_parameters(folder, state.params)
+    encoder = folder / _ENCODER
+    return cls(
+      known, state._replace(params=params),
+      features.Reader.load(folder / _READER),
+      _source(known, str(encoder), own_features),
+    )  # fmt: skip
+
+  def save(self, folder: str | Path) -> None:
+    """Writes the model, with everybody's beliefs and answers, to a new folder.
+
+    Raises:
+      FileExistsError: the folder has something in it.
+    """
+    folder = writers.make_folder(folder)
+    if any(folder.iterdir()):
+      raise FileExistsError(f'{folder} is not empty: choose another folder')
+    if self.kept is None:
+      raise ValueError('an export holds nobody: copy its folder instead')
+    writers.write_json_atomic(
+      folder / _CONFIG, dataclasses.asdict(self.setting)
+    )
+    _write(folder, self.reader, self.kept)
+    learner = self.setting.learner()
+    with checkpoint.Checkpoints(folder / 'checkpoints') as manager:
+      manager.save(train.length(learner) + 1, self.state)
+      manager.wait()
+    for user, said in self.asked.items():
+      session = sessions.Session(
+        pool.session_path(folder, user), user, self._names()
+      )
+      for pair, answer in said.answers:
+        session.answer(pair, answer)
+      for coefficient, mean in said.corrections:
+        session.correct(coefficient, mean)
+
+  def export(self, folder: str | Path) -> None:
+    """Writes all that scores texts, and nothing about a person.
+
+    Parameters, how texts are read, and the encoder's files: another machine
+    with only the folder scores for the population.
+
+    Raises:
+      FileExistsError: the folder has something in it.
+    """
+    known = dataclasses.replace(self.setting, people=0, encoder=None)
+    export.export_parameters(
+      self.state.params, folder, dataclasses.asdict(known)
+    )
+    self.reader.save(Path(folder) / _READER)
+    if self.setting.source.startswith('encoder '):
+      target = writers.make_folder(Path(folder) / _ENCODER)
+      for path in embeddings.files(self.source.folder):
+        shutil.copyfile(path, target / path.name)
+
+  # -------------------------------------------------------------------- score
+
+  def score(
+    self, user: str | None, prompt: str, responses: Sequence[str]
+  ) -> Scores:
+    """Returns how good responses to a prompt are for a person.
+
+    Args:
+      user: who trained, or was asked; the population if None.
+      prompt: what was asked for.
+      responses: K of them.
+
+    Raises:
+      KeyError: nothing is known of the person.
+      ValueError: features cannot be had as in training.
+    """
+    return self.score_rows(user, [prompt] * len(responses), responses)
+
+  def score_rows(
+    self, user: str | None, prompts: Sequence[str], responses: Sequence[str]
+  ) -> Scores:
+    """Returns how good M responses to M prompts are for a person."""
+    system, params = self.setting.learner().system, self.state.params
+    context = self._context(user)
+    encoded = inference.encode(
+      system, params, jnp.asarray(self.features(prompts, responses))
+    )
+    return scores(system, params['reward'], context, encoded)
+
+  @property
+  def reads_prompts(self) -> bool:
+    """Returns whether a response's features depend on its prompt."""
+    return self.setting.kind in features.WITH_PROMPT
+
+  def features(
+    self, prompts: Sequence[str], responses: Sequence[str]
+  ) -> np.ndarray:
+    """Returns features `[M, D]` of texts, as the model reads them.
+
+    Raises:
+      ValueError: they do not come from where those in training came from.
+    """
+    if self.setting.own_features and not self.source.own:
+      raise ValueError(
+        'the model was trained on features of your own: give those of these '
+        'texts with --features (own_features=), made in the same way'
+      )
+    if self.source.own and not self.setting.own_features:
+      raise ValueError(
+        'the model was trained on features of the encoder: leave out --features'
+      )
+    kept = self.setting.source
+    if kept.startswith('encoder ') and self.source.name != kept:
+      raise ValueError(
+        f'the encoder is not the one that the model was trained with '
+        f'({self.source.name} and {kept}): give back its files, or train anew'
+      )
+    return self.reader(self.source, prompts, responses)
+
+  def _context(self, user: str | None) -> types.PyTree:
+    """Returns what the reward is told of a person."""
+    system, params = self.setting.learner().system, self.state.params['user']
+    if user is None:
+      return system.user.context(params, system.user.prior(params))
+    said, belief = self.asked.get(user), self._belief(user)
+    if said is None:
+      if belief is None:
+        raise KeyError(f'not in the user bank, and never asked: {user!r}')
+      return system.user.context(params, belief)
+    for coefficient, mean in said.corrections:
+      params = sessions.observe(params, coefficient, mean)
+    belief = system.user.prior(params) if belief is None else belief
+    questions = self._pool()
+    rows = [(pair, answer) for pair, answer in said.answers if answer != 'skip']
+    index = np.array([pair for pair, _ in rows], int)
+    evidence = types.Pair(
+      jnp.stack([questions.first[index], questions.second[index]], 1),
+      jnp.array([float(answer == 'a') for _, answer in rows]),
+      jnp.ones(len(rows)),
+    )
+    belief, _ = system.user.update(self.setting.key, params, belief, evidence)
+    return system.user.context(params, belief)
+
+  def _belief(self, user: str) -> types.PyTree | None:
+    """Returns what training left of a person, None if they did not train."""
+    try:
+      where = banks.rows_of(self.state.people, [user])[0]
+    except KeyError:
+      return None
+    return jax.tree.map(lambda leaf: leaf[where], self.state.people.beliefs)
+
+  # ---------------------------------------------------------------------- ask
+
+  def ask(self, user: str) -> terminal.Question | None:
+    """Returns what it would teach most to ask a person next, None if nothing.
+
+    Raises:
+      ValueError: the method keeps no Gaussian belief, or the model is an
+        export, which has no questions.
+    """
+    _ = self.prior  # of a method that can say what an answer would teach
+    questions = self._pool()
+    context = self._context(user if self.knows(user) else None)
+    index, _ = sessions.best(
+      context.mean, context.factor, questions.difference,
+      [pair for pair, _ in self.asked.get(user, Said()).answers],
+      acquisition.information_gain,
+    )  # fmt: skip
+    return questions.questions[index] if index >= 0 else None
+
+  def answer(
+    self, user: str, question: terminal.Question, answer: str
+  ) -> 'Model':
+    """Returns the model that knows a person's answer.
+
+    Args:
+      user: who answers, known before or not.
+      question: from `ask`.
+      answer: 'a', 'b' or 'skip'.
+
+    Raises:
+      ValueError: no such question, or answer.
+    """
+    names = self._names()
+    if question.name not in names:
+      raise ValueError(f'{question.name!r} is not a question of this model')
+    if answer not in sessions.ANSWERS:
+      raise ValueError(f'answer: {answer!r} is none of {sessions.ANSWERS}')
+    said = self.asked.get(user, Said())
+    new = sessions.Answer(names.index(question.name), answer)
+    said = said._replace(answers=(*said.answers, new))
+    return dataclasses.replace(self, asked={**self.asked, user: said})
+
+  def knows(self, user: str) -> bool:
+    """Returns whether a person trained, or was asked."""
+    return user in self.asked or self._belief(user) is not None
+
+  @property
+  def prior(self) -> bayes.GaussianPrior:
+    """Returns the population's coefficients.
+
+    Raises:
+      ValueError: the method keeps no Gaussian belief.
+    """
+    prior = self.state.params['user']
+    if not isinstance(prior, bayes.GaussianPrior):
+      raise ValueError(
+        f'{self.setting.method} keeps no Gaussian belief: train pref, '
+        'hierarchical or rfm to ask questions'
+      )
+    return prior
+
+  def session(self, folder: Path, user: str) -> sessions.Session:
+    """Returns a person's session on disk, which knows their training answers.
+
+    Args:
+      folder: of the model.
+      user: who is asked.
+    """
+    _ = self.prior  # only Gaussian beliefs are asked for
+    belief, known = self._belief(user), None
+    if belief is not None:
+      kept = belief.answers
+      known = sessions.Known(
+        *(np.asarray(leaf) for leaf in (kept.value, kept.label, kept.mask))
+      )
+    return sessions.Session(
+      pool.session_path(folder, user), user, self._names(), known
+    )
+
+  def questions(self) -> terminal.Pool:
+    """Returns everything that can be asked.
+
+    Raises:
+      ValueError: the model is an export, which has none.
+    """
+    return self._pool()
+
+  def _pool(self) -> terminal.Pool:
+    if self.kept is None:
+      raise ValueError('an export has no questions: ask the trained model')
+    system = self.setting.learner().system
+    return pool.encode(self.kept, system, self.state.params['reward'])
+
+  def _names(self) -> list[str]:
+    return [question.name for question in self._pool().questions]
+
+  def _sessions(self, folder: Path) -> Mapping[str, Said]:
+    """Returns what everybody has answered on disk."""
+    found, names = {}, None
+    for path in sorted((folder / 'sessions').glob('*.jsonl')):
+      names = names or self._names()
+      user = sessions.whose(path)
+      session = sessions.Session(path, user, names)
+      found[user] = Said(
+        tuple(session.answers), tuple(session.corrections.items())
+      )
+    return found
+
+  # ------------------------------------------------------- forget, audit, know
+
+  def forget(self, *users: str) -> 'Model':
+    """Returns the model as if these people had never been in it.
+
+    The shared parameters learned from them and are not changed.
+
+    Raises:
+      KeyError: nothing is known of one of them; then nobody is forgotten.
+    """
+    trained_ = [
+      user
+      for user in users
+      if user not in self.asked or self._belief(user) is not None
+    ]
+    people = self.state.people
+    if trained_:
+      people = banks.forget(people, trained_)
+    return dataclasses.replace(
+      self,
+      state=self.state._replace(people=people),
+      asked={u: s for u, s in self.asked.items() if u not in users},
+    )
+
+  def audit(self, *, questions: int = 20, answers: int = 24) -> dict[str, Any]:
+    """Returns what personal rewards break, measured on texts of known stance.
+
+    Args:
+      questions: of each kind.
+      answers: to each question.
+
+    Returns:
+      The content of results.json: rows of the table `audit`, and an answer.
+
+    Raises:
+      ValueError: the model reads features of one's own, which these texts
+        have not.
+    """
+    if self.setting.own_features:
+      raise ValueError(
+        'the model was trained on features of your own, and an audit writes '
+        'texts that have none: train on an encoder to audit'
+      )
+    written = stances.write(
+      split='audit', seed=self.setting.seed, questions=questions,
+      answers=answers,
+    )  # fmt: skip
+    texts = [text for row in written.texts for text in row]
+    prompts = [q.text for q in written.questions for _ in range(answers)]
+    system, params = self.setting.learner().system, self.state.params
+    encoded = inference.encode(
+      system, params, jnp.asarray(self.features(prompts, texts))
+    )
+    candidates = _candidates(written, encoded)
+    contexts = jax.vmap(
+      lambda belief: system.user.context(params['user'], belief)
+    )(self.state.people.beliefs)
+    rows = trained.audit(
+      system, params, contexts, candidates, seed=self.setting.seed
+    )
+    return {
+      'study': 'audit',
+      'config': dataclasses.asdict(self.setting),
+      'seeds': [self.setting.seed],
+      'tables': {'audit': rows},
+      'answer': trained.answer(rows),
+    }
+
+
+def scores(
+  system: types.System,
+  reward: types.PyTree,
+  context: types.PyTree,
+  encoded: types.Array,
+) -> Scores:
+  """Returns scores and standard deviations of encoded texts `[M, ...]`.
+
+  Every text is a choice of one, a block at a time: the covariance of all with
+  all is never made.
+  """
+
+  @jax.jit
+  def block(rows):
+    known = jax.tree.map(
+      lambda leaf: jnp.broadcast_to(leaf, (len(rows), *leaf.shape)), context
+    )
+    output = system.reward.score(reward, rows[:, None], known)
+    if output.covariance is None:
+      return output.score[:, 0], None
+    variance = output.covariance[:, 0, 0]
+    return output.score[:, 0], jnp.sqrt(jnp.maximum(variance, 0.0))
+
+  count = len(encoded)
+  size = min(count, _BLOCK)
+  padded = jnp.pad(
+    encoded, [(0, -count % size)] + [(0, 0)] * (encoded.ndim - 1)
+  )
+  made = [block(padded[i : i + size]) for i in range(0, count, size)]
+  score, deviation = zip(*made, strict=True)
+  if deviation[0] is None:
+    return Scores(np.concatenate(score)[:count], None)
+  return Scores(
+    np.concatenate(score)[:count], np.concatenate(deviation)[:count]
+  )
+
+
+def _source(
+  known: setting.Setting, encoder: str | None, own: Path | None
+) -> features.Source:
+  return features.Source(Path(encoder) if encoder else None, own)
+
+
+def _write(folder: Path, reader: features.Reader, kept: pool.Kept) -> None:
+  """Writes what a model is besides configuration and checkpoint."""
+  reader.save(folder / _READER)
+  pool.write(folder, kept)
+
+
+def _candidates(written: stances.Pool, encoded: types.Array) -> trained.Pool:
+  """Returns what an audit serves."""
+  values, axes = written.values, stances.AXES
+  return trained.Pool(
+    encoded=encoded.reshape(*values.shape[:2], *encoded.shape[1:]),
+    stance=values[..., stances.STANCE],
+    truth=values[..., stances.TRUTH],
+    others={
+      name: values[..., axes.index(name)]
+      for name in ('length', 'confidence', 'politeness')
+    },
+    contested=written.kind == 0,
+    factual=written.kind == 1,
+  )

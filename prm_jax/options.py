@@ -1,0 +1,92 @@
+"""Do personal reward models help? Compare, train, score, ask, forget."""
+
+import argparse
+from pathlib import Path
+
+
+def parser() -> argparse.ArgumentParser:
+  """Returns what reads the command line; `command` is what was asked for."""
+  parser = argparse.ArgumentParser('prm', description=__doc__)
+  commands = parser.add_subparsers(required=True, metavar='COMMAND')
+
+  def command(name, text, *, workdir=True):
+    sub = commands.add_parser(name, help=text, description=text)
+    if workdir:
+      sub.add_argument('--workdir', type=Path, required=True)
+    sub.set_defaults(command=name)
+    return sub
+
+  def features(sub):
+    sub.add_argument('--data', type=Path, required=True, help='JSON lines')
+    sub.add_argument('--components', type=int, help='columns of a text')
+    sub.add_argument('--encoder', help='folder of a BERT checkpoint')
+    sub.add_argument('--features', type=Path, help='.npz keyed by text hash')
+    sub.add_argument('--seed', type=int, default=0)
+
+  sub = command('compare', 'Do personal models help on your data?')
+  features(sub)
+  sub.add_argument('--methods', help='personal ones, with commas between')
+  sub = command('train', 'Fit a reward model to judgements.')
+  features(sub)
+  sub.add_argument(
+    '--method', help='what a comparison in --workdir chose, or pref'
+  )
+  sub.add_argument(
+    '--set', action='append', default=[], metavar='NAME=NUMBER',
+    help='an option of the method, such as basis_ridge=100',
+  )  # fmt: skip
+  sub.add_argument(
+    '--mesh', default='', help='devices that share the fit, such as data:8'
+  )
+  sub = command('score', 'Score responses for a person.')
+  sub.add_argument('--data', type=Path, required=True, help='JSON lines')
+  sub.add_argument('--user', help='whose belief; the population if absent')
+  sub.add_argument(
+    '--reference', type=Path,
+    help='JSON lines of prompt and response: score closeness to these by the '
+    'policy discriminator in --workdir',
+  )  # fmt: skip
+  sub.add_argument('--output', type=Path, help='JSON lines; standard output')
+  sub.add_argument(
+    '--features', type=Path,
+    help='.npz keyed by text hash, where training had features of your own',
+  )  # fmt: skip
+  sub = command('ask', 'Ask a person what they prefer.')
+  sub.add_argument('--user', default='me', help='whose answers these are')
+  sub.add_argument('--questions', type=int, default=10, help='the budget')
+  sub.add_argument(
+    '--threshold', type=float, default=0.005,
+    help='stop when a question would teach fewer nats',
+  )  # fmt: skip
+  sub = command('audit', 'Measure what personal rewards break.')
+  sub.add_argument('--questions', type=int, default=20, help='of each kind')
+  sub.add_argument('--answers', type=int, default=24, help='to each question')
+  sub = command('forget', 'Forget people.')
+  sub.add_argument('--user', action='append', required=True)
+  sub = command('export', 'Write all that scores texts, and nobody.')
+  sub.add_argument('--output', type=Path, required=True)
+  sub = command('convert', 'Write a public set as JSON lines.', workdir=False)
+  sub.add_argument('path', type=Path, help='of the set on disk')
+  sub.add_argument('--from', dest='name', required=True, metavar='NAME',
+                   help='trl, chatbot_arena, prism or columns')  # fmt: skip
+  sub.add_argument('--output', type=Path, required=True)
+  sub.add_argument('--columns', help='OURS=THEIRS, with commas between')
+  sub.add_argument('--labels', help='OURS=THEIRS, with commas between')
+  sub.add_argument('--user', help='who judged, of a set that does not say')
+  return parser
+
+
+def number(text: str) -> tuple[str, float | int]:
+  """Returns name and value of NAME=NUMBER.
+
+  Raises:
+    ValueError: it is not written so.
+  """
+  name, equals, value = text.partition('=')
+  if not equals:
+    raise ValueError(f'--set {text}: write NAME=NUMBER')
+  try:
+    found = float(value)
+  except ValueError:
+    raise ValueError(f'--set {text}: {value!r} is not a number') from None
+  return name, int(found) if found.is_integer() else found

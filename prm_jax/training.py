@@ -1,0 +1,270 @@
+"""From a file of judgements to a fitted reward model, resumable."""
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import registry, types
+from prm_jax.audits import copies
+from prm_jax.data import pipelines, schema
+from prm_jax.elicitation import pool
+from prm_jax.lab import fitting, held_out
+from prm_jax.learners import inference
+from prm_jax.models import features
+from prm_jax.runtime import checkpoint, train, writers
+from prm_jax.setting import Setting
+from prm_jax.users import bank as banks
+
+COMPONENTS = 63  # with length, columns of a round number
+_PAIRS = 200  # of a person's ratings, at most
+PREDICTIONS = 'predictions.jsonl.gz'
+
+
+class Fitted(NamedTuple):
+  """A fitted model, and what it was made of; see `model.Model`."""
+
+  setting: Setting
+  state: types.TrainState
+  reader: features.Reader
+  source: features.Source
+  kept: pool.Kept
+  results: dict[str, Any]
+
+
+def fit(
+  data: str | Path | schema.Judgements | schema.Ratings,
+  *,
+  method: str,
+  workdir: Path | None,
+  options: Mapping[str, Any] | None = None,
+  kind: str = 'response',
+  components: int = COMPONENTS,
+  encoder: str | None = None,
+  own_features: Path | None = None,
+  seed: int = 0,
+  evaluate: bool = True,
+  progress: bool = False,
+) -> Fitted:
+  """Returns a model fitted to nine tenths of the judgements.
+
+  Args:
+    data: a file of judgements or ratings, or a table of them.
+    method: a kind of `registry.LEARNERS`.
+    workdir: where everything is written; None: nowhere.
+    options: numbers of the learner, such as `basis_ridge`.
+    kind: of features, see `models.features.KINDS`.
+    components: columns of features, besides length.
+    encoder: folder of a BERT checkpoint; the default one if None.
+    own_features: .npz of features of one's own, in the encoder's place.
+    seed: of the split and of the fit.
+    evaluate: measure it on the rest, beside the aggregate and controls.
+    progress: whether to show a bar.
+
+  Raises:
+    ValueError: the data or an option cannot be used; nothing is written.
+    CheckpointError: the workdir belongs to another setting.
+  """
+  options = dict(options or {})
+  check_options(method, options)
+  judged, copied, digest = judgements(data, seed)
+  where = held_out.split(judged, copied, seed)
+  source = features.Source(Path(encoder) if encoder else None, own_features)
+  prompts = [judged.prompts[p] for p in judged.item_prompt]
+  says = (where == fitting.TRAIN) & (judged.label != 0.5)
+  if not says.any():
+    raise ValueError(
+      'there is no judgement to train on that says which of two is better'
+    )
+  reader = features.fit(
+    kind, source, prompts, judged.texts, np.unique(judged.items[says]),
+    components,
+  )  # fmt: skip
+  table = reader(source, prompts, judged.texts)
+  known = Setting(
+    method=method,
+    options=options,
+    people=len(judged.user_ids),
+    features=table.shape[1],
+    seed=seed,
+    encoder=encoder,
+    kind=kind,
+    components=components,
+    judgements=len(judged.user),
+    source='text' if kind in features.OF_TEXT_ALONE else source.name,
+  )
+  if workdir is not None:
+    checkpoint.check_config(
+      workdir, {**dataclasses.asdict(known), 'data': digest}
+    )
+  said = types.Judgements(
+    judged.user, judged.label, says.astype(np.float32), judged.example_id
+  )
+  batch = types.Batch(said, types.Inputs(table, judged.items))
+  state = _fit(known, batch, judged.user_ids, workdir, progress)
+  found: dict[str, Any] = {}
+  if evaluate:
+    cell = held_out.evaluate(
+      known.learner(), state, method, judged, table, where, seed=seed
+    )
+    config = dataclasses.asdict(known)
+    found = held_out.results(config, judged, copied, cell)
+    if workdir is not None:
+      writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
+  kept = pool.choose(judged, table, where == fitting.TRAIN, seed)
+  return Fitted(known, state, reader, source, kept, found)
+
+
+def judgements(
+  data: str | Path | schema.Judgements | schema.Ratings, seed: int
+) -> tuple[schema.Judgements, copies.Copies, str]:
+  """Returns judgements, what is copied in them, and the file's digest.
+
+  What was left out of a file is said on standard error.
+
+  Args:
+    data: a file, or a table.
+    seed: of the pairs that are made of ratings.
+
+  Raises:
+    SchemaError: the file cannot be used.
+    ValueError: ratings compare nothing.
+  """
+  digest, where = 'a table', 'the table'
+  if isinstance(data, str | Path):
+    where = str(data)
+    judged, report = schema.read_jsonl(Path(data))
+    digest = schema.file_digest(Path(data))
+    for line in report.lines():
+      print(line, file=sys.stderr)
+  else:
+    judged = data
+  copied = copies.find(judged)
+  if isinstance(judged, schema.Judgements):
+    return judged, copied, digest
+  pairs = pipelines.pairs_from_ratings(
+    judged, min_gap=1e-9, scale=None, per_person=_PAIRS, seed=seed
+  )
+  if not len(pairs.user):
+    raise ValueError(
+      f'{where}: nobody rated two responses to one prompt differently, so '
+      'that there is nothing to compare'
+    )
+  return pairs, copied, digest
+
+
+def check_options(method: str, options: Mapping[str, Any]) -> None:
+  """Raises ValueError where a learner does not take these numbers."""
+  methods = registry.of_role('aggregate', 'personal', 'control')
+  if method not in methods:
+    raise ValueError(f'unknown method {method!r}: one of {sorted(methods)}')
+  takes = {
+    name: option.default
+    for name, option in inspect.signature(
+      registry.LEARNERS[method].factory
+    ).parameters.items()
+    if isinstance(option.default, int | float)
+  }
+  for name, number in options.items():
+    if name not in takes:
+      raise ValueError(
+        f'option {name}={number}: {method} takes {sorted(takes)}'
+      )
+    if not 0 <= number < float('inf'):
+      raise ValueError(
+        f'option {name}={number}: give a finite number, not below 0'
+      )
+    if isinstance(takes[name], int) and number != int(number):
+      raise ValueError(
+        f'option {name}={number}: it counts, give a whole number'
+      )
+  registry.build('learner', {'kind': method, **options})
+
+
+def _fit(
+  setting: Setting,
+  data: types.Batch,
+  user_ids: list[str],
+  workdir: Path | None,
+  progress: bool,
+) -> types.TrainState:
+  """Returns the fitted state with everybody's belief; goes on where it was.
+
+  The checkpoint after the last step holds the beliefs: a finished run is
+  read, not repeated.
+  """
+  learner = setting.learner()
+  common: dict[str, Any] = {
+    'key': setting.key,
+    'spec': setting.spec,
+    'progress': progress,
+  }
+  if workdir is None:
+    state = train.fit(learner, data, **common)
+    return _finished(learner, state, data, user_ids)
+  last = train.length(learner)
+  metrics = writers.JsonlWriter(workdir / 'metrics.jsonl')
+  with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
+    if (manager.latest() or 0) > last:
+      return manager.restore(setting.finished())
+    state = train.fit(
+      learner, data, manager=manager, writer=metrics, save_every=100, **common
+    )
+    state = _finished(learner, state, data, user_ids)
+    manager.save(last + 1, state)
+    manager.wait()
+  return state
+
+
+def _finished(learner, state, data, user_ids) -> types.TrainState:
+  state = state._replace(people=banks.with_ids(state.people, user_ids))
+  return _remember(learner, state, data)
+
+
+def _remember(
+  learner: types.Learner, state: types.TrainState, data: types.Batch
+) -> types.TrainState:
+  """Returns the state with everybody's belief from their training answers."""
+  user = learner.system.user
+  prior = user.prior(state.params['user'])
+  people = banks.with_beliefs(state.people, prior)
+  beliefs = jax.tree.map(np.array, people.beliefs)
+  encoded = inference.encode(learner.system, state.params, data.inputs.value)
+
+  @jax.jit
+  def believe(said, index, group):
+    evidence = inference.group_evidence(encoded, said, index, group)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(state.key, group.people)
+    update = jax.vmap(user.update, (0, None, None, 0))
+    return update(keys, state.params['user'], prior, evidence)
+
+  dropped: list[np.ndarray] = []
+  said, index = jax.tree.map(jnp.asarray, (data.rows, data.inputs.index))
+  for group in inference.group_people(data.rows, width=encoded.shape[-1]):
+    real = group.people >= 0
+    found, info = believe(said, index, group)
+    for leaf, new in zip(
+      jax.tree.leaves(beliefs), jax.tree.leaves(found), strict=True
+    ):
+      leaf[group.people[real]] = np.asarray(new)[real]
+    if 'dropped' in info:
+      dropped.append(np.asarray(info['dropped'])[real])
+  _say_dropped(np.concatenate(dropped) if dropped else np.zeros(0, int))
+  beliefs = jax.tree.map(jnp.asarray, beliefs)
+  return state._replace(people=people._replace(beliefs=beliefs))
+
+
+def _say_dropped(dropped: np.ndarray) -> None:
+  """Says how many answers beliefs have no room for."""
+  if dropped.any():
+    print(
+      f'{(dropped > 0).sum()} people gave more answers than a belief keeps: '
+      f'the oldest {dropped.sum()} are dropped (--set=capacity=N keeps N)',
+      file=sys.stderr,
+    )
