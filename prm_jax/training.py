@@ -76,17 +76,16 @@ def fit(
   judged, copied, digest = judgements(data, seed)
   where = held_out.split(judged, copied, seed)
   source = features.Source(Path(encoder) if encoder else None, own_features)
-  prompts = [judged.prompts[p] for p in judged.item_prompt]
   says = (where == fitting.TRAIN) & (judged.label != 0.5)
   if not says.any():
     raise ValueError(
       'there is no judgement to train on that says which of two is better'
     )
   reader = features.fit(
-    kind, source, prompts, judged.texts, np.unique(judged.items[says]),
-    components,
+    kind, source, judged.prompt_texts, judged.texts,
+    np.unique(judged.items[says]), components,
   )  # fmt: skip
-  table = reader(source, prompts, judged.texts)
+  table = reader(source, judged.prompt_texts, judged.texts)
   known = Setting(
     method=method,
     options=options,

@@ -103,6 +103,11 @@ class Texts:
   prompt_ids: list[str]
   topics: list[str]
 
+  @property
+  def prompt_texts(self) -> list[str]:
+    """Returns the prompt of each of the M responses."""
+    return [self.prompts[prompt] for prompt in self.item_prompt]
+
 
 @dataclasses.dataclass(frozen=True)
 class Judgements(Texts):

@@ -85,12 +85,8 @@ def case(data: Data, regime: str, fold: int) -> Case:
   new = table.person_part[pairs.user] == fold
   here = np.zeros(len(new), bool) if out is None else out[pairs.items[:, 0]]
   split = np.select(
+    [here & new, here, new & held, new, held],
     [
-      inner == _BOTH_SIDES,
-      here & new, here, new & held, new, held,
-    ],
-    [
-      fitting.NOT_USED,
       NEW_PEOPLE_PROMPTS, NEW_PROMPTS, fitting.NEW_PEOPLE,
       fitting.CALIBRATION, NEW_PAIRS,
     ],
@@ -105,7 +101,7 @@ def case(data: Data, regime: str, fold: int) -> Case:
   role = np.where(inner == 0, fitting.VALIDATE, fitting.FIT)
   if regime == PROMPTS and table.few:
     role = fitting.VALIDATE + inner
-  role = np.where(training, role, fitting.UNUSED)
+  role = np.where(training & (inner != _NEITHER), role, fitting.UNUSED)
   texts = np.zeros(len(table.prompt), bool)
   texts[pairs.items[training]] = True
   unit, name = units(data.judged)
@@ -130,7 +126,7 @@ def case(data: Data, regime: str, fold: int) -> Case:
   return Case(problem, np.maximum(inner[order], 0))
 
 
-_BOTH_SIDES = -1  # of a pair of ratings, one is held out and one is not
+_NEITHER = -1  # of a pair's ratings one validates and one fits
 
 
 class _Table:
@@ -250,7 +246,8 @@ def _inner_ratings(pairs, table, seed):
     ],
     1,
   )  # fmt: skip
-  return parts.max(1) * (parts.min(1) > 0)
+  first, second = (parts == 0).T
+  return np.where(first != second, _NEITHER, parts.max(1))
 
 
 def _within(ratings: schema.Ratings) -> float:
@@ -271,13 +268,17 @@ def _makers(data: Data, table: _Table, regime: str, train: np.ndarray):
     train: `[M]` True where a reduction may look.
   """
   judged = data.judged
-  prompts = [judged.prompts[p] for p in judged.item_prompt]
 
   def make(kind):
     reader = features.fit(
-      kind, data.source, prompts, judged.texts, train, data.components
+      kind,
+      data.source,
+      judged.prompt_texts,
+      judged.texts,
+      train,
+      data.components,
     )
-    return reader(data.source, prompts, judged.texts)
+    return reader(data.source, judged.prompt_texts, judged.texts)
 
   def maker(kind):
     return lambda: make(kind)

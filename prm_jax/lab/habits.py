@@ -61,7 +61,7 @@ def unit(
   offset = np.zeros(len(chosen))
   for round_ in np.unique(problem.inner[chosen]):
     here = problem.inner[chosen] == round_
-    said = training & (problem.inner != round_)
+    said = (problem.inner >= fitting.FIT) & (problem.inner != round_)
     offset[here], _ = known.of(population, said, chosen[here])
   arrays: dict[str, np.ndarray] = {
     'validate': _sigmoid(out[chosen]),

@@ -1,0 +1,101 @@
+"""How texts become columns, and come back from disk."""
+
+import numpy as np
+import pytest
+
+from prm_jax.models import features
+
+PROMPTS = [f'question {i % 3}' for i in range(12)]
+TEXTS = [f'answer {i} ' + 'word ' * (i % 5) + '!' * (i % 2) for i in range(12)]
+
+
+class Counted(features.Source):
+  """Letters of each text, instead of an encoder."""
+
+  name = 'encoder that counts'
+
+  def __init__(self):
+    super().__init__()
+    self.seen = []
+
+  def __call__(self, texts):
+    self.seen += texts
+    return np.array(
+      [[text.count(c) for c in 'abeqworst 1'] for text in texts], float
+    )
+
+
+@pytest.mark.parametrize('kind', features.KINDS)
+def test_all_kinds_have_the_same_width_but_known_texts(kind):
+  train = np.arange(8)
+  reader = features.fit(kind, Counted(), PROMPTS, TEXTS, train, 9)
+  found = reader(Counted(), PROMPTS, TEXTS)
+  known = 8 if kind == 'known_texts' else 0
+  assert found.shape == (12, 10 + known)
+  assert reader.width == 10 + known
+  assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize('kind', features.KINDS)
+def test_a_reader_comes_back_from_disk(kind, tmp_path):
+  reader = features.fit(kind, Counted(), PROMPTS, TEXTS, np.arange(12), 9)
+  reader.save(tmp_path / 'reader.npz')
+  again = features.Reader.load(tmp_path / 'reader.npz')
+  assert again.kind == kind
+  np.testing.assert_array_equal(
+    again(Counted(), PROMPTS, TEXTS), reader(Counted(), PROMPTS, TEXTS)
+  )
+
+
+def test_columns_are_of_training_texts_alone():
+  one = features.fit('response', Counted(), PROMPTS, TEXTS, np.arange(8), 5)
+  other = features.fit(
+    'response', Counted(), PROMPTS, [*TEXTS[:8], *['z' * 99] * 4],
+    np.arange(8), 5,
+  )  # fmt: skip
+  np.testing.assert_array_equal(
+    one(Counted(), PROMPTS[:2], TEXTS[:2]),
+    other(Counted(), PROMPTS[:2], TEXTS[:2]),
+  )
+
+
+def test_a_prompt_changes_what_is_read_of_both_together():
+  both = features.fit(
+    'prompt_and_response', Counted(), PROMPTS, TEXTS, np.arange(12), 9
+  )
+  alone = features.fit('response', Counted(), PROMPTS, TEXTS, np.arange(12), 9)
+  other = ['quite another question'] * 12
+  assert np.abs(
+    both(Counted(), other, TEXTS) - both(Counted(), PROMPTS, TEXTS)
+  ).max() > 0.1  # fmt: skip
+  np.testing.assert_array_equal(
+    alone(Counted(), other, TEXTS), alone(Counted(), PROMPTS, TEXTS)
+  )
+
+
+def test_known_texts_have_a_column_each_and_new_ones_none():
+  reader = features.fit(
+    'known_texts', Counted(), PROMPTS, TEXTS, np.arange(12), 5
+  )
+  own = reader(Counted(), PROMPTS, TEXTS)[:, 6:]
+  np.testing.assert_array_equal(own.sum(0), 1)
+  np.testing.assert_array_equal(own.sum(1), 1)
+  new = reader(Counted(), ['another prompt'], [TEXTS[0]])[:, 6:]
+  assert not new.any()
+
+
+def test_surface_reads_no_source():
+  source = Counted()
+  reader = features.fit('surface', source, PROMPTS, TEXTS, np.arange(12), 5)
+  reader(source, PROMPTS, TEXTS)
+  assert source.seen == []
+
+
+def test_an_unknown_kind_and_another_width_are_named(tmp_path):
+  with pytest.raises(ValueError, match="unknown features 'sound'"):
+    features.fit('sound', Counted(), PROMPTS, TEXTS, np.arange(12), 5)
+  reader = features.fit('response', Counted(), PROMPTS, TEXTS, np.arange(12), 5)
+  keys = [features.embeddings._digest(text) for text in TEXTS]
+  np.savez(tmp_path / 'own.npz', sha256=keys, features=np.ones((12, 3)))
+  with pytest.raises(ValueError, match='has 3 features of a text'):
+    reader(features.Source(own=tmp_path / 'own.npz'), PROMPTS, TEXTS)
