@@ -28,6 +28,7 @@ def run(
   own_features: Path | None = None,
   components: int = training.COMPONENTS,
   seed: int = 0,
+  audit: bool = True,
 ) -> dict[str, Any]:
   """Returns what personal reward models gain on somebody's judgements.
 
@@ -43,6 +44,8 @@ def run(
     own_features: .npz of features of one's own, in the encoder's place.
     components: columns of features, besides length.
     seed: of all splits.
+    audit: whether to fit the best personal model to all data, and to measure
+      what it breaks.
 
   Raises:
     ValueError: the data cannot be used, or have changed since the comparison
@@ -73,7 +76,7 @@ def run(
     'notes': [*found.notes, *report.lines()],
     'tables': found.tables,
   }  # fmt: skip
-  audited = _audit(found, given, folder, encoder)
+  audited = _audit(found, given, folder, encoder) if audit else []
   if audited:
     results['tables']['audit'] = audited
   results['answer'] = page.plain_answer(results)

@@ -80,15 +80,10 @@ def personal_rows(results: Mapping[str, Any]) -> list[Row]:
 
 
 def headline(rows: Sequence[Row]) -> list[Row]:
-  """Returns the rows of the chosen method, where a search chose one."""
+  """Returns the rows of chosen methods, where a search chose one a split."""
   searched = {where(row) for row in rows if row.get('chosen')}
-  chosen = {
-    (where(row), row.get('method')) for row in rows if row.get('chosen')
-  }
   return [
-    row
-    for row in rows
-    if where(row) not in searched or (where(row), row.get('method')) in chosen
+    row for row in rows if row.get('chosen') or where(row) not in searched
   ]
 
 

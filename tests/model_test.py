@@ -1,0 +1,242 @@
+"""A model from Python: nothing of it changes, and all of it comes back."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prm_jax.data import schema
+from prm_jax.model import Model
+from prm_jax.models import features
+from prm_jax.users import bank
+
+ROOT = Path(__file__).parents[1]
+WORDS = ['please', 'kindly', 'thanks', 'dude', 'whatever', 'stuff', 'no', 'yes']
+POLITE = WORDS[:3]
+
+
+def rows(people=10, each=30, seed=0):
+  """Half of the people like polite words, half do not."""
+  rng = np.random.default_rng(seed)
+  for user in range(people):
+    for number in range(each):
+      a, b = (' '.join(rng.choice(WORDS, 5)) for _ in range(2))
+      more = sum(a.split().count(w) - b.split().count(w) for w in POLITE)
+      more *= 1 if user % 2 else -1
+      label = 'tie' if not more else 'a' if more > 0 else 'b'
+      yield {
+        'user_id': f'u{user}', 'prompt_id': f'p{number % 6}',
+        'prompt': f'Question {number % 6}?', 'response_a': a, 'response_b': b,
+        'label': label,
+      }  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def counted():
+  """Counts of words, instead of an encoder."""
+  patch = pytest.MonkeyPatch()
+
+  def count(self, texts):
+    split = [text.split() for text in texts]
+    return np.array([[t.count(w) for w in WORDS] for t in split], float)
+
+  patch.setattr(features.Source, '__call__', count)
+  patch.setattr(features.Source, 'name', 'encoder that counts')
+  patch.setattr(features.Source, 'folder', ROOT / 'nowhere')
+  yield
+  patch.undo()
+
+
+@pytest.fixture(scope='module')
+def path(tmp_path_factory):
+  file = tmp_path_factory.mktemp('data') / 'mine.jsonl'
+  file.write_text(''.join(json.dumps(row) + '\n' for row in rows()))
+  return file
+
+
+@pytest.fixture(scope='module')
+def model(counted, path):
+  return Model.fit(
+    path, method='pref', components=8, options={'steps': 40, 'dim': 3}
+  )
+
+
+TWO = ['please kindly thanks please', 'dude no stuff whatever']
+
+
+def test_scores_follow_the_person(model):
+  polite = model.score('u1', 'Question 0?', TWO)
+  rude = model.score('u2', 'Question 0?', TWO)
+  assert polite.score[0] > polite.score[1]
+  assert rude.score[0] < rude.score[1]
+  nobody = model.score(None, 'Question 0?', TWO)
+  assert (nobody.standard_deviation > polite.standard_deviation).all()
+  with pytest.raises(KeyError, match='never asked'):
+    model.score('somebody', 'Question 0?', TWO)
+
+
+def test_results_say_how_good_it_is(model):
+  gain = [r for r in model.results['tables']['gain'] if r['method'] == 'pref']
+  assert gain[0]['gain'] > 0.1
+
+
+def test_a_new_person_is_asked_and_answers(model):
+  before = model
+  for _ in range(4):
+    question = model.ask('new')
+    more = sum(
+      question.a.split().count(w) - question.b.split().count(w) for w in POLITE
+    )
+    model = model.answer('new', question, 'a' if more > 0 else 'b')
+  assert len({pair for pair, _ in model.asked['new'].answers}) == 4
+  new = model.score('new', 'Question 0?', TWO)
+  assert new.score[0] > new.score[1]
+  # Nothing that was there has changed.
+  assert not before.knows('new')
+  assert before.asked == {}
+
+
+def test_answers_of_who_trained_add_to_what_is_known(model):
+  question = model.ask('u1')
+  told = model.answer('u1', question, 'a')
+  one, two = (m.score('u1', '', TWO) for m in (model, told))
+  assert (two.standard_deviation < one.standard_deviation).any()
+  assert two.score[0] > two.score[1]  # what training said is still known
+  skipped = model.answer('u1', question, 'skip').score('u1', '', TWO)
+  np.testing.assert_allclose(skipped.score, one.score, atol=1e-3)
+
+
+def test_an_answer_has_to_be_one(model):
+  question = model.ask('u1')
+  with pytest.raises(ValueError, match='none of'):
+    model.answer('u1', question, 'both')
+  with pytest.raises(ValueError, match='not a question of this model'):
+    model.answer('u1', question._replace(name='x'), 'a')
+
+
+def test_forgetting_is_of_all_or_nobody(model):
+  told = model.answer('new', model.ask('new'), 'a')
+  gone = told.forget('new', 'u3')
+  assert not gone.knows('new')
+  assert not gone.knows('u3')
+  assert told.knows('new')
+  assert told.knows('u3')
+  with pytest.raises(KeyError, match='typo'):
+    told.forget('u3', 'typo')
+  where = bank.rows_of(model.state.people, ['u3'])[0]
+  assert not np.asarray(gone.state.people.beliefs.answers.label[where]).any()
+
+
+def test_a_saved_model_is_the_same(model, tmp_path):
+  told = model.answer('new', model.ask('new'), 'b')
+  told.save(tmp_path / 'kept')
+  again = Model.load(tmp_path / 'kept')
+  for user in ('u1', 'new', None):
+    np.testing.assert_allclose(
+      again.score(user, '', TWO).score, told.score(user, '', TWO).score,
+      rtol=1e-5,
+    )  # fmt: skip
+  assert again.ask('new') == told.ask('new')
+  with pytest.raises(FileExistsError, match='not empty'):
+    told.save(tmp_path / 'kept')
+
+
+def test_a_workdir_is_a_model(counted, path, tmp_path):
+  fitted = Model.fit(
+    path, method='hierarchical', components=8, workdir=tmp_path / 'run'
+  )
+  again = Model.load(tmp_path / 'run')
+  np.testing.assert_allclose(
+    again.score('u1', '', TWO).score, fitted.score('u1', '', TWO).score,
+    rtol=1e-5,
+  )  # fmt: skip
+
+
+def test_an_export_scores_and_knows_nobody(path, tmp_path):
+  # Text alone is counted: no encoder travels, and another process needs none.
+  model = Model.fit(
+    path, method='pref', kind='surface', components=8, options={'steps': 20}
+  )
+  model.export(tmp_path / 'out')
+  want = model.score(None, '', TWO)
+  code = (
+    'import json, sys\n'
+    'from prm_jax.model import Model\n'
+    'm = Model.load(sys.argv[1])\n'
+    'found = m.score(None, "", sys.argv[2:]).score\n'
+    'print(json.dumps([float(x) for x in found]))'
+  )
+  said = subprocess.run(
+    [sys.executable, '-c', code, str(tmp_path / 'out'), *TWO],
+    cwd=ROOT, capture_output=True, text=True, check=True,
+  ).stdout  # fmt: skip
+  np.testing.assert_allclose(json.loads(said), want.score, rtol=1e-5)
+  out = Model.load(tmp_path / 'out')
+  assert not out.knows('u1')
+  with pytest.raises(ValueError, match='an export has no questions'):
+    out.ask('u1')
+  with pytest.raises(ValueError, match='holds nobody'):
+    out.save(tmp_path / 'again')
+  blob = b''.join(p.read_bytes() for p in tmp_path.rglob('*') if p.is_file())
+  ids = bank.user_digest(['u1', 'u2'])
+  assert b'"u1"' not in blob
+  assert ids.tobytes() not in blob
+
+
+@pytest.mark.usefixtures('counted')
+def test_prompts_are_read_where_features_are_of_both(path):
+  model = Model.fit(
+    path, method='hierarchical', kind='prompt_and_response', components=9
+  )
+  assert model.reads_prompts
+  one = model.score('u1', 'please please please', TWO).score
+  other = model.score('u1', 'no no stuff', TWO).score
+  assert np.abs(one - other).max() > 1e-3
+
+
+def test_a_table_can_be_fitted(counted):
+  table = schema.code_judgements(schema.parse_row(row) for row in rows(5))
+  model = Model.fit(table, method='lore', components=8, options={'steps': 5})
+  assert model.score('u1', '', TWO).standard_deviation is None
+  with pytest.raises(ValueError, match='keeps no Gaussian belief'):
+    model.ask('u1')
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+  ({'method': 'magic'}, "unknown method 'magic'"),
+  ({'options': {'rigde': 1}}, 'pref takes'),
+  ({'kind': 'sound'}, "unknown features 'sound'"),
+])  # fmt: skip
+def test_what_cannot_be_fitted_is_named(counted, path, options, message):
+  with pytest.raises(ValueError, match=message):
+    Model.fit(path, **options)
+
+
+def test_all_ties_have_nothing_to_train_on(counted, tmp_path):
+  path = tmp_path / 'ties.jsonl'
+  path.write_text(
+    ''.join(json.dumps({**row, 'label': 'tie'}) + '\n' for row in rows(3))
+  )
+  with pytest.raises(ValueError, match='no judgement to train on'):
+    Model.fit(path)
+
+
+@pytest.mark.parametrize(('module', 'heavy'), [
+  ('prm_jax.main', ('jax', 'matplotlib', 'grain', 'orbax', 'numpy')),
+  ('prm_jax.model', ('matplotlib', 'tensorflow_datasets', 'tensorflow')),
+])  # fmt: skip
+def test_importing_is_light(module, heavy):
+  code = (
+    f'import sys, {module}\n'
+    'try: prm_jax.main.run(["--help"])\n'
+    'except (SystemExit, AttributeError): pass\n'
+    f'print([m for m in {heavy} if m in sys.modules], file=sys.stderr)'
+  )
+  said = subprocess.run(
+    [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
+    check=True,
+  )  # fmt: skip
+  assert said.stderr.strip() == '[]'
