@@ -2,7 +2,7 @@
 
     python -m experiments.benchmarks.planted --output=FILE
 
-Thirty people judge forty pairs each of the same sixty texts to ten prompts.
+Twenty-four people judge thirty pairs each of the same sixty texts to ten prompts.
 `habits`: they go by side and length and tie as they do, and have no taste.
 `taste`: they like or dislike polite words, and have habits, too. `swapped`:
 those of `taste`, whose ids are dealt anew to the judgements. `leaks`: each of
@@ -27,9 +27,9 @@ from prm_jax.data import schema
 from prm_jax.ops import intervals, traits
 from prm_jax.runtime import writers
 
-DRAWS = {'habits': 20, 'taste': 5, 'swapped': 20}
-METHODS = ('hierarchical', 'pref')
-_PEOPLE, _EACH, _PROMPTS, _TEXTS = 30, 40, 10, 6
+DRAWS = {'habits': 20, 'swapped': 10, 'taste': 3}
+METHODS = ('pref',)
+_PEOPLE, _EACH, _PROMPTS, _TEXTS = 24, 30, 10, 6
 _POLITE = ('please', 'kindly', 'thanks', 'welcome')
 _OTHERS = (
   'the a this one that is was will be here there then so but and if it of in '
@@ -160,7 +160,7 @@ def leaky(folder: Path) -> Iterator[dict[str, Any]]:
   clean = population('taste', 0)
   for name, plant in tqdm.tqdm(leaks.LEAKS.items(), desc='leaks'):
     rows = plant(clean, np.random.default_rng(0))
-    results = compared(rows, folder / 'leak', methods=['hierarchical'])
+    results = compared(rows, folder / 'leak', methods=METHODS)
     checks = [
       r['control'] for r in results['tables']['controls'] if r.get('leak')
     ]

@@ -1,5 +1,6 @@
 """Numbers for people, prompts and responses, in order of first appearance."""
 
+from array import array
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,3 +66,43 @@ class Coder:
       'user_ids': list(self.users),
       'attributes': self.attributes,
     }
+
+
+class Answers:
+  """Numbered answers, a row at a time, so that no row outlives its reading."""
+
+  def __init__(self) -> None:
+    self.coder = Coder()
+    self._user, self._items = array('i'), array('i')
+    self._value = array('f')
+
+  def __len__(self) -> int:
+    return len(self._user)
+
+  def add(self, row: Row, responses: tuple[str, ...], value: float) -> None:
+    """Numbers an answer.
+
+    Args:
+      row: who answered, and to which prompt.
+      responses: one that is rated, or two that are compared.
+      value: rating or label.
+    """
+    self._user.append(self.coder.person(row))
+    self._items.extend(self.coder.item(row, text) for text in responses)
+    self._value.append(value)
+
+  @property
+  def user(self) -> np.ndarray:
+    """Returns `[n]` int32 people."""
+    return np.array(self._user, np.int32)
+
+  @property
+  def items(self) -> np.ndarray:
+    """Returns `[n, R]` int32 responses of each row."""
+    wide = len(self._items) // max(len(self), 1)
+    return np.array(self._items, np.int32).reshape(len(self), wide)
+
+  @property
+  def value(self) -> np.ndarray:
+    """Returns `[n]` float32 ratings or labels."""
+    return np.array(self._value, np.float32)

@@ -345,39 +345,40 @@ def read_jsonl(path: Path) -> tuple[Judgements | Ratings, Report]:
       malformed, the file has nothing to learn from, or mixes judgements and
       ratings.
   """
-  rows: list[Judgement | Rating] = []
-  prompts, errors, total = _Prompts(), list[str](), 0
+  judged, rated = coding.Answers(), coding.Answers()
+  prompts, errors, total, same = _Prompts(), list[str](), 0, 0
   for number, line in enumerate(read_lines(path), 1):
     if not line.strip():
       continue
     total += 1
     try:
-      rows.append(prompts.one_name(parse_row(parse_json(line)), number))
+      row = prompts.one_name(parse_row(parse_json(line)), number)
     except SchemaError as error:
       errors.append(f'{path}:{number}: {error}')
+      continue
+    if isinstance(row, Rating):
+      rated.add(row, (row.response,), row.rating)
+    elif row.response_a != row.response_b:
+      judged.add(row, (row.response_a, row.response_b), row.label)
+    else:
+      same += 1
   shown = tolerated(path, errors, total)
-  rated = [row for row in rows if isinstance(row, Rating)]
-  if rated and len(rated) < len(rows):
+  if len(rated) and len(judged) + same:
     raise SchemaError(
-      f'{path}: {len(rated)} ratings among {len(rows) - len(rated)} '
-      'judgements: put them in two files'
+      f'{path}: {len(rated)} ratings among {len(judged) + same} judgements: '
+      'put them in two files'
     )
   notes = prompts.notes()
-  if rated:
-    return code_ratings(rated), Report(total, len(errors), shown, tuple(notes))
-  judged = [row for row in rows if isinstance(row, Judgement)]
-  useful = [row for row in judged if row.response_a != row.response_b]
-  same = len(judged) - len(useful)
-  if not useful:
-    raise SchemaError(f'{path}: every row compares a response with itself')
   if same:
     notes.append(
       f'{same} of {total} rows compare a response with itself and are left out'
     )
-  if all(row.label == _LABELS['tie'] for row in useful):
+  if not len(rated) and not len(judged):
+    raise SchemaError(f'{path}: every row compares a response with itself')
+  if len(judged) and (judged.value == _LABELS['tie']).all():
     notes.append('every row is a tie: nobody says which of two is better')
   report = Report(total, len(errors), shown, tuple(notes))
-  return code_judgements(useful), report
+  return (_ratings(rated) if len(rated) else _judgements(judged)), report
 
 
 def tolerated(path: Path, errors: list[str], total: int) -> tuple[str, ...]:
@@ -528,38 +529,35 @@ def read_lines(path: Path) -> Iterator[str]:
 
 def code_judgements(rows: Iterable[Judgement]) -> Judgements:
   """Returns judgements, integer-coded."""
-  coder = coding.Coder()
-  coded = [
-    (
-      coder.person(row),
-      coder.item(row, row.response_a),
-      coder.item(row, row.response_b),
-      row.label,
-    )
-    for row in rows
-  ]
-  user, a, b, label = zip(*coded, strict=True) if coded else ((),) * 4
-  return Judgements(
-    user=np.array(user, np.int32),
-    items=np.stack([a, b], 1).astype(np.int32).reshape(-1, 2),
-    label=np.array(label, np.float32),
-    **coder.texts(),
-  )
+  answers = coding.Answers()
+  for row in rows:
+    answers.add(row, (row.response_a, row.response_b), row.label)
+  return _judgements(answers)
 
 
 def code_ratings(rows: Iterable[Rating]) -> Ratings:
   """Returns ratings, integer-coded."""
-  coder = coding.Coder()
-  coded = [
-    (coder.person(row), coder.item(row, row.response), row.rating)
-    for row in rows
-  ]
-  user, item, rating = zip(*coded, strict=True) if coded else ((),) * 3
+  answers = coding.Answers()
+  for row in rows:
+    answers.add(row, (row.response,), row.rating)
+  return _ratings(answers)
+
+
+def _judgements(answers: coding.Answers) -> Judgements:
+  return Judgements(
+    user=answers.user,
+    items=answers.items.reshape(-1, 2),
+    label=answers.value,
+    **answers.coder.texts(),
+  )
+
+
+def _ratings(answers: coding.Answers) -> Ratings:
   return Ratings(
-    user=np.array(user, np.int32),
-    item=np.array(item, np.int32),
-    rating=np.array(rating, np.float32),
-    **coder.texts(),
+    user=answers.user,
+    item=answers.items.reshape(-1),
+    rating=answers.value,
+    **answers.coder.texts(),
   )
 
 

@@ -1,8 +1,11 @@
 """Few, comparable columns from many: components and standardisation."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+
+_BLOCK = 1 << 14  # texts whose features are held in float64 at once
 
 
 class Reduction(NamedTuple):
@@ -20,8 +23,12 @@ class Reduction(NamedTuple):
 
   def __call__(self, features: np.ndarray) -> np.ndarray:
     """Returns `[M, C]` float32 from `[M, D]`."""
-    centred = np.asarray(features, np.float64) - self.mean
-    return (centred @ self.directions / self.scale).astype(np.float32)
+    made = np.zeros((len(features), self.directions.shape[1]), np.float32)
+    for first in range(0, len(features), _BLOCK):
+      rows = slice(first, first + _BLOCK)
+      centred = np.asarray(features[rows], np.float64) - self.mean
+      made[rows] = centred @ self.directions / self.scale
+    return made
 
 
 def principal_components(
@@ -45,18 +52,17 @@ def principal_components(
   Raises:
     ValueError: a feature is not finite, or there is no training text.
   """
-  chosen = _checked(features)[train]
-  if not len(chosen):
-    raise ValueError('no training text to take statistics from')
-  mean = chosen.mean(0)
-  centred = chosen - mean
+  blocks = _Blocks(features, train)
+  mean = sum(block.sum(0) for block in blocks) / blocks.count
   # The largest magnitude divides out, so that squares stay finite.
-  size = np.abs(centred).max(initial=1e-300)
-  _, directions = np.linalg.eigh((centred / size).T @ (centred / size))
+  size = max(np.abs(block - mean).max(initial=1e-300) for block in blocks)
+  gram = sum(((x - mean) / size).T @ ((x - mean) / size) for x in blocks)
+  _, directions = np.linalg.eigh(gram)
   directions = directions[:, ::-1][:, :components]
   missing = ((0, 0), (0, max(0, components - directions.shape[1])))
   directions = np.pad(directions, missing)
-  scale = _scale(centred @ directions, size)
+  along = np.concatenate([(block - mean) @ directions for block in blocks])
+  scale = _scale(along, size)
   if not whiten:
     scale = np.where(np.isfinite(scale), scale[0], np.inf)
   return Reduction(mean, directions, scale)
@@ -67,9 +73,7 @@ def standardisation(features: np.ndarray, train: np.ndarray) -> Reduction:
 
   Arguments and errors as in `principal_components`.
   """
-  chosen = _checked(features)[train]
-  if not len(chosen):
-    raise ValueError('no training text to take statistics from')
+  chosen = np.concatenate(list(_Blocks(features, train)))
   mean = chosen.mean(0)
   size = np.abs(chosen).max(initial=1e-300)
   return Reduction(mean, np.eye(len(mean)), _scale(chosen - mean, size))
@@ -81,11 +85,22 @@ def _scale(centred: np.ndarray, size: float) -> np.ndarray:
   return np.where(scale <= 1e-7 * size, np.inf, scale)
 
 
-def _checked(features: np.ndarray) -> np.ndarray:
-  features = np.asarray(features, np.float64)
-  bad = np.flatnonzero(~np.isfinite(features).all(1))
-  if bad.size:
-    raise ValueError(
-      f'features of text {bad[0]} are not finite ({bad.size} such texts)'
-    )
-  return features
+class _Blocks:
+  """Training texts' features in float64, some at a time."""
+
+  def __init__(self, features: np.ndarray, train: np.ndarray):
+    self._features = np.asarray(features)
+    self._chosen = np.arange(len(self._features))[train]
+    self.count = len(self._chosen)
+    for first in range(0, len(self._features), _BLOCK):
+      rows = self._features[first : first + _BLOCK]
+      bad = np.flatnonzero(~np.isfinite(rows).all(1))
+      if bad.size:
+        raise ValueError(f'features of text {first + bad[0]} are not finite')
+    if not self.count:
+      raise ValueError('no training text to take statistics from')
+
+  def __iter__(self) -> Iterator[np.ndarray]:
+    for first in range(0, self.count, _BLOCK):
+      rows = self._chosen[first : first + _BLOCK]
+      yield np.asarray(self._features[rows], np.float64)
