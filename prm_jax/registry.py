@@ -99,8 +99,12 @@ def _built(factory, **given):
 
 
 _EPISODES = {'steps': 60, 'dim': 4, 'width': 8}
-_PULL = (10.0, 100.0, 1e3, 1e4)  # in answers: from hardly to nearly all
-_AMORTIZED = {'ridge': (), 'basis_ridge': (), 'decay': (0.1, 1.0, 10.0, 100.0)}
+_PULL = (1.0, 10.0, 100.0, 1e3, 1e4)  # in answers: from hardly to nearly all
+_AMORTIZED = {
+  'ridge': (),
+  'basis_ridge': (),
+  'decay': (0.1, 1.0, 10.0, 1e2, 1e3),
+}
 _FEW = Needs(people=5, answers=3)  # a basis of several people's tastes
 _NETWORK = Needs(people=30, answers=5)
 # A network that learns to read answers learns it from many people's.
@@ -124,7 +128,7 @@ LEARNERS: dict[str, Entry] = {
   'grpo': _policy(grpo.grpo, 'training', samples=4),
   'hierarchical': _personal(
     hierarchical.hierarchical,
-    {'ridge': (), 'spread': (0.01, 0.03, 0.1, 0.3)},
+    {'ridge': (), 'spread': (0.01, 0.03, 0.1, 0.3, 1.0)},
     Needs(people=2, answers=3),
   ),
   'imitation': Entry(

@@ -2,7 +2,7 @@
 
     python -m experiments.benchmarks.planted --output=FILE
 
-Twenty-four people judge thirty pairs each of the same sixty texts to ten prompts.
+Twenty-four people judge thirty pairs each of sixty texts to ten prompts.
 `habits`: they go by side and length and tie as they do, and have no taste.
 `taste`: they like or dislike polite words, and have habits, too. `swapped`:
 those of `taste`, whose ids are dealt anew to the judgements. `leaks`: each of

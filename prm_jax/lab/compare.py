@@ -25,11 +25,11 @@ _ANSWERS = (0, 1, 2, 5, 10, 20, 50)  # of a new person, nested
 _PANEL = (50, 20, 10, 5)  # the most that half of the new people have given
 _SEARCHED = 200  # people that a search looks at
 _REPLICATES = 1000
+_TRIED = len(registry.grid(fitting.BASELINE))  # numbers of every method
 _FLOATS = 4e7  # of everybody's beliefs
-_LENGTHS = tuple({'ridge': ridge} for ridge in (1.0, 10.0, 100.0, 1000.0))
 # Seconds of a fit on two cores: to compile, and for 10,000 judgements.
-_SECONDS = {'aggregate': (1.5, 0.2), 'aggregate_mlp': (2.0, 4.0)}
-_PERSONAL_SECONDS = (4.0, 5.0)
+_SECONDS = {'aggregate': (4.0, 0.05), 'aggregate_mlp': (4.0, 0.4)}
+_PERSONAL_SECONDS = (6.0, 0.5)
 
 
 class Comparison(NamedTuple):
@@ -92,6 +92,13 @@ class _Work:
   """The cases of a comparison, and what is made of each."""
 
   def __init__(self, data: folds.Data, folder: Path, methods):
+    people = len(data.judged.user_ids)
+    if people < folds.FOLDS:
+      said = 'one person' if people == 1 else f'{people} people'
+      raise ValueError(
+        f'{said} judged, and a comparison learns from some people and asks '
+        f'others: it needs {folds.FOLDS} at least (prm train needs one)'
+      )
     self.data, self.folder = data, units.Folder(folder / 'units')
     self.regimes = folds.regimes(data.judged)
     self.cases = {
@@ -215,7 +222,9 @@ class _Work:
     choices: list[dict[str, Any]] = []
     if method == fitting.LENGTH:
       node = {'kind': fitting.BASELINE}
-      choices = [{'features': 'length', **row} for row in _LENGTHS]
+      choices = [
+        {'features': 'length', **row} for row in registry.grid(fitting.BASELINE)
+      ]
     else:
       ridges: dict[str, float] = {}
       if 'ridge' not in registry.grid(method)[0]:
@@ -249,7 +258,7 @@ class _Work:
     searched = min(1.0, _SEARCHED / max(len(self._counts[0]), 1))
     seconds = 0.0
     for name in self.cases:
-      configurations = 4 * len(self._kinds(name))
+      configurations = _TRIED * len(self._kinds(name))
       for method in (fitting.BASELINE, *self.methods):
         start, each = _SECONDS.get(method, _PERSONAL_SECONDS)
         fits = 1 + configurations * searched

@@ -24,7 +24,8 @@ PAIRS, PROMPTS = 'pairs', 'prompts'
 FEW_PROMPTS = 5  # with fewer, nothing is said of new ones
 NEW_PAIRS, NEW_PROMPTS = 'new_pairs', 'new_prompts'
 NEW_PEOPLE_PROMPTS = f'{fitting.NEW_PEOPLE}_{NEW_PROMPTS}'
-_TRAINED, _ASKED = 80, 50  # pairs of a person's ratings, at most
+_TRAINED, _ASKED = 200, 50  # pairs of a person's ratings, at most
+_APART = 0.25  # standard deviations: nearer ratings compare nothing
 _HELD = 5  # one in so many pairs, or ratings, is held out
 _KNOWN, _OFTEN = 1024, 10  # few texts, each judged often, are known ones
 
@@ -214,7 +215,7 @@ def _rated(data, table, regime, fold, out):
   for chosen, most, scale in ((~held, _TRAINED, spread), (held, _ASKED, None)):
     parts.append(
       pipelines.pairs_from_ratings(
-        pipelines.select(ratings, chosen), min_gap=1e-9, scale=scale,
+        pipelines.select(ratings, chosen), min_gap=_APART * spread, scale=scale,
         per_person=most, seed=data.seed * 10 + len(parts),
       )
     )  # fmt: skip
