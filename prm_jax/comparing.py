@@ -28,6 +28,7 @@ def run(
   own_features: Path | None = None,
   components: int = training.COMPONENTS,
   seed: int = 0,
+  memory: float = training.MEMORY,
   audit: bool = True,
 ) -> dict[str, Any]:
   """Returns what personal reward models gain on somebody's judgements.
@@ -44,6 +45,7 @@ def run(
     own_features: .npz of features of one's own, in the encoder's place.
     components: columns of features, besides length.
     seed: of all splits.
+    memory: gigabytes that the file may take.
     audit: whether to fit the best personal model to all data, and to measure
       what it breaks.
 
@@ -57,8 +59,9 @@ def run(
   path, folder = Path(data), Path(workdir) / FOLDER
   digest = schema.file_digest(path) if path.is_file() else ''
   _check_data(path, digest, folder)
+  training.check_memory(path, memory)
   judged, report = schema.read_jsonl(path)
-  source = features.Source(Path(encoder) if encoder else None, own_features)
+  source = features.Source(encoder, own_features)
   name = path.name.partition('.')[0]
   given = folds.Data(
     name, judged, copies.find(judged), source, components, seed

@@ -88,6 +88,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     'encoder': arguments.encoder,
     'own_features': arguments.features,
     'components': arguments.components,
+    'memory': arguments.memory,
   }
   known = {name: value for name, value in known.items() if value is not None}
   return {**known, 'seed': arguments.seed}

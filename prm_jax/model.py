@@ -149,7 +149,7 @@ class Model:
       state = manager.restore(known.finished())
     made = cls(
       known, state, features.Reader.load(folder / _READER),
-      _source(known, known.encoder, own_features), pool.read(folder),
+      features.Source(known.encoder, own_features), pool.read(folder),
     )  # fmt: skip
     return dataclasses.replace(made, asked=made._sessions(folder))
 
@@ -163,7 +163,7 @@ class Model:
     return cls(
       known, state._replace(params=params),
       features.Reader.load(folder / _READER),
-      _source(known, str(encoder), own_features),
+      features.Source(encoder, own_features),
     )  # fmt: skip
 
   def save(self, folder: str | Path) -> None:
@@ -516,12 +516,6 @@ def scores(
   return Scores(
     np.concatenate(score)[:count], np.concatenate(deviation)[:count]
   )
-
-
-def _source(
-  known: setting.Setting, encoder: str | None, own: Path | None
-) -> features.Source:
-  return features.Source(Path(encoder) if encoder else None, own)
 
 
 def _write(folder: Path, reader: features.Reader, kept: pool.Kept) -> None:

@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('--encoder', help='folder of a BERT checkpoint')
     sub.add_argument('--features', type=Path, help='.npz keyed by text hash')
     sub.add_argument('--seed', type=int, default=0)
+    sub.add_argument('--memory', type=float, help='gigabytes it may take')
 
   sub = command('compare', 'Do personal models help on your data?')
   features(sub)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from prm_jax import registry, types
 from prm_jax.audits import copies
-from prm_jax.data import pipelines, schema
+from prm_jax.data import pipelines, schema, sizes
 from prm_jax.elicitation import pool
 from prm_jax.lab import fitting, held_out
 from prm_jax.learners import inference
@@ -24,6 +25,8 @@ from prm_jax.users import bank as banks
 
 COMPONENTS = 63  # with length, columns of a round number
 _PAIRS = 200  # of a person's ratings, at most
+_START, _ROW, _TEXT = 6e8, 6e2, 1.6e4  # bytes that were measured
+MEMORY = 4.0  # gigabytes that a fit may take
 PREDICTIONS = 'predictions.jsonl.gz'
 
 
@@ -50,6 +53,7 @@ def fit(
   own_features: Path | None = None,
   seed: int = 0,
   evaluate: bool = True,
+  memory: float = MEMORY,
   progress: bool = False,
 ) -> Fitted:
   """Returns a model fitted to nine tenths of the judgements.
@@ -65,6 +69,7 @@ def fit(
     own_features: .npz of features of one's own, in the encoder's place.
     seed: of the split and of the fit.
     evaluate: measure it on the rest, beside the aggregate and controls.
+    memory: gigabytes that a file may take.
     progress: whether to show a bar.
 
   Raises:
@@ -73,9 +78,9 @@ def fit(
   """
   options = dict(options or {})
   check_options(method, options)
-  judged, copied, digest = judgements(data, seed)
+  judged, copied, digest = judgements(data, seed, memory)
   where = held_out.split(judged, copied, seed)
-  source = features.Source(Path(encoder) if encoder else None, own_features)
+  source = features.Source(encoder, own_features)
   says = (where == fitting.TRAIN) & (judged.label != 0.5)
   if not says.any():
     raise ValueError(
@@ -107,21 +112,22 @@ def fit(
   )
   batch = types.Batch(said, types.Inputs(table, judged.items))
   state = _fit(known, batch, judged.user_ids, workdir, progress)
+  kept = pool.choose(judged, table, where == fitting.TRAIN, seed)
   found: dict[str, Any] = {}
   if evaluate:
     cell = held_out.evaluate(
       known.learner(), state, method, judged, table, where, seed=seed
     )
-    config = dataclasses.asdict(known)
-    found = held_out.results(config, judged, copied, cell)
+    found = held_out.results(dataclasses.asdict(known), judged, copied, cell)
     if workdir is not None:
       writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
-  kept = pool.choose(judged, table, where == fitting.TRAIN, seed)
   return Fitted(known, state, reader, source, kept, found)
 
 
 def judgements(
-  data: str | Path | schema.Judgements | schema.Ratings, seed: int
+  data: str | Path | schema.Judgements | schema.Ratings,
+  seed: int,
+  memory: float = MEMORY,
 ) -> tuple[schema.Judgements, copies.Copies, str]:
   """Returns judgements, what is copied in them, and the file's digest.
 
@@ -130,6 +136,7 @@ def judgements(
   Args:
     data: a file, or a table.
     seed: of the pairs that are made of ratings.
+    memory: gigabytes that a file may take.
 
   Raises:
     SchemaError: the file cannot be used.
@@ -138,6 +145,7 @@ def judgements(
   digest, where = 'a table', 'the table'
   if isinstance(data, str | Path):
     where = str(data)
+    check_memory(Path(data), memory)
     judged, report = schema.read_jsonl(Path(data))
     digest = schema.file_digest(Path(data))
     for line in report.lines():
@@ -156,6 +164,25 @@ def judgements(
       'that there is nothing to compare'
     )
   return pairs, copied, digest
+
+
+def check_memory(path: Path, gigabytes: float) -> None:
+  """Raises ValueError where a file needs more memory than it may take.
+
+  Args:
+    path: of judgements or ratings; what is no file is left to its reader.
+    gigabytes: that it may take.
+  """
+  if not path.is_file():
+    return
+  size = sizes.estimate(path)
+  needs = _START + size.rows * _ROW + size.texts * _TEXT
+  if needs > gigabytes * 1e9:
+    raise ValueError(
+      f'{path} has about {size.rows:,} rows and {size.texts:,} texts, which '
+      f'need about {needs:,.0f} bytes of memory; it may take '
+      f'{gigabytes * 1e9:,.0f} (--memory={math.ceil(needs / 1e9)} lets it)'
+    )
 
 
 def check_options(method: str, options: Mapping[str, Any]) -> None:

@@ -240,3 +240,13 @@ def test_importing_is_light(module, heavy):
     check=True,
   )  # fmt: skip
   assert said.stderr.strip() == '[]'
+
+
+def test_a_file_that_is_too_large_is_refused_with_its_bytes(path, monkeypatch):
+  monkeypatch.setattr(
+    schema, 'read_jsonl', lambda path: pytest.fail('it was read')
+  )
+  with pytest.raises(ValueError, match=r'need about [\d,]+ bytes') as told:
+    Model.fit(path, memory=0.1)
+  assert 'about 300 rows' in str(told.value)
+  assert '--memory=1 lets it' in str(told.value)

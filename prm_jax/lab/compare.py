@@ -23,7 +23,7 @@ from prm_jax.runtime import checkpoint
 
 _ANSWERS = (0, 1, 2, 5, 10, 20, 50)  # of a new person, nested
 _PANEL = (50, 20, 10, 5)  # the most that half of the new people have given
-_SEARCHED = 200  # people that a search looks at
+_SEARCHED = 300  # people that a search looks at
 _REPLICATES = 1000
 _TRIED = len(registry.grid(fitting.BASELINE))  # numbers of every method
 _FLOATS = 4e7  # of everybody's beliefs

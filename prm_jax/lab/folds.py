@@ -27,6 +27,7 @@ NEW_PEOPLE_PROMPTS = f'{fitting.NEW_PEOPLE}_{NEW_PROMPTS}'
 _TRAINED, _ASKED = 200, 50  # pairs of a person's ratings, at most
 _APART = 0.25  # standard deviations: nearer ratings compare nothing
 _HELD = 5  # one in so many pairs, or ratings, is held out
+_RATED = 3  # parts of ratings: pairs of which both are in one validate
 _KNOWN, _OFTEN = 1024, 10  # few texts, each judged often, are known ones
 
 
@@ -241,7 +242,7 @@ def _inner_ratings(pairs, table, seed):
           f'{table.person[u]}\0{table.text[t]}'
           for u, t in zip(pairs.user, pairs.items[:, side], strict=True)
         ],
-        f'inner{seed}', INNER,
+        f'inner{seed}', _RATED,
       )
       for side in (0, 1)
     ],

@@ -116,12 +116,14 @@ def embed(
   parts = [[t] if unit == 'text' else sentences(t) for t in texts]
   units = sorted({part for text in parts for part in text})
   store = Store(cache_dir or cache.cache_folder() / 'embeddings', encoder)
-  known = store.get(units)[:, list(layers)].reshape(len(units), -1)
+  known = store.get(units, layers).reshape(len(units), -1)
   number = {part: row for row, part in enumerate(units)}
   rows = np.array([number[part] for text in parts for part in text], int)
   counts = [len(text) for text in parts]
   starts = np.cumsum([0, *counts[:-1]]).astype(int)
-  total = np.add.reduceat(known[rows], starts, axis=0)
+  total = known[rows]
+  if len(rows) > len(texts):
+    total = np.add.reduceat(total, starts, axis=0)
   if unit != 'sentence_log':
     return total
   number_of = np.array(counts, np.float32)[:, None]
@@ -185,9 +187,15 @@ class Store:
     self._folder = folder / encoder.fingerprint[:16]
     self._encoder = encoder
 
-  def get(self, units: Sequence[str]) -> np.ndarray:
-    """Returns every unit's layer means `[M, L + 1, D]`, encoding new ones."""
-    known = self._read(set(map(_digest, units)))
+  def get(self, units: Sequence[str], layers: Sequence[int]) -> np.ndarray:
+    """Returns every unit's means `[M, len(layers), D]`, encoding new ones.
+
+    Args:
+      units: M texts.
+      layers: those that are returned; all of them are kept on disk.
+    """
+    chosen = list(layers)
+    known = self._read(set(map(_digest, units)), chosen)
     missing = [unit for unit in units if _digest(unit) not in known]
     fresh: dict[str, np.ndarray] = {}
     saved = time.monotonic()
@@ -196,11 +204,11 @@ class Store:
         fresh.update(zip(map(_digest, batch), means, strict=True))
         if time.monotonic() - saved > _SAVE_SECONDS:
           self._write(fresh)
-          known |= fresh
+          known |= {key: mean[chosen] for key, mean in fresh.items()}
           fresh, saved = {}, time.monotonic()
     finally:
       self._write(fresh)
-    known |= fresh
+    known |= {key: mean[chosen] for key, mean in fresh.items()}
     return np.stack([known[_digest(unit)] for unit in units])
 
   def forget(self, units: Sequence[str]) -> int:
@@ -220,13 +228,13 @@ class Store:
   def _shards(self) -> list[Path]:
     return sorted(self._folder.glob('*.npz'))
 
-  def _read(self, wanted: set[str]) -> dict[str, np.ndarray]:
+  def _read(self, wanted: set[str], layers: list[int]) -> dict[str, np.ndarray]:
     known = {}
     for path in self._shards():
       keys, means = _read_shard(path)
       for key, mean in zip(keys, means, strict=True):
         if key in wanted:
-          known[str(key)] = mean
+          known[str(key)] = mean[layers]
     return known
 
   def _write(self, fresh: dict[str, np.ndarray]) -> None:

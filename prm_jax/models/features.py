@@ -31,7 +31,9 @@ class Source:
     own: whether it is a file of one's own.
   """
 
-  def __init__(self, encoder: Path | None = None, own: Path | None = None):
+  def __init__(
+    self, encoder: str | Path | None = None, own: Path | None = None
+  ):
     """Names it; an encoder is loaded when it is first needed.
 
     Args:
@@ -39,7 +41,8 @@ class Source:
       own: .npz of one's own features, which takes the encoder's place.
     """
     self.own = own is not None
-    self._path, self._folder = own, encoder
+    self._path = own
+    self._folder = Path(encoder) if encoder else None
     self._known: dict[str, np.ndarray] = {}
 
   @functools.cached_property
