@@ -107,10 +107,8 @@ def fit(
     checkpoint.check_config(
       workdir, {**dataclasses.asdict(known), 'data': digest}
     )
-  said = types.Judgements(
-    judged.user, judged.label, says.astype(np.float32), judged.example_id
-  )
-  batch = types.Batch(said, types.Inputs(table, judged.items))
+  batch = fitting.judgements(judged.user, judged.items, judged.label)
+  batch = batch.masked(says).over(table)
   state = _fit(known, batch, judged.user_ids, workdir, progress)
   kept = pool.choose(judged, table, where == fitting.TRAIN, seed)
   found: dict[str, Any] = {}
