@@ -385,8 +385,8 @@ class _Work:
     said = 'ratings' if rated else 'judgements'
     notes = [
       f'{len(judged.user):,} {said} of {len(judged.texts):,} texts to '
-      f'{len(judged.prompts):,} prompts by {len(judged.user_ids):,} people; '
-      f'{np.mean(~problem.strict):.0%} are ties.',
+      f'{len(judged.prompts):,} prompts by {len(judged.user_ids):,} people'
+      + ('.' if rated else f'; {np.mean(~problem.strict):.0%} are ties.'),
       'Intervals resample everything that results are to hold for, people and '
       f'{cells[0].record["units"]} at once; choices were made on validation '
       'rows inside the training rows.',

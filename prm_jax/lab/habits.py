@@ -163,7 +163,14 @@ def trait_table(
       for cell in cells
       if rows.TRAITS in cell.record['methods']
     ]
-    for name in NAMES if known else ():
+    tied = any(
+      (array == 0.5).any()
+      for cell in cells
+      for key, array in cell.arrays.items()
+      if key.endswith('#label')
+    )
+    names = NAMES if tied else NAMES[:-1]
+    for name in names if known else ():
       found.append(
         {
           'data': data,

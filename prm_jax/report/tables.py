@@ -241,7 +241,9 @@ def controls_summary(results: Mapping[str, Any]) -> Table:
     groups.setdefault(str(row.get('control')), []).append(row)
   lines = []
   for control, members in groups.items():
-    said = [reading(row) for row in members]
+    said = [reading(row) or 'not known' for row in members]
+    if set(said) == {'not known'}:
+      said = []
     counts = [f'{said.count(kind)} {kind}' for kind in dict.fromkeys(said)]
     ends = sorted(members, key=lambda row: number(row, 'value'))
     values = list(dict.fromkeys(_control_value(ends[i]) for i in (0, -1)))

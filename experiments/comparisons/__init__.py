@@ -1,0 +1,1 @@
+"""What `prm compare` says of real sets, and judges beside their people."""
