@@ -58,7 +58,8 @@ from prm_jax import registry, toys
 from recipe import halfway, wide
 
 registry.LEARNERS['wide'] = registry.Entry(
-  wide.wide, 'personal', ('ridge', 'spread'), toys.judgements
+  wide.wide, 'personal', {'ridge': (), 'spread': (0.1, 1.0)},
+  toys.judgements, registry.Needs(people=2, answers=3)
 )
 registry.SAFEGUARDS['halfway'] = registry.Entry(halfway.halfway)
 """

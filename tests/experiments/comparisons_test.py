@@ -1,4 +1,4 @@
-"""Judges beside people, on the real choices; and that no row of a person is kept."""
+"""Judges beside people, on the real choices; and no row of a person is kept."""
 
 import json
 from pathlib import Path
