@@ -10,11 +10,11 @@ from prm_jax import discriminator, main, types
 from prm_jax.audits import copies
 from prm_jax.data.schema import read_lines
 from prm_jax.lab import held_out
-from prm_jax.models import features
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.report import page
 from prm_jax.rewards import likeness
 from prm_jax.runtime import export
+from tests.counted import source_that_counts
 
 WORDS = [
   *['please', 'kindly', 'sir', 'thanks', 'dude'],
@@ -55,12 +55,7 @@ def judged(tmp_path, private_cache):
 def scored(monkeypatch):
   """Text features without the encoder: counts of the words."""
 
-  def count(self, texts):
-    split = [text.split() for text in texts]
-    return np.array([[t.count(w) for w in WORDS] for t in split], float)
-
-  monkeypatch.setattr(features.Source, '__call__', count)
-  monkeypatch.setattr(features.Source, 'name', 'encoder that counts')
+  source_that_counts(monkeypatch, WORDS)
 
 
 def train(judged, workdir, *more):
@@ -343,3 +338,33 @@ def test_a_pair_lands_on_one_side_in_any_order_and_spacing():
   both.user[400:] = np.where(both.user[400:] == 3, 5, both.user[400:])
   found = found._replace(person=np.array([0, 1, 2, 3, 4, 3]))
   assert (held_out.split(both, found, 0).reshape(3, 400) == split[0]).all()
+
+
+def test_a_public_set_is_converted(tmp_path, capsys):
+  given, out = tmp_path / 'trl.jsonl', tmp_path / 'mine.jsonl'
+  rows = [
+    {'prompt': f'{i}?', 'chosen': f'good {i}', 'rejected': f'bad {i}'}
+    for i in range(10)
+  ]
+  given.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+  call = ['convert', '--from=trl', str(given), f'--output={out}']
+  assert main.run(call) == 2  # nobody is said to have judged
+  assert '--user=NAME' in capsys.readouterr().err
+  assert not out.exists()
+  assert main.run([*call, '--user=ann']) == 0
+  assert 'wrote 10 rows' in capsys.readouterr().out
+  made = [json.loads(line) for line in out.read_text().splitlines()]
+  assert {row['user_id'] for row in made} == {'ann'}
+  for row, source in zip(made, rows, strict=True):
+    chosen = row[f'response_{row["label"]}']
+    assert chosen == source['chosen']
+  assert main.run([*call, '--user=ann']) == 2
+  assert 'exists: choose another file' in capsys.readouterr().err
+  names = 'prompt=prompt,chosen=chosen,rejected=rejected'
+  columns = ['convert', '--from=columns', str(given), f'--columns={names}']
+  columns += ['--user=ann']
+  assert main.run([*columns, f'--output={tmp_path / "x.jsonl.gz"}']) == 0
+  assert len(list(read_lines(tmp_path / 'x.jsonl.gz'))) == 10
+  assert main.run(['convert', '--from=magic', str(given),
+                   f'--output={tmp_path / "y.jsonl"}']) == 2  # fmt: skip
+  assert 'magic' in capsys.readouterr().err

@@ -12,6 +12,7 @@ from prm_jax.data import schema
 from prm_jax.model import Model
 from prm_jax.models import features
 from prm_jax.users import bank
+from tests.counted import source_that_counts
 
 ROOT = Path(__file__).parents[1]
 WORDS = ['please', 'kindly', 'thanks', 'dude', 'whatever', 'stuff', 'no', 'yes']
@@ -39,12 +40,7 @@ def counted():
   """Counts of words, instead of an encoder."""
   patch = pytest.MonkeyPatch()
 
-  def count(self, texts):
-    split = [text.split() for text in texts]
-    return np.array([[t.count(w) for w in WORDS] for t in split], float)
-
-  patch.setattr(features.Source, '__call__', count)
-  patch.setattr(features.Source, 'name', 'encoder that counts')
+  source_that_counts(patch, WORDS)
   patch.setattr(features.Source, 'folder', ROOT / 'nowhere')
   yield
   patch.undo()

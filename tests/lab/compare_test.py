@@ -13,6 +13,7 @@ from prm_jax import comparing, main
 from prm_jax.data import schema
 from prm_jax.lab import compare, units
 from prm_jax.models import features
+from tests.counted import source_that_counts
 
 ROOT = Path(__file__).parents[2]
 WORDS = ['please', 'kindly', 'thanks', 'dude', 'whatever', 'stuff', 'no', 'yes']
@@ -54,12 +55,7 @@ def counted():
   """Counts of words instead of an encoder, and few numbers to search."""
   patch = pytest.MonkeyPatch()
 
-  def count(self, texts):
-    split = [text.split() for text in texts]
-    return np.array([[t.count(w) for w in WORDS] for t in split], float)
-
-  patch.setattr(features.Source, '__call__', count)
-  patch.setattr(features.Source, 'name', 'encoder that counts')
+  source_that_counts(patch, WORDS)
   patch.setattr(
     compare.registry, 'grid',
     lambda kind: [{'spread': 1.0}, {'spread': 0.3}]

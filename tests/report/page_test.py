@@ -4,45 +4,7 @@ import re
 import pytest
 
 from prm_jax.report import page
-
-BASE = {
-  'data': 'jester',
-  'features': 'identity',
-  'method': 'pref',
-  'split': 'new_people',
-}
-
-
-def gain_row(gain, low, high, *, answers='all', **changes):
-  row = {
-    **BASE,
-    'role': 'personal',
-    'baseline': 'aggregate',
-    'answers': answers,
-    'judgements': 'all',
-    'gain': gain,
-    'gain_low': low,
-    'gain_high': high,
-    'smallest_detectable_gain': 0.0081,
-    'people': 100,
-    'pairs': 5000,
-    'seeds': 3,
-  }
-  return row | changes
-
-
-def control_row(control, low, high, *, answers='all', **changes):
-  row = {
-    **BASE,
-    'answers': answers,
-    'control': control,
-    'quantity': 'accuracy difference',
-    'value': (low + high) / 2,
-    'value_low': low,
-    'value_high': high,
-  }
-  return row | changes
-
+from tests.report.made_rows import BASE, control_row, gain_row
 
 PERSONAL = (
   control_row('swapped_people', 0.02, 0.03),
