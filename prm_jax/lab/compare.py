@@ -27,9 +27,11 @@ _SEARCHED = 300  # people that a search looks at
 _REPLICATES = 1000
 _TRIED = len(registry.grid(fitting.BASELINE))  # numbers of every method
 _FLOATS = 4e7  # of everybody's beliefs
-# Seconds of a fit on two cores: to compile, and for 10,000 judgements.
+# Seconds on two cores: to compile a method, of a fit for every 10,000
+# judgements, and of any fit.
 _SECONDS = {'aggregate': (4.0, 0.05), 'aggregate_mlp': (4.0, 0.4)}
 _PERSONAL_SECONDS = (6.0, 0.5)
+_FIT = 0.15
 
 
 class Comparison(NamedTuple):
@@ -71,7 +73,7 @@ def run(
     ValueError: a method is unknown, or there is nothing to train on.
     CheckpointError: the folder is of other data or another setting.
   """
-  work = _Work(data, folder, methods)
+  work = _Work(data, methods)
   checkpoint.check_config(
     folder,
     {
@@ -82,6 +84,7 @@ def run(
       'methods': sorted(work.methods),
     },
   )
+  work.folder = units.Folder(folder / 'units')
   made = work.all()
   print(work.estimate(len(made)), file=sys.stderr)
   work.folder.make_all(made, 'comparing')
@@ -91,7 +94,9 @@ def run(
 class _Work:
   """The cases of a comparison, and what is made of each."""
 
-  def __init__(self, data: folds.Data, folder: Path, methods):
+  folder: units.Folder  # where the work is kept, when all is checked
+
+  def __init__(self, data: folds.Data, methods):
     people = len(data.judged.user_ids)
     if people < folds.FOLDS:
       said = 'one person' if people == 1 else f'{people} people'
@@ -99,7 +104,7 @@ class _Work:
         f'{said} judged, and a comparison learns from some people and asks '
         f'others: it needs {folds.FOLDS} at least (prm train needs one)'
       )
-    self.data, self.folder = data, units.Folder(folder / 'units')
+    self.data = data
     self.regimes = folds.regimes(data.judged)
     self.cases = {
       f'{regime}-fold{fold}': folds.case(data, regime, fold)
@@ -257,13 +262,16 @@ class _Work:
     judged = np.mean([c.sum() for c in self._counts]) / 1e4
     searched = min(1.0, _SEARCHED / max(len(self._counts[0]), 1))
     seconds = 0.0
-    for name in self.cases:
-      configurations = _TRIED * len(self._kinds(name))
+    for name, case in self.cases.items():
+      rounds = len(
+        np.unique(case.problem.inner[case.problem.inner >= fitting.VALIDATE])
+      )
+      configurations = _TRIED * len(self._kinds(name)) * rounds
       for method in (fitting.BASELINE, *self.methods):
         start, each = _SECONDS.get(method, _PERSONAL_SECONDS)
         fits = 1 + configurations * searched
-        seconds += each * judged * fits + start / len(self.cases)
-        seconds += 0.1 * configurations
+        seconds += start / len(self.cases) + each * judged * fits
+        seconds += _FIT * (1 + configurations)
     left = sum(not self.folder.done(name) for name in self.all())
     minutes = max(1, round(seconds * left / count / 60))
     return (
