@@ -1,7 +1,7 @@
 """Do personal reward models beat one model for everyone? The configurations.
 
 --config=configs/personalized_vs_aggregate.py:smoke   seconds
---config=configs/personalized_vs_aggregate.py:demo    attributes only
+--config=configs/personalized_vs_aggregate.py:demo    attributes, 200 people
 --config=configs/personalized_vs_aggregate.py:full    all data, three seeds
 --config=configs/personalized_vs_aggregate.py:personalizers
                                 every method on the same features, one seed
@@ -185,11 +185,14 @@ def alpaca_eval() -> config_dict.ConfigDict:
 def attributes(variant: str) -> config_dict.ConfigDict:
   """Returns the simulated people: sizes, features and search grids."""
   smoke = variant == 'smoke'
+  people, answers = {'smoke': (24, 60), 'demo': (200, 300)}.get(
+    variant, (400, 400)
+  )
   text = ('sentences', 'sentences_whitened', 'final')
   return config_dict.ConfigDict(
     {
-      'people': 24 if smoke else 400,
-      'answers': 60 if smoke else 400,
+      'people': people,
+      'answers': answers,
       'held_out_answers': 20 if smoke else 60,
       'responses_per_prompt': 4 if smoke else 32,
       'held_out_responses': 4 if smoke else 12,
