@@ -120,7 +120,9 @@ def _finish(config, workdir: Path, loaded, probes) -> dict[str, Any]:
   """Writes tables, predictions and page."""
   groups, replicates = rows.group(loaded), config.bootstrap
   gain, person_gain = rows.gain_tables(groups, replicates)
-  gain += tables.gains_by_judgements(groups, replicates)
+  # Where people differ most in how many judgements they gave.
+  convarg = {k: cells for k, cells in groups.items() if k[0] == 'ukp_convarg'}
+  gain += rows.gains_by_judgements(convarg, ('new_topics',), replicates)
   results = {
     'study': config.study,
     'config': json.loads(config.to_json()),

@@ -299,6 +299,8 @@ class _Work:
       cells.append(cell._replace(arrays=both))
     groups = rows.group(cells)
     gain, person_gain = rows.gain_tables(groups, _REPLICATES)
+    seen = (folds.NEW_PAIRS, folds.NEW_PROMPTS)
+    gain += rows.gains_by_judgements(groups, seen, _REPLICATES)
     best = {regime: self._best(cells, regime) for regime in self.regimes}
     for row in gain:
       regime = folds.PROMPTS if 'prompts' in row['split'] else folds.PAIRS

@@ -35,6 +35,8 @@ class Cell(NamedTuple):
 
 
 Key = tuple[str, str]  # data and features
+# A person's training judgements, for the gain by how much is known of them.
+_BANDS = ((1, 10), (10, 50), (50, 200), (200, 10**9))
 
 
 def read(folder: units.Folder, name: str, methods: Sequence[str]) -> Cell:
@@ -187,6 +189,56 @@ def gain_tables(groups: Mapping[Key, list[Cell]], replicates: int):
           )
         ]
   return gains, people
+
+
+def gains_by_judgements(
+  groups: Mapping[Key, list[Cell]], splits: Sequence[str], replicates: int
+) -> Iterator[dict[str, Any]]:
+  """Yields the gain for people with few and with many training judgements.
+
+  Args:
+    groups: of cells.
+    splits: of people who were seen.
+    replicates: of the bootstrap over people.
+  """
+  for key, group_ in groups.items():
+    count: dict[str, int] = {}
+    for cell in group_:
+      known = zip(cell.user_ids, cell.arrays['judgements'], strict=True)
+      for person, judged in known:
+        count[person] = max(count.get(person, 0), int(judged))
+    for name in predictions(group_):
+      method, split, answers, variant = name.split('|')
+      if split not in splits or variant not in ('', TRAITS):
+        continue
+      if method == fitting.MAJORITY:
+        continue
+      base = gain_base(group_, key, name)
+      if base['role'] != 'personal':
+        continue
+      baseline = TRAITS if variant else fitting.BASELINE
+      base['baseline'] = baseline
+      paired = paired_runs(group_, name, f'{baseline}|{split}|{answers}|')
+      yield from _by_judgements(paired, count, base, replicates)
+
+
+def _by_judgements(paired, count, base, replicates):
+  for low, high in (*_BANDS, (50, 10**9)):
+    inside = [
+      np.array([low <= count[p] < high for p in run.person], bool)
+      for run in paired[0]
+    ]
+    cut = [
+      [
+        run.take(chosen)
+        for run, chosen in zip(side, inside, strict=True)
+        if chosen.any()
+      ]
+      for side in paired
+    ]
+    if cut[0]:
+      label = f'{low}+' if high == 10**9 else f'{low}-{high - 1}'
+      yield {**base, 'judgements': label, **gained(cut, replicates)}
 
 
 def gain_base(group_: Sequence[Cell], key: Key, name: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ SPLITS = (
   'new_people_new_prompts',
 )  # fmt: skip
 NEW_PEOPLE = 'new_people'
+_NEAR = 0.01  # a control's loss of accuracy that is near zero
 
 
 class Comparison(NamedTuple):
@@ -171,13 +172,15 @@ def _personality(row: Row, tests: Mapping[str, Row]) -> str:
   """Returns whether a gain is the person's own.
 
   It is only if another person's coefficients and the population's are both
-  worse, with intervals above zero.
+  worse, with intervals above zero. A control that is too unsure to tell, and
+  not near zero, leaves open whether it is; where no gain is shown, only beside
+  one that is sure.
   """
   unsure = [test for test in tests.values() if not shown(test, 'value')]
-  gain = tables.number(row, 'gain')
-  if unsure and shown(row) and all(
-    tables.number(test, 'value') > gain / 4 for test in unsure
-  ):  # fmt: skip
+  near = tables.number(row, 'gain') / 4
+  if not shown(row):
+    near = _NEAR if len(unsure) < len(tests) else math.inf
+  if unsure and all(tables.number(test, 'value') > near for test in unsure):
     return 'not shown'
   if unsure:
     return 'not personal'

@@ -61,6 +61,14 @@ def test_a_gain_that_is_not_personal(failing):
     assert 'not personal' in details([gain], controls)[1]
 
 
+def test_no_gain_with_a_control_that_is_too_unsure_to_tell():
+  controls = [PERSONAL[0] | {'value': 0.03, 'value_low': -0.01}, PERSONAL[1]]
+  first = answer([gain_row(0.02, -0.01, 0.05)], controls)[0]
+  assert first.startswith('No gain is shown: ')
+  unsure = [control | {'value_low': -0.01} for control in controls]
+  assert 'not personal' in answer([gain_row(0, -0.05, 0.05)], unsure)[0]
+
+
 def test_a_control_that_is_too_unsure_shows_nothing_either_way():
   controls = [PERSONAL[0] | {'value': 0.03, 'value_low': -0.01}, PERSONAL[1]]
   assert 'but it is not shown to be personal' in answer([GAIN], controls)[0]
