@@ -27,7 +27,7 @@ from prm_jax.data import schema
 from prm_jax.ops import intervals, traits
 from prm_jax.runtime import writers
 
-DRAWS = {'habits': 20, 'swapped': 10, 'taste': 3}
+DRAWS = {'habits': 20, 'swapped': 10, 'taste': 5}
 METHODS = ('pref',)
 _PEOPLE, _EACH, _PROMPTS, _TEXTS = 24, 30, 10, 6
 _POLITE = ('please', 'kindly', 'thanks', 'welcome')
@@ -64,7 +64,7 @@ def population(kind: str, seed: int) -> list[schema.Judgement]:
   for person in range(_PEOPLE):
     side, longer = rng.normal(0.2, 0.7), rng.normal(0.3, 1.0)
     width = rng.normal(-0.5, 0.7)
-    taste = 0.0 if kind == 'habits' else rng.choice([-20.0, 20.0])
+    taste = 0.0 if kind == 'habits' else rng.choice([-40.0, 40.0])
     for _ in range(_EACH):
       prompt = int(rng.integers(_PROMPTS))
       a, b = rng.choice(_TEXTS, 2, replace=False)

@@ -1,6 +1,6 @@
 """Keeps what a comparison found, and nothing of a person.
 
-python -m experiments.comparisons.keep WORKDIR experiments/comparisons/results/NAME.json
+python -m experiments.comparisons.keep WORKDIR RESULTS.json
 """
 
 import json
