@@ -155,10 +155,17 @@ def summary(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         }
 
 
-def leaky(folder: Path) -> Iterator[dict[str, Any]]:
-  """Yields whether each planted leak is flagged on the page of a comparison."""
+def leaky(folder: Path, done: set[str]) -> Iterator[dict[str, Any]]:
+  """Yields whether each planted leak is flagged on the page of a comparison.
+
+  Args:
+    folder: of comparisons.
+    done: leaks that are known.
+  """
   clean = population('taste', 0)
   for name, plant in tqdm.tqdm(leaks.LEAKS.items(), desc='leaks'):
+    if name in done:
+      continue
     rows = plant(clean, np.random.default_rng(0))
     results = compared(rows, folder / 'leak', methods=METHODS)
     checks = [
@@ -180,7 +187,10 @@ def main() -> None:
   with tempfile.TemporaryDirectory() as folder:
     for kind in arguments.kinds.split(','):
       if kind == 'leaks':
-        known['leaks'] = list(leaky(Path(folder)))
+        known.setdefault('leaks', [])
+        for row in leaky(Path(folder), {r['leak'] for r in known['leaks']}):
+          known['leaks'].append(row)
+          writers.write_json_atomic(arguments.output, known)
       elif kind not in known:
         known[kind] = list(draws(kind, Path(folder)))
       rows = [row for name in DRAWS for row in known.get(name, [])]
