@@ -287,7 +287,13 @@ def _makers(data: Data, table: _Table, regime: str, train: np.ndarray):
 
   length = embeddings.text_length_features(judged.texts)
   made: dict[str, Any] = {kind: maker(kind) for kind in kinds(data, regime)}
-  made['length'] = lambda: reduce.standardisation(length, train)(length)
+
+  def alone():
+    # As wide as the others: nothing is compiled for length alone.
+    columns = reduce.standardisation(length, train)(length)
+    return np.pad(columns, ((0, 0), (0, data.components)))
+
+  made['length'] = alone
   return made
 
 

@@ -73,6 +73,8 @@ def evaluate(
   """
   length = embeddings.text_length_features(judged.texts)
   length = (length - length.mean(0)) / (length.std(0) + 1e-6)
+  # As wide as the others: nothing is compiled for length alone.
+  length = np.pad(length, ((0, 0), (0, features.shape[1] - 1)))
   unit, units = folds.units(judged)
   problem = fitting.Problem(
     data=DATA,
