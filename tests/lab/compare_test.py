@@ -22,12 +22,12 @@ WORDS = ['please', 'kindly', 'thanks', 'dude', 'whatever', 'stuff', 'no', 'yes']
 def rows(people=12, each=24, seed=0, taste=True):
   rng = np.random.default_rng(seed)
   said = [
-    [' '.join(rng.choice(WORDS, 3 + 2 * k)) for k in range(6)] for _ in range(8)
+    [' '.join(rng.choice(WORDS, 3 + 2 * k)) for k in range(8)] for _ in range(8)
   ]
   for user in range(people):
     for _ in range(each):
       prompt = int(rng.integers(8))
-      a, b = (said[prompt][k] for k in rng.choice(6, 2, replace=False))
+      a, b = (said[prompt][k] for k in rng.choice(8, 2, replace=False))
       more = [
         sum(text.split().count(w) for w in WORDS[:3]) / len(text.split())
         for text in (a, b)
