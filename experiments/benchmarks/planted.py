@@ -5,8 +5,8 @@
 Twenty-four people judge thirty pairs each of sixty texts to ten prompts.
 `habits`: they go by side and length and tie as they do, and have no taste.
 `taste`: they like or dislike polite words, and have habits, too. `swapped`:
-those of `taste`, whose ids are dealt anew to the judgements. `leaks`: each of
-the leaks of `benchmarks.leaks`, planted in those of `taste`.
+those of `taste`, whose ids are dealt anew to the judgements. Leaks of format
+and copies are looked for as in `benchmarks.leaks`, by the same functions.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from experiments.benchmarks import leaks
 from prm_jax import comparing
 from prm_jax.data import schema
 from prm_jax.ops import intervals, traits
@@ -155,43 +154,18 @@ def summary(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         }
 
 
-def leaky(folder: Path, done: set[str]) -> Iterator[dict[str, Any]]:
-  """Yields whether each planted leak is flagged on the page of a comparison.
-
-  Args:
-    folder: of comparisons.
-    done: leaks that are known.
-  """
-  clean = population('taste', 0)
-  for name, plant in tqdm.tqdm(leaks.LEAKS.items(), desc='leaks'):
-    if name in done:
-      continue
-    rows = plant(clean, np.random.default_rng(0))
-    results = compared(rows, folder / 'leak', methods=METHODS)
-    checks = [
-      r['control'] for r in results['tables']['controls'] if r.get('leak')
-    ]
-    warned = [s for s in results['answer'] if s.startswith('Warning: a leak')]
-    yield {'leak': name, 'flagged': checks, 'warned': bool(warned)}
-
-
 def main() -> None:
   """Writes the summary of all draws."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--output', type=Path, required=True)
-  parser.add_argument('--kinds', default='habits,swapped,taste,leaks')
+  parser.add_argument('--kinds', default='habits,swapped,taste')
   arguments = parser.parse_args()
   known: dict[str, Any] = {}
   if arguments.output.exists():
     known = json.loads(arguments.output.read_text('utf-8'))
   with tempfile.TemporaryDirectory() as folder:
     for kind in arguments.kinds.split(','):
-      if kind == 'leaks':
-        known.setdefault('leaks', [])
-        for row in leaky(Path(folder), {r['leak'] for r in known['leaks']}):
-          known['leaks'].append(row)
-          writers.write_json_atomic(arguments.output, known)
-      elif kind not in known:
+      if kind not in known:
         known[kind] = list(draws(kind, Path(folder)))
       rows = [row for name in DRAWS for row in known.get(name, [])]
       known['summary'] = list(summary(rows))
