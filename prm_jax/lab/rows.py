@@ -102,8 +102,8 @@ def paired_runs(
   split = key.split('|')[1]
   by_seed: dict[int, list[tuple[np.ndarray, ...]]] = {}
   for cell in group_:
-    if key not in cell.arrays:
-      continue
+    if key not in cell.arrays or other not in cell.arrays:
+      continue  # with one new person, say, there is nobody to swap with
     second = cell.arrays[other]
     first = cell.arrays[key]
     known = np.isfinite(first) & np.isfinite(second)
@@ -281,30 +281,28 @@ def control_table(groups: Mapping[Key, list[Cell]], replicates: int):
       method, split, answers, variant = name.split('|')
       plain = f'{method}|{split}|{answers}|'
       base = named(key, name)
+      paired = paired_runs(group_, plain if variant else name, name)
+      if not paired[0]:
+        continue  # nobody said which of two is better
       if variant in ('swapped', 'population'):
         control = {
           'swapped': 'swapped_people',
           'population': 'population_coefficients',
         }[variant]
-        row = statistics.paired_gain(
-          *paired_runs(group_, plain, name), replicates=replicates
-        )
+        row = statistics.paired_gain(*paired, replicates=replicates)
         rows.append(_control(base, control, 'accuracy difference', row, 'gain'))
       elif variant == 'flipped':
-        paired = paired_runs(group_, plain, name)
         rows.append(_flips(base, paired, replicates))
       elif variant == 'exchanged':
         gap = max(
           np.abs(np.asarray(run.probability) + other.probability - 1).max()
-          for run, other in zip(*paired_runs(group_, plain, name), strict=True)
+          for run, other in zip(*paired, strict=True)
         )
         known = {'people': None, 'pairs': None, 'value': float(gap)}
         rows.append(_control(base, 'exchange', 'largest gap', known, 'value'))
       elif method in (fitting.LENGTH, fitting.MAJORITY):
-        found = runs(group_, name)
-        if found:
-          row = statistics.summarize(found, replicates=replicates)
-          rows.append(_control(base, method, 'accuracy', row, 'accuracy'))
+        row = statistics.summarize(paired[0], replicates=replicates)
+        rows.append(_control(base, method, 'accuracy', row, 'accuracy'))
   return rows
 
 

@@ -13,6 +13,7 @@ from prm_jax.ops import heads
 from prm_jax.rewards import reading
 
 _FLOATS = 1 << 25  # of gathered evidence held at once
+_FEW = 1 << 15  # of all evidence, padded, that is one group
 
 
 class Group(NamedTuple):
@@ -54,6 +55,8 @@ def group_people(
     return
   # The smallest power of four that holds the count, 4 at least.
   size = 4 ** np.maximum(1, np.ceil(np.log(count) / np.log(4) - 1e-9))
+  if people.size * size.max() * width <= _FEW:
+    size[:] = size.max()  # padding costs less than compiling once more
   for N in np.unique(size).astype(int):
     chunk = max(1, _FLOATS // (2 * N * width))
     members = np.flatnonzero(size == N)

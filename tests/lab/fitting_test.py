@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prm_jax import types
-from prm_jax.lab import fitting
+from prm_jax.lab import fitting, rows
 
 PEOPLE, TEXTS, EACH = 12, 30, 40
 METHODS = {
@@ -158,3 +158,38 @@ def test_a_search_reads_validation_labels_for_its_score_alone():
   # Of the same predictions the labels' other side: worse than a coin.
   assert all(row['nll'] < np.log(2) for row in fit(given))
   assert all(row['nll'] > np.log(2) for row in fit(flipped))
+
+
+def cell(**more):
+  """A cell of two new people's choices, by one method."""
+  arrays = {
+    'new_people#label': np.array([1.0, 0.0, 1.0]),
+    'new_people#user': np.array([0, 1, 1]),
+    'new_people#unit': np.array([[0, 1], [1, 2], [0, 2]]),
+    'pref|new_people|5|': np.array([0.8, 0.3, 0.6]),
+    'aggregate|new_people|5|': np.array([0.6, 0.4, 0.4]),
+    **more,
+  }
+  return rows.Cell(
+    'made', '', 0, np.array(['u0', 'u1']), np.array(['p']),
+    np.array(['a', 'b', 'c']), arrays,
+    {'units': 'texts', 'methods': {'pref': {'role': 'personal'}}},
+  )  # fmt: skip
+
+
+def test_a_control_that_one_fold_has_not_is_of_the_others():
+  swapped = {'pref|new_people|5|swapped': np.array([0.2, 0.3, 0.6])}
+  # In the second fold there was one new person: nobody to swap with.
+  groups = rows.group([cell(**swapped), cell()])
+  table = rows.control_table(groups, 50)
+  (row,) = [r for r in table if r['control'] == 'swapped_people']
+  assert row['pairs'] == 3
+  assert row['value'] == pytest.approx(1 / 3)
+
+
+def test_ties_alone_have_no_controls():
+  tied = cell(**{
+    'new_people#label': np.full(3, 0.5),
+    'pref|new_people|5|exchanged': np.full(3, 0.5),
+  })  # fmt: skip
+  assert rows.control_table(rows.group([tied]), 50) == []
