@@ -26,7 +26,9 @@ def report(script: str, devices: int, *arguments: str, flags: str = '') -> dict:
     *arguments: of the script.
     flags: of XLA, besides.
   """
-  count = f'--xla_force_host_platform_device_count={devices}'
+  # Threads of fake devices wait for each other, longer where others work, too.
+  patience = '--xla_cpu_collective_call_terminate_timeout_seconds=300'
+  count = f'--xla_force_host_platform_device_count={devices} {patience}'
   environment = os.environ | {
     'XLA_FLAGS': f'{count} {flags}',
     'JAX_PLATFORMS': 'cpu',
