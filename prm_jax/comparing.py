@@ -15,7 +15,6 @@ from prm_jax.runtime import checkpoint, writers
 
 FOLDER = 'compare'
 _CHOICE = 'choice.json'
-_DATA = 'data.json'
 _AUDITED = 10  # people; of fewer an audit says nothing
 
 

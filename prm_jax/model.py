@@ -285,7 +285,7 @@ class Model:
     for coefficient, mean in said.corrections:
       params = sessions.observe(params, coefficient, mean)
     belief = system.user.prior(params) if belief is None else belief
-    questions = self._pool()
+    questions = self.questions()
     rows = [(pair, answer) for pair, answer in said.answers if answer != 'skip']
     index = np.array([pair for pair, _ in rows], int)
     evidence = types.Pair(
@@ -314,7 +314,7 @@ class Model:
         export, which has no questions.
     """
     _ = self.prior  # of a method that can say what an answer would teach
-    questions = self._pool()
+    questions = self.questions()
     context = self._context(user if self.knows(user) else None)
     index, _ = sessions.best(
       context.mean, context.factor, questions.difference,
@@ -389,16 +389,16 @@ class Model:
     Raises:
       ValueError: the model is an export, which has none.
     """
-    return self._pool()
-
-  def _pool(self) -> terminal.Pool:
-    if self.kept is None:
-      raise ValueError('an export has no questions: ask the trained model')
     system = self.setting.learner().system
-    return pool.encode(self.kept, system, self.state.params['reward'])
+    return pool.encode(self._kept(), system, self.state.params['reward'])
 
   def _names(self) -> list[str]:
-    return [question.name for question in self._pool().questions]
+    return [question.name for question in pool.questions(self._kept())]
+
+  def _kept(self) -> pool.Kept:
+    if self.kept is None:
+      raise ValueError('an export has no questions: ask the trained model')
+    return self.kept
 
   def _sessions(self, folder: Path) -> Mapping[str, Said]:
     """Returns what everybody has answered on disk."""

@@ -98,6 +98,16 @@ def read(workdir: Path) -> Kept:
   return Kept(rows, features)
 
 
+def questions(kept: Kept) -> list[terminal.Question]:
+  """Returns the pairs as questions, whose names do not change between runs."""
+  found = []
+  for row in kept.rows:
+    name = f'{_digest(row["a"])}-{_digest(row["b"])}'
+    name = f'{_digest(row["prompt"])[:8]}-{name}'
+    found.append(terminal.Question(name, row['prompt'], row['a'], row['b']))
+  return found
+
+
 def encode(
   kept: Kept, system: types.System, reward: types.PyTree
 ) -> terminal.Pool:
@@ -108,13 +118,8 @@ def encode(
     system: which encodes.
     reward: its parameters.
   """
-  questions = []
-  for row in kept.rows:
-    name = f'{_digest(row["a"])}-{_digest(row["b"])}'
-    name = f'{_digest(row["prompt"])[:8]}-{name}'
-    questions.append(terminal.Question(name, row['prompt'], row['a'], row['b']))
   encoded = np.asarray(system.reward.encode(reward, jnp.asarray(kept.features)))
-  return terminal.Pool(questions, encoded[:, 0], encoded[:, 1])
+  return terminal.Pool(questions(kept), encoded[:, 0], encoded[:, 1])
 
 
 def session_path(workdir: Path, user: str) -> Path:
