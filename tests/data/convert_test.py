@@ -1,56 +1,23 @@
-import builtins
-import gzip
-import json
-import re
-from pathlib import Path
-
-import hypothesis
 import pytest
-from hypothesis import strategies
 
 from prm_jax.data import convert, schema
 from prm_jax.data.convert import texts
-
-CASES = Path(__file__).parents[3] / 'shared' / 'cases'
-
-
-def write(path, rows):
-  path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
-  return path
-
-
-def converted(tmp_path, name, rows, **options):
-  """Converts rows, and reads what comes out as `prm train` would."""
-  made, report = convert.convert(
-    name, write(tmp_path / 'set.jsonl', rows), **options
-  )
-  table, read = schema.read_jsonl(write(tmp_path / 'ours.jsonl', made))
-  assert read.malformed == 0
-  return made, report, table
-
-
-def refused(tmp_path, match, name, rows, **options):
-  path = write(tmp_path / 'set.jsonl', rows)
-  with pytest.raises(ValueError, match=match):
-    convert.convert(name, path, **options)
-
-
-def message(role, content):
-  return {'role': role, 'content': content}
-
-
-def better(row):
-  """Returns the response that a judgement prefers, then the other one."""
-  sides = row['response_a'], row['response_b']
-  return sides if row['label'] == 'a' else sides[::-1]
-
+from tests.data.sets import (
+  AB,
+  CASES,
+  PAIR,
+  TRL,
+  VOTES,
+  WINNERS,
+  arena,
+  better,
+  converted,
+  message,
+  refused,
+  utterance,
+)
 
 # ------------------------------------------------------------------------ trl
-
-TRL = [
-  {'prompt': f'Question {n}?', 'chosen': f'good {n}', 'rejected': f'bad {n}'}
-  for n in range(10)
-]
 
 
 def test_trl_of_texts(tmp_path):
@@ -189,34 +156,6 @@ def test_sides_do_not_tell_the_label(tmp_path):
 # -------------------------------------------------------------- chatbot arena
 
 
-def arena(n, winner, **changes):
-  return {
-    'question_id': f'q{n}',
-    'model_a': 'alpaca',
-    'model_b': 'koala',
-    'winner': winner,
-    'judge': f'arena_user_{n % 3}',
-    'conversation_a': [
-      message('user', f'Question {n}?'),
-      message('assistant', f'first {n}'),
-    ],
-    'conversation_b': [
-      message('user', f'Question {n}?'),
-      message('assistant', f'second {n}'),
-    ],
-    'turn': 1,
-    'anony': True,
-    'language': 'English',
-    'tstamp': 1.68e9 + n,
-    'openai_moderation': {},
-    'toxic_chat_tag': {},
-    **changes,
-  }
-
-
-WINNERS = ['model_a', 'model_b', 'tie', 'tie (bothbad)', 'model_a'] * 2
-
-
 def test_chatbot_arena(tmp_path):
   rows = [arena(n, winner) for n, winner in enumerate(WINNERS)]
   rows[4] = arena(
@@ -299,25 +238,6 @@ def test_columns_that_are_new_are_named(tmp_path):
 # ---------------------------------------------------------------------- prism
 
 
-def utterance(turn, within, score, chosen, **changes):
-  return {
-    'utterance_id': f'ut{turn}{within}',
-    'interaction_id': f'int{turn}',
-    'conversation_id': 'c0',
-    'user_id': 'user0',
-    'turn': turn,
-    'within_turn_id': within,
-    'conversation_type': 'unguided',
-    'user_prompt': f'Question {turn}?',
-    'model_response': f'answer {turn}{within}',
-    'model_name': 'm',
-    'model_provider': 'p',
-    'score': score,
-    'if_chosen': chosen,
-    **changes,
-  }
-
-
 PRISM = [
   utterance(0, 0, 40, False),
   utterance(0, 1, 90, True),
@@ -379,27 +299,6 @@ def test_prism_needs_the_chosen_answer_and_its_own_table(tmp_path):
 
 
 # -------------------------------------------------------------------- columns
-
-VOTES = [
-  {
-    'annotator': n % 2,
-    'question': f'Q{n // 2}',
-    'one': f'x{n}',
-    'two': f'y{n}',
-    'better': ['A', 'B', 'same', 'much A', ''][n % 5],
-    'age': '30' if n % 2 else None,
-    'theme': 't',
-  }
-  for n in range(10)
-]
-PAIR = {
-  'user_id': 'annotator',
-  'prompt': 'question',
-  'response_a': 'one',
-  'response_b': 'two',
-  'label': 'better',
-}
-AB = {'a': 'A+much A', 'b': 'B', 'tie': 'same'}
 
 
 def test_columns_of_pairs(tmp_path):
@@ -603,211 +502,3 @@ def test_a_prompt_has_one_topic(tmp_path):
   )
   assert table.topics == ['0', '2', '5', '6', '8']
   assert report.notes[0].startswith('3 judgements are under the topic')
-
-
-# -------------------------------------------------------- options and reading
-
-
-def test_parse_columns():
-  assert convert.parse_columns('user_id=annotator, label = x+y,a=b=c') == {
-    'user_id': 'annotator',
-    'label': 'x+y',
-    'a': 'b=c',
-  }
-  for text in ('', 'a', 'a=', '=b', 'a=b,', 'a=b,c'):
-    with pytest.raises(ValueError, match='write NAME=VALUE'):
-      convert.parse_columns(text)
-  with pytest.raises(ValueError, match=r'a is given twice: write a=1\+2'):
-    convert.parse_columns('a=1,a=2')
-
-
-def test_the_options_in_the_documents_are_read():
-  page = (Path(__file__).parents[2] / 'docs' / 'data_sets.md').read_text()
-  columns = re.findall(r"--columns=([^\s']+\w)", page)
-  labels = re.findall(r'--labels=(\S+\w)', page)
-  assert (len(columns), len(labels)) == (5, 4)
-  for text in [*columns, *labels]:
-    assert convert.parse_columns(text)
-  for name in convert.READERS:
-    assert f'--from={name} ' in page
-
-
-def test_unknown_readers_and_files(tmp_path):
-  refused(tmp_path, '--from=csv: one of trl, chatbot_arena', 'csv', TRL)
-  for name in ('set.pickle', 'set.arrow', 'set.parquet.gz'):
-    with pytest.raises(schema.SchemaError, match='ends in none of'):
-      convert.convert('trl', tmp_path / name, user='x')
-  for name in ('no.jsonl', 'no.csv', 'no.json'):
-    with pytest.raises(schema.SchemaError, match='is not a file'):
-      convert.convert('trl', tmp_path / name, user='x')
-  (tmp_path / 'none.jsonl').write_text('\n')
-  with pytest.raises(schema.SchemaError, match='has no row'):
-    convert.convert('trl', tmp_path / 'none.jsonl', user='x')
-
-
-def test_a_malformed_row_in_a_hundred_is_reported(tmp_path):
-  rows = [TRL[n % 10] for n in range(200)]
-  faults = [
-    {**TRL[0], 'chosen': 3},
-    {**TRL[0], 'prompt': ' '},
-    {**TRL[0], 'chosen': 'half \ud83d'},
-    ['no object'],
-    {**TRL[0], 'chosen': [{'role': [], 'content': 'x'}], 'rejected': []},
-  ]
-  for fault in faults:
-    made, report, _ = converted(
-      tmp_path, 'trl', [*rows[:50], fault, *rows[50:]], user='x'
-    )
-    assert (len(made), report.total, report.malformed) == (200, 201, 1)
-    assert 'set.jsonl:51: ' in report.examples[0]
-  refused(
-    tmp_path, r'3 of 203 rows(.|\n)*:1: ', 'trl', faults[:3] + rows, user='x'
-  )
-
-
-def test_formats_read_alike(tmp_path):
-  pairs = [
-    {'prompt': f'Q{n}, "quoted"\nand on', 'chosen': 'é\t1', 'rejected': 'x'}
-    for n in range(10)
-  ]
-  expected, _, _ = converted(tmp_path, 'trl', pairs, user='x')
-  for name, text in (
-    ('a.json', json.dumps(pairs, indent=2)),
-    ('lines.json', '\n'.join(map(json.dumps, pairs))),
-    ('bom.csv', '\ufeff' + separated(pairs, ',')),
-    ('a.tsv', separated(pairs, '\t')),
-  ):
-    plain, packed = tmp_path / name, tmp_path / (name + '.gz')
-    plain.write_text(text, encoding='utf-8')
-    packed.write_bytes(gzip.compress(text.encode()))
-    for path in (plain, packed):
-      assert convert.convert('trl', path, user='x')[0] == expected
-
-
-def separated(rows, mark):
-  def field(text):
-    return '"' + text.replace('"', '""') + '"'
-
-  lines = [list(rows[0]), *(list(row.values()) for row in rows)]
-  return ''.join(mark.join(map(field, line)) + '\n' for line in lines)
-
-
-def test_rows_of_tables_are_numbered_by_line(tmp_path):
-  path = tmp_path / 'a.csv'
-  good = '"two\nlines",b,c\n'
-  path.write_text('prompt,chosen,rejected\n' + good * 100 + 'x,y\n' + good * 9)
-  made, report = convert.convert('trl', path, user='x')
-  assert len(made) == 109
-  assert report.examples == (f'{path}:202: has 2 fields under 3 names',)
-  path.write_text('prompt,chosen,chosen\na,b,c\n')
-  with pytest.raises(schema.SchemaError, match='two columns have one name'):
-    convert.convert('trl', path, user='x')
-  path.write_text('prompt,chosen,rejected\na,"b,c\n')
-  with pytest.raises(schema.SchemaError, match='unexpected end of data'):
-    convert.convert('trl', path, user='x')
-  path.write_text(f'prompt,chosen,rejected\na,b,{"c" * 200_000}\n')
-  made, _ = convert.convert('trl', path, user='x')
-  assert len(better(made[0])[1]) == 200_000
-
-
-def test_parquet(tmp_path):
-  pyarrow = pytest.importorskip('pyarrow', reason='the extra parquet')
-  from pyarrow import parquet
-
-  path = tmp_path / 'arena.parquet'
-  rows = [arena(n, winner) for n, winner in enumerate(WINNERS)]
-  for row in rows:  # Parquet has no empty objects
-    row['openai_moderation'] = row['toxic_chat_tag'] = {'flagged': False}
-  parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-  expected, _, _ = converted(tmp_path, 'chatbot_arena', rows)
-  assert convert.convert('chatbot_arena', path)[0] == expected
-  path.write_bytes(path.read_bytes()[:-20])
-  with pytest.raises(schema.SchemaError, match='cannot be read'):
-    convert.convert('chatbot_arena', path)
-  with pytest.raises(schema.SchemaError, match='is not a file'):
-    convert.convert('chatbot_arena', tmp_path / 'none.parquet')
-
-
-def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
-  real = builtins.__import__
-
-  def without(name, *arguments, **options):
-    if name.startswith('pyarrow'):
-      raise ImportError(name)
-    return real(name, *arguments, **options)
-
-  monkeypatch.setattr(builtins, '__import__', without)
-  with pytest.raises(schema.SchemaError, match='needs pyarrow: install it'):
-    convert.convert('trl', tmp_path / 'a.parquet', user='x')
-
-
-KINDS = {
-  'trl': (TRL[0], {'user': 'x'}),
-  'chatbot_arena': (arena(0, 'tie'), {}),
-  'prism': (utterance(0, 0, 1, True), {}),
-  'columns': (
-    {**VOTES[0], 'age': 30, 'many': [{'x': 1}]},
-    {
-      'columns': {**PAIR, 'topic': 'theme', 'user_attributes': 'age+many[].x'},
-      'labels': AB,
-    },
-  ),
-}
-
-
-@pytest.mark.parametrize('name', KINDS)
-def test_any_value_in_any_column_is_read_or_malformed(tmp_path, name):
-  row, options = KINDS[name]
-  for column in row:
-    for value in (None, 3, 1e400, True, '', [], [1], [[]], {}, {'x': [1]}):
-      rows = [row] * 100 + [{**row, column: value}]
-      made, report, _ = converted(tmp_path, name, rows, **options)
-      assert 100 <= len(made) <= 101
-      assert report.malformed <= 1
-
-
-# ----------------------------------------------------------------- properties
-
-WORDS = strategies.text(max_size=6)
-MESSAGES = strategies.lists(
-  strategies.builds(
-    message, strategies.sampled_from(['user', 'assistant', 'system']), WORDS
-  ),
-  min_size=1,
-  max_size=4,
-)
-SAID = WORDS | MESSAGES
-ANY = SAID | strategies.none() | strategies.integers()
-
-
-@hypothesis.given(
-  rows=strategies.lists(
-    strategies.fixed_dictionaries(
-      {'prompt': ANY, 'chosen': ANY, 'rejected': ANY}
-    ),
-    min_size=1,
-    max_size=5,
-  )
-)
-@hypothesis.settings(deadline=None)
-def test_whatever_a_row_holds_is_read_or_malformed(tmp_path_factory, rows):
-  folder = tmp_path_factory.mktemp('rows')
-  good = [
-    {'prompt': f'{n}?', 'chosen': 'y', 'rejected': 'n'} for n in range(500)
-  ]
-  made, report, _ = converted(folder, 'trl', good + rows, user='x')
-  assert len(made) + report.malformed == report.total == 500 + len(rows)
-  for row in made:
-    schema.parse_row(row)
-
-
-@hypothesis.given(
-  said=MESSAGES.filter(lambda m: all('\n' not in x['content'] for x in m))
-)
-def test_messages_can_be_read_back(said):
-  text = texts.text(said, 'prompt')
-  if len(said) == 1 and said[0]['role'] != 'system':
-    assert text == said[0]['content']
-    return
-  lines = [line.split(': ', 1) for line in text.split('\n')]
-  assert [message(role.lower(), content) for role, content in lines] == said
