@@ -118,7 +118,7 @@ LEARNERS: dict[str, Entry] = {
     'aggregate',
     {'ridge': _PULL},
     functools.partial(toys.judgements, steps=300, hidden=(8,)),
-    _NETWORK,
+    Needs(people=30),
   ),
   'critique_grpo': _policy(
     critique_grpo.critique_grpo, 'critic', 'training', samples=3

@@ -3,22 +3,27 @@
     PRM_DATA_DIR=DATA python -m experiments.benchmarks.leaks --output=FILE
 
 A draw is a random half of a real set's people. Clean: 200 draws, of
-ukp_convarg, jester and llmfao in turn. Every leak: 20 draws likewise.
+ukp_convarg, jester and llmfao in turn. Every leak: 20 draws likewise. A draw is
+written as JSON lines, and read and looked at as `prm compare` does it.
 """
 
 import argparse
 import dataclasses
 import html
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tqdm
 
-from prm_jax.audits import copies, leaks
+from prm_jax.audits import copies
 from prm_jax.data import load, pipelines, schema
 from prm_jax.data.builders import table
+from prm_jax.lab import compare, folds
+from prm_jax.models import features
 from prm_jax.ops import intervals
 from prm_jax.runtime import writers
 
@@ -79,15 +84,28 @@ def draw(judged: schema.Judgements, seed: int) -> list[schema.Judgement]:
   ]
 
 
-def flagged(rows: list[schema.Judgement], seed: int) -> list[str]:
-  """Returns the names of the checks that raise an alarm."""
-  judged = schema.code_judgements(rows)
-  found = copies.rows(judged, copies.find(judged))
-  strict = np.flatnonzero(judged.label != 0.5)
-  found += leaks.rows(
-    judged.texts, judged.items[strict], judged.label[strict] > 0.5, seed=seed
+def flagged(rows: list[schema.Judgement], folder: Path, seed: int) -> list[str]:
+  """Returns the names of the checks that raise an alarm in `prm compare`.
+
+  Args:
+    rows: of a draw.
+    folder: the draw's file is written there.
+    seed: of the comparison.
+  """
+  path = folder / 'draw.jsonl'
+  with path.open('w', encoding='utf-8') as file:
+    file.writelines(schema.judgement_lines(schema.code_judgements(rows)))
+  judged, report = schema.read_jsonl(path)
+  data = folds.Data(
+    'draw', judged, copies.find(judged), features.Source(), 1, seed
   )
-  return [row['control'] for row in found if row['leak']]
+  problem = folds.case(data, folds.PAIRS, 0).problem
+  alarms = [
+    row['control'] for row in compare.probes(data, problem) if row['leak']
+  ]
+  # A prompt under two names is made one, and told, when a file is read.
+  told = any('words of another' in note for note in report.notes)
+  return [*alarms, 'merged when read'] if told else alarms
 
 
 # --------------------------------------------------------------------- leaks
@@ -193,6 +211,30 @@ def _copied(
   ]
 
 
+def alarms(
+  known: dict[str, schema.Judgements], kind: str, count: int, folder: Path
+) -> dict[str, Any]:
+  """Returns how many draws of a kind raise an alarm, by set and by check."""
+  names = list(known)
+  by_set, by_check = Counter[str](), Counter[str]()
+  for seed in tqdm.tqdm(range(count), desc=kind):
+    name = names[seed % len(names)]
+    rows = draw(known[name], seed)
+    if kind in LEAKS:
+      rows = LEAKS[kind](rows, np.random.default_rng([seed, 1]))
+    found = flagged(rows, folder, seed)
+    by_set[name] += bool(found)
+    by_check.update(found)
+  share = intervals.share(sum(by_set.values()), count)
+  return {
+    'draws': count,
+    'flagged': sum(by_set.values()),
+    'interval': [share.low, share.high],
+    'by_set': dict(by_set),
+    'by_check': dict(by_check),
+  }
+
+
 def main() -> None:
   """Counts alarms and writes them."""
   parser = argparse.ArgumentParser(description=__doc__)
@@ -202,29 +244,13 @@ def main() -> None:
   parser.add_argument('--leaky', type=int, default=LEAKY)
   arguments = parser.parse_args()
   known = sets(load.data_folder(arguments.data))
-  names = list(known)
   result = {}
   kinds = {'clean': arguments.clean, **dict.fromkeys(LEAKS, arguments.leaky)}
-  for kind, count in kinds.items():
-    alarms, by_check = Counter[str](), Counter[str]()
-    for seed in tqdm.tqdm(range(count), desc=kind):
-      name = names[seed % len(names)]
-      rows = draw(known[name], seed)
-      if kind in LEAKS:
-        rows = LEAKS[kind](rows, np.random.default_rng([seed, 1]))
-      found = flagged(rows, seed)
-      alarms[name] += bool(found)
-      by_check.update(found)
-    share = intervals.share(sum(alarms.values()), count)
-    result[kind] = {
-      'draws': count,
-      'flagged': sum(alarms.values()),
-      'interval': [share.low, share.high],
-      'by_set': dict(alarms),
-      'by_check': dict(by_check),
-    }
-    print(kind, result[kind])
-    writers.write_json_atomic(arguments.output, result)
+  with tempfile.TemporaryDirectory() as folder:
+    for kind, count in kinds.items():
+      result[kind] = alarms(known, kind, count, Path(folder))
+      print(kind, result[kind])
+      writers.write_json_atomic(arguments.output, result)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,7 @@ a unit on disk: a killed comparison goes on, and several processes share one.
 import functools
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +23,12 @@ from prm_jax.runtime import checkpoint
 
 _ANSWERS = (0, 1, 2, 5, 10, 20, 50)  # of a new person, nested
 _PANEL = (50, 20, 10, 5)  # the most that half of the new people have given
-_SEARCHED = 300  # people that a search looks at
+# People that a search looks at: first, and for the choices that are left. Of
+# methods that believe something of every column, one choice is left.
+_FIRST, _SEARCHED, _LEFT = 150, 1000, 5
 _REPLICATES = 1000
 _TRIED = len(registry.grid(fitting.BASELINE))  # numbers of every method
-_FLOATS = 4e7  # of everybody's beliefs
+_FLOATS, _MANY = 4e7, 1e7  # of everybody's beliefs
 # Seconds on two cores: to compile a method, of a fit for every 10,000
 # judgements, and of any fit.
 _SECONDS = {'aggregate': (4.0, 0.05), 'aggregate_mlp': (4.0, 0.4)}
@@ -208,11 +210,23 @@ class _Work:
     believe something of every column: too much to hold for many people.
     """
     found = list(folds.kinds(self.data, name.partition('-')[0]))
-    width = self.data.components + 1 + len(self.data.judged.texts)
-    people = len(self.data.judged.user_ids)
-    if 'known_texts' in found and people * _belief(method, width) > _FLOATS:
+    if 'known_texts' in found and self._floats(method, found) > _FLOATS:
       found.remove('known_texts')
     return found
+
+  def _floats(self, method: str, kinds: Sequence[str]) -> int:
+    """Returns how many numbers everybody's beliefs are of, at most."""
+    width = self.data.components + 1
+    if 'known_texts' in kinds:
+      width += len(self.data.judged.texts)
+    return len(self.data.judged.user_ids) * _belief(method, width)
+
+  def _first(self, name: str, method: str) -> fitting.First | None:
+    """Returns how a search begins; the aggregate costs too little to save."""
+    if method not in self.methods:
+      return None
+    wide = self._floats(method, self._kinds(name, method)) > _MANY
+    return fitting.First(_FIRST, 1 if wide else _LEFT)
 
   def _aggregate(self, name: str) -> units.Unit:
     """Returns the aggregate's unit, which others build on."""
@@ -246,6 +260,7 @@ class _Work:
     return fitting.method_unit(
       self.cases[name].problem, self.protocol, node, choices,
       people=_SEARCHED, sets=self.sets[name],
+      first=self._first(name, method),
       role='control' if method == fitting.LENGTH else None,
     )  # fmt: skip
 
@@ -260,7 +275,10 @@ class _Work:
   def estimate(self, count: int) -> str:
     """Returns about how long everything takes."""
     judged = np.mean([c.sum() for c in self._counts]) / 1e4
-    searched = min(1.0, _SEARCHED / max(len(self._counts[0]), 1))
+    people = max(len(self._counts[0]), 1)
+    searched = min(1.0, _FIRST / people)
+    if people > _FIRST:
+      searched += min(1.0, _SEARCHED / people) * _LEFT / (3 * _TRIED)
     seconds = 0.0
     for name, case in self.cases.items():
       rounds = len(
@@ -306,6 +324,7 @@ class _Work:
       regime = folds.PROMPTS if 'prompts' in row['split'] else folds.PAIRS
       found = best[regime]['personal']
       row['chosen'] = bool(found and found['method'] == row['method'])
+    problem = self.cases[f'{folds.PAIRS}-fold0'].problem
     base = {
       'data': self.data.name,
       'features': '',
@@ -318,7 +337,7 @@ class _Work:
       'gain': gain,
       'controls': [
         *rows.control_table(groups, _REPLICATES),
-        *({**base, **row} for row in self._probes()),
+        *({**base, **row} for row in probes(self.data, problem)),
       ],
       'person_gain': person_gain,
       'calibration': rows.calibration_table(groups),
@@ -334,59 +353,22 @@ class _Work:
     )  # fmt: skip
 
   def _best(self, cells, regime: str) -> dict[str, Any]:
-    """Returns what validation rows chose, of all methods and of personal ones.
-
-    Scores of a configuration are averaged over the regime's folds.
-    """
-    scores: dict[str, dict[str, Any]] = {}
-    for cell in cells:
-      if cell.record['regime'] != regime:
-        continue
-      for method, record in cell.record['methods'].items():
-        for row in record['scores'] if method in registry.LEARNERS else ():
-          # The aggregate's ridge, which others start from, varies by fold.
-          own = {'features', *registry.grid(method)[0]}
-          key = f'{method} {[row[name] for name in sorted(own)]}'
-          known = scores.setdefault(
-            key, {'method': method, 'nll': [], 'rows': []}
-          )
-          known['nll'].append(row['nll'])
-          known['rows'].append(row)
-    whole = max(len(known['nll']) for known in scores.values())
-    order = sorted(
-      (known for known in scores.values() if len(known['nll']) == whole),
-      key=lambda known: np.mean(known['nll']),
+    """Returns what validation rows chose, of all and of personal methods."""
+    records = [
+      c.record['methods'] for c in cells if c.record['regime'] == regime
+    ]
+    chosen = sorted(
+      (
+        _choice(method, [record[method] for record in records])
+        for method in (fitting.BASELINE, *self.methods)
+      ),
+      key=lambda choice: choice['nll'],
     )
-
-    def choice(roles):
-      for known in order:
-        if registry.LEARNERS[known['method']].role in roles:
-          row = dict(known['rows'][0])
-          if 'ridge' in row:
-            row['ridge'] = float(np.median([r['ridge'] for r in known['rows']]))
-          row['nll'] = float(np.mean(known['nll']))
-          return {'method': known['method'], **row}
-      return None
-
+    personal = registry.of_role('personal')
     return {
-      'any': choice(('aggregate', 'personal')),
-      'personal': choice(('personal',)),
+      'any': chosen[0],
+      'personal': next((c for c in chosen if c['method'] in personal), None),
     }
-
-  def _probes(self) -> list[dict[str, Any]]:
-    """Returns leaks and copies of the data themselves."""
-    problem = self.cases[f'{folds.PAIRS}-fold0'].problem
-    strict = np.flatnonzero(problem.strict)
-    found = leaks.rows(
-      problem.texts,
-      problem.judged.inputs.index[strict],
-      problem.judged.rows.label[strict] > 0.5,
-      seed=self.data.seed,
-    )
-    judged = self.data.judged
-    if isinstance(judged, schema.Judgements):
-      found += copies.rows(judged, self.data.copied)
-    return found
 
   def _notes(self, cells) -> list[str]:
     problem = self.cases[f'{folds.PAIRS}-fold0'].problem
@@ -404,6 +386,56 @@ class _Work:
     if self.regimes == (folds.PAIRS,):
       notes.append('There are too few prompts to say anything of new ones.')
     return notes
+
+
+def _choice(
+  method: str, records: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+  """Returns a method's numbers, of scores that are averaged over folds.
+
+  Where numbers fell out of a fold's search, the method's best there takes
+  their place; those are chosen that fell out of the fewest.
+  """
+  # The aggregate's ridge, which others start from, varies by fold.
+  own = sorted({'features', *registry.grid(method)[0]})
+  tried: dict[tuple, dict[int, dict[str, Any]]] = {}
+  best: list[float] = []
+  for fold, record in enumerate(records):
+    most = max(row['people'] for row in record['scores'])
+    last = [row for row in record['scores'] if row['people'] == most]
+    best.append(min(row['nll'] for row in last))
+    for row in last:
+      tried.setdefault(tuple(row[name] for name in own), {})[fold] = row
+
+  def score(rows) -> float:
+    return float(
+      np.mean([rows[f]['nll'] if f in rows else b for f, b in enumerate(best)])
+    )
+
+  rows = min(tried.values(), key=lambda rows: (-len(rows), score(rows)))
+  choice = {'method': method, **next(iter(rows.values())), 'nll': score(rows)}
+  if 'ridge' in choice:
+    choice['ridge'] = float(np.median([row['ridge'] for row in rows.values()]))
+  return choice
+
+
+def probes(data: folds.Data, problem: fitting.Problem) -> list[dict[str, Any]]:
+  """Returns leaks and copies of the data themselves, a row each.
+
+  Args:
+    data: what is compared on.
+    problem: any of its folds.
+  """
+  strict = np.flatnonzero(problem.strict)
+  found = leaks.rows(
+    problem.texts,
+    problem.judged.inputs.index[strict],
+    problem.judged.rows.label[strict] > 0.5,
+    seed=data.seed,
+  )
+  if isinstance(data.judged, schema.Judgements):
+    found += copies.rows(data.judged, data.copied)
+  return found
 
 
 @functools.cache

@@ -207,12 +207,29 @@ class Fitted:
     )
 
 
+class First(NamedTuple):
+  """A first look at all choices, after which a few of them are left.
+
+  Successive halving (Jamieson and Talwalkar 2016). All people look at what is
+  left: how strongly a basis of tastes is to be held depends on how many people
+  it is learned from.
+
+  Attributes:
+    people: who are looked at.
+    choices: that are left.
+  """
+
+  people: int
+  choices: int
+
+
 class Searched(NamedTuple):
   """What a search inside the training rows found.
 
   Attributes:
     choice: the best.
-    scores: choice and `nll` of each that was tried; none if there is but one.
+    scores: choice, `nll` and `people` of each that was tried; none if there is
+      but one. Scores of fewer people are of those that fell out before.
     validate: probability of each validation row under the best, fitted to
       the other training rows; None if nothing was tried.
   """
@@ -228,6 +245,7 @@ def search(
   problem: Problem,
   sets: FeatureSets,
   people: int,
+  first: First | None = None,
 ) -> Searched:
   """Returns the best choice inside the training rows.
 
@@ -240,16 +258,42 @@ def search(
     problem: whose training rows are split once more.
     sets: its features.
     people: at most this many people are searched with.
+    first: a look at fewer people before; None to look at all at once.
   """
   if len(choices) == 1:
     return Searched(choices[0], [], None)
+  fell_out: list[dict] = []
+  training = problem.judged.rows.user[problem.inner != UNUSED]
+  known = min(people, len(np.unique(training)))
+  if first and first.people < known:
+    tried = _tried(method, choices, problem, sets, first.people)
+    order = np.argsort([score for score, _ in tried], kind='stable')
+    left = np.sort(order[: first.choices])
+    fell_out = [
+      {**choices[i], 'nll': tried[i][0], 'people': first.people}
+      for i in np.setdiff1d(order, left)
+    ]
+    choices = [choices[i] for i in left]
+  tried = _tried(method, choices, problem, sets, people)
+  scores = [
+    {**choice, 'nll': score, 'people': known}
+    for choice, (score, _) in zip(choices, tried, strict=True)
+  ]
+  best = int(np.argmin([row['nll'] for row in scores]))
+  return Searched(choices[best], [*scores, *fell_out], tried[best][1])
+
+
+def _tried(
+  method, choices, problem: Problem, sets, people: int
+) -> list[tuple[float, np.ndarray]]:
+  """Returns each choice's score, and its probability of validation rows."""
   inside = searched_rows(problem, people)
   judged = problem.judged.take(inside)
   role, strict = problem.inner[inside], problem.strict[inside]
   validated = (role >= VALIDATE) & strict
   # Hard answers are what is predicted, also where training labels are soft.
   label = judged.rows.label[validated] > 0.5
-  scores, found = [], []
+  tried = []
   for choice in choices:
     p = np.zeros(len(inside))
     for round_ in np.unique(role[role >= VALIDATE]):
@@ -261,10 +305,8 @@ def search(
       p[here] = said[here]
     p = p[validated]
     loss = margins.nll(margins.margin(p, label)) if len(p) else np.zeros(1)
-    scores.append({**choice, 'nll': float(np.mean(loss))})
-    found.append(p)
-  best = int(np.argmin([row['nll'] for row in scores]))
-  return Searched(choices[best], scores, found[best])
+    tried.append((float(np.mean(loss)), p))
+  return tried
 
 
 def searched_rows(problem: Problem, people: int) -> np.ndarray:
@@ -291,6 +333,7 @@ def method_unit(
   choices: Sequence[Choice],
   *,
   people: int,
+  first: First | None = None,
   role: str | None = None,
   sets: FeatureSets | None = None,
 ) -> units.Unit:
@@ -305,12 +348,13 @@ def method_unit(
     method: what the learner is built with.
     choices: the grid.
     people: at most this many are searched with.
+    first: see `search`.
     role: instead of what the registry says.
     sets: the problem's features, if they are made.
   """
   sets = sets or FeatureSets(problem)
   started = time.time()
-  found = search(method, choices, problem, sets, people)
+  found = search(method, choices, problem, sets, people, first)
   searched = time.time()
   fitted = Fitted.fit(method, found.choice, problem, problem.training, sets)
   role = role or registry.LEARNERS[method['kind']].role

@@ -130,6 +130,27 @@ def test_more_answers_of_a_new_person_help(compared):
   assert rows_[0] < rows_[-1]
 
 
+def test_numbers_are_chosen_over_folds_that_may_have_dropped_them():
+  def row(spread, nll, people=100):
+    return {
+      'features': 'response', 'ridge': 1.0, 'spread': spread, 'nll': nll,
+      'people': people,
+    }  # fmt: skip
+
+  def choice(*folds):
+    found = compare._choice('hierarchical', [{'scores': f} for f in folds])
+    return found['spread'], found['nll']
+
+  both = [row(0.1, 0.5), row(1.0, 0.4)], [row(0.1, 0.2), row(1.0, 0.4)]
+  assert choice(*both) == (0.1, pytest.approx(0.35))
+  # What few people looked at counts for nothing, and in most folds is better
+  # than in one; the best of a fold stands where numbers fell out.
+  dropped = [row(0.1, 0.5), row(1.0, 0.4)], [row(0.1, 0.1, 10), row(1.0, 0.6)]
+  assert choice(*dropped) == (1.0, pytest.approx(0.5))
+  apart = [row(0.1, 0.5), row(1.0, 0.4)], [row(0.3, 0.2)]
+  assert choice(*apart) == (1.0, pytest.approx(0.3))
+
+
 def test_what_is_written(compared):
   path, run, results = compared
   folder = run / 'compare'

@@ -146,6 +146,35 @@ def test_a_search_fits_some_rows_and_scores_others(monkeypatch):
   assert choice['ridge'] == best['ridge']
 
 
+def test_a_search_halves_its_choices_before_everybody_is_looked_at():
+  given = problem()
+  sets = fitting.FeatureSets(given)
+  grid = [{'features': 'levels', 'ridge': 10.0**k} for k in range(-2, 3)]
+
+  def search(people, first=None):
+    method = {'kind': 'aggregate'}
+    return fitting.search(method, grid, given, sets, people, first)
+
+  def scores(found, people):
+    return {
+      row['ridge']: row['nll']
+      for row in found.scores
+      if row['people'] == people
+    }
+
+  few, all_, halved = search(2), search(100), search(100, fitting.First(2, 2))
+  people = len(np.unique(given.judged.rows.user[given.inner > 0]))
+  early = scores(few, 2)
+  left = sorted(early, key=lambda ridge: early[ridge])[:2]
+  assert scores(halved, people) == {r: scores(all_, people)[r] for r in left}
+  fell_out = {r: early[r] for r in early if r not in left}
+  assert scores(halved, 2) == fell_out
+  assert halved.choice['ridge'] == min(left, key=scores(all_, people).get)
+  assert (
+    search(100, fitting.First(1000, 1)).scores == all_.scores
+  )  # nobody to look at first
+
+
 def test_a_search_reads_validation_labels_for_its_score_alone():
   given = problem()
   flipped = with_labels(given, given.inner == fitting.VALIDATE)
