@@ -16,7 +16,7 @@ import filelock
 import numpy as np
 import tqdm
 
-from prm_jax.runtime import writers
+from prm_jax.runtime import programs, writers
 
 _WAIT = 0.5  # seconds between two looks at what another process makes
 
@@ -90,6 +90,7 @@ class Folder:
       return False
     try:
       if not self.done(name):  # another process was faster
+        programs.make_room()
         self.write(name, make())
     finally:
       lock.release()
