@@ -1,33 +1,24 @@
-"""Runs a study: --config=configs/NAME.py[:variant] --workdir=DIR."""
+"""Runs a study: --config=configs/NAME.py[:variant] --workdir=DIR.
 
+Several processes and machines may share DIR: `--seeds=3 --notabulate` makes the
+units of one seed alone, and a last run without either tables all of them.
+"""
+
+import importlib
 import importlib.metadata
 import json
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
 from absl import app, flags
 from ml_collections import config_flags
 
-from experiments.choose_for_a_person import experiment as choose_for_a_person
-from experiments.critique_and_numbers import (
-  experiment as critique_and_numbers,
-)
-from experiments.echo_chambers import experiment as echo_chambers
-from experiments.evaluative_and_directive import (
-  experiment as evaluative_and_directive,
-)
-from experiments.personalized_vs_aggregate import (
-  experiment as personalized_vs_aggregate,
-)
-from experiments.policy_discriminators import (
-  experiment as policy_discriminators,
-)
-from experiments.ten_questions import experiment as ten_questions
+from prm_jax.lab import study as studies
 from prm_jax.runtime import checkpoint, writers
 from prm_jax.runtime import mesh as meshes
 
@@ -35,15 +26,11 @@ _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
 _MESH = flags.DEFINE_string('mesh', '', 'Devices that fits use, as data:8.')
 
-STUDIES = {
-  'choose_for_a_person': choose_for_a_person.run,
-  'critique_and_numbers': critique_and_numbers.run,
-  'echo_chambers': echo_chambers.run,
-  'evaluative_and_directive': evaluative_and_directive.run,
-  'personalized_vs_aggregate': personalized_vs_aggregate.run,
-  'policy_discriminators': policy_discriminators.run,
-  'ten_questions': ten_questions.run,
-}
+_SEEDS = flags.DEFINE_string('seeds', '', "In place of the config's: 0..4.")
+_GRID = flags.DEFINE_string(
+  'grid', '', 'Runs every point, in a folder each: training.rate=0.1,0.2;...'
+)
+_TABULATE = flags.DEFINE_bool('tabulate', True, 'Whether to write results.')
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
@@ -51,19 +38,69 @@ def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments: {argv[1:]}')
   config, workdir = _CONFIG.value, Path(str(_WORKDIR.value))
+  if _SEEDS.value:
+    config.seeds = tuple(studies.seeds(_SEEDS.value))
+  for point in studies.grid(_GRID.value):
+    name = ','.join(f'{key}={value}' for key, value in point.items())
+    run(at(config, point), workdir / name if name else workdir)
+
+
+def run(config, workdir: Path) -> None:
+  """Runs a study in a folder, and says where its page is."""
   writers.make_folder(workdir)
-  # Plain JSON values, so that a resumed run compares equal.
+  # Plain JSON values, so that a resumed run compares equal; the folder may hold
+  # units of any seed.
   plain = json.loads(config.to_json())
-  checkpoint.check_config(workdir, plain)
+  fixed = {name: value for name, value in plain.items() if name != 'seeds'}
+  checkpoint.check_config(workdir, fixed)
   started = time.time()
   writers.write_json_atomic(workdir / 'run.json', describe(plain))
   mesh = meshes.parse(_MESH.value) if _MESH.value else None
   with meshes.use(mesh):
-    results = STUDIES[config.study](config, workdir)
-  print('\n'.join(results['answer']))
-  print(
-    f'{time.time() - started:.0f} s. Read {workdir / "report" / "index.html"}'
+    results = studies.run(
+      named(config.study), config, workdir, tabulate=_TABULATE.value
+    )
+  if results:
+    print('\n'.join(results['answer']))
+    print(f'Read {workdir / "report" / "index.html"}')
+  print(f'{time.time() - started:.0f} s.')
+
+
+def named(name: str) -> studies.Study:
+  """Returns a study of experiments/.
+
+  Raises:
+    ValueError: there is no such study.
+  """
+  known = sorted(
+    path.parent.name for path in Path(__file__).parent.glob('*/experiment.py')
   )
+  if name not in known:
+    raise ValueError(f'no study {name!r}: one of {known}')
+  return importlib.import_module(f'experiments.{name}.experiment').STUDY
+
+
+def at(config, point: Mapping[str, str]):
+  """Returns a config with some values in place of its own.
+
+  Raises:
+    KeyError: the config has no such name.
+    TypeError: a value is of another kind.
+  """
+  if not point:
+    return config
+  changed = config.copy_and_resolve_references()
+  changed.update_from_flattened_dict(
+    {name: _value(text) for name, text in point.items()}
+  )
+  return changed
+
+
+def _value(text: str):
+  try:
+    return json.loads(text)
+  except json.JSONDecodeError:
+    return text
 
 
 def describe(config: dict) -> dict:

@@ -29,7 +29,7 @@ ALLOWED |= {
 }
 _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {
-  'lab': {*_BELOW, 'lab'},
+  'lab': {*_BELOW, 'lab', 'report'},
   'setting': _BELOW,
   'training': {*_BELOW, 'lab', 'setting'},
   'model': {*_BELOW, 'lab', 'setting', 'training', 'comparing'},

@@ -1,7 +1,5 @@
-"""The study: pick for everybody after some answers; then table and page."""
+"""The study: pick for everybody after some answers; then the table."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,69 +7,48 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from experiments import elicited
 from experiments.choose_for_a_person import settings, tables
 from experiments.personalized_vs_aggregate import problems
 from prm_jax import types
 from prm_jax.alignment import selection
-from prm_jax.report import page
+from prm_jax.lab import asking, study, units
 from prm_jax.rewards import factorized
-from prm_jax.runtime import writers
 from prm_jax.users import gaussian
 
 
-def run(config, workdir: Path) -> dict[str, Any]:
-  """Runs what is not yet in `workdir/cells`, and returns the results.
-
-  Args:
-    config: see configs/choose_for_a_person.py.
-    workdir: where cells, results.json and report are written.
-  """
-  folder = writers.make_folder(workdir / 'cells')
+def _work(config, folder: units.Folder) -> dict[str, units.Make]:
+  """Returns what makes each seed; its settings are units beside it."""
   embed = problems.Embedder()
-  names = []
-  for seed in config.seeds:
-    done = folder / f'seed{seed}.json'
-    if not done.exists():
-      made = [
-        _compute(config, choosing, folder)
-        for choosing in settings.settings(config, seed, embed)
-      ]
-      writers.write_json_atomic(done, made)
-    names += json.loads(done.read_text())
-  cells = [_read(folder / f'{name}.npz') for name in names]
-  results: dict[str, Any] = {
-    'study': config.study,
-    'config': json.loads(config.to_json()),
-    'seeds': list(config.seeds),
-    'tables': {'utility': tables.utility(cells, config.bootstrap)},
+
+  def seed(number: int) -> dict[str, Any]:
+    names = []
+    for choosing in settings.settings(config, number, embed):
+      folder.write(choosing.setting.name, _picks(config, choosing))
+      names.append(choosing.setting.name)
+    return {'settings': names}
+
+  return {
+    f'seed{number}': units.record(seed, number) for number in config.seeds
   }
-  results['answer'] = tables.answer(results['tables']['utility'])
-  writers.write_json_atomic(workdir / 'results.json', results)
-  page.write_page(results, workdir / 'report' / 'index.html')
-  return results
 
 
-def _compute(config, choosing: settings.Choosing, folder: Path) -> str:
-  """Writes the utility `[U, S]` of every pick of one setting."""
+def _picks(config, choosing: settings.Choosing) -> units.Unit:
+  """Returns the true utility `[U, S]` of every pick of one setting."""
   setting, utility = choosing.setting, choosing.setting.utility
-  head = {
-    'data': setting.data,
-    'features': setting.features,
-    'seed': setting.seed,
-  }
-  arrays: dict[str, Any] = {
-    'head': json.dumps(head),
+  assert setting.aggregate_menus is not None
+  scores = {'aggregate': setting.aggregate_menus, **choosing.limits}
+  arrays = {
     'oracle|none|0': utility.max(-1),
     'random_pick|none|0': utility.mean(-1),
+    **{
+      f'{name}|none|0': asking.picked(
+        np.broadcast_to(score, utility.shape), utility
+      )
+      for name, score in scores.items()
+    },
   }
-  assert setting.aggregate_menus is not None
-  known = {'aggregate': setting.aggregate_menus, **choosing.limits}
-  for name, score in known.items():
-    score = np.broadcast_to(score, utility.shape)
-    arrays[f'{name}|none|0'] = elicited.picked(score, utility)
   for acquire in tqdm.tqdm(config.acquisitions, desc=setting.name):
-    trace = elicited.ask(setting, acquire, max(config.answers))
+    trace = asking.ask(setting, acquire, max(config.answers))
     for count in config.answers:
       belief = gaussian.Context(
         jnp.asarray(trace.mean[:, count]), jnp.asarray(trace.factor[:, count])
@@ -79,11 +56,18 @@ def _compute(config, choosing: settings.Choosing, folder: Path) -> str:
       pick = np.asarray(best(jnp.asarray(setting.menus), belief))
       value = np.take_along_axis(utility, pick[..., None], -1)[..., 0]
       arrays[f'{setting.method}|{acquire}|{count}'] = value
-  temporary = folder / 'cell.tmp'
-  with temporary.open('wb') as file:
-    np.savez_compressed(file, **arrays)
-  temporary.replace(folder / f'{setting.name}.npz')
-  return setting.name
+  return units.Unit(setting.named, arrays)
+
+
+def _tables(config, folder: units.Folder) -> study.Tables:
+  names = [
+    name
+    for seed in config.seeds
+    for name in folder.read(f'seed{seed}').record['settings']
+  ]
+  return {
+    'utility': tables.utility(list(map(folder.read, names)), config.bootstrap)
+  }
 
 
 @jax.jit
@@ -102,7 +86,4 @@ def best(menus: jax.Array, belief: gaussian.Context) -> jax.Array:
   return jax.lax.map(person, belief)
 
 
-def _read(path: Path) -> tables.Cell:
-  with np.load(path, allow_pickle=False) as file:
-    arrays = dict(file)
-  return tables.Cell(arrays=arrays, **json.loads(str(arrays.pop('head'))))
+STUDY = study.Study(_work, _tables, lambda made: tables.answer(made['utility']))

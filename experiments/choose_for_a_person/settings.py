@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from experiments import alpaca_world, elicited
+from experiments import alpaca_world
 from experiments.personalized_vs_aggregate import problems
-from prm_jax.lab import fitting
+from prm_jax.lab import asking, fitting
 from prm_jax.worlds import responses
 
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -26,7 +26,7 @@ class Choosing(NamedTuple):
       learned bases.
   """
 
-  setting: elicited.Setting
+  setting: asking.Setting
   limits: dict[str, np.ndarray]
 
 
@@ -54,14 +54,14 @@ def settings(config, seed: int, embed) -> Iterator[Choosing]:
     best = limit(chosen.features[name](), world.values, weights)
     everybody = np.eye(len(asked.new))
     grids = config.search[kind]
-    for setting in elicited.trained(config, chosen, asked, grids):
+    for setting in asking.trained(config, chosen, asked, grids):
       bases = limit(setting.encoded, utility.T, everybody)
       yield Choosing(
         setting, {'best_features': best, 'best_coefficients': bases}
       )
 
 
-def _asked(config, problem, found: alpaca_world.Found) -> elicited.Asked:
+def _asked(config, problem, found: alpaca_world.Found) -> asking.Asked:
   world = found.world
   new = np.unique(
     problem.judged.rows.user[problem.split == fitting.CALIBRATION]
@@ -72,12 +72,12 @@ def _asked(config, problem, found: alpaca_world.Found) -> elicited.Asked:
     gap = world.values[items[:, 0]] - world.values[items[:, 1]]
     return world.scale * weights @ gap.T
 
-  pool = elicited.pairs(problem, fitting.CALIBRATION, config.pool, 6)
-  test = elicited.pairs(problem, 'new_people', config.test_pairs, 7)
+  pool = asking.pairs(problem, fitting.CALIBRATION, config.pool, 6)
+  test = asking.pairs(problem, 'new_people', config.test_pairs, 7)
   prompts = np.unique(found.item_prompt[found.held_out])
   menus = np.stack([np.flatnonzero(found.item_prompt == p) for p in prompts])
   label = (margins(test) > 0).astype(np.float32)
-  return elicited.Asked(
+  return asking.Asked(
     new=new,
     pool=pool,
     probability=special.expit(margins(pool)),

@@ -1,28 +1,17 @@
 """From picks to the table of results.json."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from prm_jax.lab import columns, units
 from prm_jax.ops import statistics
 
 
-class Cell(NamedTuple):
-  """The picks of one setting.
-
-  Attributes:
-    data, features, seed: of the setting.
-    arrays: `method|acquisition|answers` -> true utility of the pick `[U, S]`.
-  """
-
-  data: str
-  features: str
-  seed: int
-  arrays: Mapping[str, np.ndarray]
-
-
-def utility(cells: Sequence[Cell], replicates: int) -> list[dict[str, Any]]:
+def utility(
+  cells: Sequence[units.Unit], replicates: int
+) -> list[dict[str, Any]]:
   """Returns what every pick is worth to the people it is made for.
 
   `recovered` is (pick - aggregate's) / (oracle's - aggregate's), of means over
@@ -34,13 +23,19 @@ def utility(cells: Sequence[Cell], replicates: int) -> list[dict[str, Any]]:
     cells: all settings.
     replicates: of the bootstrap.
   """
-  groups: dict[tuple[str, str], list[Cell]] = {}
-  for cell in cells:
-    groups.setdefault((cell.data, cell.features), []).append(cell)
   rows = []
-  for (data, features), members in groups.items():
+  groups = columns.grouped((c.record for c in cells), 'data', 'features')
+  for data, features in groups:
+    members = [
+      cell
+      for cell in cells
+      if (cell.record['data'], cell.record['features']) == (data, features)
+    ]
     seed = np.concatenate(
-      [np.full(len(c.arrays['oracle|none|0']), c.seed) for c in members]
+      [
+        np.full(len(c.arrays['oracle|none|0']), c.record['seed'])
+        for c in members
+      ]
     )
     weights = statistics.bootstrap_weights(
       seed, replicates, resample_groups=True
@@ -65,7 +60,7 @@ def utility(cells: Sequence[Cell], replicates: int) -> list[dict[str, Any]]:
   return rows
 
 
-def _sums(cell: Cell, name: str) -> np.ndarray:
+def _sums(cell: units.Unit, name: str) -> np.ndarray:
   """Returns each person's pick, aggregate, oracle and wins, `[U, 4]`."""
   mine, theirs, most = (
     cell.arrays[key] for key in (name, 'aggregate|none|0', 'oracle|none|0')
@@ -87,12 +82,8 @@ def _row(parts, weights: np.ndarray) -> dict[str, float]:
     ),
     ('win_rate', lambda s: s[..., 3]),
   ):
-    low, high = statistics.interval(of(drawn))
-    found |= {
-      name: float(of(sums.mean(0))),
-      f'{name}_low': low,
-      f'{name}_high': high,
-    }
+    limits = statistics.interval(of(drawn))
+    found |= columns.interval(name, (float(of(sums.mean(0))), *limits))
   return found
 
 

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import tqdm
 
-from experiments import elicited
 from experiments.personalized_vs_aggregate import problems
 from experiments.ten_questions import settings, tables
+from prm_jax.lab import asking
 from prm_jax.report import page
 from prm_jax.runtime import writers
 
@@ -42,7 +42,7 @@ def run(config, workdir: Path) -> dict[str, Any]:
   return _finish(config, workdir, cells)
 
 
-def _compute(config, setting: elicited.Setting, folder: Path) -> str:
+def _compute(config, setting: asking.Setting, folder: Path) -> str:
   """Writes what one setting's people were asked, and how well that did."""
   head = {
     'data': setting.data,
@@ -52,7 +52,7 @@ def _compute(config, setting: elicited.Setting, folder: Path) -> str:
   }
   arrays: dict[str, Any] = {'head': json.dumps(head)}
   for acquire in tqdm.tqdm(config.acquisitions, desc=setting.name):
-    trace = elicited.ask(setting, acquire, config.questions)
+    trace = asking.ask(setting, acquire, config.questions)
     scored = [
       _scores(setting, np.asarray(trace.mean[:, t]))
       for t in range(config.questions + 1)
@@ -67,7 +67,7 @@ def _compute(config, setting: elicited.Setting, folder: Path) -> str:
   if setting.aggregate_test is not None:
     assert setting.aggregate_menus is not None
     menus = np.broadcast_to(setting.aggregate_menus, setting.utility.shape)
-    correct = elicited.right(setting.aggregate_test, setting.test)
+    correct = asking.right(setting.aggregate_test, setting.test)
     arrays['correct|aggregate'] = correct[:, None]
     arrays['regret|aggregate'] = _regret(menus, setting.utility)[:, None]
   temporary = folder / 'cell.tmp'
@@ -77,12 +77,12 @@ def _compute(config, setting: elicited.Setting, folder: Path) -> str:
   return setting.name
 
 
-def _scores(setting: elicited.Setting, mean: np.ndarray):
+def _scores(setting: asking.Setting, mean: np.ndarray):
   """Returns each person's accuracy and regret `[U]` under means `[U, J]`."""
   margin = np.einsum('umj,uj->um', setting.test.difference, mean)
   score = np.einsum('skj,uj->usk', setting.menus, mean)
   return (
-    elicited.right(margin, setting.test),
+    asking.right(margin, setting.test),
     _regret(score, setting.utility),
   )
 
@@ -96,7 +96,7 @@ def _regret(score: np.ndarray, utility: np.ndarray) -> np.ndarray:
   whole = (~np.isnan(utility)).sum(-1) >= 2
   filled = np.where(whole[..., None], utility, 0.0)
   best = np.nanmax(filled, -1)
-  lost = (best - elicited.picked(score, filled)).sum(-1)
+  lost = (best - asking.picked(score, filled)).sum(-1)
   with np.errstate(invalid='ignore'):
     return lost / (best - np.nanmean(filled, -1)).sum(-1)
 

@@ -6,15 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
-from experiments import elicited
 from experiments.personalized_vs_aggregate import problems
 from prm_jax.data import load
-from prm_jax.lab import fitting
+from prm_jax.lab import asking, fitting
 from prm_jax.ops import bayes
 from prm_jax.worlds import attributes
 
 
-def settings(config, data: str, seed: int, embed) -> Iterator[elicited.Setting]:
+def settings(config, data: str, seed: int, embed) -> Iterator[asking.Setting]:
   """Yields the settings of a data set, one for each method.
 
   Raises:
@@ -30,10 +29,10 @@ def settings(config, data: str, seed: int, embed) -> Iterator[elicited.Setting]:
   else:
     raise ValueError(f'unknown data set {data!r} in data.names')
   grids = config.search[data.split('_')[0]]
-  yield from elicited.trained(config, problem, asked, grids)
+  yield from asking.trained(config, problem, asked, grids)
 
 
-def _gaussian(node, data: str, seed: int) -> elicited.Setting:
+def _gaussian(node, data: str, seed: int) -> asking.Setting:
   """People and questions of known coefficients: only the inference is tried."""
   rng = np.random.default_rng([seed, 5])
   J, U = node.dim, node.people
@@ -44,7 +43,7 @@ def _gaussian(node, data: str, seed: int) -> elicited.Setting:
   test = rng.standard_normal((node.test_pairs, J))
   menus = rng.standard_normal((node.menus, node.menu_size, J))
   margin = weights @ test.T
-  return elicited.Setting(
+  return asking.Setting(
     data=data,
     features='known',
     method='pref',
@@ -54,7 +53,7 @@ def _gaussian(node, data: str, seed: int) -> elicited.Setting:
     difference=pool,
     probability=special.expit(weights @ pool),
     available=None,
-    test=elicited.Test(
+    test=asking.Test(
       np.broadcast_to(test, (U, *test.shape)),
       (margin > 0).astype(np.float32),
       np.ones(margin.shape, np.float32),
@@ -79,11 +78,11 @@ def _attributes(config, data: str, seed: int, embed):
     gap = values[items[:, 0]] - values[items[:, 1]]
     return known.scale * weights @ gap.T
 
-  pool = elicited.pairs(problem, fitting.CALIBRATION, config.pool, 6)
-  test = elicited.pairs(problem, 'new_people', config.test_pairs, 7)
+  pool = asking.pairs(problem, fitting.CALIBRATION, config.pool, 6)
+  test = asking.pairs(problem, 'new_people', config.test_pairs, 7)
   menus = responses_to_prompts(problem.prompt_ids, test)
   label = (margins(test) > 0).astype(np.float32)
-  return problem, elicited.Asked(
+  return problem, asking.Asked(
     new=new,
     pool=pool,
     probability=special.expit(margins(pool)),
@@ -123,7 +122,7 @@ def _jester(config, seed: int, embed):
   test, label, mask = _by_person(
     new, rows.user[split], problem.judged.inputs.index[split], rows.label[split]
   )
-  return problem, elicited.Asked(
+  return problem, asking.Asked(
     new=new,
     pool=pool,
     probability=(gap > 0).astype(np.float32),

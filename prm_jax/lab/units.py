@@ -8,7 +8,7 @@ makes it, who finds it locked goes on to another.
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,22 @@ class Unit(NamedTuple):
 Make = Callable[[], Unit]
 
 
+class BusyError(Exception):
+  """Another process is making what a unit needs."""
+
+
+def record(make: Callable[..., dict[str, Any]], *arguments: Any) -> Make:
+  """Returns what makes a unit that is the record `make(*arguments)`."""
+  return lambda: Unit(make(*arguments), {})
+
+
+def rows(
+  make: Callable[..., Sequence[Mapping[str, Any]]], *arguments: Any
+) -> Make:
+  """Returns what makes a unit of the rows `make(*arguments)`."""
+  return lambda: Unit({'rows': list(make(*arguments))}, {})
+
+
 class Folder:
   """The units of one study."""
 
@@ -60,6 +76,10 @@ class Folder:
     with np.load(path, allow_pickle=False) as file:
       return Unit(record, dict(file))
 
+  def rows(self, name: str) -> list[dict[str, Any]]:
+    """Returns the rows of a unit that is done; see `rows` above."""
+    return self.read(name).record['rows']
+
   def write(self, name: str, unit: Unit) -> None:
     """Writes a unit, its record last: the sign that it is whole."""
     if unit.arrays:
@@ -80,6 +100,9 @@ class Folder:
       name: of the unit.
       make: called while no other process makes it.
       wait: until a process that makes it is through; else leave it to that.
+
+    Raises:
+      BusyError: another process is making what it needs, and `wait`.
     """
     if self.done(name):
       return True
@@ -92,6 +115,10 @@ class Folder:
       if not self.done(name):  # another process was faster
         programs.make_room()
         self.write(name, make())
+    except BusyError:
+      if wait:
+        raise
+      return False
     finally:
       lock.release()
     return True

@@ -1,31 +1,23 @@
 """One self-contained HTML page, built from results.json alone.
 
 Three sentences, warnings and notes; one picture that carries them; controls;
-then the rest, folded by data set.
+then the rest, folded by data set. A study adds tables and pictures of its own.
 """
 
 import importlib.resources
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 
-from prm_jax.report import (
-  discriminators,
-  feedback,
-  figures,
-  hazard,
-  lead,
-  tables,
-  verdicts,
-)
+from prm_jax.report import figures, lead, tables, verdicts
 from prm_jax.report.answer import plain_answer
 from prm_jax.report.details import alarms, details
 
-__all__ = ('alarms', 'details', 'plain_answer', 'write_page')
+__all__ = ('Page', 'alarms', 'details', 'plain_answer', 'write_page')
 
 _KNOWN = (
   'accuracy',
@@ -37,9 +29,7 @@ _KNOWN = (
   'traits',
   'person_gain',
   'calibration',
-  *hazard.TABLES,
-  *discriminators.TABLES,
-  *feedback.TABLES,
+  'audit',
 )
 _FEW = 24  # with more controls, the page counts them and folds them away
 _SENTENCES = 3  # of which each is a paragraph; other answers are lists
@@ -47,24 +37,48 @@ _SHOWN = 6  # sentences of other answers, before the rest is folded
 _WARNING = 'Warning: '
 
 
-def write_page(results: Mapping[str, Any], path: str | os.PathLike) -> None:
+Section = dict[str, Any]
+
+
+class Page(NamedTuple):
+  """What a study's page shows besides what every page knows.
+
+  Attributes:
+    specs: table of results.json -> how it is shown; None if it is drawn alone.
+    sections: `(results)` -> pictures, as 'title', 'note' and 'pictures'.
+    reading: terms and what they mean, in place of those of personal models.
+    picture: `(results)` -> the one picture that carries the answer; the first
+      that the page shows if None.
+  """
+
+  specs: Mapping[str, tables.Spec | None] = {}
+  sections: Callable[[Mapping[str, Any]], Sequence[Section]] = lambda _: ()
+  reading: Sequence[tuple[str, str]] = ()
+  picture: Callable[[Mapping[str, Any]], figures.Picture] | None = None
+
+
+PLAIN = Page()
+
+
+def write_page(
+  results: Mapping[str, Any], path: str | os.PathLike, own: Page = PLAIN
+) -> None:
   """Writes the page, one file that needs no network.
 
   Args:
     results: the content of results.json; a missing table is left out.
     path: where the page is written; missing folders are made.
+    own: what the study adds.
   """
   answer = list(results.get('answer') or plain_answer(results))
   said = [line for line in answer if not line.startswith(_WARNING)]
   look = figures.styles(results)
   picture = lead.lead(results)
-  folds = _folds(results, look) if picture else []
+  folds = _folds(results, look, own) if picture else []
   rest = _outside(results, [fold['name'] for fold in folds])
   sections = [
     *(_of_people(rest, look) if rest else []),
-    *hazard.sections(results),
-    *discriminators.sections(results),
-    *feedback.sections(results),
+    *own.sections(results),
   ]
   text = _template().render(
     study=str(results.get('study', 'study')).replace('_', ' '),
@@ -78,8 +92,8 @@ def write_page(results: Mapping[str, Any], path: str | os.PathLike) -> None:
     controls=_controls(results),
     folds=folds,
     figures=[section for section in sections if section['pictures']],
-    reading=hazard.READING if hazard.is_hazard(results) else (),
-    tables=[table for table in _other_tables(results, rest) if table.rows],
+    reading=own.reading,
+    tables=[table for table in _other_tables(results, rest, own) if table.rows],
     config=json.dumps(results.get('config') or {}, indent=2, sort_keys=True),
   )
   path = Path(path)
@@ -98,9 +112,37 @@ def _template() -> jinja2.Template:
   return environment.from_string(source.read_text(encoding='utf-8'))
 
 
+def shown_tables(results: Mapping[str, Any], own: Page) -> list[tables.Table]:
+  """Returns the tables that a study's page adds, in its order."""
+  return [
+    spec.table(tables.rows_of(results, name))
+    for name, spec in own.specs.items()
+    if spec is not None
+  ]
+
+
+def all_tables(results: Mapping[str, Any], own: Page) -> list[tables.Table]:
+  """Returns all tables, of all data sets at once."""
+  shown = _other_tables(results, results, own)
+  at = sum(spec is not None for spec in own.specs.values())
+  return [*shown[:at], tables.controls_table(results), *shown[at:]]
+
+
+def picture(results: Mapping[str, Any], own: Page) -> figures.Picture | None:
+  """Returns the one picture of some results; None if they have none."""
+  if own.picture:
+    return own.picture(results)
+  found = lead.lead(results)
+  if found:
+    return found.wide
+  look = figures.styles(results)
+  sections = [*own.sections(results), *_of_people(results, look)]
+  return next((s['pictures'][0] for s in sections if s['pictures']), None)
+
+
 def _folds(
-  results: Mapping[str, Any], look: Mapping[str, figures.Style]
-) -> list[dict[str, Any]]:
+  results: Mapping[str, Any], look: Mapping[str, figures.Style], own: Page
+) -> list[Section]:
   """Returns what stands folded under each data set."""
   folds = []
   for name, (counts, *sentences) in details(results):
@@ -113,7 +155,7 @@ def _folds(
         'figures': [s for s in _of_people(part, look) if s['pictures']],
         'tables': [
           tables.without(table, 'data')
-          for table in _of_set(results, part)
+          for table in _of_set(results, part, own)
           if table.rows
         ],
       }
@@ -162,7 +204,7 @@ def _controls(results: Mapping[str, Any]) -> tables.Table | None:
 
 
 def _of_set(
-  results: Mapping[str, Any], part: Mapping[str, Any]
+  results: Mapping[str, Any], part: Mapping[str, Any], own: Page
 ) -> list[tables.Table]:
   """Returns the tables of one data set."""
   shown = [
@@ -178,20 +220,18 @@ def _of_set(
     *(
       tables.other_table(part, name)
       for name in part['tables']
-      if name not in _KNOWN
+      if name not in (*_KNOWN, *own.specs)
     ),
   ]
 
 
 def _other_tables(
-  results: Mapping[str, Any], rest: Mapping[str, Any] | None
+  results: Mapping[str, Any], rest: Mapping[str, Any] | None, own: Page
 ) -> list[tables.Table]:
   """Returns the tables that stand under no data set."""
   rest = rest or {}
   return [
-    *hazard.shown_tables(results),
-    *discriminators.shown_tables(results),
-    *feedback.shown_tables(results),
+    *shown_tables(results, own),
     tables.gain_table(rest),
     tables.accuracy_table(rest),
     tables.ties_table(rest),
@@ -200,14 +240,14 @@ def _other_tables(
     *(
       tables.other_table(rest, name)
       for name in rest.get('tables') or {}
-      if name not in _KNOWN
+      if name not in (*_KNOWN, *own.specs)
     ),
   ]
 
 
 def _of_people(
   results: Mapping[str, Any], look: Mapping[str, figures.Style]
-) -> list[dict[str, Any]]:
+) -> list[Section]:
   """Returns the figures of personal models with their headings."""
   found = [
     {

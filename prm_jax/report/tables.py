@@ -177,17 +177,15 @@ def recovery_table(results: Mapping[str, Any]) -> Table:
 def habit_tables(results: Mapping[str, Any]) -> list[Table]:
   """Returns what is left out, people's habits, and what a model would serve."""
   return [
-    made(
+    Spec(
       'Methods left out',
       'What these data cannot bear.',
-      rows_of(results, 'left_out'),
       {'method': ('word', 'method'), 'reason': ('text', 'reason')},
-    ),
-    made(
+    ).table(rows_of(results, 'left_out')),
+    Spec(
       'How people differ in habits',
       'Without any text: which side a person takes, how much length counts, '
       'how often they say that both are alike.',
-      rows_of(results, 'traits'),
       {
         'habit': ('word', 'trait'),
         'mean': ('number', 'mean'),
@@ -195,12 +193,11 @@ def habit_tables(results: Mapping[str, Any]) -> list[Table]:
         'unit': ('text', 'unit'),
         'people': ('count', 'people'),
       },
-    ),
-    made(
+    ).table(rows_of(results, 'traits')),
+    Spec(
       'What it would serve',
       'On texts of known stance and truth, with 95 % intervals over what is '
       'counted.',
-      [row for row in rows_of(results, 'audit') if 'quantity' in row],
       {
         'model': ('word', 'method'),
         'quantity': ('text', 'quantity'),
@@ -209,7 +206,7 @@ def habit_tables(results: Mapping[str, Any]) -> list[Table]:
         'n': ('count', 'n'),
         'over': ('text', 'unit'),
       },
-    ),
+    ).table([row for row in rows_of(results, 'audit') if 'quantity' in row]),
   ]
 
 
@@ -293,32 +290,38 @@ def other_table(results: Mapping[str, Any], name: str) -> Table:
   return _table(title, '', rows, cells)._replace(closed=True)
 
 
-def made(
-  title: str,
-  note: str,
-  rows: Sequence[Row],
-  columns: Mapping[str, tuple[str, str]],
-) -> Table:
-  """Returns a table of chosen columns.
+class Spec(NamedTuple):
+  """How a table of results.json is shown.
 
-  Args:
+  Attributes:
     title: heading.
     note: what its numbers are.
-    rows: of results.json.
-    columns: heading -> kind and name of the column; kinds are 'text',
-      'word' (the plain name of a code), 'count', 'percent', and with their
-      intervals 'points' and 'number'.
+    columns: heading -> kind and name of the column; kinds are 'text', 'word'
+      (the plain name of a code), 'count', 'percent', and with their intervals
+      'points' and 'number'. All columns as they stand if there are none.
   """
-  kinds: dict[str, Callable[[str], Cell]] = {
-    'text': _text,
-    'word': _word,
-    'count': _count,
-    'percent': lambda name: lambda row: f'{number(row, name):.0%}',
-    'points': _points,
-    'number': lambda name: _points(name, scale=1),
-  }
-  cells = {head: kinds[kind](name) for head, (kind, name) in columns.items()}
-  return _table(title, note, rows, cells)
+
+  title: str
+  note: str = ''
+  columns: Mapping[str, tuple[str, str]] = {}
+
+  def table(self, rows: Sequence[Row]) -> Table:
+    """Returns the rows as text, without columns that hold nothing."""
+    if not self.columns:
+      shown = other_table({'tables': {'': rows}}, '')
+      return shown._replace(title=self.title, note=self.note)
+    kinds: dict[str, Callable[[str], Cell]] = {
+      'text': _text,
+      'word': _word,
+      'count': _count,
+      'percent': lambda name: lambda row: f'{number(row, name):.0%}',
+      'points': _points,
+      'number': lambda name: _points(name, scale=1),
+    }
+    cells = {
+      head: kinds[kind](name) for head, (kind, name) in self.columns.items()
+    }
+    return _table(self.title, self.note, rows, cells)
 
 
 def reading(row: Row) -> str:

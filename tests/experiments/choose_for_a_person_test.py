@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from configs import choose_for_a_person
-from experiments import elicited
 from experiments.choose_for_a_person import experiment, settings, tables
+from prm_jax.lab import asking
 from prm_jax.users import gaussian
 
 
@@ -20,7 +20,7 @@ def test_best_of_n_by_hand():
 def test_what_is_not_on_the_menu_is_not_picked():
   utility = np.array([[[1.0, np.nan, 3.0]]])
   score = np.array([[[0.0, 9.0, -1.0]]])
-  np.testing.assert_array_equal(elicited.picked(score, utility), [[1.0]])
+  np.testing.assert_array_equal(asking.picked(score, utility), [[1.0]])
 
 
 def test_share_of_the_gap_by_hand():

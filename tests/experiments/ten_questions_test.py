@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from configs import ten_questions
-from experiments import elicited
 from experiments.ten_questions import experiment, settings, tables
+from prm_jax.lab import asking
 
 
 def test_a_curve_reaches_its_target_between_two_answers():
@@ -60,7 +60,7 @@ def test_a_target_that_random_never_reaches_is_a_bound():
 def test_the_gaussian_truth_predicts_itself():
   config = ten_questions.get_config('smoke')
   (found,) = settings.settings(config, 'gaussian', 0, None)
-  assert isinstance(found, elicited.Setting)
+  assert isinstance(found, asking.Setting)
   # Probabilities of small differences are not rounded to 0 or 1.
   small = np.argsort(np.linalg.norm(found.difference, axis=0))[:50]
   p = found.probability[:, small]

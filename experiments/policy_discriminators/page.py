@@ -5,17 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from prm_jax.report import figures, tables
-
-TABLES = (
-  'discrimination',
-  'policies',
-  'transfer',
-  'ablation',
-  'scaling',
-  'scaling_fits',
-  'enumerable',
-)
+from prm_jax.report import figures, kinds, page, tables
 
 
 def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -49,26 +39,9 @@ def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
   ]
 
 
-def _bars(
-  heading: str, rows: Sequence[tables.Row], name: str, label: str,
-  named: Sequence[str], at: float,
-) -> figures.Picture:  # fmt: skip
-  """Draws one mark with its interval a row, from the top down."""
-  figure, axes = figures.panel((heading, '', ''))
-  words = []
-  for place, (row, text) in enumerate(zip(rows, named, strict=True)):
-    found = tables.interval(row, name)
-    ours = text.lower().startswith(('polar', 'discr'))
-    look = figures.style(0 if ours else 1)
-    axes.errorbar(
-      100 * found[0], -place, xerr=100 * figures.arms(found), color=look.color,
-      marker=look.marker, ms=6, lw=1,
-    )  # fmt: skip
-    words.append(f'{text} {100 * found[0]:.1f}')
-  axes.set_yticks(-np.arange(len(rows)), named)
-  axes.axvline(100 * at, color='0.4', linestyle='--', linewidth=0.8)
-  axes.set_xlabel(label)
-  return figures.draw(figure, f'{label}; {heading}. {"; ".join(words)}.')
+def _bars(heading, rows, named, axis: kinds.Axis) -> figures.Picture:
+  ours = [name.lower().startswith(('polar', 'discr')) for name in named]
+  return kinds.bars(heading, rows, named, axis, at=50, ours=ours)
 
 
 def _methods(rows: Sequence[tables.Row]) -> list[figures.Picture]:
@@ -81,9 +54,8 @@ def _methods(rows: Sequence[tables.Row]) -> list[figures.Picture]:
     mine.sort(key=lambda row: -tables.number(row, 'accuracy'))
     heading = f'{tables.word(data)}, {tables.word(split)}'
     named = [tables.word(row['method']) for row in mine]
-    pictures.append(
-      _bars(heading, mine, 'accuracy', 'accuracy (%)', named, 0.5)
-    )
+    axis = kinds.Axis('accuracy', 'accuracy (%)', 100)
+    pictures.append(_bars(heading, mine, named, axis))
   return pictures
 
 
@@ -173,16 +145,8 @@ def _falls(rows: Sequence[tables.Row]) -> list[figures.Picture]:
     named = [
       f'{tables.word(row["method"])}, {row["references"]} refs' for row in mine
     ]
-    pictures.append(
-      _bars(
-        tables.word(optimizer),
-        mine,
-        'kl_fall',
-        'fall of the KL to the target (%)',
-        named,
-        0.5,
-      )
-    )
+    axis = kinds.Axis('kl_fall', 'fall of the KL to the target (%)', 100)
+    pictures.append(_bars(tables.word(optimizer), mine, named, axis))
   return pictures
 
 
@@ -194,99 +158,75 @@ _OVER = {
 }
 
 
-def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
-  """Returns the page's tables; `scaling` is drawn and not tabled."""
-  return [
-    *_told_apart(results),
-    _made(
-      results,
-      'scaling_fits',
-      'Power laws',
-      'Loss = coefficient size ^ exponent.',
-      {
-        'of': ('text', 'of'),
-        'exponent': ('number', 'exponent'),
-        'published': ('text', 'published_exponent'),
-        'R squared': ('text', 'r_squared'),
-        'points': ('count', 'points'),
-      },
-    ),
-    _made(
-      results,
-      'enumerable',
-      'A policy that moves to its target',
-      'Exact KL(policy | target) in nats before and after, and its fall in '
-      'percent.',
-      {
-        'reward': ('word', 'method'),
-        'references': ('count', 'references'),
-        'optimizer': ('word', 'optimizer'),
-        'before': ('text', 'kl_before_nats'),
-        'after': ('number', 'kl_after_nats'),
-        'fall': ('points', 'kl_fall'),
-        'seeds': ('count', 'n'),
-      },
-    ),
-    tables.other_table(results, 'policies')._replace(
-      title='Each held-out policy'
-    ),
-  ]
-
-
-def _told_apart(results: Mapping[str, Any]) -> list[tables.Table]:
-  return [
-    _made(
-      results,
-      'discrimination',
-      'Policies told apart',
-      'Accuracy in percent, and the discriminator less each method, with 95 % '
-      'intervals over what is resampled.',
-      {
-        'data': ('word', 'data'),
-        'split': ('word', 'split'),
-        'method': ('word', 'method'),
-        'accuracy': ('points', 'accuracy'),
-        'polar less it': ('points', 'polar_gain'),
-        'polar and similarities less it': ('points', 'combined_gain'),
-        'policies': ('count', 'policies'),
-        'triples': ('count', 'triples'),
-        **_OVER,
-      },
-    ),
-    _made(
-      results,
-      'transfer',
-      'Transfer',
-      'Discriminators on texts of another kind; policies unseen.',
-      {
-        'trained on': ('word', 'trained_on'),
-        'tested on': ('word', 'tested_on'),
-        'split': ('word', 'split'),
-        'accuracy': ('points', 'accuracy'),
-        'policies': ('count', 'policies'),
-        **_OVER,
-      },
-    ),
-    _made(
-      results,
-      'ablation',
-      'Ablation',
-      'Fine-tuned on the same rankings. Accuracy in percent on held-out '
-      "policies' pairs, and the full method less each arm.",
-      {
-        'data': ('word', 'data'),
-        'rankings': ('count', 'rankings'),
-        'arm': ('word', 'arm'),
-        'accuracy': ('points', 'accuracy'),
-        'full method less it': ('points', 'full_method_gain'),
-        'prompts or pairs': ('count', 'units'),
-        **_OVER,
-      },
-    ),
-  ]
-
-
-def _made(
-  results: Mapping[str, Any], name: str, title: str, note: str, columns
-) -> tables.Table:
-  return tables.made(title, note, tables.rows_of(results, name), columns)
+TABLES: dict[str, tables.Spec | None] = {
+  'discrimination': tables.Spec(
+    'Policies told apart',
+    'Accuracy in percent, and the discriminator less each method, with 95 % '
+    'intervals over what is resampled.',
+    {
+      'data': ('word', 'data'),
+      'split': ('word', 'split'),
+      'method': ('word', 'method'),
+      'accuracy': ('points', 'accuracy'),
+      'polar less it': ('points', 'polar_gain'),
+      'polar and similarities less it': ('points', 'combined_gain'),
+      'policies': ('count', 'policies'),
+      'triples': ('count', 'triples'),
+      **_OVER,
+    },
+  ),
+  'transfer': tables.Spec(
+    'Transfer',
+    'Discriminators on texts of another kind; policies unseen.',
+    {
+      'trained on': ('word', 'trained_on'),
+      'tested on': ('word', 'tested_on'),
+      'split': ('word', 'split'),
+      'accuracy': ('points', 'accuracy'),
+      'policies': ('count', 'policies'),
+      **_OVER,
+    },
+  ),
+  'ablation': tables.Spec(
+    'Ablation',
+    'Fine-tuned on the same rankings. Accuracy in percent on held-out '
+    "policies' pairs, and the full method less each arm.",
+    {
+      'data': ('word', 'data'),
+      'rankings': ('count', 'rankings'),
+      'arm': ('word', 'arm'),
+      'accuracy': ('points', 'accuracy'),
+      'full method less it': ('points', 'full_method_gain'),
+      'prompts or pairs': ('count', 'units'),
+      **_OVER,
+    },
+  ),
+  'scaling_fits': tables.Spec(
+    'Power laws',
+    'Loss = coefficient size ^ exponent.',
+    {
+      'of': ('text', 'of'),
+      'exponent': ('number', 'exponent'),
+      'published': ('text', 'published_exponent'),
+      'R squared': ('text', 'r_squared'),
+      'points': ('count', 'points'),
+    },
+  ),
+  'enumerable': tables.Spec(
+    'A policy that moves to its target',
+    'Exact KL(policy | target) in nats before and after, and its fall in '
+    'percent.',
+    {
+      'reward': ('word', 'method'),
+      'references': ('count', 'references'),
+      'optimizer': ('word', 'optimizer'),
+      'before': ('text', 'kl_before_nats'),
+      'after': ('number', 'kl_after_nats'),
+      'fall': ('points', 'kl_fall'),
+      'seeds': ('count', 'n'),
+    },
+  ),
+  'policies': tables.Spec('Each held-out policy'),
+  'scaling': None,
+}
+PAGE = page.Page(TABLES, sections)

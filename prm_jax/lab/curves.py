@@ -1,25 +1,23 @@
-"""What studies that train policies share: runs on disk, curves, tables."""
+"""Policies in training: where they start, how they are examined, their curves.
 
-import contextlib
-import fcntl
-import functools
-import json
+A run is a record: `curve`, the windows of training with the examinations that
+were made before them, `final`, the last examination, and what names the run.
+"""
+
 import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
 import jax
 import numpy as np
-import tqdm
 
 from prm_jax import types
 from prm_jax.data import load, pipelines, splits
+from prm_jax.lab import columns, units
 from prm_jax.learners import rollouts
 from prm_jax.models.language_model import LanguageModel
-from prm_jax.ops import intervals
-from prm_jax.report import page
 from prm_jax.runtime import export, train, trees, writers
 
 Row = dict[str, Any]
@@ -136,46 +134,35 @@ def shown_only(learner: types.Learner, key: types.Key) -> types.PyTree:
   return state.params['policy']
 
 
-class BusyError(Exception):
-  """Another process is making what a run needs."""
-
-
-def kept(
+def start(
   folder: Path, make: Callable[[], tuple[types.PyTree, Row]]
 ) -> tuple[types.PyTree, Row]:
-  """Returns params and what is known of them, made if not on disk.
+  """Returns a policy's params and what is known of them, made if not on disk.
+
+  Args:
+    folder: where they are exported.
+    make: called if they are not there.
 
   Raises:
     BusyError: another process is making them.
   """
   whole = folder / 'metadata.json'  # written last
   if not whole.exists():
-    with claimed(folder) as mine:
-      if not mine:
-        raise BusyError(folder)
+    writers.make_folder(folder.parent)
+    lock = filelock.FileLock(folder.parent / f'.{folder.name}.lock', mode=0o600)
+    try:
+      lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+      raise units.BusyError(folder) from error
+    try:
       if not whole.exists():
         params, card = make()
         if folder.exists():  # a write that was cut off
           shutil.rmtree(folder)
         export.export_parameters(params, folder, card)
+    finally:
+      lock.release()
   return export.load_parameters(folder)
-
-
-@contextlib.contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-  """Yields whether this process alone has claimed a path, until it ends.
-
-  Args:
-    path: which need not exist.
-  """
-  writers.make_folder(path.parent)
-  with (path.parent / f'.{path.name}.lock').open('w') as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      yield False
-      return
-    yield True
 
 
 def language_model(config) -> LanguageModel:
@@ -199,74 +186,20 @@ def word_problems(config, longest: int) -> list[tuple[str, str]]:
   ]
 
 
-def runs(jobs: Mapping[Path, Callable[[], Row]]) -> list[Row]:
-  """Returns what is in files, computed where they are not there.
-
-  Processes that are given the same jobs share them, and what `kept` makes.
-
-  Args:
-    jobs: file -> what it holds.
-  """
-  with tqdm.tqdm(total=len(jobs), desc='runs', disable=not jobs) as bar:
-    while missing := [path for path in jobs if not path.exists()]:
-      bar.update(len(jobs) - len(missing) - bar.n)
-      for path in missing:
-        with claimed(path) as mine:
-          if mine and not path.exists():
-            with contextlib.suppress(BusyError):
-              writers.write_json_atomic(path, jobs[path]())
-              break
-      else:
-        time.sleep(1.0)  # others have all that is missing
-    bar.update(len(jobs) - bar.n)
-  return [json.loads(path.read_text()) for path in jobs]
-
-
 def in_words(
-  config, workdir: Path, run: Callable[[Any, str, int], Row]
-) -> list[Row]:
-  """Returns the runs of a language model, computed if not on disk.
+  config, run: Callable[[Any, str, int], Row]
+) -> dict[str, units.Make]:
+  """Returns the units of a language model, `words-METHOD-SEED`.
 
   Args:
     config: of the study: `words.methods` and `seeds`.
-    workdir: where they are kept.
-    run: `(config, method, seed) -> row`.
+    run: `(config, method, seed) -> record`.
   """
-  return runs(
-    {
-      workdir / 'cells' / f'words-{name}-{seed}.json': functools.partial(
-        run, config, name, seed
-      )
-      for name in config.words.methods
-      for seed in config.seeds
-    }
-  )
-
-
-def finish(
-  config, workdir: Path, made: dict[str, list[Row]], *,
-  notes: Sequence[str], answer: Sequence[str],
-) -> Row:  # fmt: skip
-  """Returns the results of a study, written with their page.
-
-  Args:
-    config: of the study.
-    workdir: where results.json and report are written.
-    made: tables.
-    notes: how to read them.
-    answer: what they say.
-  """
-  results: Row = {
-    'study': config.study,
-    'config': json.loads(config.to_json()),
-    'seeds': list(config.seeds),
-    'notes': list(notes),
-    'tables': made,
-    'answer': list(answer),
+  return {
+    f'words-{name}-{seed}': units.record(run, config, name, seed)
+    for name in config.words.methods
+    for seed in config.seeds
   }
-  writers.write_json_atomic(workdir / 'results.json', results)
-  page.write_page(results, workdir / 'report' / 'index.html')
-  return results
 
 
 # --------------------------------------------------------------------- tables
@@ -285,14 +218,6 @@ def exams(run: Row) -> list[Row]:
   return [*found, {**run['final'], 'step': len(curve) * width}]
 
 
-def grouped(runs: Sequence[Row], *names: str) -> dict[tuple, list[Row]]:
-  """Returns the runs by the values of some columns, in order."""
-  found: dict[tuple, list[Row]] = {}
-  for run in runs:
-    found.setdefault(tuple(run[name] for name in names), []).append(run)
-  return found
-
-
 def before_and_after(runs: Sequence[Row], name: str, *during: str) -> list[Row]:
   """Returns a figure of every method before and after training.
 
@@ -302,23 +227,15 @@ def before_and_after(runs: Sequence[Row], name: str, *during: str) -> list[Row]:
     *during: figures of training, as their means.
   """
   table = []
-  for (method,), mine in grouped(runs, 'method').items():
+  for (method,), mine in columns.grouped(runs, 'method').items():
     row: Row = {'method': method, 'seeds': len(mine)}
-    add(row, f'{name}_before', [exams(run)[0][name] for run in mine])
-    add(row, f'{name}_after', [run['final'][name] for run in mine])
+    before = [exams(run)[0][name] for run in mine]
+    row |= columns.mean(f'{name}_before', before)
+    row |= columns.mean(f'{name}_after', [run['final'][name] for run in mine])
     for column in (*during, 'sampler_gap'):
-      add(row, column, [mean_of(run, column) for run in mine])
+      row |= columns.mean(column, [mean_of(run, column) for run in mine])
     table.append(row)
   return table
-
-
-def add(row: Row, name: str, values) -> None:
-  """Adds a mean with Student's interval; None where nothing is known."""
-  found = intervals.mean(list(values))
-  for suffix, value in (
-    ('', found.value), ('_low', found.low), ('_high', found.high)
-  ):  # fmt: skip
-    row[f'{name}{suffix}'] = float(value) if np.isfinite(value) else None
 
 
 def mean_of(run: Row, name: str) -> float:

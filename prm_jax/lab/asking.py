@@ -91,6 +91,12 @@ class Setting:
     """Returns the cell's name."""
     return f'{self.data}-{self.features}-{self.method}-seed{self.seed}'
 
+  @property
+  def named(self) -> dict[str, Any]:
+    """Returns what names the cell in tables."""
+    names = ('data', 'features', 'method', 'seed')
+    return {name: getattr(self, name) for name in names}
+
 
 def pairs(
   problem: fitting.Problem, split: str, count: int, key: int

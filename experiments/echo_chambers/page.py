@@ -8,13 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
-from prm_jax.report import figures, tables
+from prm_jax.report import figures, kinds, page, tables
 
-TABLES = (
-  'hazard', 'certificate', 'strata', 'rounds', 'planted', 'real_text',
-)  # fmt: skip
 _FRONTIER = 6  # safeguards from which a method's frontier is drawn
 # Column -> label of the axis.
 _HAZARDS = {
@@ -45,11 +41,6 @@ READING = (
    'to others. Plain: held to what the aggregate serves to who does not say '
    'their stance.'),
 )  # fmt: skip
-
-
-def is_hazard(results: Mapping[str, Any]) -> bool:
-  """Returns whether results hold this page's tables."""
-  return bool(tables.rows_of(results, 'hazard'))
 
 
 # -------------------------------------------------------------------- figures
@@ -125,73 +116,31 @@ def _methods(rows: Sequence[tables.Row]) -> list[figures.Picture]:
 def _scatter(
   heading: str, rows: Sequence[tables.Row], hazard: str, by: str
 ) -> figures.Picture:
-  figure, axes = figures.panel((heading, '', ''))
-  words = []
-  for i, row in enumerate(rows):
-    look = figures.style(i)
-    x, y = (tables.interval(row, name) for name in ('fit_gain', hazard))
-    axes.errorbar(
-      x[0], y[0], xerr=figures.arms(x), yerr=figures.arms(y), color=look.color,
-      marker=look.marker, ms=6, lw=0.8, label=tables.word(row[by]),
-    )  # fmt: skip
-    words.append(f'{tables.word(row[by])}: fit {x[0]:.2f}, hazard {y[0]:.4f}')
-  axes.axhline(0, color='0.4', linewidth=0.8)
-  axes.set_xlabel('fit gain over the aggregate (logits)')
-  axes.set_ylabel(_HAZARDS[hazard])
-  alt = f'{_HAZARDS[hazard]} against fit gain; {heading}. {"; ".join(words)}.'
-  return figures.draw(figure, alt)
+  return kinds.scatter(
+    heading, rows, [tables.word(row[by]) for row in rows],
+    kinds.Axis('fit_gain', 'fit gain over the aggregate (logits)'),
+    kinds.Axis(hazard, _HAZARDS[hazard]),
+  )  # fmt: skip
 
 
 def _rounds(rows: Sequence[tables.Row]) -> list[figures.Picture]:
-  pictures = []
-  for q in _shares(rows):
-    lines: dict[str, list[tables.Row]] = {}
-    for row in rows:
-      shown = row['safeguard'] in ('none', 'matching')
-      if row['loving_fraction'] == q and shown:
-        name = str(row['method'])
-        if row['safeguard'] != 'none':
-          name += f' + {row["safeguard"]}'
-        lines.setdefault(name, []).append(row)
-    # With a safeguard only where a method's frontier is drawn too.
-    kept = {
-      name: line
-      for name, line in lines.items()
-      if '+' not in name or name.startswith('hierarchical')
-    }
-    figure, axes = figures.panel((f'{q:.0%} love agreement', '', ''))
-    words = []
-    for i, (code, line) in enumerate(kept.items()):
-      method, _, safeguard = code.partition(' + ')
-      name = tables.word(method)
-      if safeguard:
-        name += f' + {tables.word(safeguard)}'
-      y = _line(axes, line, 'round', 'polarization', name, i)
-      words.append(f'{name}: {y[0]:.3f} to {y[-1]:.3f}')
-    axes.set_xlabel('round')
-    axes.set_ylabel('variance of opinions')
-    alt = f'Variance of opinions by round; {q:.0%} love agreement. '
-    pictures.append(figures.draw(figure, alt + '; '.join(words) + '.'))
-  return pictures
-
-
-def _line(
-  axes: Axes, rows: Sequence[tables.Row], x: str, y: str, name: str, i: int,
-  *, marks: bool = False,
-) -> np.ndarray:  # fmt: skip
-  """Draws a line with its band; returns its values."""
-  look = figures.style(i)
-  rows = sorted(rows, key=lambda row: tables.number(row, x))
-  place = [tables.number(row, x) for row in rows]
-  found = np.array([tables.interval(row, y) for row in rows])
-  axes.plot(
-    place, found[:, 0], color=look.color, label=name,
-    marker=look.marker if marks else None, ms=5,
+  """Draws opinions; with a safeguard only where a frontier is drawn too."""
+  shown = [
+    row for row in rows
+    if row['safeguard'] == 'none'
+    or (row['safeguard'] == 'matching' and row['method'] == 'hierarchical')
+  ]  # fmt: skip
+  names = [
+    tables.word(row['method'])
+    if row['safeguard'] == 'none'
+    else f'{tables.word(row["method"])} + {tables.word(row["safeguard"])}'
+    for row in shown
+  ]
+  return kinds.curves(
+    shown, [f'{row["loving_fraction"]:.0%} love agreement' for row in shown],
+    names, kinds.Axis('round', 'round'),
+    kinds.Axis('polarization', 'variance of opinions'),
   )  # fmt: skip
-  axes.fill_between(
-    place, found[:, 1], found[:, 2], color=look.color, alpha=0.15, lw=0
-  )
-  return found[:, 0]
 
 
 def _certificates(rows: Sequence[tables.Row]) -> list[figures.Picture]:
@@ -220,60 +169,64 @@ def _certificates(rows: Sequence[tables.Row]) -> list[figures.Picture]:
 
 
 def _kept(heading, rows, axis: str, label: str) -> figures.Picture:
-  figure, axes = figures.panel((heading, '', ''))
-  words = []
-  for i, (column, name) in enumerate(
-    (
+  series = {
+    name: (
+      [row for row in rows if np.isfinite(tables.number(row, column))],
+      kinds.Axis(column, 'share'),
+    )
+    for column, name in (
       ('fit_kept', 'fit kept'),
       ('stance_variance_removed', 'stance variance removed'),
       ('agreement_false_worst_removed', 'agreement removed'),
     )
-  ):
-    known = [row for row in rows if np.isfinite(tables.number(row, column))]
-    if known:
-      y = _line(axes, known, axis, column, name, i, marks=True)
-      words.append(f'{name}: {", ".join(f"{v:.2f}" for v in y)}')
-  axes.axhline(0.8, color='0.4', linestyle='--', linewidth=0.8)
-  axes.set_ylim(-0.1, 1.05)
-  axes.set_xlabel(label)
-  axes.set_ylabel('share')
-  return figures.draw(
-    figure, f'Shares by {label}; {heading}. {"; ".join(words)}.'
-  )
+  }
+  return kinds.lines(
+    heading, {name: line for name, line in series.items() if line[0]},
+    kinds.Axis(axis, label), 'share', limits=(-0.1, 1.05), at=0.8,
+  )  # fmt: skip
 
 
-# --------------------------------------------------------------------- tables
+# -------------------------------------------------------------------- tables
 
-
-def shown_tables(results: Mapping[str, Any]) -> list[tables.Table]:
-  """Returns the page's tables; `rounds` is drawn and not tabled."""
-  return [
-    _certificate_table(results),
-    _hazard_table(results),
-    _strata_table(results),
-    _planted_table(results),
-    tables.made(
-      'Real text',
-      'Persona statements, political questions and crowd workers; see the '
-      "study's README for what each can show.",
-      tables.rows_of(results, 'real_text'),
-      {
-        'material': ('text', 'material'),
-        'method': ('word', 'method'),
-        'quantity': ('text', 'quantity'),
-        'value': ('number', 'value'),
-        'n': ('count', 'n'),
-        'over': ('text', 'unit'),
-      },
-    ),
-  ]
-
-
-def _hazard_table(results) -> tables.Table:
-  return tables.made(
+TABLES: dict[str, tables.Spec | None] = {
+  'certificate': tables.Spec(
+    'Certificate',
+    'Asked for: lower limits of 0.8. Length and confidence are standard '
+    'deviations away from the aggregate, before and after.',
+    {
+      'loving': ('percent', 'loving'),
+      'detector': ('text', 'accuracy'),
+      'key error': ('text', 'key_error'),
+      'served by': ('text', 'serve'),
+      'stance in prompt': ('text', 'stated'),
+      'encoder': ('text', 'text'),
+      'correlation': ('text', 'correlation'),
+      'probe': ('points', 'probe_accuracy'),
+      'safeguard': ('word', 'safeguard'),
+      'fit kept': ('number', 'fit_kept'),
+      'variance added': ('number', 'stance_variance_added_before'),
+      'removed': ('number', 'stance_variance_removed'),
+      'agreement added, worst tenth': (
+        'number',
+        'agreement_false_worst_added_before',
+      ),
+      'of it removed': ('number', 'agreement_false_worst_removed'),
+      'length before': ('number', 'length_before'),
+      'length after': ('number', 'length_after'),
+      'confidence before': ('number', 'confidence_before'),
+      'confidence after': ('number', 'confidence_after'),
+      'truth after': ('number', 'truth_after'),
+      'per-prompt variance after': (
+        'number',
+        'stance_variance_per_prompt_after',
+      ),
+      'verdict': ('text', 'verdict'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'hazard': tables.Spec(
     'Hazards',
     'Means with 95 % intervals over seeds. Agreement and truth are in points.',
-    tables.rows_of(results, 'hazard'),
     {
       'loving': ('percent', 'loving_fraction'),
       'method': ('word', 'method'),
@@ -292,51 +245,10 @@ def _hazard_table(results) -> tables.Table:
       'KL (nats)': ('number', 'divergence_nats'),
       'seeds': ('count', 'seeds'),
     },
-  )
-
-
-def _certificate_table(results) -> tables.Table:
-  return tables.made(
-    'Certificate',
-    'Asked for: lower limits of 0.8. Length and confidence are standard '
-    'deviations away from the aggregate, before and after.',
-    tables.rows_of(results, 'certificate'),
-    {
-      'loving': ('percent', 'loving'),
-      'detector': ('text', 'accuracy'),
-      'key error': ('text', 'key_error'),
-      'served by': ('text', 'serve'),
-      'stance in prompt': ('text', 'stated'),
-      'encoder': ('text', 'text'),
-      'correlation': ('text', 'correlation'),
-      'probe': ('points', 'probe_accuracy'),
-      'safeguard': ('word', 'safeguard'),
-      'fit kept': ('number', 'fit_kept'),
-      'variance added': ('number', 'stance_variance_added_before'),
-      'removed': ('number', 'stance_variance_removed'),
-      'agreement added, worst tenth': (
-        'number', 'agreement_false_worst_added_before',
-      ),
-      'of it removed': ('number', 'agreement_false_worst_removed'),
-      'length before': ('number', 'length_before'),
-      'length after': ('number', 'length_after'),
-      'confidence before': ('number', 'confidence_before'),
-      'confidence after': ('number', 'confidence_after'),
-      'truth after': ('number', 'truth_after'),
-      'per-prompt variance after': (
-        'number', 'stance_variance_per_prompt_after',
-      ),
-      'verdict': ('text', 'verdict'),
-      'seeds': ('count', 'seeds'),
-    },
-  )  # fmt: skip
-
-
-def _strata_table(results) -> tables.Table:
-  return tables.made(
+  ),
+  'strata': tables.Spec(
     'By stratum',
     'Who loves agreement, and who does not.',
-    tables.rows_of(results, 'strata'),
     {
       'loving': ('percent', 'loving_fraction'),
       'method': ('word', 'method'),
@@ -348,15 +260,11 @@ def _strata_table(results) -> tables.Table:
       'truth': ('points', 'truthfulness'),
       'seeds': ('count', 'seeds'),
     },
-  )
-
-
-def _planted_table(results) -> tables.Table:
-  return tables.made(
+  ),
+  'planted': tables.Spec(
     'Planted faults',
     'How often the audit flags a reward whose fault is known, in percent of '
     'seeds; blind spots are planted to be missed.',
-    tables.rows_of(results, 'planted'),
     {
       'reward': ('text', 'fault'),
       'a fault': ('text', 'is_fault'),
@@ -365,4 +273,20 @@ def _planted_table(results) -> tables.Table:
       'flagged': ('points', 'flagged'),
       'seeds': ('count', 'seeds'),
     },
-  )
+  ),
+  'real_text': tables.Spec(
+    'Real text',
+    'Persona statements, political questions and crowd workers; see the '
+    "study's README for what each can show.",
+    {
+      'material': ('text', 'material'),
+      'method': ('word', 'method'),
+      'quantity': ('text', 'quantity'),
+      'value': ('number', 'value'),
+      'n': ('count', 'n'),
+      'over': ('text', 'unit'),
+    },
+  ),
+  'rounds': None,
+}
+PAGE = page.Page(TABLES, sections, READING)

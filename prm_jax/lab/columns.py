@@ -1,0 +1,62 @@
+"""Columns of a table: a mean is never without its interval."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from prm_jax.ops import intervals
+
+Row = dict[str, Any]
+
+
+def interval(name: str, limits: Iterable[float]) -> Row:
+  """Returns the columns `NAME`, `NAME_low` and `NAME_high`.
+
+  Args:
+    name: of the quantity.
+    limits: value, low and high; None is written for what is not finite.
+  """
+  value, low, high = list(limits)[:3]
+  return {
+    column: float(number) if np.isfinite(number) else None
+    for column, number in (
+      (name, value),
+      (f'{name}_low', low),
+      (f'{name}_high', high),
+    )
+  }
+
+
+def mean(name: str, values: Iterable[float]) -> Row:
+  """Returns a mean over repetitions with Student's interval.
+
+  Args:
+    name: of the quantity.
+    values: of each repetition, NaN where it has none; differences where
+      repetitions are paired.
+  """
+  return interval(name, intervals.mean(list(values)))
+
+
+def share(name: str, count: int, total: int) -> Row:
+  """Returns how often something happened, with Clopper and Pearson's limits."""
+  return interval(name, intervals.share(count, total))
+
+
+def grouped(
+  records: Iterable[Mapping[str, Any]], *names: str
+) -> dict[tuple[Hashable, ...], list[Any]]:
+  """Returns records by the values of some columns, in order of appearance."""
+  groups: dict[tuple[Hashable, ...], list[Any]] = {}
+  for record in records:
+    groups.setdefault(tuple(record[name] for name in names), []).append(record)
+  return groups
+
+
+def by_seed(records: Sequence[Mapping[str, Any]]) -> dict[int, Any]:
+  """Returns the record of every seed, in order of seeds."""
+  return {
+    record['seed']: record
+    for record in sorted(records, key=lambda record: record['seed'])
+  }
