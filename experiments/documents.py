@@ -1,5 +1,7 @@
 """Writes RESULTS.md and answer.svg of every study from its committed results.
 
+And `docs/answer.svg`, the picture of the README.
+
 python -m experiments.documents           # after results have changed
 python -m experiments.documents --check   # fails if one is not current
 """
@@ -11,17 +13,25 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from prm_jax.report import markdown, page
+from prm_jax.report import kinds, markdown, page, tables
 from prm_jax.runtime import writers
 
 ROOT = Path(__file__).parent
-_FIRST = 'full.json'  # of several results, what the README tells of
+_FIRST = ('full.json', 'llmfao.json')  # what a study's README tells of
+# What the README's picture shows, by comparison.
+_SETS = {
+  'llmfao': "choosing between\nmodels' outputs",
+  'jester1000': 'rating jokes',
+  'ukp10000': 'judging arguments',
+}
+_OVER = {'aggregate': '', 'traits': ',\nbeyond their habits'}
 
 
 def documents(folder: Path) -> Iterator[tuple[Path, str]]:
   """Yields the path and the text of what is written of one study."""
   paths = sorted(
-    folder.glob('results/*.json'), key=lambda path: (path.name != _FIRST, path)
+    folder.glob('results/*.json'),
+    key=lambda path: (path.name not in _FIRST, path),
   )
   own = page_of(folder)
   texts = [f'# Results: {folder.name.replace("_", " ")}\n']
@@ -47,16 +57,38 @@ def page_of(folder: Path) -> page.Page:
   return importlib.import_module(f'experiments.{folder.name}.page').PAGE
 
 
+def answer() -> str:
+  """Returns the README's picture: what real people's own models gain."""
+  rows, names = [], []
+  for file, doing in _SETS.items():
+    path = ROOT / 'comparisons' / 'results' / f'{file}.json'
+    results = json.loads(path.read_text('utf-8'))
+    for row in tables.rows_of(results, 'gain'):
+      whole = row['answers'] == row['judgements'] == 'all'
+      if row['chosen'] and whole and row['split'] == 'new_pairs':
+        rows.append(row)
+        names.append(f'{doing} ({row["people"]}){_OVER[row["baseline"]]}')
+  axis = kinds.Axis('gain', 'gain in accuracy (points)', 100)
+  heading = 'Personal models over one for everyone, on new pairs'
+  ours = [row['baseline'] == 'aggregate' for row in rows]
+  return kinds.bars(heading, rows, names, axis, at=0, ours=ours).svg
+
+
 def main() -> int:
   """Writes what is not current, or says so."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--check', action='store_true')
   check = parser.parse_args().check
-  stale = [
+  written = [
     (path, text)
     for folder in sorted(path.parent for path in ROOT.glob('*/results'))
     if folder.name != 'benchmarks'
     for path, text in documents(folder)
+  ]
+  written.append((ROOT.parent / 'docs' / 'answer.svg', answer()))
+  stale = [
+    (path, text)
+    for path, text in written
     if not path.exists() or path.read_text('utf-8') != text
   ]
   for path, text in stale:
