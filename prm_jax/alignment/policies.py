@@ -212,6 +212,59 @@ def by_checkpoints(
   ]
 
 
+def mixed(
+  key: types.Key,
+  model: LanguageModel,
+  *,
+  temperatures: Sequence[float],
+  top_k: Sequence[int],
+  systems: Mapping[str, str],
+  names: Sequence[str] = (),
+  steered: Sequence[tuple[int, float, int]] = (),
+  adapted: Sequence[tuple[float, int]] = (),
+  rank: int = 4,
+  **settings: Any,
+) -> list[Policy]:
+  """Returns policies that differ in decoding, instructions and weights.
+
+  Args:
+    key: of directions and changes.
+    model: of all of them.
+    temperatures: each with each of `top_k`.
+    top_k: likeliest tokens.
+    systems: name -> what the model is told.
+    names: of policies that differ in nothing else.
+    steered: layer, size in units of a hidden state, and count.
+    adapted: size in units of a kernel, and count; all kernels are changed.
+    rank: of these changes.
+    **settings: of every `Policy` but the first ones.
+  """
+  steer, adapt = jax.random.split(key)
+  norms = hidden_norms(model, ['The answer is as follows.'])
+  policies = [
+    *by_decoding(temperatures, top_k=top_k),
+    *by_system(systems, **settings),
+    *(Policy(name, **settings) for name in names),
+  ]
+  for layer, size, count in steered:
+    own, norm = jax.random.fold_in(steer, layer), norms[layer]
+    policies += by_steering(
+      own, model.config, count, layer=layer, size=size, norm=norm, **settings
+    )
+  targets = tuple(lora.kernels(model.params))
+  for size, count in adapted:
+    policies += by_adapters(
+      adapt,
+      model.params,
+      count,
+      rank=rank,
+      size=size,
+      targets=targets,
+      **settings,
+    )
+  return policies
+
+
 def hidden_norms(model: LanguageModel, texts: Sequence[str]) -> np.ndarray:
   """Returns the median length of a hidden state after each layer, `[L]`.
 

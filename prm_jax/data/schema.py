@@ -164,6 +164,20 @@ class PolicyOutputs(Texts):
   judge: np.ndarray
   dropped: dict[str, str] = dataclasses.field(default_factory=dict)
 
+  def take(self, chosen: np.ndarray) -> 'PolicyOutputs':
+    """Returns the texts of a mask `[M]`; prompts and policies stay as they are.
+
+    Args:
+      chosen: bool.
+    """
+    return dataclasses.replace(
+      self,
+      texts=[self.texts[i] for i in np.flatnonzero(chosen)],
+      item_prompt=self.item_prompt[chosen],
+      item_policy=self.item_policy[chosen],
+      judge=self.judge[chosen],
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class InstructionPairs:

@@ -15,6 +15,7 @@ from prm_jax.data import schema, splits
 # Policies of AlpacaEval that are two servings of one model. The source names
 # a second pair, but only one of its policies has outputs here.
 SERVINGS = (('claude', 'bedrock_claude'),)
+_SALT = 'policy_discriminators'  # of the order of prompts
 LENGTH_FACTOR = 0.1  # greatest log ratio of matched lengths
 _FAMILIES = {
   'openai': ('text_davinci', 'gpt-3.5', 'gpt4', 'gpt-4', 'answer_gpt'),
@@ -59,6 +60,39 @@ class Triples(NamedTuple):
   negative: np.ndarray
   policy: np.ndarray
   other: np.ndarray
+
+  @property
+  def items(self) -> np.ndarray:
+    """Returns positive, negative and reference of every row, `[N, 3]`."""
+    return np.stack([self.positive, self.negative, self.reference], 1)
+
+  def take(self, chosen: np.ndarray) -> 'Triples':
+    """Returns some rows: by mask or number."""
+    return Triples(*(column[chosen] for column in self))
+
+
+def joined(*parts: Triples) -> Triples:
+  """Returns the rows of all, one after another."""
+  return Triples(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+class Split(NamedTuple):
+  """Who and what is held out.
+
+  Attributes:
+    train, test: rows of `outputs.policies`.
+    train_prompts, test_prompts: rows of `outputs.prompts`.
+  """
+
+  train: np.ndarray
+  test: np.ndarray
+  train_prompts: np.ndarray
+  test_prompts: np.ndarray
+
+  def trains(self, outputs: schema.PolicyOutputs) -> np.ndarray:
+    """Returns which texts may be trained on, `[M]` bool."""
+    policy = np.isin(outputs.item_policy, self.train)
+    return policy & np.isin(outputs.item_prompt, self.train_prompts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +194,7 @@ def draw(
     parts.append(
       _triples(pool, rng, int(policy), reference, positive, 1, length_matched)
     )
-  return Triples(*(np.concatenate(c) for c in zip(*parts, strict=True)))
+  return joined(*parts)
 
 
 def second_servings(
@@ -215,6 +249,63 @@ def second_servings(
   return _triples(
     pool, rng, one, reference[kept], positive[kept], per_prompt, length_matched
   )
+
+
+def split(
+  outputs: schema.PolicyOutputs,
+  fold: int,
+  count: int,
+  *,
+  without: Sequence[str] = (),
+) -> Split:
+  """Returns what a fold holds out: policies by family, prompts by hash.
+
+  Args:
+    outputs: whose prompts are those that have a text.
+    fold: its number.
+    count: folds.
+    without: names of policies that are on neither side.
+  """
+  group = folds(outputs.policies, count, 0)
+  present = ~np.isin(outputs.policies, without)
+  prompts = in_order(outputs, np.unique(outputs.item_prompt))
+  held = np.arange(len(prompts)) % count == fold
+  return Split(
+    np.flatnonzero((group != fold) & present),
+    np.flatnonzero((group == fold) & present),
+    np.sort(prompts[~held]),
+    np.sort(prompts[held]),
+  )
+
+
+def inner_splits(
+  outputs: schema.PolicyOutputs, held: Split, count: int
+) -> list[Split]:
+  """Returns splits of the training policies and prompts alone.
+
+  Args:
+    outputs: what policies answered.
+    held: what is held out; its test part is on neither side.
+    count: folds.
+  """
+  names = [outputs.policies[policy] for policy in held.train]
+  group = folds(names, count, 1)
+  part = np.arange(len(held.train_prompts)) % count
+  return [
+    Split(
+      held.train[group != fold],
+      held.train[group == fold],
+      held.train_prompts[part != fold],
+      held.train_prompts[part == fold],
+    )
+    for fold in range(count)
+  ]
+
+
+def in_order(outputs: schema.PolicyOutputs, prompts: np.ndarray) -> np.ndarray:
+  """Returns rows of `outputs.prompts` in the order of a hash of their names."""
+  names = [outputs.prompt_ids[prompt] for prompt in prompts]
+  return prompts[np.argsort(splits.bucket(names, _SALT, 1 << 30))]
 
 
 def families(policies: Sequence[str]) -> np.ndarray:

@@ -39,6 +39,29 @@ def mean(name: str, values: Iterable[float]) -> Row:
   return interval(name, intervals.mean(list(values)))
 
 
+def crossed(
+  name: str,
+  mean: intervals.Crossed,
+  *,
+  least: float = -np.inf,
+  most: float = np.inf,
+) -> Row:
+  """Returns a mean over two kinds of units at once, with its interval.
+
+  Args:
+    name: of the quantity.
+    mean: from `ops.intervals.crossed`; where either kind is few, the column
+      `coverage` says how often such intervals hold.
+    least: that the quantity can be: a symmetric interval may go on beyond.
+    most: likewise.
+  """
+  low, high = np.clip((mean.low, mean.high), least, most)
+  row = interval(name, (mean.value, low, high))
+  if min(mean.first, mean.second) < intervals.FEW:
+    row['coverage'] = intervals.FEW_COVERAGE
+  return row
+
+
 def share(name: str, count: int, total: int) -> Row:
   """Returns how often something happened, with Clopper and Pearson's limits."""
   return interval(name, intervals.share(count, total))

@@ -255,6 +255,44 @@ def predict(
   return np.concatenate(found)[:count]
 
 
+def margins(
+  reward: types.RewardModel,
+  params: types.PyTree,
+  data: types.Batch,
+  *,
+  block: int | None = None,
+) -> np.ndarray:
+  """Returns score(first) - score(second) `[B]`, given a row's further texts.
+
+  Args:
+    reward: whose context is `users.references.References`.
+    params: of the reward.
+    data: rows of a pair and its references, and the texts that they point into.
+    block: rows at once, where what is read of a text is large; all if None.
+  """
+  index = np.asarray(data.inputs.index)
+  count = len(index)
+  value = jax.tree.map(jnp.asarray, data.inputs.value)
+  parts = [np.zeros(0, np.float32)]
+  size = block or max(count, 1)
+  for first in range(0, count, size):
+    rows = np.arange(first, first + size)
+    chosen = index[np.minimum(rows, count - 1)]
+    parts.append(_compared(reward)(params, types.Inputs(value, chosen)))
+  return np.concatenate(parts)[:count]
+
+
+@functools.lru_cache(maxsize=64)
+def _compared(reward: types.RewardModel):
+  """The compiled margins of a reward."""
+
+  def margin(params, inputs):
+    encoded = reading.encoded(reward, params, inputs)
+    return reading.margins(reward, params, encoded)
+
+  return jax.jit(margin)
+
+
 def _deliberated(system, params, contexts, data, key) -> np.ndarray:
   """Returns probabilities `[B]` by a reward that writes before it scores."""
   if key is None:

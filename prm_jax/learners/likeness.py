@@ -70,10 +70,8 @@ def likeness(
   def objective(params, people, state, batch, gather):
     del people, state, gather
     encoded = reading.encoded(reward, params['reward'], batch.inputs)
-    known = references.given(encoded)
-    score = reward.score(params['reward'], encoded[:, :2], known).score
-    label = jnp.asarray(batch.rows.label)
-    nll = heads.bradley_terry(score[:, 0] - score[:, 1], label)
+    margin = reading.margins(reward, params['reward'], encoded)
+    nll = heads.bradley_terry(margin, jnp.asarray(batch.rows.label))
     return {'nll': common.mean(nll)}, {}, {}
 
   phases = [types.Phase('start', begin=begin)]

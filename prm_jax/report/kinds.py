@@ -38,6 +38,7 @@ def lines(
   limits: tuple[float, float] | None = None,
   at: float | None = None,
   marks: bool = True,
+  logarithmic: bool = False,
 ) -> figures.Picture:
   """Draws lines with their bands.
 
@@ -49,6 +50,7 @@ def lines(
     limits: of the upright axis.
     at: where a dashed line is drawn across.
     marks: whether to mark every row.
+    logarithmic: both axes.
   """
   figure, axes = figures.panel((heading, '', ''))
   words = []
@@ -70,6 +72,9 @@ def lines(
     axes.axhline(at, color='0.4', linestyle='--', linewidth=0.8)
   if limits:
     axes.set_ylim(*limits)
+  if logarithmic:
+    axes.set_xscale('log')
+    axes.set_yscale('log')
   axes.set_xlabel(x.label)
   axes.set_ylabel(label)
   alt = f'{label} by {x.label}; {heading}. {"; ".join(words)}.'

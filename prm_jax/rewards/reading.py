@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+from prm_jax.users import references
 
 
 def encoded(
@@ -31,3 +32,18 @@ def encoded(
     return reward.encode(params, reward.features(params, types.Inputs(value)))
   every = reward.encode(params, reward.features(params, inputs))
   return jax.tree.map(lambda leaf: leaf[index], every)
+
+
+def margins(
+  reward: types.RewardModel, params: types.PyTree, encoded: types.PyTree
+) -> types.Array:
+  """Returns score(first) - score(second) `[B]`, given the further candidates.
+
+  Args:
+    reward: whose context is `users.references.References`.
+    params: of the reward.
+    encoded: `[B, 2 + R, ...]` a pair and its references; R may be 0.
+  """
+  known = references.given(encoded)
+  score = reward.score(params, encoded[:, :2], known).score
+  return score[:, 0] - score[:, 1]

@@ -54,26 +54,39 @@ def every_text(words: int, length: int) -> np.ndarray:
 
 
 def log_probability(logits: types.Array, texts: types.ArrayLike) -> types.Array:
-  """Returns log-probabilities `[N]` of texts, exactly.
+  """Returns log-probabilities `[...]` of texts, exactly.
 
   Args:
     logits: `[V + 1, V]` of one policy.
-    texts: `[N, T]`.
+    texts: `[..., T]`.
   """
   texts = jnp.asarray(texts)
-  start = jnp.full_like(texts[:, :1], logits.shape[-1])
-  before = jnp.concatenate([start, texts[:, :-1]], 1)
-  return jax.nn.log_softmax(logits, -1)[before, texts].sum(1)
+  before = _before(texts, logits.shape[-1])
+  return jax.nn.log_softmax(logits, -1)[before, texts].sum(-1)
 
 
-def sample(key: types.Key, logits: types.Array, *, length: int) -> types.Array:
-  """Returns one text of each policy, `[..., T]`.
+def _before(texts: types.Array, words: int) -> types.Array:
+  """Returns what stands before every word, V at the beginning, `[..., T]`."""
+  start = jnp.full_like(texts[..., :1], words)
+  return jnp.concatenate([start, texts[..., :-1]], -1)
+
+
+def sample(
+  key: types.Key,
+  logits: types.Array,
+  *,
+  length: int,
+  shape: tuple[int, ...] = (),
+) -> types.Array:
+  """Returns texts of each policy, `[*shape, ..., T]`.
 
   Args:
     key: of the draws.
-    logits: `[..., V + 1, V]`; broadcast them for more texts of a policy.
+    logits: `[..., V + 1, V]`.
     length: T.
+    shape: how many of each; one if empty.
   """
+  logits = jnp.broadcast_to(logits, (*shape, *logits.shape))
 
   def step(before, key):
     index = before[..., None, None]
@@ -129,3 +142,89 @@ def predictive_ratio(
   # exp is safe: log-probabilities of whole, short texts.
   mixed = jnp.exp(posterior) @ jnp.exp(log_policies)
   return jnp.log(mixed) - jax.nn.logsumexp(log_policies + prior, 0)
+
+
+def least_loss(log_policies: types.Array, most: int = 64) -> types.Array:
+  """Returns the least triple loss, in nats, averaged over some policies.
+
+  That of `predictive_ratio`, with a reference that each of them wrote.
+
+  Args:
+    log_policies: `[P, Y]` of every text under the policies.
+    most: policies that are averaged over, the first.
+  """
+  prior = jnp.exp(log_policies).mean(0)
+  chosen = log_policies[:most]
+
+  def one(log_p, reference):
+    score = predictive_ratio(log_policies, reference[None])[0]
+    margin = score[:, None] - score[None]
+    chance = jnp.exp(log_p)[:, None] * prior
+    return jnp.sum(chance * jax.nn.softplus(-margin))
+
+  keys = jax.random.split(jax.random.key(0), len(chosen))
+  references = jax.vmap(jax.random.categorical)(keys, chosen)
+  return jax.lax.map(lambda pair: one(*pair), (chosen, references)).mean()
+
+
+def triples(
+  key: types.Key,
+  logits: types.Array,
+  *,
+  batch: int,
+  pairs: int,
+  length: int,
+) -> tuple[types.Array, types.Array, types.Array]:
+  """Returns texts of a policy, others of the same one, and of other policies.
+
+  Args:
+    key: of the draw.
+    logits: `[P, V + 1, V]` of P policies, at least two.
+    batch: B references.
+    pairs: K positives, and K negatives, for each reference.
+    length: T.
+
+  Returns:
+    References `[B, T]`, positives and negatives `[B, K, T]`.
+  """
+  B, K, P = batch, pairs, len(logits)
+  keys = jax.random.split(key)
+  most = jnp.array([P] + [P - 1] * K)  # another is one of the others
+  drawn = jax.random.randint(keys[0], (B, K + 1), 0, most)
+  own, other = drawn[:, :1], (drawn[:, :1] + 1 + drawn[:, 1:]) % P
+  who = jnp.concatenate([jnp.tile(own, (1, K + 1)), other], 1)
+  texts = sample(keys[1], logits[who], length=length)
+  return texts[:, 0], texts[:, 1 : K + 1], texts[:, K + 1 :]
+
+
+def likeliest(
+  log_policy: types.Array,
+  texts: types.ArrayLike,
+  references: types.Array,
+  added: types.Array,
+  *,
+  words: int,
+) -> types.Array:
+  """Returns log-probabilities `[M, N, Y]` of the likeliest policies of R texts.
+
+  In closed form: the share of each word after each, in R texts and in `added`
+  texts of the policy that was there before.
+
+  Args:
+    log_policy: `[Y]` of every text under that policy.
+    texts: `[Y, T]` every text.
+    references: `[N, R]` rows of texts, of N policies.
+    added: `[M]` how many texts.
+    words: V.
+  """
+  texts = jnp.asarray(texts)
+  before = _before(texts, words)
+
+  def one(added, mine):
+    weight = (added * jnp.exp(log_policy)).at[mine].add(1.0)
+    count = jnp.zeros((words + 1, words)).at[before, texts]
+    return log_probability(jnp.log(count.add(weight[:, None])), texts)
+
+  return jax.vmap(lambda m: jax.vmap(lambda mine: one(m, mine))(references))(
+    added
+  )

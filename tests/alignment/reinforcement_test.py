@@ -11,16 +11,10 @@ V, T = 3, 4
 
 
 def sample(key, logits, shape):
-  wide = jnp.broadcast_to(logits, (*shape, *logits.shape))
-  return policies.sample(key, wide, length=T)
+  return policies.sample(key, logits, length=T, shape=shape)
 
 
-def log_probability(logits, texts):
-  flat = texts.reshape(-1, T)
-  return policies.log_probability(logits, flat).reshape(texts.shape[:-1])
-
-
-POLICY = reinforcement.Policy(sample, log_probability)
+POLICY = reinforcement.Policy(sample, policies.log_probability)
 
 
 @pytest.fixture(scope='module')

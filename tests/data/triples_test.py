@@ -277,6 +277,48 @@ def test_families_and_folds():
     triples.folds(names, 0, 0)
 
 
+def test_rows_are_taken_and_joined():
+  found = drawn(ONE)
+  some = found.take(found.policy == 2)
+  assert set(some.policy) == {2}
+  both = triples.joined(some, found.take(np.arange(3)))
+  np.testing.assert_array_equal(
+    both.items, np.concatenate([some.items, found.items[:3]])
+  )
+  np.testing.assert_array_equal(
+    found.items[5], [found.positive[5], found.negative[5], found.reference[5]]
+  )
+
+
+def test_policies_and_prompts_are_held_out_together():
+  names = ['claude', 'bedrock_claude', 'phi-2', 'mine', 'other', 'more']
+  made = outputs({name: answers(name) for name in names})
+  held = [triples.split(made, fold, 2) for fold in range(2)]
+  for one in held:
+    assert not set(one.train) & set(one.test)
+    assert not set(one.train_prompts) & set(one.test_prompts)
+    assert sorted([*one.train_prompts, *one.test_prompts]) == list(range(7))
+    # Variants of one model are on one side.
+    assert len({0, 1} & set(one.test)) in (0, 2)
+    seen = made.take(one.trains(made))
+    assert set(seen.item_policy) == set(one.train)
+    assert set(seen.item_prompt) == set(one.train_prompts)
+    for inner in triples.inner_splits(made, one, 2):
+      assert sorted([*inner.train, *inner.test]) == one.train.tolist()
+      prompts = [*inner.train_prompts, *inner.test_prompts]
+      assert sorted(prompts) == one.train_prompts.tolist()
+      assert len(inner.test)
+      assert len(inner.test_prompts)
+  assert sorted([*held[0].test, *held[1].test]) == list(range(6))
+  some = made.take(made.item_prompt > 0)
+  assert [made.texts[i] for i in np.flatnonzero(made.item_prompt > 0)] == (
+    some.texts
+  )
+  part = triples.split(some, 0, 2, without=('mine',))
+  assert 0 not in {*part.train_prompts, *part.test_prompts}
+  assert 3 not in {*part.train, *part.test}
+
+
 def test_real_families(real_data):
   folder = real_data / 'alpaca_eval' / 'outputs'
   names = sorted(p.name.removesuffix('.jsonl.gz') for p in folder.iterdir())

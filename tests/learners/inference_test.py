@@ -6,6 +6,8 @@ from scipy import optimize
 
 from prm_jax import registry, types
 from prm_jax.learners import common, inference
+from prm_jax.rewards import likeness
+from prm_jax.users import references
 
 
 def rows(seed=0, n=500, people=20):
@@ -86,3 +88,23 @@ def test_blocks_of_rows_predict_as_all_at_once(monkeypatch):
   whole = inference.predict(*ask)
   monkeypatch.setattr(inference, '_FLOATS', 100)
   np.testing.assert_allclose(inference.predict(*ask), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize('block', [None, 4])
+def test_margins_are_of_rows_with_their_references(block):
+  reward = likeness.likeness(dim=3)
+  params = reward.init(jax.random.key(0), types.Spec(5, 1))
+  rng = np.random.default_rng(0)
+  texts = rng.normal(size=(20, 5)).astype(np.float32)
+  items = rng.integers(0, 20, (11, 4))
+  said = rows(n=11)
+  data = types.Batch(said, types.Inputs(texts, items))
+  found = inference.margins(reward, params, data, block=block)
+  for row, item in zip(found, items, strict=True):
+    encoded = reward.encode(params, texts[item])
+    known = references.References(encoded[None, 2:], jnp.ones((1, 2)))
+    score = reward.score(params, encoded[None, :2], known).score[0]
+    np.testing.assert_allclose(row, score[0] - score[1], atol=1e-5)
+  # Without references: the taste alone, which is zero at the start.
+  alone = types.Batch(said, types.Inputs(texts, items[:, :2]))
+  np.testing.assert_allclose(inference.margins(reward, params, alone), 0.0)

@@ -51,6 +51,11 @@ def test_samples_have_the_policys_frequencies(population):
   logits = jnp.broadcast_to(population.logits[:2, None], (2, n, V + 1, V))
   texts = policies.sample(jax.random.key(1), logits, length=T)
   assert texts.shape == (2, n, T)
+  many = policies.sample(
+    jax.random.key(1), population.logits[0], length=T, shape=(2, n)
+  )
+  assert many.shape == (2, n, T)
+  np.testing.assert_array_equal(many[0], texts[0])
   rows = np.asarray(policies.index(texts, V))
   for p in range(2):
     share = np.bincount(rows[p], minlength=V**T) / n
@@ -105,3 +110,68 @@ def test_no_score_beats_the_predictive_ratio(population):
     assert loss(found + size * rng.normal(size=found.shape)) > best
   assert loss(1.2 * found) > best
   assert loss(0.8 * found) > best
+
+
+def test_the_least_loss_is_that_of_the_predictive_ratio(population):
+  log_p = exact(population)
+  p = np.exp(np.asarray(log_p, float))
+  # Policies that are all alike cannot be told apart.
+  alike = jnp.broadcast_to(log_p[:1], log_p.shape)
+  assert float(policies.least_loss(alike)) == pytest.approx(np.log(2), abs=1e-5)
+  # By hand, for the references that were drawn.
+  drawn = [
+    int(jax.random.categorical(key, log_p[i]))
+    for i, key in enumerate(jax.random.split(jax.random.key(0), 5))
+  ]
+  losses = []
+  for i, reference in enumerate(drawn):
+    weight = p[:, reference] / p[:, reference].sum()
+    score = np.log(weight @ p / p.mean(0))
+    margin = score[:, None] - score[None]
+    chance = p[i][:, None] * p.mean(0)
+    losses.append((chance * np.logaddexp(0, -margin)).sum())
+  found = float(policies.least_loss(log_p))
+  assert found == pytest.approx(np.mean(losses), abs=1e-5)
+  assert float(policies.least_loss(log_p, 2)) == pytest.approx(
+    np.mean(losses[:2]), abs=1e-5
+  )
+  assert found < np.log(2)
+
+
+def test_triples_are_two_texts_of_a_policy_and_one_of_another():
+  # Policies that write one word only, each its own.
+  logits = 40.0 * jnp.broadcast_to(jnp.eye(3)[:, None], (3, 4, 3))
+  reference, positive, negative = policies.triples(
+    jax.random.key(1), logits, batch=200, pairs=2, length=T
+  )
+  assert reference.shape == (200, T)
+  assert positive.shape == negative.shape == (200, 2, T)
+  np.testing.assert_array_equal(
+    positive, np.broadcast_to(reference[:, None], positive.shape)
+  )
+  own, other = np.asarray(reference)[:, 0], np.asarray(negative)[..., 0]
+  assert (other != own[:, None]).all()
+  # Each policy, and each of its two others, about equally often.
+  assert np.bincount(own).min() > 40
+  assert np.bincount(((other - own[:, None]) % 3).ravel()).min() == 0
+  assert np.bincount(((other - own[:, None]) % 3).ravel())[1:].min() > 150
+
+
+def test_the_likeliest_policy_by_hand_and_of_many_texts():
+  world = policies.draw(jax.random.key(0), policies=1, words=2, length=4)
+  log_start = policies.log_probability(world.base, world.texts)
+
+  def likeliest(references, added):
+    return policies.likeliest(
+      log_start, world.texts, references, jnp.array([added]), words=2
+    )[0, 0]
+
+  found = likeliest(jnp.array([[0b0110]]), 1e-6)
+  # 0 first; after 0 comes 1; after 1 comes 1 or 0, equally often.
+  expected = {0b0110: 1 / 4, 0b0111: 1 / 4, 0b0101: 1 / 4 * 2}
+  assert np.exp(found[0b0110]) == pytest.approx(expected[0b0110], abs=1e-3)
+  assert np.exp(found[0b0111]) == pytest.approx(expected[0b0111], abs=1e-3)
+  assert np.exp(found[0b0101]) == pytest.approx(expected[0b0101], abs=1e-3)
+  # Nothing but the start's texts: the start.
+  kept = likeliest(jnp.zeros((1, 0), int), 3.0)
+  np.testing.assert_allclose(kept, log_start, atol=1e-4)
