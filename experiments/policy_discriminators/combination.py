@@ -5,30 +5,46 @@ similarities of the texts see and a discriminant of styles does not.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.policy_discriminators import corpus, discrimination
+from experiments.policy_discriminators import discrimination
+from experiments.policy_discriminators.corpus import Corpus
+from prm_jax.audits import similarities
+from prm_jax.data import triples
 from prm_jax.ops import bayes
 
-OWN, NAME = 'polar', 'polar and similarities'
-SIMILARITIES = ('ngrams', 'minilm', 'frozen', 'length')
+NAME = 'polar and similarities'
 _PRECISION = 1.0  # of the weights of margins in standard deviations
+_TUNING = 50  # triples of every training policy
 
 
-class Weights(NamedTuple):
-  """What margins are multiplied by before they are summed, by method."""
-
-  value: dict[str, float]
+def similar(
+  config,
+  corpus: Corpus,
+  held: triples.Split,
+  sets: Mapping[str, triples.Triples],
+) -> dict[str, dict[str, np.ndarray]]:
+  """Returns split -> method -> margins `[n]`; see `audits.similarities`."""
+  tuning = discrimination.training_triples(
+    corpus, held, per_policy=_TUNING, seed=config.seed + _TUNING
+  )
+  return similarities.margins(
+    corpus.outputs,
+    corpus.states,
+    sets,
+    held=held,
+    tuning=tuning,
+    seed=config.seed,
+  )
 
 
 def fit(
-  config, found: corpus.Corpus, held: discrimination.Split,
-  options: Mapping[str, Any],
-) -> Weights:  # fmt: skip
-  """Returns weights that tell held-out training policies apart.
+  config, corpus: Corpus, held: triples.Split, options: Mapping[str, Any]
+) -> dict[str, float]:
+  """Returns weights of margins, by method, that tell training policies apart.
 
   The posterior mode of a logistic regression on the margins of inner test
   triples: discriminators that were fitted to the other training policies, so
@@ -36,42 +52,31 @@ def fit(
 
   Args:
     config: of the study.
-    found: texts.
+    corpus: texts.
     held: what is held out; its test part is not looked at.
     options: of the discriminator, as chosen on the same inner splits.
   """
-  names, rows = (OWN, *SIMILARITIES), []
-  for inner in discrimination.inner_splits(
-    found.outputs, held, config.likeness.inner_folds
+  names, rows = (discrimination.OWN, *similarities.NAMES), []
+  for inner in triples.inner_splits(
+    corpus.outputs, held, config.likeness.inner_folds
   ):
-    params = discrimination.fitted(config, found, inner, options, 1)
-    tuning = discrimination.tuning_triples(config, found, inner)
-    sets = discrimination.held_out_triples(config, found, inner)
-    plain = discrimination.baseline_margins(config, found, inner, sets, tuning)
+    params = discrimination.fitted(config, corpus, inner, options, 1)
+    sets = discrimination.held_out_triples(config, corpus, inner)
+    plain = similar(config, corpus, inner, sets)
     for split, drawn in sets.items():
-      own = discrimination.margins_of(params, found, drawn)
-      margins = {OWN: own, **plain[split]}
-      rows.append(np.stack([margins[name] for name in names], 1))
-  margins_ = np.concatenate(rows)
-  scale = margins_.std(0) + 1e-9
-  ones = jnp.ones(len(margins_))
+      own = discrimination.margins(params, corpus, drawn.items)
+      columns = [own, *(plain[split][name] for name in names[1:])]
+      rows.append(np.stack(columns, 1))
+  margins = np.concatenate(rows)
+  scale = margins.std(0) + 1e-9
+  ones = jnp.ones(len(margins))
   prior = bayes.isotropic_prior(jnp.zeros(len(names)), _PRECISION**-0.5)
-  mode = bayes.posterior_mode(prior, jnp.asarray(margins_ / scale), ones, ones)
-  return Weights(
-    dict(zip(names, (np.asarray(mode) / scale).tolist(), strict=True))
-  )
+  mode = bayes.posterior_mode(prior, jnp.asarray(margins / scale), ones, ones)
+  return dict(zip(names, (np.asarray(mode) / scale).tolist(), strict=True))
 
 
-def margins(
-  weights: Weights, own: np.ndarray, plain: Mapping[str, np.ndarray]
+def summed(
+  weights: Mapping[str, float], margins: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-  """Returns combined margins `[n]`.
-
-  Args:
-    weights: see `fit`.
-    own: the discriminator's.
-    plain: the similarities', by name.
-  """
-  known = {OWN: own, **plain}
-  total = sum(value * known[name] for name, value in weights.value.items())
-  return np.asarray(total)
+  """Returns the weighed sum `[n]` of the margins of some methods."""
+  return np.asarray(sum(w * margins[name] for name, w in weights.items()))

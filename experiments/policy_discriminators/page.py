@@ -3,9 +3,26 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from experiments.policy_discriminators import combination
+from experiments.policy_discriminators.discrimination import OWN
+from experiments.policy_discriminators.tables import transferred
+from prm_jax.lab import columns
 from prm_jax.report import figures, kinds, page, tables
+
+_ACCURACY = kinds.Axis('accuracy', 'accuracy (%)', 100)
+_SIZES = {
+  'parameters': kinds.Axis('parameters', 'parameters'),
+  'compute': kinds.Axis('compute_flops', 'compute (FLOPs)'),
+}
+_OURS = (OWN, 'polar surface', 'polar decoder', combination.NAME)
+
+
+def picture(results: Mapping[str, Any]) -> figures.Picture | None:
+  """Returns how often policies are told apart, of texts that people read."""
+  drawn = _methods(results)
+  return drawn.get(('alpaca_eval', 'held_out_policies')) or next(
+    (one for section in sections(results) for one in section['pictures']), None
+  )
 
 
 def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -16,7 +33,7 @@ def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
       'note': 'Share of triples in which the answer by the policy of the '
       'reference scores higher. Bars are 95 % intervals over families of '
       'policies and prompts; the dashed line is chance.',
-      'pictures': _methods(tables.rows_of(results, 'discrimination')),
+      'pictures': list(_methods(results).values()),
     },
     {
       'title': 'Each held-out policy',
@@ -27,7 +44,7 @@ def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     {
       'title': 'Scaling',
       'note': 'Loss on policies that were not trained on, both axes '
-      'logarithmic. The line is the power law that is fitted.',
+      'logarithmic, and the power law that is fitted.',
       'pictures': _scaling(results),
     },
     {
@@ -39,115 +56,87 @@ def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
   ]
 
 
-def _bars(heading, rows, named, axis: kinds.Axis) -> figures.Picture:
-  ours = [name.lower().startswith(('polar', 'discr')) for name in named]
-  return kinds.bars(heading, rows, named, axis, at=50, ours=ours)
-
-
-def _methods(rows: Sequence[tables.Row]) -> list[figures.Picture]:
-  pictures = []
-  groups = dict.fromkeys((str(r['data']), str(r['split'])) for r in rows)
-  for data, split in groups:
-    mine = [r for r in rows if (r['data'], r['split']) == (data, split)]
-    if len(mine) < 3:
-      continue
-    mine.sort(key=lambda row: -tables.number(row, 'accuracy'))
-    heading = f'{tables.word(data)}, {tables.word(split)}'
-    named = [tables.word(row['method']) for row in mine]
-    axis = kinds.Axis('accuracy', 'accuracy (%)', 100)
-    pictures.append(_bars(heading, mine, named, axis))
-  return pictures
+def _methods(results: Mapping[str, Any]) -> dict[Any, figures.Picture]:
+  """Returns data and split -> accuracy of every method, the best first."""
+  moved = tables.rows_of(results, 'transfer')
+  ours = {*_OURS, *(transferred(row['trained_on']) for row in moved)}
+  return {
+    (data, split): kinds.bars(
+      f'{tables.word(data)}, {tables.word(split)}',
+      best_first := sorted(rows, key=lambda row: -row['accuracy']),
+      [tables.word(row['method']) for row in best_first],
+      _ACCURACY,
+      at=50,
+      ours=[row['method'] in ours for row in best_first],
+    )
+    for (data, split), rows in columns.grouped(
+      tables.rows_of(results, 'discrimination'), 'data', 'split'
+    ).items()
+    if len(rows) > 2
+  }
 
 
 def _policies(rows: Sequence[tables.Row]) -> list[figures.Picture]:
   pictures = []
-  for data in dict.fromkeys(str(row['data']) for row in rows):
-    mine = [row for row in rows if row['data'] == data and row.get('polar')]
-    if not mine:
-      continue
-    mine.sort(key=lambda row: tables.number(row, 'polar'))
-    figure, axes = figures.panel((data, '', ''))
-    place = np.arange(len(mine))
-    for i, method in enumerate(('polar', 'length')):
-      look = figures.style(i)
-      value = [100 * tables.number(row, method) for row in mine]
-      axes.plot(
-        place,
-        value,
-        look.marker,
-        color=look.color,
-        ms=4,
-        label=tables.word(method),
-      )
-    axes.axhline(50, color='0.4', linestyle='--', linewidth=0.8)
-    axes.set_xlabel('held-out policy, sorted')
-    axes.set_ylabel('accuracy (%)')
-    ends = ', '.join(
-      f'{row["policy"]} {100 * tables.number(row, "polar"):.0f}'
-      for row in (mine[0], mine[-1])
-    )
-    pictures.append(
-      figures.draw(
-        figure, f'Accuracy of each policy; {tables.word(data)}. {ends}.'
-      )
-    )
+  for (data,), mine in columns.grouped(rows, 'data').items():
+    # The table is sorted: the best is the first.
+    placed = [
+      {**row, 'place': place} for place, row in enumerate(mine) if row.get(OWN)
+    ]
+    if placed:
+      ends = f'{placed[0]["policy"]} to {placed[-1]["policy"]}'
+      series = {
+        tables.word(method): (placed, kinds.Axis(method, '', 100))
+        for method in (OWN, 'length')
+      }
+      x = kinds.Axis('place', f'held-out policies, {ends}')
+      label = 'accuracy (%)'
+      pictures.append(kinds.lines(tables.word(data), series, x, label, at=50))
   return pictures
 
 
 def _scaling(results: Mapping[str, Any]) -> list[figures.Picture]:
   rows = tables.rows_of(results, 'scaling')
-  laws = {row['of']: row for row in tables.rows_of(results, 'scaling_fits')}
-  pictures: list[figures.Picture] = []
-  if not rows or not laws:
-    return pictures
-  last = max(row['steps'] for row in rows)
-  final = [row for row in rows if row['steps'] == last]
-  for of, column, label in (
-    ('parameters', 'parameters', 'parameters'),
-    ('compute', 'compute_flops', 'compute (FLOPs)'),
-  ):
-    if of not in laws:
-      continue
-    law = laws[of]
-    figure, axes = figures.panel((f'loss against {of}', '', ''))
-    shown = final if of == 'parameters' else rows
-    for i, width in enumerate(sorted({row['width'] for row in shown})):
-      look = figures.style(i)
-      mine = [row for row in shown if row['width'] == width]
-      axes.plot(
-        [row[column] for row in mine], [row['loss'] for row in mine],
-        marker=look.marker, color=look.color, ms=5, lw=0.8,
-        label=f'width {width}',
-      )  # fmt: skip
-    ends = np.array(
-      [min(r[column] for r in shown), max(r[column] for r in shown)]
-    )
-    axes.plot(
-      ends, law['coefficient'] * ends ** law['exponent'], '--', color='0.4',
-      lw=0.8,
-    )  # fmt: skip
-    axes.set_xscale('log')
-    axes.set_yscale('log')
-    axes.set_xlabel(label)
-    axes.set_ylabel('held-out loss (nats)')
-    alt = (
-      f'Held-out loss against {of}: exponent {law["exponent"]:.3f}, R squared '
-      f'{law["r_squared"]:.2f}.'
-    )
-    pictures.append(figures.draw(figure, alt))
+  last = max((row['steps'] for row in rows), default=0)
+  shown = {
+    'parameters': [row for row in rows if row['steps'] == last],
+    'compute': rows,
+  }
+  y = kinds.Axis('loss', 'held-out loss (nats)')
+  pictures = []
+  for law in tables.rows_of(results, 'scaling_fits'):
+    of, exponent = law['of'], law['exponent']
+    x = _SIZES[of]
+    sizes = [row[x.column] for row in shown[of]]
+    ends = [
+      {x.column: size, 'loss': law['coefficient'] * size**exponent}
+      for size in (min(sizes), max(sizes))
+    ]
+    series = {
+      f'width {width}': (mine, y)
+      for (width,), mine in columns.grouped(shown[of], 'width').items()
+    }
+    series['power law'] = ends, y
+    heading = f'exponent {exponent:.3f}, R squared {law["r_squared"]:.2f}'
+    pictures.append(kinds.lines(heading, series, x, y.label, logarithmic=True))
   return pictures
 
 
 def _falls(rows: Sequence[tables.Row]) -> list[figures.Picture]:
-  pictures = []
-  for optimizer in dict.fromkeys(str(row['optimizer']) for row in rows):
-    mine = [row for row in rows if row['optimizer'] == optimizer]
-    named = [
-      f'{tables.word(row["method"])}, {row["references"]} refs' for row in mine
-    ]
-    axis = kinds.Axis('kl_fall', 'fall of the KL to the target (%)', 100)
-    pictures.append(_bars(tables.word(optimizer), mine, named, axis))
-  return pictures
+  return [
+    kinds.bars(
+      tables.word(optimizer),
+      mine,
+      [
+        f'{tables.word(row["method"])}, {row["references"]} refs'
+        for row in mine
+      ],
+      kinds.Axis('kl_fall', 'fall of the KL to the target (%)', 100),
+      at=50,
+      ours=[row['method'] == 'discriminator' for row in mine],
+    )
+    for (optimizer,), mine in columns.grouped(rows, 'optimizer').items()
+  ]
 
 
 _OVER = {
@@ -158,7 +147,7 @@ _OVER = {
 }
 
 
-TABLES: dict[str, tables.Spec | None] = {
+TABLES: dict[str, tables.Spec] = {
   'discrimination': tables.Spec(
     'Policies told apart',
     'Accuracy in percent, and the discriminator less each method, with 95 % '
@@ -227,6 +216,18 @@ TABLES: dict[str, tables.Spec | None] = {
     },
   ),
   'policies': tables.Spec('Each held-out policy'),
-  'scaling': None,
+  'scaling': tables.Spec(
+    'Losses by size',
+    'Of unseen policies, in nats, along training; chance is 0.693.',
+    {
+      'parameters': ('count', 'parameters'),
+      'layers': ('count', 'layers'),
+      'steps': ('count', 'steps'),
+      'compute (FLOPs)': ('text', 'compute_flops'),
+      'loss': ('text', 'loss'),
+      'standard error': ('text', 'loss_error'),
+      'seed': ('count', 'seed'),
+    },
+  ),
 }
-PAGE = page.Page(TABLES, sections)
+PAGE = page.Page(TABLES, sections, picture=picture)

@@ -1,6 +1,8 @@
 """The study's pieces on a toy corpus whose policies sign what they write."""
 
 import json
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,15 +11,17 @@ from ml_collections import config_dict
 from configs import policy_discriminators
 from experiments.policy_discriminators import (
   ablation,
-  baselines,
-  cells,
   corpus,
-  discrimination,
   experiment,
+  page,
   scaling,
   tables,
 )
+from prm_jax.audits import similarities
 from prm_jax.data import schema
+from prm_jax.lab import study as studies
+from prm_jax.lab import units
+from prm_jax.report import page as pages
 
 NAMES = [
   *['claude', 'bedrock_claude', 'sampled', 'gpt4_1106_preview', 'phi-2'],
@@ -62,12 +66,13 @@ def small():
   with config.unlocked():
     config.folds = 2
     config.test_per_policy = 30
-    config.training.update(
-      sizes={**config.training.sizes, 'hidden_size': 32, 'head_dim': 16,
-             'num_hidden_layers': 1, 'num_attention_heads': 2,
-             'num_key_value_heads': 2, 'intermediate_size': 32},
-      steps=20, learning_rate=1e-2, batch=32,
+    learner = config.training.learner
+    learner.config.update(
+      hidden_size=32, head_dim=16, num_hidden_layers=1, num_attention_heads=2,
+      num_key_value_heads=2, intermediate_size=32,
     )  # fmt: skip
+    learner.update(steps=20, learning_rate=1e-2)
+    config.training.batch = 32
     config.likeness.update(
       dims=(4,), shrinkages=(0.5,), states=(1.0,), steps=(10,), per_policy=30
     )
@@ -76,24 +81,22 @@ def small():
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
-  found = cells.Study(small(), tmp_path)
+def inputs(tmp_path, monkeypatch):
   made = toy()
-  monkeypatch.setattr(cells.Study, 'corpus', lambda self, name: made)
-  monkeypatch.setattr(cells.Study, 'card', lambda self, *args: {})
+  monkeypatch.setattr(corpus, 'load_by_name', lambda config, model, name: made)
   monkeypatch.setattr(
-    discrimination, '_minilm', lambda texts, drawn: np.zeros((len(texts), 2))
+    similarities, '_minilm', lambda texts, drawn: np.zeros((len(texts), 2))
   )
+  found = experiment.Inputs(small(), tmp_path)
+  found.model = types.SimpleNamespace(fingerprint='toy')
   return found
 
 
 @pytest.mark.slow
-def test_signed_texts_are_told_apart_and_twins_are_not(study):
+def test_signed_texts_are_told_apart_and_twins_are_not(inputs):
   rows = []
   for fold in range(2):
-    found = cells.cell(
-      study, f'real-{fold}', lambda s, f=fold: cells.real(s, f)
-    )
+    found = experiment.real(inputs, fold)
     rows += found['rows']
     methods = set(found['predictions'][0]['margins'])
     assert {'polar', 'polar decoder', 'length', 'ngrams', 'minilm'} < methods
@@ -109,18 +112,19 @@ def test_signed_texts_are_told_apart_and_twins_are_not(study):
   assert made['held_out_policies', 'length']['polar_gain'] > 0.1
   second = made['second_serving', 'polar']
   assert second['accuracy'] > 0.75
-  # A second call reads; a discriminator is trained once.
-  stamp = {p: p.stat().st_mtime_ns for p in study.workdir.rglob('*.json')}
-  cells.cell(study, 'real-0', lambda s: pytest.fail('computed again'))
-  cells.Study(study.config, study.workdir).discriminator('alpaca_eval', 0, 2)
+  # A discriminator is trained once, also by runs after another.
+  stamp = {p: p.stat().st_mtime_ns for p in inputs.workdir.rglob('*.json')}
+  again = experiment.Inputs(inputs.config, inputs.workdir)
+  again.model = None
+  again.discriminator('alpaca_eval', 0)
   assert stamp == {
-    p: p.stat().st_mtime_ns for p in study.workdir.rglob('*.json')
+    p: p.stat().st_mtime_ns for p in inputs.workdir.rglob('*.json')
   }
 
 
 @pytest.mark.slow
-def test_transfer_and_identical_policies(study):
-  rows = cells.generated(study, 0)['rows']
+def test_transfer_and_identical_policies(inputs):
+  rows = experiment.generated(inputs, 0)['rows']
   made = {
     (row['data'], row['split'], row['method']): row
     for row in tables.discrimination(rows)
@@ -136,83 +140,28 @@ def test_transfer_and_identical_policies(study):
 
 
 @pytest.mark.slow
-def test_ablation_has_every_arm(study):
-  config, made = study.config, study.corpus('alpaca_eval')
-  _, params = study.discriminator('alpaca_eval', 0, 2)
+def test_ablation_has_every_arm(inputs):
+  config, made = inputs.config, inputs.corpus('alpaca_eval')
+  params = inputs.discriminator('alpaca_eval', 0).params
   n = 6
-  bar = ablation.Bar(
-    made.pooled[: 3 * n],
-    schema.InstructionPairs(
-      prompts=['?'] * n, first=['a'] * n, second=['b'] * n,
-      label=np.array([1, 0] * 3), subset=['toy'] * n,
-    ),
-    np.array([12, 13, -1, -1, 14, -1]),
-  )  # fmt: skip
+  items = np.stack([np.arange(n), n + np.arange(n), np.full(n, -1)], 1)
+  items[1::2, :2] = items[1::2, 1::-1]
+  items[[0, 1, 4], 2] = 12, 13, 14
+  bar = ablation.Bar(made.pooled[: 3 * n], items)
   rows = ablation.run(config, made, bar, 0, params)
   table = tables.ablation(rows)
   made = {(row['data'], row['rankings'], row['arm']): row for row in table}
-  assert {arm for _, _, arm in made} == set(ablation.ARMS)
+  arms = {arm['arm'] for arm in config.ablation.arms}
+  assert len(arms) == 4
+  assert {arm for _, _, arm in made} == arms
   assert {count for _, count, _ in made} == {20, 100}
-  for arm in ablation.ARMS:
+  for arm in arms:
     assert made['llmbar', 20, arm]['units'] == 6
     assert made['llmbar with a reference', 100, arm]['units'] == 3
-    assert made['alpaca_eval', 20, arm]['units'] > 1
-
-
-def test_rankings_have_the_best_answer_as_reference():
-  outputs = toy().outputs
-  everybody = np.arange(len(NAMES))
-  found = ablation.rankings(
-    outputs, policies=everybody[:5], prompts=np.array([0, 3]), gap=0.15,
-    most=1000, seed=0,
-  )  # fmt: skip
-  judge = np.array(outputs.judge, float)
-  judge[outputs.item_policy == NAMES.index('gpt4_1106_preview')] = 0.5
-  assert set(found.prompt) == {0, 3}
-  for reference, better, worse, prompt in zip(*found, strict=True):
-    assert judge[better] - judge[worse] >= 0.15
-    assert {outputs.item_prompt[i] for i in (reference, better, worse)} == {
-      prompt
-    }
-    assert outputs.item_policy[[better, worse]].max() < 5
-    best = judge[outputs.item_prompt == prompt].max()
-    assert judge[reference] == best
-  with pytest.raises(ValueError, match='no pair of answers is 9 apart'):
-    ablation.rankings(
-      outputs, policies=everybody, prompts=np.array([0]), gap=9, most=9, seed=0
-    )
-
-
-def test_ngrams_by_hand():
-  found = baselines.ngrams(['abab', 'ab', 'zz', ''], (2,))
-  # abab has ab twice, ba once: (1 + log 2, 1); ab has ab once.
-  want = (1 + np.log(2)) / np.hypot(1 + np.log(2), 1)
-  near = baselines.closeness(
-    found, np.array([0, 0, 0, 3]), np.array([1, 0, 2, 3])
-  )
-  np.testing.assert_allclose(near, [want, 1, 0, 0], atol=1e-12)
-
-
-def test_length_closeness_is_of_log_lengths():
-  close = baselines.length_closeness(
-    ['aaa', 'a', ''], np.array([0, 0, 0]), np.array([0, 1, 2])
-  )
-  np.testing.assert_allclose(close, [0, -np.log(2), -np.log(4)])
-
-
-def test_accuracy_counts_ties_half():
-  assert discrimination.accuracy(np.array([1.0, 0.0, -2.0, 3.0])) == 0.625
-
-
-def test_policies_and_prompts_are_held_out_together():
-  found = toy()
-  held = [discrimination.split(found, fold, 2) for fold in range(2)]
-  for one in held:
-    assert not set(one.train) & set(one.test)
-    assert not set(one.train_prompts) & set(one.test_prompts)
-    # Variants of one model are on one side.
-    assert len({0, 1} & set(one.test)) in (0, 2)
-  assert sorted([*held[0].test, *held[1].test]) == list(range(len(NAMES)))
+    row = made['alpaca_eval', 20, arm]
+    assert row['units'] > 1
+    full = arm == 'pretrained, reference'
+    assert ('full_method_gain' in row) == (not full)
 
 
 def test_fits_are_of_final_losses_and_of_the_frontier():
@@ -232,15 +181,53 @@ def test_smoke(tmp_path):
   config = config_dict.FrozenConfigDict(
     policy_discriminators.get_config('smoke')
   )
-  results = experiment.run(config, tmp_path)
+  results = studies.run(experiment.STUDY, config, tmp_path)
   assert len(results['tables']['scaling']) == 6
   assert results['tables']['scaling_fits'][0]['of'] == 'parameters'
   assert results['tables']['enumerable']
   assert any('KL to the target falls' in line for line in results['answer'])
-  page = (tmp_path / 'report' / 'index.html').read_text()
-  assert 'A policy that moves to its target' in page
+  text = (tmp_path / 'report' / 'index.html').read_text()
+  assert 'A policy that moves to its target' in text
   written = json.loads((tmp_path / 'results.json').read_text())
   assert written['answer'] == results['answer']
+
+
+def test_units_are_folds_seeds_and_sizes(tmp_path):
+  config = small()
+  names = experiment.named(config)
+  assert list(names['real']) == ['real-0', 'real-1']
+  assert list(names['generated']) == [f'generated-{i}' for i in range(3)]
+  assert names['scaling']['scaling-96-0'] == (96, 0)
+  work = experiment.STUDY.work(config, units.Folder(tmp_path / 'cells'))
+  assert list(work) == [name for kind in names.values() for name in kind]
+  smoke = experiment.named(policy_discriminators.get_config('smoke'))
+  assert not smoke['real'] | smoke['ablation'] | smoke['generated']
+  assert list(smoke['enumerable']) == ['enumerable-0', 'enumerable-1']
+
+
+def test_the_page_draws_what_is_committed():
+  path = Path(experiment.__file__).parent / 'results' / 'full.json'
+  results = json.loads(path.read_text())
+  assert set(results['tables']) == set(page.PAGE.specs)
+  found = {s['title']: s['pictures'] for s in page.sections(results)}
+  policies = found['Each held-out policy']
+  assert len(policies) == 3
+  assert 'NullModel to gpt-4o-2024-05-13' in policies[0].alt
+  compute = found['Scaling'][1].alt
+  assert 'exponent -0.071, R squared 0.97' in compute
+  assert 'width 96' in compute
+  answer = pages.picture(results, page.PAGE)
+  assert answer in found['Policies told apart']
+  for words in ('AlpacaEval answers, held out policies', 'POLAR 70.0'):
+    assert words in answer.alt
+
+
+def test_transfers_are_not_among_the_rivals_of_the_answer():
+  path = Path(experiment.__file__).parent / 'results' / 'full.json'
+  results = json.loads(path.read_text())
+  lines = tables.answer(results['tables'])
+  assert lines == results['answer']
+  assert not any(' over polar from ' in line for line in lines)
 
 
 def test_unknown_variant():
