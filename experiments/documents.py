@@ -82,7 +82,6 @@ def main() -> int:
   written = [
     (path, text)
     for folder in sorted(path.parent for path in ROOT.glob('*/results'))
-    if folder.name != 'benchmarks'
     for path, text in documents(folder)
   ]
   written.append((ROOT.parent / 'docs' / 'answer.svg', answer()))

@@ -1,7 +1,5 @@
 """What writing costs a policy that learns, beside scoring and updating.
 
-  python -m experiments.benchmarks.rollouts --output=FILE.json
-
 The first part times our sampler against transformers' `generate` with the
 same weights, batch and lengths, if torch is installed; both draw every token
 at temperature 1, neither stops early, and both read the prompts first: of a
@@ -10,47 +8,33 @@ second part times the phases of one step of GRPO: writing, scoring by the
 trainer's function, and the update.
 """
 
-import argparse
 import functools
 import importlib.util
-import os
-import statistics
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks import discriminator
+from experiments.benchmarks import against_torch, program
 from prm_jax import types
+from prm_jax.lab import timing
 from prm_jax.learners import grpo, rollouts
-from prm_jax.models import decoder, language_model, sampling
-from prm_jax.runtime import update, writers
-
-COLUMNS = {
-  'sampling': 'batch group prompt tokens ours_tokens_per_second '
-  'torch_tokens_per_second times_torch times_torch_of_fastest',
-  'phases': 'model texts tokens writing_seconds scoring_seconds '
-  'update_seconds writing_share written_tokens_per_second '
-  'trained_tokens_per_second sampler_gap_nats',
-}
-WORLD = decoder.DecoderConfig(
-  31, 64, 172, 3, 4, 4, 16, rope_theta=100.0, attention_bias=True,
-  query_key_norm=True,
-)  # fmt: skip
+from prm_jax.models import decoder, sampling
+from prm_jax.runtime import update
 
 
 class Sizes(NamedTuple):
   """How much is done.
 
   Attributes:
+    model: 'SmolLM2-135M', or 'tiny' for the small decoder in its place.
     shapes: texts, texts of a prompt, prompt and new tokens, of the sampler.
     steps: texts, prompt and new tokens of a training step of the language
       model, and of the small decoder.
     repeats: timed rounds.
   """
 
+  model: str = 'SmolLM2-135M'
   shapes: tuple[tuple[int, int, int, int], ...] = (
     (16, 1, 64, 64), (64, 1, 64, 64), (64, 8, 64, 64)
   )  # fmt: skip
@@ -58,16 +42,16 @@ class Sizes(NamedTuple):
   repeats: int = 3
 
 
-SMOKE = Sizes(((4, 2, 4, 3),), ((4, 4, 3), (4, 4, 3)), 1)
+SMOKE = Sizes('tiny', ((4, 2, 4, 3),), ((4, 4, 3), (4, 4, 3)), 1)
 
 
 def sampling_rows(
   config: decoder.DecoderConfig, params: types.PyTree, sizes: Sizes
 ) -> list[dict[str, Any]]:
   """Returns tokens a second of our sampler, and of transformers' if there."""
-  wanted = ('torch', 'transformers')
-  there = all(importlib.util.find_spec(name) for name in wanted)
-  theirs = _generate(config, params) if there else None
+  theirs = None
+  if importlib.util.find_spec('torch'):
+    theirs = _generate(config, params)
   rows = []
   for B, group, P, N in sizes.shapes:
     ids = np.random.default_rng(0).integers(
@@ -81,24 +65,9 @@ def sampling_rows(
     runs: dict[str, Any] = {'ours': ours}
     if theirs is not None:
       runs['torch'] = functools.partial(theirs, ids, N, group)
-    times = discriminator.alternate(runs, sizes.repeats)
-    row: dict[str, Any] = {
-      'batch': B, 'group': group, 'prompt': P, 'tokens': N
-    }  # fmt: skip
-    for name in ('ours', 'torch'):
-      known = times.get(name)
-      middle = statistics.median(known) if known else None
-      row[f'{name}_seconds'] = middle
-      row[f'{name}_seconds_fastest'] = min(known) if known else None
-      row[f'{name}_tokens_per_second'] = B * N / middle if middle else None
-    row['times_torch'] = row['times_torch_of_fastest'] = None
-    if 'torch' in times:
-      row['times_torch'] = row['torch_seconds'] / row['ours_seconds']
-      row['times_torch_of_fastest'] = (
-        row['torch_seconds_fastest'] / row['ours_seconds_fastest']
-      )
-    rows.append(row)
-    print(row, flush=True)
+    times = timing.side_by_side(runs, sizes.repeats)
+    row = {'batch': B, 'group': group, 'prompt': P, 'tokens': N}
+    rows.append(row | against_torch.against(times, B * N))
   return rows
 
 
@@ -106,18 +75,18 @@ def _generate(config, params):
   """Returns `(ids, N, group) -> ids`, transformers' with the same weights."""
   import torch
 
-  model = discriminator.torch_model(config, params)
+  model = against_torch.torch_model(config, params)
 
   def generate(ids, count, group):
     given = torch.from_numpy(ids).long()
     with torch.inference_mode():
-      found = model.generate(
+      written = model.generate(
         given, attention_mask=torch.ones_like(given), do_sample=True,
         temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=count,
         min_new_tokens=count, pad_token_id=0, use_cache=True,
         num_return_sequences=group,
       )  # fmt: skip
-    return found.numpy()
+    return written.numpy()
 
   return generate
 
@@ -147,19 +116,18 @@ def phase_row(
   state = update.initialize(
     rollouts.new_state(jax.random.key(0), params), phase
   )
-  times = discriminator.alternate(
+  times = timing.side_by_side(
     {'writing': write, 'scoring': score,
      'update': functools.partial(step, state, batch)},
     repeats,
   )  # fmt: skip
-  middle = {key: statistics.median(value) for key, value in times.items()}
+  middle = {key: value.median for key, value in times.items()}
   row: dict[str, Any] = {'model': name, 'texts': R, 'tokens': N, 'prompt': P}
   row |= {f'{key}_seconds': value for key, value in middle.items()}
   row['writing_share'] = middle['writing'] / sum(middle.values())
   row['written_tokens_per_second'] = R * N / middle['writing']
   row['trained_tokens_per_second'] = R * (P + N) / middle['update']
   row['sampler_gap_nats'] = float(np.abs(old - written.logprob).max())
-  print(row, flush=True)
   return row
 
 
@@ -174,49 +142,19 @@ def _batch(ids, seen, answer, old, rng) -> types.Batch:
   return types.Batch(made)
 
 
-def measure(sizes: Sizes, *, smoke: bool) -> dict[str, Any]:
-  """Returns all results.
-
-  Args:
-    sizes: how much is done.
-    smoke: whether to use a tiny random decoder in place of SmolLM2.
-  """
-  found: dict[str, Any] = {'hardware': discriminator.hardware(), 'smoke': smoke}
-  small = _random(WORLD)
-  if smoke:
-    name, config, params = 'tiny', WORLD, small
-  else:
-    name = 'SmolLM2-135M'
-    config, params, *_ = language_model.LanguageModel.load()
-  found['sampling'] = sampling_rows(config, params, sizes)
-  found['phases'] = [
-    phase_row(*given, shape, sizes.repeats)
-    for given, shape in zip(
-      ((name, config, params), ('150,000 parameters', WORLD, small)),
-      sizes.steps, strict=True,
-    )
-  ]  # fmt: skip
-  found['hardware']['load_after'] = os.getloadavg()[0]
-  return found
-
-
-def _random(config: decoder.DecoderConfig) -> types.PyTree:
-  ids = jnp.zeros((1, 2), jnp.int32)
-  init = jax.jit(decoder.Decoder(config).init)
-  return init(jax.random.key(0), ids, ids, decoder.attended(ids + 1))
-
-
-def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--output', type=Path, help='JSON file to write')
-  parser.add_argument('--smoke', action='store_true', help='a tiny decoder')
-  given = parser.parse_args()
-  results = measure(SMOKE if given.smoke else Sizes(), smoke=given.smoke)
-  for part, columns in COLUMNS.items():
-    print(discriminator.table(results[part], columns.split()))
-  if given.output:
-    writers.write_json_atomic(given.output, results)
+def measure(sizes: Sizes) -> program.Tables:
+  """Returns both tables."""
+  model = against_torch.load(sizes.model)[:2]
+  small = against_torch.load('tiny')[:2]
+  first, second = sizes.steps
+  return {
+    'sampling': sampling_rows(*model, sizes),
+    'phases': [
+      phase_row(sizes.model, *model, first, sizes.repeats),
+      phase_row('150,000 parameters', *small, second, sizes.repeats),
+    ],
+  }
 
 
 if __name__ == '__main__':
-  main()
+  program.main(__doc__, measure, Sizes(), SMOKE)
