@@ -7,27 +7,37 @@ ukp_convarg, jester and llmfao in turn. Every leak: 20 draws likewise. A draw is
 written as JSON lines, and read and looked at as `prm compare` does it.
 """
 
-import argparse
 import dataclasses
 import html
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import tqdm
 
+from experiments.benchmarks import program
 from prm_jax.audits import copies
 from prm_jax.data import load, pipelines, schema
 from prm_jax.data.builders import table
-from prm_jax.lab import compare, folds
+from prm_jax.lab import columns, compare, folds
 from prm_jax.models import features
-from prm_jax.ops import intervals
-from prm_jax.runtime import writers
 
-CLEAN, LEAKY = 200, 20
+
+class Sizes(NamedTuple):
+  """How much is drawn.
+
+  Attributes:
+    clean: draws as they are.
+    leaky: draws of every leak.
+  """
+
+  clean: int = 200
+  leaky: int = 20
+
+
 _ROWS = 30  # pairs of a jester person
 _PART = 0.45  # of the rows are lists
 
@@ -211,47 +221,39 @@ def _copied(
   ]
 
 
-def alarms(
-  known: dict[str, schema.Judgements], kind: str, count: int, folder: Path
-) -> dict[str, Any]:
-  """Returns how many draws of a kind raise an alarm, by set and by check."""
+def measure(sizes: Sizes) -> program.Tables:
+  """Returns how many draws of every kind raise an alarm, and by which check."""
+  known = sets(load.data_folder(None))
   names = list(known)
-  by_set, by_check = Counter[str](), Counter[str]()
-  for seed in tqdm.tqdm(range(count), desc=kind):
-    name = names[seed % len(names)]
-    rows = draw(known[name], seed)
-    if kind in LEAKS:
-      rows = LEAKS[kind](rows, np.random.default_rng([seed, 1]))
-    found = flagged(rows, folder, seed)
-    by_set[name] += bool(found)
-    by_check.update(found)
-  share = intervals.share(sum(by_set.values()), count)
-  return {
-    'draws': count,
-    'flagged': sum(by_set.values()),
-    'interval': [share.low, share.high],
-    'by_set': dict(by_set),
-    'by_check': dict(by_check),
-  }
-
-
-def main() -> None:
-  """Counts alarms and writes them."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--data', type=Path)
-  parser.add_argument('--output', type=Path, required=True)
-  parser.add_argument('--clean', type=int, default=CLEAN)
-  parser.add_argument('--leaky', type=int, default=LEAKY)
-  arguments = parser.parse_args()
-  known = sets(load.data_folder(arguments.data))
-  result = {}
-  kinds = {'clean': arguments.clean, **dict.fromkeys(LEAKS, arguments.leaky)}
-  with tempfile.TemporaryDirectory() as folder:
-    for kind, count in kinds.items():
-      result[kind] = alarms(known, kind, count, Path(folder))
-      print(kind, result[kind])
-      writers.write_json_atomic(arguments.output, result)
+  alarms, checks = [], []
+  kinds = {'clean': sizes.clean, **dict.fromkeys(LEAKS, sizes.leaky)}
+  for kind, count in kinds.items():
+    by_set, by_check = Counter[str](), Counter[str]()
+    for seed in tqdm.tqdm(range(count), desc=kind):
+      name = names[seed % len(names)]
+      rows = draw(known[name], seed)
+      if kind in LEAKS:
+        rows = LEAKS[kind](rows, np.random.default_rng([seed, 1]))
+      with tempfile.TemporaryDirectory() as folder:
+        found = flagged(rows, Path(folder), seed)
+      by_set[name] += bool(found)
+      by_check.update(found)
+    flags = sum(by_set.values())
+    alarms.append(
+      {
+        'kind': kind,
+        'draws': count,
+        'flagged': flags,
+        **columns.share('share', flags, count),
+        **by_set,
+      }
+    )
+    checks += [
+      {'kind': kind, 'check': check, 'draws': n}
+      for check, n in by_check.items()
+    ]
+  return {'alarms': alarms, 'checks': checks}
 
 
 if __name__ == '__main__':
-  main()
+  program.main(__doc__, measure, Sizes(), Sizes(3, 1))

@@ -1,6 +1,3 @@
-import json
-import sys
-
 import numpy as np
 
 from experiments.benchmarks import leaks
@@ -31,19 +28,12 @@ def judgements():
 
 def test_every_leak_is_found_and_clean_draws_are_not(tmp_path, monkeypatch):
   monkeypatch.setattr(leaks, 'sets', lambda folder: {'made': judgements()})
-  output = tmp_path / 'leaks.json'
-  monkeypatch.setattr(
-    sys, 'argv',
-    ['leaks', f'--data={tmp_path}', f'--output={output}', '--clean=3',
-     '--leaky=1'],
-  )  # fmt: skip
-  leaks.main()
-  found = json.loads(output.read_text())
-  assert found.pop('clean')['flagged'] == 0
-  assert set(found) == set(leaks.LEAKS)
-  assert {kind: row['flagged'] for kind, row in found.items()} == dict.fromkeys(
-    leaks.LEAKS, 1
-  )
+  monkeypatch.setenv('PRM_DATA_DIR', str(tmp_path))
+  alarms = {
+    row['kind']: row['flagged']
+    for row in leaks.measure(leaks.Sizes(3, 1))['alarms']
+  }
+  assert alarms == {'clean': 0, **dict.fromkeys(leaks.LEAKS, 1)}
 
 
 def test_a_draw_is_of_half_the_people():
