@@ -126,8 +126,8 @@ def measure(sizes: Sizes) -> program.Tables:
     x, y = jnp.asarray(ids, jnp.int32), torch.from_numpy(ids)
     expected = their_logits(y).numpy()
     # Of random tokens, logits reach tens: rounding goes with their size.
-    error = np.abs(np.asarray(logits(params, x)) - expected).max()
-    error = float(error / np.abs(expected).max())
+    gap = np.abs(np.asarray(logits(params, x)) - expected).max()
+    error = float(gap / np.abs(expected).max())
     loss_error = abs(float(loss(params, x)[0]) - their_loss(y))
     if not (error < 1e-4 and loss_error < 1e-4):
       raise ValueError(f'logits differ by {error}, losses by {loss_error}')

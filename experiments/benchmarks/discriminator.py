@@ -121,7 +121,9 @@ def random_tasks(vocabulary: int, negatives: int) -> list[Task]:
   return tasks
 
 
-def cut(trajectory: trajectories.Trajectory, cap: int):
+def cut(
+  trajectory: trajectories.Trajectory, cap: int
+) -> trajectories.Trajectory:
   """Returns the trajectory with `cap` tokens, at most half of the prompt."""
   prompt = list(trajectory.prompt)[-(cap // 2) :]
   room = cap - len(prompt) - len(trajectory.joint)

@@ -340,7 +340,8 @@ def rows_of(
   runs: dict[Row, Callable[[], Any]], repeats: int
 ) -> list[dict[str, Any]]:
   """Returns the rows; every round goes through all runs in turn."""
-  rows, first = [], {}
+  rows: list[dict[str, Any]] = []
+  first: dict[str, timing.Timing] = {}
   for row, times in timing.side_by_side(runs, repeats, warm=0).items():
     each = times.per(row.people * row.rounds)
     # Of the first rounds, which all rows have.

@@ -101,8 +101,8 @@ def summary(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def measure(sizes: Sizes) -> program.Tables:
   """Returns the summary, and all draws."""
   numbers = sizes._asdict()
-  with tempfile.TemporaryDirectory() as folder:
-    folder = Path(numbers.pop('folder') or folder)
+  with tempfile.TemporaryDirectory() as temporary:
+    folder = Path(numbers.pop('folder') or temporary)
     rows = [
       row
       for kind, number in numbers.items()
