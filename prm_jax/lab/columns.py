@@ -1,6 +1,6 @@
 """Columns of a table: a mean is never without its interval."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,9 +69,9 @@ def share(name: str, count: int, total: int) -> Row:
 
 def grouped(
   records: Iterable[Mapping[str, Any]], *names: str
-) -> dict[tuple[Hashable, ...], list[Any]]:
+) -> dict[tuple[Any, ...], list[Any]]:
   """Returns records by the values of some columns, in order of appearance."""
-  groups: dict[tuple[Hashable, ...], list[Any]] = {}
+  groups: dict[tuple[Any, ...], list[Any]] = {}
   for record in records:
     groups.setdefault(tuple(record[name] for name in names), []).append(record)
   return groups

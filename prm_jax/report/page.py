@@ -54,7 +54,7 @@ class Page(NamedTuple):
   specs: Mapping[str, tables.Spec | None] = {}
   sections: Callable[[Mapping[str, Any]], Sequence[Section]] = lambda _: ()
   reading: Sequence[tuple[str, str]] = ()
-  picture: Callable[[Mapping[str, Any]], figures.Picture] | None = None
+  picture: Callable[[Mapping[str, Any]], figures.Picture | None] | None = None
 
 
 PLAIN = Page()
