@@ -67,6 +67,17 @@ def share(name: str, count: int, total: int) -> Row:
   return interval(name, intervals.share(count, total))
 
 
+def percent(row: Mapping[str, Any], name: str) -> str:
+  """Returns a share and its interval in words."""
+  if row[name] is None:
+    return 'not measured'
+  text = f'{100 * row[name]:.1f} %'
+  low, high = row[f'{name}_low'], row[f'{name}_high']
+  if low is None:
+    return text
+  return f'{text} [{100 * low:.1f}, {100 * high:.1f}]'
+
+
 def grouped(
   records: Iterable[Mapping[str, Any]], *names: str
 ) -> dict[tuple[Any, ...], list[Any]]:

@@ -262,12 +262,4 @@ def _known(run: Row, name: str) -> list[float]:
   return [v for v in values if v is not None and np.isfinite(v)]
 
 
-def percent(row: Row, name: str) -> str:
-  """Returns a mean and its interval in words."""
-  if row[name] is None:
-    return 'not measured'
-  text = f'{100 * row[name]:.1f} %'
-  low, high = row[f'{name}_low'], row[f'{name}_high']
-  if low is None:
-    return text
-  return f'{text} [{100 * low:.1f}, {100 * high:.1f}]'
+percent = columns.percent

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from prm_jax.lab import units
-from prm_jax.report import page
+from prm_jax.report import page as pages
 from prm_jax.runtime import writers
 
 Row = dict[str, Any]
@@ -35,7 +35,7 @@ class Study(NamedTuple):
   work: Callable[[Any, units.Folder], Mapping[str, units.Make]]
   tables: Callable[[Any, units.Folder], Tables]
   answer: Callable[[Tables], Sequence[str]] | None = None
-  page: page.Page = page.Page()
+  page: pages.Page = pages.PLAIN
   notes: Sequence[str] = ()
   predictions: Callable[[Any, units.Folder], Iterable[str]] | None = None
 
@@ -64,13 +64,13 @@ def run(
     'tables': study.tables(config, folder),
   }
   answer = study.answer(results['tables']) if study.answer else None
-  results['answer'] = list(answer or page.plain_answer(results))
+  results['answer'] = list(answer or pages.plain_answer(results))
   writers.write_json_atomic(workdir / 'results.json', results)
   if study.predictions:
     writers.write_lines(
       workdir / 'predictions.jsonl.gz', study.predictions(config, folder)
     )
-  page.write_page(results, workdir / 'report' / 'index.html', study.page)
+  pages.write_page(results, workdir / 'report' / 'index.html', study.page)
   return results
 
 

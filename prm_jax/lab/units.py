@@ -8,7 +8,7 @@ makes it, who finds it locked goes on to another.
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +50,17 @@ def rows(
 ) -> Make:
   """Returns what makes a unit of the rows `make(*arguments)`."""
   return lambda: Unit({'rows': list(make(*arguments))}, {})
+
+
+def grouped(
+  made: Iterable[Unit], *names: str
+) -> dict[tuple[Any, ...], list[Unit]]:
+  """Returns units by some values of their records, in order of appearance."""
+  groups: dict[tuple[Any, ...], list[Unit]] = {}
+  for unit in made:
+    key = tuple(unit.record[name] for name in names)
+    groups.setdefault(key, []).append(unit)
+  return groups
 
 
 class Folder:
@@ -122,6 +133,29 @@ class Folder:
     finally:
       lock.release()
     return True
+
+  def several(
+    self, make: Callable[..., Iterable[tuple[str, Unit]]], *arguments: Any
+  ) -> Make:
+    """Returns what makes a unit of many, each written beside it as it comes.
+
+    Args:
+      make: called with `arguments`, yields their names and what they are.
+      *arguments: of it.
+    """
+
+    def made() -> Unit:
+      names = []
+      for name, unit in make(*arguments):
+        self.write(name, unit)
+        names.append(name)
+      return Unit({'units': names}, {})
+
+    return made
+
+  def each(self, name: str) -> list[Unit]:
+    """Returns the units that one of `several` stands for."""
+    return [self.read(part) for part in self.read(name).record['units']]
 
   def make_all(self, work: Mapping[str, Make], label: str) -> None:
     """Makes all units, with a bar; returns when all are done.

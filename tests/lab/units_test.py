@@ -121,3 +121,30 @@ def test_all_are_made_in_order(tmp_path):
   folder.make('b', unit)
   folder.make_all({n: (lambda n=n: make(n)) for n in 'abc'}, 'work')
   assert made == ['a', 'c']
+
+
+def test_a_unit_of_many_is_whole_when_all_are(tmp_path):
+  folder = units.Folder(tmp_path)
+
+  def some(fails):
+    yield 'one', unit(1)
+    if fails:
+      raise OSError(28, 'No space left on device')
+    yield 'two', unit(2)
+
+  with pytest.raises(OSError, match='No space'):
+    folder.make('all', folder.several(some, True))
+  assert folder.done('one')
+  assert not folder.done('all')
+  folder.make('all', folder.several(some, False))
+  assert [one.record['value'] for one in folder.each('all')] == [1, 2]
+
+
+def test_units_are_grouped_by_their_records():
+  made = [
+    units.Unit({'data': data, 'seed': seed}, {})
+    for seed, data in enumerate('abba')
+  ]
+  groups = units.grouped(made, 'data')
+  assert list(groups) == [('a',), ('b',)]
+  assert [one.record['seed'] for one in groups['a',]] == [0, 3]
