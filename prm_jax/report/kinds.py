@@ -188,3 +188,32 @@ def training(
       note = f'{note} Bands are 95 % intervals over seeds.'
       sections.append({'title': heading, 'note': note, 'pictures': pictures})
   return sections
+
+
+def by_answers(
+  rows: Rows, drawn: Sequence[tuple[str, Axis]]
+) -> list[dict[str, Any]]:
+  """Returns sections of figures along a person's answers.
+
+  Args:
+    rows: with `data`, `features`, `method`, `answers` and `acquisition`, by
+      which questions were chosen: each is a line, but 'none'.
+    drawn: heading and figure of each.
+  """
+  asked = [row for row in rows if row['acquisition'] != 'none']
+  groups = [
+    ', '.join(
+      (tables.place(row['data'], row['features']), tables.word(row['method']))
+    )
+    for row in asked
+  ]
+  names = [tables.word(row['acquisition']) for row in asked]
+  x = Axis('answers', 'answers of the person')
+  return [
+    {
+      'title': heading,
+      'note': 'Bands are 95 % intervals over people.',
+      'pictures': curves(asked, groups, names, x, y),
+    }
+    for heading, y in drawn
+  ]

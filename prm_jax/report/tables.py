@@ -314,7 +314,7 @@ class Spec(NamedTuple):
       'text': _text,
       'word': _word,
       'count': _count,
-      'percent': lambda name: lambda row: f'{number(row, name):.0%}',
+      'percent': _percent,
       'points': _points,
       'number': lambda name: _points(name, scale=1),
     }
@@ -396,6 +396,14 @@ def _count(name: str) -> Cell:
   def show(row: Row) -> str:
     value = number(row, name)
     return f'{value:,.0f}' if math.isfinite(value) else MISSING
+
+  return show
+
+
+def _percent(name: str) -> Cell:
+  def show(row: Row) -> str:
+    value = number(row, name)
+    return f'{value:.0%}' if math.isfinite(value) else MISSING
 
   return show
 
