@@ -1,6 +1,7 @@
 """From coded tables to pairs and batches."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import grain
 import jax
@@ -73,6 +74,16 @@ def pairs_from_ratings(
     items=pair.astype(np.int32),
     label=label.astype(np.float32),
     **texts,
+  )
+
+
+def joined(tables: Sequence[schema.Judgements]) -> schema.Judgements:
+  """Returns the judgements of several tables of the same texts and people."""
+  return dataclasses.replace(
+    tables[0],
+    user=np.concatenate([table.user for table in tables]),
+    items=np.concatenate([table.items for table in tables]),
+    label=np.concatenate([table.label for table in tables]),
   )
 
 

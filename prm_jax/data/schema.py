@@ -130,6 +130,15 @@ class Judgements(Texts):
     """Returns `[n]` int32, the row's number."""
     return np.arange(len(self.user), dtype=np.int32)
 
+  def take(self, rows: np.ndarray) -> 'Judgements':
+    """Returns some judgements, by number or mask, of the same texts."""
+    return dataclasses.replace(
+      self,
+      user=self.user[rows],
+      items=self.items[rows],
+      label=self.label[rows],
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class Ratings(Texts):

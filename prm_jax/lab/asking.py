@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
 from prm_jax.elicitation import loop
 from prm_jax.lab import fitting
@@ -58,7 +59,6 @@ class Setting:
 
   Attributes:
     data: name; features: of the texts; method: whose reward and prior; seed.
-    people: U user ids.
     prior: over coefficients.
     difference: `[J, N]` the pool of questions, encoded.
     probability, available: see `Asked`.
@@ -74,7 +74,6 @@ class Setting:
   features: str
   method: str
   seed: int
-  people: list[str]
   prior: bayes.GaussianPrior
   difference: np.ndarray
   probability: np.ndarray
@@ -115,6 +114,64 @@ def pairs(
   return chosen[order[:count]]
 
 
+def menus(group: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+  """Returns the texts `[S, K]` of some groups, as many of each.
+
+  Args:
+    group: `[M]` of each text, such as its prompt.
+    chosen: the groups, each as often as you like.
+  """
+  members = [np.flatnonzero(group == one) for one in np.unique(chosen)]
+  size = min(map(len, members))
+  return np.stack([texts[:size] for texts in members])
+
+
+def simulated(
+  problem: fitting.Problem,
+  values: np.ndarray,
+  weights: np.ndarray,
+  scale: float,
+  *,
+  pool: np.ndarray,
+  test: np.ndarray,
+  menus: np.ndarray,
+) -> Asked:
+  """Returns what new people are asked whose utility is linear, and known.
+
+  They choose by Bradley-Terry, and everybody is asked the same.
+
+  Args:
+    problem: its new people are asked.
+    values: `[M, A]` of the texts.
+    weights: `[U, A]` of all people.
+    scale: of utilities, in logits.
+    pool: `[N, 2]` items of the questions.
+    test: `[T, 2]` items of pairs that are not asked, of which the better one is
+      to be said.
+    menus: `[S, K]` items to choose from.
+  """
+  rows = problem.judged.rows
+  new = np.unique(rows.user[problem.split == fitting.CALIBRATION])
+  weights = weights[new]
+
+  def margins(items):
+    gap = values[items[:, 0]] - values[items[:, 1]]
+    return scale * weights @ gap.T
+
+  label = (margins(test) > 0).astype(np.float32)
+  return Asked(
+    new=new,
+    pool=pool,
+    probability=special.expit(margins(pool)),
+    available=None,
+    test=np.broadcast_to(test, (len(new), *test.shape)),
+    label=label,
+    mask=np.ones(label.shape, np.float32),
+    menus=menus,
+    utility=np.einsum('ska,ua->usk', values[menus], weights),
+  )
+
+
 def trained(
   config, problem: fitting.Problem, asked: Asked, grids
 ) -> Iterator[Setting]:
@@ -153,7 +210,6 @@ def trained(
       features=problem.features_name,
       method=name,
       seed=problem.seed,
-      people=[problem.user_ids[u] for u in asked.new],
       prior=fitted.state.params['user'],
       difference=(encoded[asked.pool[:, 0]] - encoded[asked.pool[:, 1]]).T,
       probability=asked.probability,

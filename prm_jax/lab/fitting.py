@@ -11,6 +11,7 @@ import numpy as np
 
 from prm_jax import registry, types
 from prm_jax.audits import controls
+from prm_jax.data import schema
 from prm_jax.lab import units
 from prm_jax.learners import amortized, inference
 from prm_jax.ops import margins
@@ -128,6 +129,30 @@ def judgements(user, items, label) -> types.Batch:
     example_id=np.arange(count, dtype=np.int32),
   )
   return types.Batch(rows, types.Inputs(None, np.asarray(items, np.int32)))
+
+
+def of_table(table: schema.Judgements, **parts: Any) -> Problem:
+  """Returns the problem of a table, all of whose judgements count.
+
+  Args:
+    table: people's judgements of texts.
+    **parts: what else a `Problem` is; `fold` is 0, `oracle` unknown, and a
+      text is one of its prompt's, unless they say otherwise.
+  """
+  prompt_ids = [table.prompt_ids[prompt] for prompt in table.item_prompt]
+  known: dict[str, Any] = {
+    'fold': 0,
+    'oracle': np.full(len(table.user), np.nan),
+    'unit': prompt_ids,
+    'units': 'prompts',
+  }
+  return Problem(
+    user_ids=table.user_ids,
+    prompt_ids=prompt_ids,
+    texts=table.texts,
+    judged=judgements(table.user, table.items, table.label),
+    **(known | parts),
+  )
 
 
 class FeatureSets:

@@ -107,22 +107,16 @@ def case(data: Data, regime: str, fold: int) -> Case:
   texts = np.zeros(len(table.prompt), bool)
   texts[pairs.items[training]] = True
   unit, name = units(data.judged)
-  problem = fitting.Problem(
+  problem = fitting.of_table(
+    pairs.take(order),
     data=data.name,
     seed=data.seed,
     fold=fold,
-    user_ids=pairs.user_ids,
-    prompt_ids=[pairs.prompt_ids[p] for p in pairs.item_prompt],
-    texts=pairs.texts,
     unit=unit,
     units=name,
-    judged=fitting.judgements(
-      pairs.user[order], pairs.items[order], pairs.label[order]
-    ),
     split=split[order],
     inner=role[order],
     features=_makers(data, table, regime, texts),
-    oracle=np.full(len(split), np.nan),
     features_name='',
   )
   return Case(problem, np.maximum(inner[order], 0))
@@ -220,12 +214,7 @@ def _rated(data, table, regime, fold, out):
         per_person=most, seed=data.seed * 10 + len(parts),
       )
     )  # fmt: skip
-  both = dataclasses.replace(
-    parts[0],
-    user=np.concatenate([p.user for p in parts]),
-    items=np.concatenate([p.items for p in parts]),
-    label=np.concatenate([p.label for p in parts]),
-  )
+  both = pipelines.joined(parts)
   asked = np.arange(len(both.user)) >= len(parts[0].user)
   if out is not None:
     inner = _inner_prompts(table, both.items[:, 0], out, data.seed)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prm_jax.lab import fitting, units
-from prm_jax.ops import statistics
+from prm_jax.lab import columns, fitting, units
+from prm_jax.ops import intervals, margins, statistics
 
 TRAITS = 'traits'  # a method, and what another stands on: each one's habits
 SHARED = 'shared_habits'  # a method: habits that everybody has
@@ -335,6 +335,53 @@ def _flips(base, paired, replicates):
   ]
   row = statistics.summarize(turned, replicates=replicates)
   return _control(base, 'label_flip', 'share flipped', row, 'accuracy')
+
+
+def recovery_table(groups: Mapping[Key, list[Cell]]) -> list[dict[str, Any]]:
+  """Returns (accuracy - 0.5) / (oracle - 0.5) where the truth is known."""
+  rows = []
+  for key, group_ in groups.items():
+    for name in predictions(group_):
+      method, split, _, variant = name.split('|')
+      if variant or method == fitting.MAJORITY:
+        continue
+      paired = paired_runs(group_, name, f'{split}#oracle')
+      if paired[0]:
+        rows.append({**named(key, name), **recovered(*paired)})
+  return rows
+
+
+def recovered(
+  method: Sequence[statistics.Run], oracle: Sequence[statistics.Run]
+) -> dict[str, Any]:
+  """Returns (accuracy - 0.5) / (oracle - 0.5), over people and units.
+
+  Args:
+    method: predictions with their units, one run a seed.
+    oracle: the true probabilities of the same rows.
+  """
+  mine, best = (
+    margins.correct(
+      np.concatenate([margins.margin(r.probability, r.label) for r in runs])
+    )
+    for runs in (method, oracle)
+  )
+  units_ = [run.units for run in method if run.units is not None]
+  shared = intervals.crossing(
+    np.concatenate([run.person for run in method]),
+    np.concatenate([u.of for u in units_]),
+  )
+  ratio = intervals.crossed(mine - 0.5, best - 0.5, shared)
+  return {
+    'resampled': f'people and {units_[0].name}',
+    'people': ratio.first,
+    'units': ratio.second,
+    'pairs': round(len(mine) / len(method)),
+    'seeds': len(method),
+    'accuracy': float(mine.mean()),
+    'oracle': float(best.mean()),
+    **columns.interval('ratio', ratio),
+  }
 
 
 def calibration_table(groups: Mapping[Key, list[Cell]]):

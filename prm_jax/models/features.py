@@ -8,7 +8,7 @@ nothing anew; only `known_texts` has one more for every text.
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ class Source:
     self.own = own is not None
     self._path = own
     self._folder = Path(encoder) if encoder else None
-    self._known: dict[str, np.ndarray] = {}
+    self._known: dict[tuple[Any, ...], np.ndarray] = {}
 
   @functools.cached_property
   def _encoder(self) -> embeddings.Encoder:
@@ -61,15 +61,27 @@ class Source:
     """Returns the folder of the encoder's files."""
     return embeddings.Encoder.folder(self._folder)
 
-  def __call__(self, texts: Sequence[str]) -> np.ndarray:
-    """Returns features `[M, D]`."""
-    key = hashlib.sha256('\0'.join(texts).encode()).hexdigest()
+  def __call__(
+    self,
+    texts: Sequence[str],
+    unit: str = 'text',
+    layers: tuple[int, ...] = _LAYERS,
+  ) -> np.ndarray:
+    """Returns features `[M, D]`.
+
+    Args:
+      texts: M texts.
+      unit: what the encoder reads at once; see `embeddings.embed`.
+      layers: of the encoder; a file of one's own has neither.
+    """
+    digest = hashlib.sha256('\0'.join(texts).encode()).hexdigest()
+    key = digest, unit, layers
     if key not in self._known:
       if self._path is not None:
-        found = embeddings.embed_from_file(texts, self._path)
+        read = embeddings.embed_from_file(texts, self._path)
       else:
-        found = embeddings.embed(texts, self._encoder, layers=_LAYERS)
-      self._known[key] = found
+        read = embeddings.embed(texts, self._encoder, layers=layers, unit=unit)
+      self._known[key] = read
     return self._known[key]
 
 
@@ -187,6 +199,57 @@ def fit(
   if kind == 'known_texts':
     known = np.unique(_digests(prompts, responses)[train])
   return Reader(kind, reductions, known)
+
+
+def configured(
+  nodes: Mapping[str, Mapping[str, Any]],
+  source: Source,
+  texts: Sequence[str],
+  train: np.ndarray,
+  prompts: Sequence[str],
+) -> dict[str, Callable[[], np.ndarray]]:
+  """Returns the makers of a configuration's feature sets, and of `length`.
+
+  A set is the leading components of what the encoder says of a text, perhaps
+  with its length, and with components of what it says of the prompt.
+
+  Args:
+    nodes: name -> `unit` and `layers` of the encoder, `components`, `whiten`,
+      `length` and `prompt_components`; the unit 'identity' is a column a text.
+    source: of features.
+    texts: M responses.
+    train: `[M]` True where a reduction may look.
+    prompts: M prompts.
+  """
+  counts = embeddings.text_length_features(texts)
+
+  def lengths():
+    return reduce.standardisation(counts, train)(counts)
+
+  def maker(node):
+    layers = tuple(node.get('layers', ()))
+
+    def components(read, count, whiten):
+      return reduce.principal_components(read, train, count, whiten=whiten)(
+        read
+      )
+
+    def make():
+      if node['unit'] == 'identity':
+        return np.eye(len(texts), dtype=np.float32)
+      read = source(texts, node['unit'], layers)
+      columns = [components(read, node['components'], node['whiten'])]
+      if node['length']:
+        columns.append(lengths())
+      if node.get('prompt_components'):
+        asked = source(prompts, 'text', layers)
+        columns.append(components(asked, node['prompt_components'], True))
+      return np.concatenate(columns, 1)
+
+    return make
+
+  makers = {name: maker(dict(node)) for name, node in nodes.items()}
+  return {**makers, 'length': lengths}
 
 
 def _raw(

@@ -104,6 +104,18 @@ class Truth(NamedTuple):
   scale: float
   probability: np.ndarray
 
+  def of(
+    self, texts: Sequence[str], user_ids: Sequence[str]
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the values `[M, 7]` of texts and the weights `[U, 7]` of people.
+
+    Args:
+      texts: M texts of the world.
+      user_ids: U people of it.
+    """
+    values = np.stack([self.values[text] for text in texts])
+    return values, np.stack([self.weights[name] for name in user_ids])
+
 
 def simulate(
   *,

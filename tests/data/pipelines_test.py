@@ -64,6 +64,22 @@ def test_sample_is_bounded_nested_and_soft():
   assert ((soft.label > 0) & (soft.label < 1)).all()
 
 
+def test_tables_of_the_same_texts_are_joined_and_taken_apart():
+  table = pipelines.pairs_from_ratings(
+    ratings(), min_gap=0.1, scale=None, per_person=3, seed=1
+  )
+  rows = np.arange(len(table.user))
+  even, odd = table.take(rows % 2 == 0), table.take(rows[1::2])
+  np.testing.assert_array_equal(even.items, table.items[::2])
+  both = pipelines.joined([even, odd])
+  for name in ('user', 'items', 'label'):
+    np.testing.assert_array_equal(
+      getattr(both, name)[: len(even.user)], getattr(table, name)[::2]
+    )
+  assert len(both.user) == len(table.user)
+  assert both.texts is table.texts
+
+
 def test_nobody_rated():
   table = ratings()
   nobody = pipelines.select(table, np.zeros(len(table.user), bool))

@@ -99,3 +99,84 @@ def test_an_unknown_kind_and_another_width_are_named(tmp_path):
   np.savez(tmp_path / 'own.npz', sha256=keys, features=np.ones((12, 3)))
   with pytest.raises(ValueError, match='has 3 features of a text'):
     reader(features.Source(own=tmp_path / 'own.npz'), PROMPTS, TEXTS)
+
+
+# ------------------------------------------------- sets of a configuration
+
+
+class Units(features.Source):
+  """Letters of each text, times what is asked of the encoder."""
+
+  def __call__(self, texts, unit='text', layers=(1,)):
+    counts = [[text.count(c) for c in 'abeqworst 1'] for text in texts]
+    whole = 1 if unit == 'text' else 2
+    return np.tile(np.array(counts, float) * whole, (1, len(layers)))
+
+
+def node(**more):
+  return {
+    'unit': 'text',
+    'layers': (1, 3),
+    'components': 4,
+    'whiten': True,
+    'length': False,
+  } | more
+
+
+def configured(texts=TEXTS, **nodes):
+  train = np.arange(12) < 8
+  made = features.configured(nodes, Units(), texts, train, PROMPTS)
+  return {name: make() for name, make in made.items()}
+
+
+def test_columns_of_configured_sets():
+  made = configured(
+    plain=node(),
+    longer=node(length=True),
+    asked=node(prompt_components=2),
+    known={'unit': 'identity'},
+  )
+  widths = {name: columns.shape[1] for name, columns in made.items()}
+  one = widths['length']
+  assert widths == {
+    'plain': 4,
+    'longer': 4 + one,
+    'asked': 6,
+    'known': 12,
+    'length': one,
+  }
+  np.testing.assert_array_equal(made['longer'][:, :4], made['plain'])
+  np.testing.assert_array_equal(made['longer'][:, 4:], made['length'])
+  np.testing.assert_array_equal(made['known'], np.eye(12))
+  # Answers to one prompt have one description of it.
+  np.testing.assert_array_equal(made['asked'][0, 4:], made['asked'][3, 4:])
+
+
+def test_configured_sets_look_at_training_texts_alone():
+  other = configured(
+    texts=[*TEXTS[:8], *['z' * 99] * 4], plain=node(length=True)
+  )
+  np.testing.assert_array_equal(
+    configured(plain=node(length=True))['plain'][:8], other['plain'][:8]
+  )
+
+
+def test_a_source_reads_a_text_once_for_each_unit_and_layers(monkeypatch):
+  asked = []
+
+  def embed(texts, encoder, *, layers, unit):
+    asked.append((unit, layers))
+    return np.zeros((len(texts), 2))
+
+  monkeypatch.setattr(features.embeddings, 'embed', embed)
+  monkeypatch.setattr(features.embeddings.Encoder, 'load', lambda folder: None)
+  source = features.Source()
+  for unit in ('text', 'sentence'):
+    for layers in ((1,), (1, 2)):
+      assert source(TEXTS, unit, layers) is source(TEXTS, unit, layers)
+  assert asked == [
+    ('text', (1,)),
+    ('text', (1, 2)),
+    ('sentence', (1,)),
+    ('sentence', (1, 2)),
+  ]

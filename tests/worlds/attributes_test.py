@@ -275,6 +275,9 @@ def test_truth_gives_the_probability_of_any_row():
   )
   np.testing.assert_array_equal(known.probability, w.probability)
   np.testing.assert_array_equal(known.values[a[0]], w.values[w.item_a[0]])
+  values, weights = known.of(w.responses[5:2:-1], w.people[::-1])
+  np.testing.assert_array_equal(values, w.values[5:2:-1])
+  np.testing.assert_array_equal(weights, w.weights[::-1])
 
 
 # ------------------------------------------------------------------ ceilings
