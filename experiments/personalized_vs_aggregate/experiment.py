@@ -1,150 +1,166 @@
-"""The study: every cell once, then tables and the page."""
+"""Do personal reward models beat one model for everyone? The study."""
 
 import functools
-import json
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.personalized_vs_aggregate import problems, tables
+from experiments.personalized_vs_aggregate import page, problems
 from prm_jax.audits import leaks
-from prm_jax.lab import fitting, rows, units
-from prm_jax.report import page
-from prm_jax.runtime import writers
+from prm_jax.lab import fitting, rows, study, units
+from prm_jax.models import features
 
 _LENGTH = ({'features': 'length', 'ridge': 1.0},)
+# What is new to a model that is scored on a split of simulated people.
+_REGIMES = {
+  'new_pairs': 'seen prompts',
+  'new_topics': 'new prompts, shared lexicon',
+  'new_people': 'new prompts, shared lexicon',
+  'new_lexicon': 'everything new',
+}
 
 
-def run(config, workdir: Path) -> dict[str, Any]:
-  """Runs what is not yet in `workdir/cells`, and returns the results.
+def _work(config, folder: units.Folder) -> dict[str, units.Make]:
+  """Returns what makes each data set and seed, with a unit a method beside."""
+  source = features.Source()
 
-  Args:
-    config: see configs/personalized_vs_aggregate.py.
-    workdir: where cells, results.json, predictions and report are written.
-  """
-  folder = units.Folder(workdir / 'cells')
-  embed = problems.Embedder()
-  loaded, probes = [], []
-  for name in config.data.names:
-    for seed in config.seeds:
-      done = f'{name}-seed{seed}'
-      if not folder.done(done):
-        made = {}
-        for problem in problems.problems(config, name, seed, embed):
-          made[problem.name] = _compute(config, name, problem, folder)
-        folder.write(done, units.Unit(made, {}))
-        # Shapes differ between data sets: programs that are not used again
-        # would fill the process's memory maps.
-        jax.clear_caches()
-      for cell, methods in folder.read(done).record.items():
-        loaded.append(rows.read(folder, cell, methods))
-        probes += loaded[-1].record['probes']
-  return _finish(config, workdir, loaded, probes)
+  def made(name: str, seed: int) -> dict[str, list[str]]:
+    methods = {
+      problem.name: _methods(config, name, problem, folder)
+      for problem in problems.problems(config, name, seed, source)
+    }
+    # Shapes differ between data sets: programs that are not used again would
+    # fill the process's memory maps.
+    jax.clear_caches()
+    return methods
+
+  return {
+    f'{name}-seed{seed}': units.record(made, name, seed)
+    for name in config.data.names
+    for seed in config.seeds
+  }
 
 
-def _compute(config, name: str, problem, folder: units.Folder) -> list[str]:
+def _methods(
+  config, name: str, problem: fitting.Problem, folder: units.Folder
+) -> list[str]:
   """Makes a problem's units; returns its methods."""
   grids = _grids(config, name, problem)
   protocol = fitting.Protocol(tuple(config.answers), config.panel_answers)
   make = functools.partial(
-    fitting.method_unit, problem, protocol, sets=fitting.FeatureSets(problem)
+    fitting.method_unit,
+    problem,
+    protocol,
+    sets=fitting.FeatureSets(problem),
+    people=grids.pop('people'),
   )
-  people = grids['people']
   work: dict[str, units.Make] = {
-    method: functools.partial(
-      make, config.methods[method].to_dict(), grids[method], people=people
-    )
-    for method in config.methods
+    method: functools.partial(make, node.to_dict(), grids[method])
+    for method, node in config.methods.items()
     if method in grids
   }
   work[fitting.LENGTH] = functools.partial(
-    make, {'kind': 'aggregate'}, _LENGTH, people=people, role='control'
+    make, {'kind': 'aggregate'}, _LENGTH, role='control'
   )
 
-  def all_rows():
+  def judged():
     unit = fitting.rows_unit(problem, protocol)
     unit.record['probes'] = _probes(problem) if problem.fold == 0 else []
     return unit
 
   named = {f'{problem.name}.{method}': made for method, made in work.items()}
-  folder.make_all({problem.name: all_rows, **named}, problem.name)
+  folder.make_all({problem.name: judged, **named}, problem.name)
   return list(work)
 
 
-def _grids(config, name: str, problem) -> dict[str, Any]:
-  """Returns the search grids of a problem, checked to be of one size."""
-  if name.startswith('attributes'):
-    node = config.attributes
-    grids = node.levels if problem.features_name == 'levels' else node.search
-  elif name == 'jester_new_jokes':
-    grids = config.jester.search_new_jokes
-  else:
-    grids = config[name].search
-  plain = {
-    key: value if key == 'people' else tuple(dict(row) for row in value)
-    for key, value in grids.items()
+def _grids(config, name: str, problem: fitting.Problem) -> dict[str, Any]:
+  """Returns the search grids of a problem, and at most how many `people`.
+
+  Raises:
+    ValueError: methods have not the same number of configurations.
+  """
+  of = 'search_new_jokes' if name == 'jester_new_jokes' else 'search'
+  of = 'levels' if problem.features_name == 'levels' else of
+  node = config['attributes' if 'attributes' in name else problem.data]
+  grids = {
+    method: tuple(dict(row) for row in grid)
+    for method, grid in node[of].items()
+    if method != 'people'
   }
-  sizes = {key: len(rows) for key, rows in plain.items() if key != 'people'}
+  sizes = {method: len(grid) for method, grid in grids.items()}
   if len(set(sizes.values())) != 1:
     raise ValueError(
       f'{name}: every method has the same number of configurations, not {sizes}'
     )
-  return plain
+  return {**grids, 'people': node[of]['people']}
 
 
-def _probes(problem) -> list[dict[str, Any]]:
+def _probes(problem: fitting.Problem) -> list[dict[str, Any]]:
   """Returns what format alone can tell of a problem's rows."""
-  strict = (problem.split == fitting.TRAIN) & (problem.judged.rows.label != 0.5)
+  strict = (problem.split == fitting.TRAIN) & problem.strict
   judged = problem.judged.take(np.flatnonzero(strict))
+  head = {
+    'data': problem.data,
+    'features': problem.features_name,
+    'method': 'format only',
+    'split': 'train',
+    'answers': 'all',
+    'people': int(np.unique(judged.rows.user).size),
+  }
   found = leaks.rows(
-    problem.texts, judged.inputs.index, judged.rows.label > 0.5,
+    problem.texts,
+    judged.inputs.index,
+    judged.rows.label > 0.5,
     seed=problem.seed,
-  )  # fmt: skip
+  )
+  return [{**head, **row} for row in found]
+
+
+def _cells(config, folder: units.Folder) -> list[rows.Cell]:
   return [
-    {
-      'data': problem.data,
-      'features': problem.features_name,
-      'method': 'format only',
-      'split': 'train',
-      'answers': 'all',
-      'people': int(np.unique(judged.rows.user).size),
-      **row,
-    }
-    for row in found
+    rows.read(folder, cell, methods)
+    for name in config.data.names
+    for seed in config.seeds
+    for cell, methods in folder.read(f'{name}-seed{seed}').record.items()
   ]
 
 
-def _finish(config, workdir: Path, loaded, probes) -> dict[str, Any]:
-  """Writes tables, predictions and page."""
-  groups, replicates = rows.group(loaded), config.bootstrap
+def _tables(config, folder: units.Folder) -> study.Tables:
+  cells = _cells(config, folder)
+  groups, replicates = rows.group(cells), config.bootstrap
+  in_groups = [cell for group in groups.values() for cell in group]
   gain, person_gain = rows.gain_tables(groups, replicates)
   # Where people differ most in how many judgements they gave.
-  convarg = {k: cells for k, cells in groups.items() if k[0] == 'ukp_convarg'}
-  gain += rows.gains_by_judgements(convarg, ('new_topics',), replicates)
-  results = {
-    'study': config.study,
-    'config': json.loads(config.to_json()),
-    'seeds': list(config.seeds),
-    'tables': {
-      'accuracy': rows.accuracy_table(groups, replicates),
-      'gain': gain,
-      'controls': rows.control_table(groups, replicates) + probes,
-      'recovery': tables.recovery_table(groups),
-      'person_gain': person_gain,
-      'calibration': rows.calibration_table(groups),
-      'ceilings': tables.ceilings(groups),
-      'decodability': [
-        row for cell in loaded for row in cell.record.get('decodability', [])
-      ],
-      'choices': rows.choice_table(loaded),
+  debates = {k: group for k, group in groups.items() if k[0] == 'ukp_convarg'}
+  gain += rows.gains_by_judgements(debates, ('new_topics',), replicates)
+  probes = [row for cell in cells for row in cell.record['probes']]
+  recovery = [
+    {
+      **row,
+      'population': row['data'].removeprefix('attributes_'),
+      'regime': _REGIMES[row['split']],
+    }
+    for row in rows.recovery_table(groups)
+  ]
+  return {
+    'accuracy': rows.accuracy_table(groups, replicates),
+    'gain': gain,
+    'controls': rows.control_table(groups, replicates) + probes,
+    'recovery': recovery,
+    'person_gain': person_gain,
+    'calibration': rows.calibration_table(groups),
+    'choices': rows.choice_table(cells),
+    **{
+      name: [row for cell in in_groups for row in cell.record.get(name, [])]
+      for name in ('ceilings', 'decodability')
     },
   }
-  results['answer'] = page.plain_answer(results)
-  writers.write_json_atomic(workdir / 'results.json', results)
-  writers.write_lines(
-    workdir / 'predictions.jsonl.gz', rows.prediction_lines(groups)
-  )
-  page.write_page(results, workdir / 'report' / 'index.html')
-  return results
+
+
+def _predictions(config, folder: units.Folder) -> Iterator[str]:
+  return rows.prediction_lines(rows.group(_cells(config, folder)))
+
+
+STUDY = study.Study(_work, _tables, page=page.PAGE, predictions=_predictions)

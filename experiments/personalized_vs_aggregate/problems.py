@@ -1,54 +1,37 @@
 """Data sets, split: who is trained on, who is asked, what is predicted."""
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
+from scipy import special
 
-from experiments import alpaca_world as alpaca
-from experiments.personalized_vs_aggregate import truth
-from prm_jax.data import load, pipelines, splits
+from prm_jax.audits import read_outs
+from prm_jax.data import judged_outputs, load, pipelines, schema, splits
 from prm_jax.lab import fitting
 from prm_jax.lab.fitting import CALIBRATION, FIT, TRAIN, UNUSED, VALIDATE
-from prm_jax.models import embeddings, reduce
+from prm_jax.models import features
 from prm_jax.worlds import attributes
 
-
-class Embedder:
-  """Text features by unit and layers, embedded once."""
-
-  def __init__(self) -> None:
-    self._known: dict[tuple, np.ndarray] = {}
-    self._encoder: embeddings.Encoder | None = None
-
-  def __call__(
-    self, texts: list[str], unit: str, layers: tuple[int, ...]
-  ) -> np.ndarray:
-    """Returns `[M, len(layers) * D]`."""
-    key = (unit, layers, hash(tuple(texts)))
-    if key not in self._known:
-      if self._encoder is None:
-        self._encoder = embeddings.Encoder.load()
-      self._known[key] = embeddings.embed(
-        texts, self._encoder, layers=layers, unit=unit
-      )
-    return self._known[key]
+Embedder = features.Source  # for studies that have not been moved yet
 
 
 def problems(
-  config, name: str, seed: int, embed: Embedder
+  config, name: str, seed: int, source: features.Source
 ) -> Iterator[fitting.Problem]:
-  """Yields the problems of one data set and seed."""
+  """Yields the problems of one data set and seed.
+
+  Raises:
+    ValueError: there is no such data set.
+  """
   if name.startswith('attributes_'):
-    population = name.removeprefix('attributes_')
-    yield from _attributes_problems(config, population, seed, embed)
-  elif name == 'jester':
-    yield _jester(config, seed, embed, held_out_jokes=False)
-  elif name == 'jester_new_jokes':
-    yield _jester(config, seed, embed, held_out_jokes=True)
+    yield from _attributes(config, name, seed, source)
+  elif name in ('jester', 'jester_new_jokes'):
+    yield _jester(config, seed, source, new_jokes=name != 'jester')
   elif name == 'ukp_convarg':
-    yield from _ukp_convarg(config, seed, embed)
+    yield from _ukp_convarg(config, seed, source)
   elif name == 'alpaca_eval':
-    yield _alpaca_eval(config, seed, embed)
+    yield _alpaca_eval(config, seed, source)
   else:
     raise ValueError(f'unknown data set {name!r} in data.names')
 
@@ -59,55 +42,65 @@ def _new_people(config, user_ids: list[str], seed: int) -> np.ndarray:
   return parts == seed % config.people_parts
 
 
-def _text_features(
-  nodes,
-  embed: Embedder,
-  texts: list[str],
-  train: np.ndarray,
-  prompts: list[str] | None = None,
-) -> dict[str, Callable[[], np.ndarray]]:
-  """Returns the makers of the configured feature tables, and of `length`.
+def _split(new, held_out, held_pair) -> np.ndarray:
+  """Returns what each row is for, of people, texts and pairs that are new."""
+  return np.where(
+    held_out,
+    np.where(new, fitting.NEW_PEOPLE, 'new_topics'),
+    np.where(new, CALIBRATION, np.where(held_pair, 'new_pairs', TRAIN)),
+  )
+
+
+def _held_pairs(
+  table: schema.Judgements, seed: int, *, of_each: bool = False
+) -> np.ndarray:
+  """Returns `[n]` whether a pair, in either order, is held out.
 
   Args:
-    nodes: name -> plain data.
-    embed: of texts.
-    texts: M responses.
-    train: `[M]` True where a reduction may look.
-    prompts: M prompts, for features that end in a description of them.
+    table: judgements.
+    seed: of the choice.
+    of_each: other pairs of each person, else the same of everybody.
   """
-  length = embeddings.text_length_features(texts)
-
-  def lengths():
-    return reduce.standardisation(length, train)(length)
-
-  def maker(node):
-    def make():
-      if node['unit'] == 'identity':
-        return np.eye(len(texts), dtype=np.float32)
-      raw = embed(texts, node['unit'], tuple(node['layers']))
-      columns = reduce.principal_components(
-        raw, train, node['components'], whiten=node['whiten']
-      )(raw)
-      if node['length']:
-        columns = np.concatenate([columns, lengths()], 1)
-      if node.get('prompt_components'):
-        asked = embed(prompts or [], 'text', tuple(node['layers']))
-        described = reduce.principal_components(
-          asked, train, node['prompt_components'], whiten=True
-        )(asked)
-        columns = np.concatenate([columns, described], 1)
-      return columns
-
-    return make
-
-  makers = {name: maker(dict(node)) for name, node in nodes.items()}
-  return {**makers, 'length': lengths}
+  people = [f'{table.user_ids[u]}|' if of_each else '' for u in table.user]
+  pairs = [
+    f'{person}{a}|{b}'
+    for person, (a, b) in zip(people, np.sort(table.items, 1), strict=True)
+  ]
+  return splits.bucket(pairs, f'pairs{seed}', 10) == 0
 
 
-def _inner_by_group(groups: list[str], train: np.ndarray, seed: int):
-  """A fifth of the groups validates; rows that do not train are unused."""
-  part = splits.bucket(groups, f'inner{seed}', 5)
-  return np.where(train, np.where(part == 0, VALIDATE, FIT), UNUSED)
+def _roles(split: np.ndarray, validates: np.ndarray) -> np.ndarray:
+  """Returns the roles of rows in the inner search; who trains has one."""
+  return np.where(split == TRAIN, np.where(validates, VALIDATE, FIT), UNUSED)
+
+
+def _of_prompts(
+  config, table: schema.Judgements, split, trained, source, **parts
+) -> fitting.Problem:
+  """Returns a problem of which a fifth of the prompts validates searches.
+
+  Args:
+    config: of the data set: `features`.
+    table: judgements.
+    split: `[n]` what each is for.
+    trained: `[M]` True for texts that a reduction may look at.
+    source: of features.
+    **parts: of the problem.
+  """
+  names = [table.prompt_ids[p] for p in table.item_prompt[table.items[:, 0]]]
+  inner = splits.bucket(names, f'inner{parts["seed"]}', 5)
+  return fitting.of_table(
+    table,
+    split=split,
+    inner=_roles(split, inner == 0),
+    features=features.configured(
+      config.features, source, table.texts, trained, table.prompt_texts
+    ),
+    **parts,
+  )
+
+
+# ------------------------------------------- simulated people, simulated texts
 
 
 def attributes_options(config, population: str, seed: int) -> dict:
@@ -125,138 +118,168 @@ def attributes_options(config, population: str, seed: int) -> dict:
   return {'population': population, 'seed': seed, **options}
 
 
-def _attributes_problems(
-  config, population: str, seed: int, embed: Embedder
+def _attributes(
+  config, name: str, seed: int, source: features.Source
 ) -> Iterator[fitting.Problem]:
   """Yields the simulated people, with encoder features and with the truth."""
-  node = config.attributes
-  options = attributes_options(config, population, seed)
+  options = attributes_options(config, name.removeprefix('attributes_'), seed)
   table = load.judgements('attributes', **options)
   world = load.attributes_world(**options)
-  new = _new_people(config, table.user_ids, seed)[table.user]
-  prompt = table.item_prompt[table.items[:, 0]]
-  regimes = np.array([name.split('/')[0] for name in table.prompt_ids])
-  regime = regimes[prompt]
-  pairs = [f'{a}|{b}' for a, b in np.sort(table.items, 1)]
-  held_pair = splits.bucket(pairs, f'pairs{seed}', 10) == 0
+  new_people = _new_people(config, table.user_ids, seed)
+  regimes = np.array([prompt.split('/')[0] for prompt in table.prompt_ids])
+  regimes = regimes[table.item_prompt]
+  regime, new = regimes[table.items[:, 0]], new_people[table.user]
   split = np.where(
-    regime == 'train',
-    np.where(new, CALIBRATION, np.where(held_pair, 'new_pairs', TRAIN)),
-    np.where(
-      new,
-      np.where(regime == 'new_prompts', 'new_people', 'unused'),
-      np.where(regime == 'new_prompts', 'new_topics', 'new_lexicon'),
-    ),
+    regime == 'new_lexicon',
+    np.where(new, fitting.NOT_USED, 'new_lexicon'),
+    _split(new, regime != 'train', _held_pairs(table, seed)),
   )
-  names = [table.prompt_ids[p] for p in prompt]
-  inner = _inner_by_group(names, split == TRAIN, seed)
-  trained = regimes[table.item_prompt] == 'train'
-  values, oracle = truth.of_table(attributes.truth(world), table)
-  common = {
-    'seed': seed,
-    'fold': 0,
-    'user_ids': table.user_ids,
-    'prompt_ids': [table.prompt_ids[p] for p in table.item_prompt],
-    'texts': table.texts,
-    'unit': [table.prompt_ids[p] for p in table.item_prompt],
-    'units': 'prompts',
-    'judged': fitting.judgements(table.user, table.items, table.label),
-    'split': split,
-    'inner': inner,
-    'oracle': oracle,
-  }
-  features = _text_features(
-    node.features, embed, table.texts, trained,
-    [table.prompts[p] for p in table.item_prompt],
-  )  # fmt: skip
-  seen = ~_new_people(config, list(world.people), seed)
-  bounds = truth.ceilings(world, np.flatnonzero(seen))
-  item_topic = np.array(table.topics)[table.item_prompt]
+  known = attributes.truth(world)
+  values, weights = known.of(table.texts, table.user_ids)
+  gap = values[table.items[:, 0]] - values[table.items[:, 1]]
+  margin = known.scale * np.sum(gap * weights[table.user], 1)
+  ceilings = _ceilings(world, ~_new_people(config, list(world.people), seed))
+  cell = {'data': name, 'seed': seed}
 
-  def what_text_carries():
-    widest = features['sentences']()
-    carried = truth.decodability(
-      widest, values, regimes[table.item_prompt], item_topic
-    )
-    same = {'data': f'attributes_{population}', 'seed': seed}
-    return {
-      'ceilings': bounds,
-      'decodability': [{**same, **row} for row in carried],
-    }
+  def truth(kind, **tables):
+    rows = [{**cell, 'features': kind, **row} for row in ceilings]
+    return {'ceilings': rows, **tables}
 
-  data = f'attributes_{population}'
-  yield fitting.Problem(
-    data=data, features=features, truth=what_text_carries, **common
+  def carried():
+    topics = np.array(table.topics)[table.item_prompt]
+    rows = _decodability(text.features['sentences'](), values, regimes, topics)
+    return truth('text', decodability=[{**cell, **row} for row in rows])
+
+  text = _of_prompts(
+    config.attributes,
+    table,
+    split,
+    regimes == 'train',
+    source,
+    oracle=special.expit(margin),
+    truth=carried,
+    **cell,
   )
+  yield text
   levels = {
     'levels': lambda: values.astype(np.float32),
-    'length': features['length'],
+    'length': text.features['length'],
   }
-  yield fitting.Problem(
-    data=data,
+  yield dataclasses.replace(
+    text,
     features=levels,
     features_name='levels',
-    truth=lambda: {'ceilings': bounds},
-    **common,
+    truth=lambda: truth('levels'),
   )
+
+
+def _ceilings(world: attributes.World, seen: np.ndarray) -> list[dict]:
+  """Returns the best accuracy of rules that ignore who is asked, by split."""
+  people = np.flatnonzero(seen).tolist()
+  return [
+    {
+      'split': split,
+      'linear_ceiling': attributes.aggregate_ceiling(
+        world, regime=regime, people=people
+      ),
+      'pairwise_ceiling': attributes.pairwise_ceiling(
+        world, regime=regime, people=people
+      ),
+    }
+    for split, regime in (
+      ('new_topics', 'new_prompts'),
+      ('new_lexicon', 'new_lexicon'),
+    )
+  ]
+
+
+def _decodability(columns, values, regimes, topics) -> list[dict]:
+  """Returns how well each attribute's level can be read from features."""
+  read = read_outs.across_topics(columns, values, topics, regimes == 'train')
+  prompts, words = (
+    read_outs.correlations(read[regimes == new], values[regimes == new])
+    for new in ('new_prompts', 'new_lexicon')
+  )
+  return [
+    {
+      'attribute': attribute,
+      'correlation_new_prompts': float(prompts[k]),
+      'correlation_new_lexicon': float(words[k]),
+    }
+    for k, attribute in enumerate(attributes.ATTRIBUTES)
+  ]
+
+
+# -------------------------------------------- simulated people, real responses
+
+
+def judged_world(config, seed: int) -> judged_outputs.JudgedOutputs:
+  """Returns the people who judge AlpacaEval's responses."""
+  node = config.alpaca_eval
+  return judged_outputs.judged_outputs(
+    config.data.dir,
+    seed=seed,
+    people=node.people,
+    answers=node.answers,
+    prompt_parts=node.prompt_parts,
+  )
+
+
+def _alpaca_eval(config, seed: int, source: features.Source) -> fitting.Problem:
+  table, held_out, world = judged_world(config, seed)
+  new = _new_people(config, table.user_ids, seed)[table.user]
+  return _of_prompts(
+    config.alpaca_eval,
+    table,
+    _split(new, held_out[table.items[:, 0]], _held_pairs(table, seed)),
+    ~held_out,
+    source,
+    data='alpaca_eval',
+    seed=seed,
+    oracle=world.probability,
+  )
+
+
+# ----------------------------------------------------------------- real people
 
 
 def _ukp_convarg(
-  config, seed: int, embed: Embedder
+  config, seed: int, source: features.Source
 ) -> Iterator[fitting.Problem]:
   """Yields seven folds over debates, both sides of a debate together."""
   node = config.ukp_convarg
   table = load.judgements('ukp_convarg', data_dir=config.data.dir or None)
-  strict = table.label != 0.5
-  user, items = table.user[strict], table.items[strict]
-  label = table.label[strict]
-  new = _new_people(config, table.user_ids, seed)[user]
+  table = table.take(table.label != 0.5)
+  new = _new_people(config, table.user_ids, seed)[table.user]
   topic_of_item = np.array(table.topics)[table.item_prompt]
-  topic = topic_of_item[items[:, 0]]
+  topic = topic_of_item[table.items[:, 0]]
   names = sorted(set(topic.tolist()))
   folds = splits.folds(topic.tolist(), node.folds, f'folds{seed}')
-  pair = [
-    f'{table.user_ids[u]}|{a}|{b}'
-    for u, (a, b) in zip(user, np.sort(items, 1), strict=True)
-  ]
-  held_pair = splits.bucket(pair, f'pairs{seed}', 10) == 0
+  held_pair = _held_pairs(table, seed, of_each=True)
   # Calibration answers are nested: one random order for each person.
-  order = np.random.default_rng([seed, 1]).permutation(len(user))
+  order = np.random.default_rng([seed, 1]).permutation(len(topic))
   for fold in range(node.get('folds_run', node.folds)):
     out = folds == fold
-    split = np.where(
-      out,
-      np.where(new, 'new_people', 'new_topics'),
-      np.where(new, CALIBRATION, np.where(held_pair, 'new_pairs', TRAIN)),
-    )
-    validated = set(
-      np.random.default_rng([seed, fold])
-      .permutation(sorted(set(topic[~out].tolist())))[: len(names) // 5]
-      .tolist()
-    )
-    inside = np.isin(topic, list(validated))
-    inner = np.where(split == TRAIN, np.where(inside, VALIDATE, FIT), UNUSED)
-    trained = ~np.isin(topic_of_item, sorted(set(topic[out].tolist())))
-    yield fitting.Problem(
+    split = _split(new, out, held_pair)
+    others = sorted(set(topic[~out].tolist()))
+    drawn = np.random.default_rng([seed, fold]).permutation(others)
+    inner = _roles(split, np.isin(topic, drawn[: len(names) // 5]))
+    yield fitting.of_table(
+      table.take(order),
       data='ukp_convarg',
       seed=seed,
       fold=fold,
-      user_ids=table.user_ids,
-      prompt_ids=[table.prompt_ids[p] for p in table.item_prompt],
-      texts=table.texts,
       unit=topic_of_item.tolist(),
       units='debates',
-      judged=fitting.judgements(user[order], items[order], label[order]),
       split=split[order],
       inner=inner[order],
-      features=_text_features(
+      features=features.configured(
         node.features,
-        embed,
+        source,
         table.texts,
-        trained,
-        [table.prompts[p] for p in table.item_prompt],
+        ~np.isin(topic_of_item, topic[out]),
+        table.prompt_texts,
       ),
-      oracle=np.full(len(user), np.nan),
     )
 
 
@@ -273,105 +296,59 @@ def jester_ratings(config, seed: int):
 
 
 def _jester(
-  config, seed: int, embed: Embedder, *, held_out_jokes: bool
+  config, seed: int, source: features.Source, *, new_jokes: bool
 ) -> fitting.Problem:
   """Returns joke ratings as pairs; ratings are held out before pairing."""
   node = config.jester
-  ratings, new, random_held, rng = jester_ratings(config, seed)
+  ratings, new, held, rng = jester_ratings(config, seed)
   people, jokes = len(ratings.user_ids), len(ratings.texts)
-  if held_out_jokes:
-    out = splits.bucket([str(j) for j in range(jokes)], f'jokes{seed}', 5) == 0
-    held = out[ratings.item]
-    name = 'new_topics'
-    usable = ~new
-  else:
-    out = np.zeros(jokes, bool)
-    held, name = random_held, 'new_pairs'
-    usable = np.ones(len(new), bool)
+  numbers = [str(joke) for joke in range(jokes)]
   # A second draw splits the training ratings for the inner search.
   inner_held = rng.random(len(ratings.user)) < 0.2
-  if held_out_jokes:
-    inside = splits.bucket([str(j) for j in range(jokes)], f'inner{seed}', 5)
+  out, name, usable = (
+    np.zeros(jokes, bool),
+    'new_pairs',
+    np.ones(len(new), bool),
+  )
+  if new_jokes:
+    out = splits.bucket(numbers, f'jokes{seed}', 5) == 0
+    held, name, usable = out[ratings.item], 'new_topics', ~new
+    inside = splits.bucket(numbers, f'inner{seed}', 5)
     inner_held = (inside == 0)[ratings.item]
-
-  def pairs(chosen, cap, scale, part):
-    return pipelines.pairs_from_ratings(
+  parts = [
+    (~new & ~held, node.pairs_per_person, node.scale, TRAIN),
+    (~new & held, 50, None, name),
+    (new & ~held, 60, None, CALIBRATION),
+    (new & held, 50, None, fitting.NEW_PEOPLE),
+  ]
+  tables = [
+    pipelines.pairs_from_ratings(
       pipelines.select(ratings, chosen & usable),
       min_gap=node.min_gap,
       scale=scale,
       per_person=cap,
       seed=seed * 10 + part,
     )
-
-  cap = node.pairs_per_person
+    for part, (chosen, cap, scale, _) in enumerate(parts)
+  ]
+  table = pipelines.joined(tables)
+  split = np.repeat([p[-1] for p in parts], [len(t.user) for t in tables])
   # A pair validates if both of its ratings are held out within training, and
   # fits if neither is: the two share no rating.
-  parts = [
-    (pairs(~new & ~held, cap, node.scale, 0), TRAIN),
-    (pairs(~new & held, 50, None, 1), name),
-    (pairs(new & ~held, 60, None, 2), CALIBRATION),
-    (pairs(new & held, 50, None, 3), 'new_people'),
-  ]
-  user = np.concatenate([p.user for p, _ in parts])
-  items = np.concatenate([p.items for p, _ in parts])
-  split = np.concatenate([np.full(len(p.user), s) for p, s in parts])
   validates = np.zeros((people, jokes), bool)
   validates[ratings.user, ratings.item] = inner_held
-  both = validates[user[:, None], items]
-  inner = np.where(both.all(1), VALIDATE, np.where(both.any(1), UNUSED, FIT))
-  return fitting.Problem(
+  both = validates[table.user[:, None], table.items]
+  inner = _roles(split, both.all(1))
+  return fitting.of_table(
+    table,
     data='jester',
-    features_name='text' if held_out_jokes else 'identity',
+    features_name='text' if new_jokes else 'identity',
     seed=seed,
-    fold=0,
-    user_ids=ratings.user_ids,
-    prompt_ids=['joke'] * jokes,
-    texts=ratings.texts,
-    unit=[str(joke) for joke in range(jokes)],
+    unit=numbers,
     units='jokes',
-    judged=fitting.judgements(
-      user, items, np.concatenate([p.label for p, _ in parts])
-    ),
     split=split,
-    inner=np.where(split == TRAIN, inner, UNUSED),
-    features=_text_features(node.features, embed, ratings.texts, ~out),
-    oracle=np.full(len(user), np.nan),
-  )
-
-
-def _alpaca_eval(config, seed: int, embed: Embedder) -> fitting.Problem:
-  """Returns simulated people who judge real responses; see `alpaca_world`."""
-  node = config.alpaca_eval
-  found = alpaca.of(config, seed)
-  people, new = found.world, _new_people(config, list(found.world.people), seed)
-  held_out = found.held_out[people.items[:, 0]]
-  new = new[people.user]
-  pairs = [f'{a}|{b}' for a, b in np.sort(people.items, 1)]
-  held_pair = splits.bucket(pairs, f'pairs{seed}', 10) == 0
-  split = np.where(
-    held_out,
-    np.where(new, 'new_people', 'new_topics'),
-    np.where(new, CALIBRATION, np.where(held_pair, 'new_pairs', TRAIN)),
-  )
-  names = [found.prompt_ids[p] for p in found.item_prompt[people.items[:, 0]]]
-  return fitting.Problem(
-    data='alpaca_eval',
-    seed=seed,
-    fold=0,
-    user_ids=list(people.people),
-    prompt_ids=[found.prompt_ids[p] for p in found.item_prompt],
-    texts=found.texts,
-    unit=[found.prompt_ids[p] for p in found.item_prompt],
-    units='prompts',
-    judged=fitting.judgements(people.user, people.items, people.label),
-    split=split,
-    inner=_inner_by_group(names, split == TRAIN, seed),
-    features=_text_features(
-      node.features,
-      embed,
-      found.texts,
-      ~found.held_out,
-      [found.prompts[p] for p in found.item_prompt],
+    inner=np.where(both.any(1) & ~both.all(1), UNUSED, inner),
+    features=features.configured(
+      node.features, source, ratings.texts, ~out, ratings.prompt_texts
     ),
-    oracle=people.probability,
   )
