@@ -1,5 +1,6 @@
-"""The study: pick for everybody after some answers; then the table."""
+"""Does an answer picked for one person please them more? The study."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -7,28 +8,25 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from experiments.choose_for_a_person import settings, tables
-from experiments.personalized_vs_aggregate import problems
+from experiments.choose_for_a_person import page, settings, tables
 from prm_jax import types
 from prm_jax.alignment import selection
 from prm_jax.lab import asking, study, units
+from prm_jax.models import features
 from prm_jax.rewards import factorized
 from prm_jax.users import gaussian
 
 
 def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   """Returns what makes each seed; its settings are units beside it."""
-  embed = problems.Embedder()
+  source = features.Source()
 
-  def seed(number: int) -> dict[str, Any]:
-    names = []
-    for choosing in settings.settings(config, number, embed):
-      folder.write(choosing.setting.name, _picks(config, choosing))
-      names.append(choosing.setting.name)
-    return {'settings': names}
+  def seed(number: int) -> Iterator[tuple[str, units.Unit]]:
+    for choosing in settings.settings(config, number, source):
+      yield choosing.setting.name, _picks(config, choosing)
 
   return {
-    f'seed{number}': units.record(seed, number) for number in config.seeds
+    f'seed{number}': folder.several(seed, number) for number in config.seeds
   }
 
 
@@ -60,14 +58,8 @@ def _picks(config, choosing: settings.Choosing) -> units.Unit:
 
 
 def _tables(config, folder: units.Folder) -> study.Tables:
-  names = [
-    name
-    for seed in config.seeds
-    for name in folder.read(f'seed{seed}').record['settings']
-  ]
-  return {
-    'utility': tables.utility(list(map(folder.read, names)), config.bootstrap)
-  }
+  cells = [cell for seed in config.seeds for cell in folder.each(f'seed{seed}')]
+  return {'utility': tables.utility(cells, config.bootstrap)}
 
 
 @jax.jit
@@ -86,4 +78,4 @@ def best(menus: jax.Array, belief: gaussian.Context) -> jax.Array:
   return jax.lax.map(person, belief)
 
 
-STUDY = study.Study(_work, _tables, lambda made: tables.answer(made['utility']))
+STUDY = study.Study(_work, _tables, tables.answer, page.PAGE)

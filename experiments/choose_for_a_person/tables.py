@@ -1,17 +1,21 @@
 """From picks to the table of results.json."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from prm_jax.lab import columns, units
-from prm_jax.ops import statistics
+from prm_jax.lab import bootstrap, columns, units
+
+# A person's pick, the aggregate's and the oracle's, and wins -> a figure.
+_FIGURES: dict[str, bootstrap.Statistic] = {
+  'utility': lambda of: of[..., 0],
+  'gain': lambda of: of[..., 0] - of[..., 1],
+  'recovered': lambda of: (of[..., 0] - of[..., 1]) / (of[..., 2] - of[..., 1]),
+  'win_rate': lambda of: of[..., 3],
+}
 
 
-def utility(
-  cells: Sequence[units.Unit], replicates: int
-) -> list[dict[str, Any]]:
+def utility(cells: Sequence[units.Unit], replicates: int) -> list[columns.Row]:
   """Returns what every pick is worth to the people it is made for.
 
   `recovered` is (pick - aggregate's) / (oracle's - aggregate's), of means over
@@ -20,80 +24,40 @@ def utility(
   over seeds and people.
 
   Args:
-    cells: all settings.
+    cells: all settings, with the utility `[U, S]` of picks.
     replicates: of the bootstrap.
   """
   rows = []
-  groups = columns.grouped((c.record for c in cells), 'data', 'features')
-  for data, features in groups:
-    members = [
-      cell
-      for cell in cells
-      if (cell.record['data'], cell.record['features']) == (data, features)
-    ]
-    seed = np.concatenate(
-      [
-        np.full(len(c.arrays['oracle|none|0']), c.record['seed'])
-        for c in members
-      ]
-    )
-    weights = statistics.bootstrap_weights(
-      seed, replicates, resample_groups=True
-    )
+  for key, members in units.grouped(cells, 'data', 'features').items():
+    people = bootstrap.people(members, replicates, by_seed=True)
+    theirs, most = map(people.of, ('aggregate|none|0', 'oracle|none|0'))
     for name in members[0].arrays:
       method, acquire, answers = name.split('|')
-      rows.append(
-        {
-          'data': data,
-          'features': features,
-          'method': method,
-          'acquisition': acquire,
-          'answers': int(answers),
-          **_row([_sums(cell, name) for cell in members], weights),
-          'people': len(seed),
-          'prompts': int(
-            np.mean([c.arrays['oracle|none|0'].shape[1] for c in members])
-          ),
-          'seeds': len(members),
-        }
-      )
+      mine = people.of(name)
+      wins = (mine > theirs) + 0.5 * (mine == theirs)
+      means = np.stack([of.mean(1) for of in (mine, theirs, most, wins)], 1)
+      row = {
+        'data': key[0],
+        'features': key[1],
+        'method': method,
+        'acquisition': acquire,
+        'answers': int(answers),
+        'prompts': most.shape[1],
+        **people.counts,
+      }
+      for column, figure in _FIGURES.items():
+        row |= people.interval(column, means, figure)
+      rows.append(row)
   return rows
 
 
-def _sums(cell: units.Unit, name: str) -> np.ndarray:
-  """Returns each person's pick, aggregate, oracle and wins, `[U, 4]`."""
-  mine, theirs, most = (
-    cell.arrays[key] for key in (name, 'aggregate|none|0', 'oracle|none|0')
-  )
-  wins = (mine > theirs) + 0.5 * (mine == theirs)
-  return np.stack([a.mean(1) for a in (mine, theirs, most, wins)], 1)
-
-
-def _row(parts, weights: np.ndarray) -> dict[str, float]:
-  sums = np.concatenate(parts)
-  drawn = weights @ sums / weights.sum(1, keepdims=True)
-  found: dict[str, float] = {}
-  for name, of in (
-    ('utility', lambda s: s[..., 0]),
-    ('gain', lambda s: s[..., 0] - s[..., 1]),
-    (
-      'recovered',
-      lambda s: (s[..., 0] - s[..., 1]) / (s[..., 2] - s[..., 1]),
-    ),
-    ('win_rate', lambda s: s[..., 3]),
-  ):
-    limits = statistics.interval(of(drawn))
-    found |= columns.interval(name, (float(of(sums.mean(0))), *limits))
-  return found
-
-
-def answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def answer(tables: Mapping[str, Sequence[columns.Row]]) -> list[str]:
   """Returns what the table says, in plain sentences."""
   sentences = [
     'Does an answer picked for one person please them more than the one that '
     'is picked for everybody?'
   ]
-  for row in rows:
+  for row in tables['utility']:
     personal = row['acquisition'] != 'none'
     if not personal and not row['method'].startswith('best'):
       continue
@@ -113,8 +77,7 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     )
     sentences.append(
       f'{row["data"]} ({row["features"]}), {row["method"]}, {who}: '
-      f"{better} the aggregate's pick, {100 * row['recovered']:.1f} % "
-      f'[{100 * row["recovered_low"]:.1f}, {100 * row["recovered_high"]:.1f}] '
+      f"{better} the aggregate's pick, {columns.percent(row, 'recovered')} "
       'of the gap to the oracle, and better for '
       f'{100 * row["win_rate"]:.0f} % of picks.'
     )

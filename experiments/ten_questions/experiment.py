@@ -1,90 +1,68 @@
-"""The study: ask everybody, by every acquisition; then tables and the page."""
+"""How many answers does a person have to give? The study."""
 
-import json
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 import tqdm
 
-from experiments.personalized_vs_aggregate import problems
-from experiments.ten_questions import settings, tables
-from prm_jax.lab import asking
-from prm_jax.report import page
-from prm_jax.runtime import writers
+from experiments.ten_questions import page, settings, tables
+from prm_jax.lab import asking, study, units
+from prm_jax.models import features
 
 
-def run(config, workdir: Path) -> dict[str, Any]:
-  """Runs what is not yet in `workdir/cells`, and returns the results.
-
-  Args:
-    config: see configs/ten_questions.py.
-    workdir: where cells, results.json and report are written.
-  """
-  folder = writers.make_folder(workdir / 'cells')
-  embed = problems.Embedder()
-  names = []
-  for data in config.data.names:
-    seeds = config.seeds[: config.real_seeds]
-    for seed in config.seeds if data in config.gaussian else seeds:
-      done = folder / f'{data}-seed{seed}.json'
-      if not done.exists():
-        made = [
-          _compute(config, setting, folder)
-          for setting in settings.settings(config, data, seed, embed)
-        ]
-        writers.write_json_atomic(done, made)
-      names += json.loads(done.read_text())
-    # Seeds share their programs, data sets do not.
-    jax.clear_caches()
-  cells = [_read(folder / f'{name}.npz') for name in names]
-  return _finish(config, workdir, cells)
-
-
-def _compute(config, setting: asking.Setting, folder: Path) -> str:
-  """Writes what one setting's people were asked, and how well that did."""
-  head = {
-    'data': setting.data,
-    'features': setting.features,
-    'method': setting.method,
-    'seed': setting.seed,
+def _cells(config) -> dict[str, tuple[str, int]]:
+  """Returns data set and seed of each unit."""
+  return {
+    f'{data}-seed{seed}': (data, seed)
+    for data in config.data.names
+    for seed in config.seeds[
+      : None if data in config.gaussian else config.real_seeds
+    ]
   }
-  arrays: dict[str, Any] = {'head': json.dumps(head)}
+
+
+def _work(config, folder: units.Folder) -> dict[str, units.Make]:
+  """Returns what makes each data set and seed; settings are units beside."""
+  source = features.Source()
+
+  def asked(data: str, seed: int) -> Iterator[tuple[str, units.Unit]]:
+    if seed == config.seeds[0]:
+      jax.clear_caches()  # seeds share their programs, data sets do not
+    for setting in settings.settings(config, data, seed, source):
+      yield setting.name, _curves(config, setting)
+
+  return {
+    name: folder.several(asked, *cell) for name, cell in _cells(config).items()
+  }
+
+
+def _curves(config, setting: asking.Setting) -> units.Unit:
+  """Returns what one setting's people were asked, and how well that did."""
+  arrays: dict[str, Any] = {}
   for acquire in tqdm.tqdm(config.acquisitions, desc=setting.name):
     trace = asking.ask(setting, acquire, config.questions)
     scored = [
       _scores(setting, np.asarray(trace.mean[:, t]))
       for t in range(config.questions + 1)
     ]
-    correct, regret = (
-      np.stack(column, 1) for column in zip(*scored, strict=True)
-    )
-    arrays[f'correct|{acquire}'] = correct.astype(np.float32)
-    arrays[f'regret|{acquire}'] = regret.astype(np.float32)
-    arrays[f'asked|{acquire}'] = trace.asked
-    arrays[f'label|{acquire}'] = trace.label
+    correct, regret = np.stack(scored, -1).astype(np.float32)
+    arrays |= {f'correct|{acquire}': correct, f'regret|{acquire}': regret}
   if setting.aggregate_test is not None:
     assert setting.aggregate_menus is not None
     menus = np.broadcast_to(setting.aggregate_menus, setting.utility.shape)
     correct = asking.right(setting.aggregate_test, setting.test)
     arrays['correct|aggregate'] = correct[:, None]
     arrays['regret|aggregate'] = _regret(menus, setting.utility)[:, None]
-  temporary = folder / 'cell.tmp'
-  with temporary.open('wb') as file:
-    np.savez_compressed(file, **arrays)
-  temporary.replace(folder / f'{setting.name}.npz')
-  return setting.name
+  return units.Unit(setting.named, arrays)
 
 
 def _scores(setting: asking.Setting, mean: np.ndarray):
   """Returns each person's accuracy and regret `[U]` under means `[U, J]`."""
   margin = np.einsum('umj,uj->um', setting.test.difference, mean)
   score = np.einsum('skj,uj->usk', setting.menus, mean)
-  return (
-    asking.right(margin, setting.test),
-    _regret(score, setting.utility),
-  )
+  return asking.right(margin, setting.test), _regret(score, setting.utility)
 
 
 def _regret(score: np.ndarray, utility: np.ndarray) -> np.ndarray:
@@ -101,26 +79,13 @@ def _regret(score: np.ndarray, utility: np.ndarray) -> np.ndarray:
     return lost / (best - np.nanmean(filled, -1)).sum(-1)
 
 
-def _read(path: Path) -> tables.Cell:
-  with np.load(path, allow_pickle=False) as file:
-    arrays = dict(file)
-  return tables.Cell(arrays=arrays, **json.loads(str(arrays.pop('head'))))
-
-
-def _finish(config, workdir: Path, cells) -> dict[str, Any]:
-  """Writes tables and page."""
-  results: dict[str, Any] = {
-    'study': config.study,
-    'config': json.loads(config.to_json()),
-    'seeds': list(config.seeds),
-    'tables': {
-      'curve': tables.curve(cells, config.answers, config.bootstrap),
-      'answers_needed': tables.answers_needed(
-        cells, config.targets, config.bootstrap
-      ),
-    },
+def _tables(config, folder: units.Folder) -> study.Tables:
+  cells = [unit for name in _cells(config) for unit in folder.each(name)]
+  groups = tables.groups(cells, config.bootstrap)
+  return {
+    'curve': tables.curve(groups, config.answers),
+    'answers_needed': tables.answers_needed(groups, config.targets),
   }
-  results['answer'] = tables.answer(results['tables'])
-  writers.write_json_atomic(workdir / 'results.json', results)
-  page.write_page(results, workdir / 'report' / 'index.html')
-  return results
+
+
+STUDY = study.Study(_work, _tables, tables.answer, page.PAGE)

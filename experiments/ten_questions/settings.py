@@ -9,11 +9,14 @@ from scipy import special
 from experiments.personalized_vs_aggregate import problems
 from prm_jax.data import load
 from prm_jax.lab import asking, fitting
+from prm_jax.models import features
 from prm_jax.ops import bayes
 from prm_jax.worlds import attributes
 
 
-def settings(config, data: str, seed: int, embed) -> Iterator[asking.Setting]:
+def settings(
+  config, data: str, seed: int, source: features.Source
+) -> Iterator[asking.Setting]:
   """Yields the settings of a data set, one for each method.
 
   Raises:
@@ -23,9 +26,9 @@ def settings(config, data: str, seed: int, embed) -> Iterator[asking.Setting]:
     yield _gaussian(config.gaussian[data], data, seed)
     return
   if data.startswith('attributes_'):
-    problem, asked = _attributes(config, data, seed, embed)
+    problem, asked = _attributes(config, data, seed, source)
   elif data == 'jester':
-    problem, asked = _jester(config, seed, embed)
+    problem, asked = _jester(config, seed, source)
   else:
     raise ValueError(f'unknown data set {data!r} in data.names')
   grids = config.search[data.split('_')[0]]
@@ -48,7 +51,6 @@ def _gaussian(node, data: str, seed: int) -> asking.Setting:
     features='known',
     method='pref',
     seed=seed,
-    people=[f'gaussian/{seed}/{i:04d}' for i in range(U)],
     prior=bayes.isotropic_prior(jnp.zeros(J), 1.0),
     difference=pool,
     probability=special.expit(weights @ pool),
@@ -63,60 +65,39 @@ def _gaussian(node, data: str, seed: int) -> asking.Setting:
   )
 
 
-def _attributes(config, data: str, seed: int, embed):
+def _attributes(
+  config, data: str, seed: int, source: features.Source
+) -> tuple[fitting.Problem, asking.Asked]:
   """Simulated people who read: true answers, features from the encoder."""
-  problem = next(problems.problems(config, data, seed, embed))
+  problem = next(problems.problems(config, data, seed, source))
   population = data.removeprefix('attributes_')
   options = problems.attributes_options(config, population, seed)
   known = attributes.truth(load.attributes_world(**options))
-  rows = problem.judged.rows
-  new = np.unique(rows.user[problem.split == fitting.CALIBRATION])
-  values = np.stack([known.values[text] for text in problem.texts])
-  weights = np.stack([known.weights[problem.user_ids[u]] for u in new])
-
-  def margins(items):
-    gap = values[items[:, 0]] - values[items[:, 1]]
-    return known.scale * weights @ gap.T
-
-  pool = asking.pairs(problem, fitting.CALIBRATION, config.pool, 6)
-  test = asking.pairs(problem, 'new_people', config.test_pairs, 7)
-  menus = responses_to_prompts(problem.prompt_ids, test)
-  label = (margins(test) > 0).astype(np.float32)
-  return problem, asking.Asked(
-    new=new,
-    pool=pool,
-    probability=special.expit(margins(pool)),
-    available=None,
-    test=np.broadcast_to(test, (len(new), *test.shape)),
-    label=label,
-    mask=np.ones(label.shape, np.float32),
-    menus=menus,
-    utility=np.einsum('ska,ua->usk', values[menus], weights),
+  test = asking.pairs(problem, fitting.NEW_PEOPLE, config.test_pairs, 7)
+  prompts = np.array(problem.prompt_ids)
+  return problem, asking.simulated(
+    problem,
+    *known.of(problem.texts, problem.user_ids),
+    known.scale,
+    pool=asking.pairs(problem, fitting.CALIBRATION, config.pool, 6),
+    test=test,
+    menus=asking.menus(prompts, prompts[test[:, 0]]),
   )
 
 
-def responses_to_prompts(
-  prompt_ids: list[str], items: np.ndarray
-) -> np.ndarray:
-  """Returns the responses `[S, K]` to each prompt of some pairs."""
-  names = np.array(prompt_ids)
-  prompts = np.unique(names[items[:, 0]])
-  rows = [np.flatnonzero(names == prompt) for prompt in prompts]
-  size = min(map(len, rows))
-  return np.stack([row[:size] for row in rows])
-
-
-def _jester(config, seed: int, embed):
+def _jester(
+  config, seed: int, source: features.Source
+) -> tuple[fitting.Problem, asking.Asked]:
   """People whose answers are their own ratings, read in pairs."""
-  problem = next(problems.problems(config, 'jester', seed, embed))
+  problem = next(problems.problems(config, 'jester', seed, source))
   ratings, _, held, _ = problems.jester_ratings(config, seed)
   people, jokes = len(ratings.user_ids), len(ratings.texts)
   rating = np.full((2, people, jokes), np.nan)  # to answer from, and held out
   rating[held.astype(int), ratings.user, ratings.item] = ratings.rating
-  split = problem.split == 'new_people'
+  split = problem.split == fitting.NEW_PEOPLE
   rows = problem.judged.rows
   new = np.unique(rows.user[split])
-  answers, kept = rating[:, new]
+  answers, held_out = rating[:, new]
   pool = np.stack(np.triu_indices(jokes, 1), 1)
   gap = answers[:, pool[:, 0]] - answers[:, pool[:, 1]]
   test, label, mask = _by_person(
@@ -132,7 +113,7 @@ def _jester(config, seed: int, embed):
     label=label,
     mask=mask,
     menus=np.arange(jokes)[None],
-    utility=kept[:, None],
+    utility=held_out[:, None],
   )
 
 

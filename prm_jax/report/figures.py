@@ -97,50 +97,6 @@ def answers_pictures(
   return pictures
 
 
-def curve_pictures(
-  rows: Sequence[Row], value: str, label: str, *, scale: float = 1.0
-) -> list[Picture]:
-  """Returns a value against the number of answers, a picture a method.
-
-  Args:
-    rows: of one table, with `data`, `features`, `method`, `acquisition`,
-      `answers`, the value and its interval.
-    value: a column.
-    label: of the axis.
-    scale: 100 for points.
-  """
-  groups: dict[Group, list[Row]] = {}
-  for row in rows:
-    key = (str(row['data']), str(row.get('features', '')), str(row['method']))
-    groups.setdefault(key, []).append(row)
-  pictures = []
-  for group, members in groups.items():
-    lines: dict[str, list[Row]] = {}
-    for row in members:
-      if isinstance(row.get('answers'), int):
-        name = tables.word(row['acquisition'])
-        lines.setdefault(name, []).append(row)
-    if max(map(len, lines.values()), default=0) < 2:
-      continue
-    figure, axes = panel(group)
-    words = []
-    for i, (name, line) in enumerate(lines.items()):
-      x = np.array([row['answers'] for row in line])
-      y, low, high = (
-        np.array([scale * tables.number(row, column) for row in line])
-        for column in (value, f'{value}_low', f'{value}_high')
-      )
-      look = style(i)
-      axes.plot(x, y, color=look.color, marker=look.marker, ms=4, label=name)
-      axes.fill_between(x, low, high, color=look.color, alpha=0.15, lw=0)
-      words.append(f'{name}: {y[0]:.3g} at {x[0]}, {y[-1]:.3g} at {x[-1]}')
-    axes.set_xlabel('answers of the person')
-    axes.set_ylabel(label)
-    alt = f'{label} by answers; {title(group)}. {"; ".join(words)}.'
-    pictures.append(draw(figure, alt))
-  return pictures
-
-
 def gain_pictures(
   results: Mapping[str, Any], look: Mapping[str, Style] | None = None
 ) -> list[Picture]:

@@ -249,7 +249,7 @@ def _of_people(
   results: Mapping[str, Any], look: Mapping[str, figures.Style]
 ) -> list[Section]:
   """Returns the figures of personal models with their headings."""
-  found = [
+  return [
     {
       'title': 'Accuracy against the number of answers',
       'note': 'Bands are 95 % intervals, over what the table says.',
@@ -268,18 +268,3 @@ def _of_people(
       'pictures': figures.calibration_pictures(results, look),
     },
   ]
-  curve = tables.rows_of(results, 'curve')
-  utility = tables.rows_of(results, 'utility')
-  for heading, rows, value, label, scale in (
-    ('Accuracy, question by question', curve, 'accuracy', 'accuracy (%)', 100),
-    ('What choosing loses', curve, 'regret', 'regret (share of the gap)', 1),
-    ('What choosing gains', utility, 'recovered', 'share of the gap', 1),
-  ):
-    found.append(
-      {
-        'title': heading,
-        'note': 'Bands are 95 % intervals over people.',
-        'pictures': figures.curve_pictures(rows, value, label, scale=scale),
-      }
-    )
-  return found

@@ -1,11 +1,11 @@
-"""What a pick is worth, and what the texts' features can carry."""
+"""What a pick is worth."""
 
 import numpy as np
 import pytest
 
 from configs import choose_for_a_person
-from experiments.choose_for_a_person import experiment, settings, tables
-from prm_jax.lab import asking
+from experiments.choose_for_a_person import experiment, tables
+from prm_jax.lab import units
 from prm_jax.users import gaussian
 
 
@@ -17,12 +17,6 @@ def test_best_of_n_by_hand():
   np.testing.assert_array_equal(found, [[0, 1], [2, 0]])
 
 
-def test_what_is_not_on_the_menu_is_not_picked():
-  utility = np.array([[[1.0, np.nan, 3.0]]])
-  score = np.array([[[0.0, 9.0, -1.0]]])
-  np.testing.assert_array_equal(asking.picked(score, utility), [[1.0]])
-
-
 def test_share_of_the_gap_by_hand():
   rng = np.random.default_rng(0)
   base = rng.normal(size=(60, 10))
@@ -31,7 +25,8 @@ def test_share_of_the_gap_by_hand():
     'aggregate|none|0': base,
     'pref|variance|10': base + 0.5,
   }
-  rows = tables.utility([tables.Cell('d', 'f', 0, arrays)], 200)
+  cell = units.Unit({'data': 'd', 'features': 'f', 'seed': 0}, arrays)
+  rows = tables.utility([cell], 200)
   found = {(r['method'], r['answers']): r for r in rows}
   mine = found['pref', 10]
   assert mine['recovered'] == pytest.approx(0.25)
@@ -39,36 +34,6 @@ def test_share_of_the_gap_by_hand():
   assert mine['win_rate'] == 1.0
   assert found['aggregate', 0]['win_rate'] == 0.5
   assert found['oracle', 0]['recovered'] == 1.0
-
-
-def test_read_out_finds_what_is_linear_and_nothing_else():
-  rng = np.random.default_rng(0)
-  prompt = np.repeat(np.arange(60), 10)
-  features = rng.normal(size=(600, 5)) + rng.normal(size=(60, 5))[prompt]
-  linear = features @ rng.normal(size=(5, 1))
-  unrelated = rng.normal(size=(600, 1))
-  train = prompt < 40
-  found = settings.read_out(
-    features, np.hstack([linear, unrelated]), prompt, train
-  )
-  held = ~train
-  values = np.hstack([linear, unrelated])
-  within = settings.responses.centre(values, prompt)
-  r = [np.corrcoef(found[held, i], within[held, i])[0, 1] for i in range(2)]
-  assert r[0] > 0.999
-  assert abs(r[1]) < 0.2
-
-
-def test_held_out_texts_do_not_reach_the_read_out():
-  rng = np.random.default_rng(1)
-  prompt = np.repeat(np.arange(60), 10)
-  features, values = rng.normal(size=(600, 5)), rng.normal(size=(600, 2))
-  train = prompt < 40
-  one = settings.read_out(features, values, prompt, train)
-  other = settings.read_out(
-    features, np.where(train[:, None], values, 99.0), prompt, train
-  )
-  np.testing.assert_array_equal(one, other)
 
 
 def test_variants_are_checked():

@@ -5,7 +5,7 @@ import pytest
 
 from configs import ten_questions
 from experiments.ten_questions import experiment, settings, tables
-from prm_jax.lab import asking
+from prm_jax.lab import asking, units
 
 
 def test_a_curve_reaches_its_target_between_two_answers():
@@ -16,7 +16,7 @@ def test_a_curve_reaches_its_target_between_two_answers():
   np.testing.assert_allclose(found, [1.5, 4.0, 0.0])
 
 
-def cells(rise):
+def groups(rise):
   """Two seeds of people whose accuracy grows by `rise` an answer."""
   rng = np.random.default_rng(0)
   made = []
@@ -27,15 +27,16 @@ def cells(rise):
       curve = 0.5 + slope * np.arange(21) + noise
       arrays[f'correct|{name}'] = curve
       arrays[f'regret|{name}'] = 1 - curve
-    made.append(tables.Cell('gaussian', 'known', 'pref', seed, arrays))
-  return made
+    names = {'data': 'gaussian', 'features': 'known', 'method': 'pref'}
+    made.append(units.Unit({**names, 'seed': seed}, arrays))
+  return tables.groups(made, 200)
 
 
 def test_share_of_random_by_hand():
   (row,) = [
     row
     for row in tables.answers_needed(
-      cells({'random': 0.01, 'variance': 0.02}), (0.65,), 200
+      groups({'random': 0.01, 'variance': 0.02}), (0.65,)
     )
     if row['acquisition'] == 'variance'
   ]
@@ -49,12 +50,33 @@ def test_share_of_random_by_hand():
 
 def test_a_target_that_random_never_reaches_is_a_bound():
   rows = tables.answers_needed(
-    cells({'random': 0.005, 'variance': 0.02}), (0.8, 0.95), 200
+    groups({'random': 0.005, 'variance': 0.02}), (0.8, 0.95)
   )
   # Nobody reaches 0.95: no row.
   assert [row['target'] for row in rows] == [0.8]
   assert rows[0]['random_answers'] is None
   assert rows[0]['share_of_random'] == pytest.approx(15 / 21, abs=0.02)
+
+
+def test_the_curve_has_a_row_for_what_was_asked_and_one_for_the_aggregate():
+  known = groups({'random': 0.01, 'variance': 0.02})
+  (people,) = known.values()
+  for cell in people.cells:
+    for name in ('correct', 'regret'):
+      cell.arrays[f'{name}|aggregate'] = np.full((40, 1), 0.25)
+  rows = tables.curve(known, (0, 10, 99))
+  found = {
+    (r['method'], r['acquisition'], r['answers']): r['accuracy'] for r in rows
+  }
+  assert list(found) == [
+    ('pref', 'random', 0),
+    ('pref', 'random', 10),
+    ('pref', 'variance', 0),
+    ('pref', 'variance', 10),
+    ('aggregate', 'none', 0),
+  ]
+  assert found['pref', 'variance', 10] == pytest.approx(0.7, abs=0.01)
+  assert found['aggregate', 'none', 0] == 0.25
 
 
 def test_the_gaussian_truth_predicts_itself():

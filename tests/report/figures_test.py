@@ -100,19 +100,6 @@ def test_most_answers_are_chosen_by_method_and_group():
   assert chosen == [rows[1], rows[2], rows[4]]
 
 
-def test_a_curve_for_each_acquisition_and_none_for_a_point():
-  rows = [
-    {**BASE, 'method': 'pref', 'acquisition': name, 'answers': n,
-     'recovered': v, 'recovered_low': v - 0.1, 'recovered_high': v + 0.1}
-    for name, values in (('random', (0.0, 0.4)), ('variance', (0.0, 0.6)))
-    for n, v in zip((0, 10), values, strict=True)
-  ]  # fmt: skip
-  rows.append({**rows[0], 'method': 'aggregate', 'acquisition': 'none'})
-  (picture,) = figures.curve_pictures(rows, 'recovered', 'share of the gap')
-  assert 'random: 0 at 0, 0.4 at 10; variance: 0 at 0, 0.6 at 10' in picture.alt
-  assert picture.alt.startswith('share of the gap by answers')
-
-
 def test_many_methods_still_look_different():
   rows = [{**BASE, 'method': f'm{i:02d}'} for i in range(30)]
   look = figures.styles(results(accuracy=rows))
