@@ -8,7 +8,6 @@
 """
 
 import argparse
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,14 +48,7 @@ def ukp10000() -> Iterator[str]:
   order = np.random.default_rng(0).permutation(people)
   total = np.cumsum(np.bincount(judged.user, minlength=people)[order])
   drawn = np.isin(judged.user, order[total <= _JUDGEMENTS])
-  yield from schema.judgement_lines(
-    dataclasses.replace(
-      judged,
-      user=judged.user[drawn],
-      items=judged.items[drawn],
-      label=judged.label[drawn],
-    )
-  )
+  yield from schema.judgement_lines(judged.take(drawn))
 
 
 def main() -> None:

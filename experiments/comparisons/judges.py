@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from prm_jax.data import load
+from prm_jax.lab import columns
 from prm_jax.ops import intervals
 from prm_jax.runtime import writers
 
@@ -31,15 +32,18 @@ def agreement(data_dir: Path | None = None) -> list[dict[str, Any]]:
   label = judged.label[strict]
   prompt = judged.item_prompt[judged.items[strict, 0]]
   others = _others(user, pair, label)
-  known = others != 0.5
+  majority = others != 0.5
   rows = []
   said = {name: judges.label[i][pair] for i, name in enumerate(judges.names)}
   for name, choice in {**said, 'majority of the others': others}.items():
-    for where, chosen in (('all', np.ones(len(user), bool)), ('same', known)):
+    for where, chosen in (
+      ('all', np.ones(len(user), bool)),
+      ('same', majority),
+    ):
       if name not in said and where == 'all':
         continue
       right = np.where(choice == 0.5, 0.5, choice == label)[chosen]
-      found = intervals.crossed(
+      agreed = intervals.crossed(
         right, np.ones(len(right)),
         intervals.crossing(user[chosen], prompt[chosen]),
       )  # fmt: skip
@@ -47,11 +51,9 @@ def agreement(data_dir: Path | None = None) -> list[dict[str, Any]]:
         {
           'judge': name,
           'rows': 'all strict choices' if where == 'all' else 'of a majority',
-          'agreement': found.value,
-          'agreement_low': found.low,
-          'agreement_high': found.high,
-          'people': found.first,
-          'prompts': found.second,
+          **columns.interval('agreement', agreed),
+          'people': agreed.first,
+          'prompts': agreed.second,
           'choices': len(right),
         }
       )
