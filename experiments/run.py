@@ -40,9 +40,12 @@ def main(argv: Sequence[str]) -> None:
   config, workdir = _CONFIG.value, Path(str(_WORKDIR.value))
   if _SEEDS.value:
     config.seeds = tuple(studies.seeds(_SEEDS.value))
-  for point in studies.grid(_GRID.value):
+  points = studies.grid(_GRID.value)
+  configs = [at(config, point) for point in points]  # all, before one is run
+  for point, one in zip(points, configs, strict=True):
+    # A folder of its own, unless there is but one.
     name = ','.join(f'{key}={value}' for key, value in point.items())
-    run(at(config, point), workdir / name if name else workdir)
+    run(one, workdir / name)
 
 
 def run(config, workdir: Path) -> None:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from configs import how_many_offers
+from experiments import run as run_study
+
 ROOT = Path(__file__).parents[2]
 CONFIG = 'configs/personalized_vs_aggregate.py'
 
@@ -112,3 +115,83 @@ def test_studies_that_ask_people(study, table, tmp_path, request):
   rows = known['tables'][table]
   assert {'random', 'variance'} <= {row['acquisition'] for row in rows}
   assert (tmp_path / 'report' / 'index.html').stat().st_size > 10_000
+
+
+# ----------------------------------------------- seeds, grids, several machines
+
+
+def offers(workdir, *more):
+  """Runs the smallest study; returns how it ended."""
+  command = [sys.executable, '-m', 'experiments.run']
+  command += ['--config=configs/how_many_offers.py:smoke']
+  command += [f'--workdir={workdir}', *more]
+  return subprocess.run(
+    command, capture_output=True, text=True, cwd=ROOT, check=False
+  )
+
+
+def names(folder):
+  return {path.name for path in folder.iterdir()}
+
+
+def test_machines_share_a_folder_and_one_tabulates(tmp_path):
+  few = '--config.acquisitions=("random",)'
+  done = offers(tmp_path, few, '--seeds=1', '--notabulate')
+  assert done.returncode == 0, done.stderr[-2000:]
+  assert 'results.json' not in names(tmp_path)
+  made = {path.name for path in (tmp_path / 'cells').glob('*.json')}
+  assert made == {'gaussian-seed1.json', 'gaussian-known-pref-seed1.json'}
+  before = {
+    path: path.stat().st_mtime_ns for path in (tmp_path / 'cells').glob('*.np*')
+  }
+  done = offers(tmp_path, few, '--seeds=0..1')
+  assert done.returncode == 0, done.stderr[-2000:]
+  results = json.loads((tmp_path / 'results.json').read_text())
+  assert results['seeds'] == results['config']['seeds'] == [0, 1]
+  assert {row['seeds'] for row in results['tables']['offers']} == {2}
+  for path, when in before.items():
+    assert path.stat().st_mtime_ns == when, 'made again'
+
+
+def test_a_grid_has_a_folder_a_point(tmp_path):
+  done = offers(
+    tmp_path,
+    '--seeds=0',
+    '--config.acquisitions=("random",)',
+    '--grid=bootstrap=10,20;gaussian.gaussian.people=5',
+  )
+  assert done.returncode == 0, done.stderr[-2000:]
+  points = [f'bootstrap={n},gaussian.gaussian.people=5' for n in (10, 20)]
+  assert names(tmp_path) == set(points)
+  for point, bootstrap in zip(points, (10, 20), strict=True):
+    results = json.loads((tmp_path / point / 'results.json').read_text())
+    assert results['config']['bootstrap'] == bootstrap
+    assert {row['people'] for row in results['tables']['offers']} == {5}
+
+
+@pytest.mark.parametrize('flag', ['--seeds=one', '--grid=seeds=2;bootstrep=1'])
+def test_what_cannot_be_run_is_said_before_anything_is_made(flag, tmp_path):
+  done = offers(tmp_path / 'run', flag)
+  assert done.returncode != 0
+  assert flag.rpartition('=')[0].rpartition(';')[2].lstrip('-') in done.stderr
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_point_of_a_grid_changes_its_copy_alone():
+  config = how_many_offers.get_config('smoke')
+  assert run_study.at(config, {}) is config
+  point = {'bootstrap': '7', 'study': 'other', 'gaussian.gaussian.scale': '1.5'}
+  changed = run_study.at(config, point)
+  assert changed.bootstrap == 7
+  assert changed.study == 'other'
+  assert changed.gaussian.gaussian.scale == 1.5
+  assert config.bootstrap == 1000
+  with pytest.raises(KeyError, match='bootstrep'):
+    run_study.at(config, {'bootstrep': '1'})
+  with pytest.raises(TypeError):
+    run_study.at(config, {'bootstrap': 'many'})
+
+
+def test_a_study_that_is_unknown():
+  with pytest.raises(ValueError, match="no study 'nothing': one of"):
+    run_study.named('nothing')

@@ -1,0 +1,1 @@
+"""How many answers a person has to be offered."""
