@@ -10,7 +10,7 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prm_jax.report import kinds, markdown, page, tables
@@ -74,27 +74,39 @@ def answer() -> str:
   return kinds.bars(heading, rows, names, axis, at=0, ours=ours).svg
 
 
+def studies(root: Path) -> list[Path]:
+  """Returns the folders of studies with committed results."""
+  folders = [path.parent for path in root.glob('*/results/*.json')]
+  return sorted({folder.parent for folder in folders})
+
+
+def stale(written: Iterable[tuple[Path, str]]) -> list[tuple[Path, str]]:
+  """Returns the documents that are not current, as they should be."""
+  return [
+    (path, text)
+    for path, text in written
+    if not path.exists() or path.read_text('utf-8') != text
+  ]
+
+
+def everything() -> Iterator[tuple[Path, str]]:
+  """Yields the path and the text of every document."""
+  for folder in studies(ROOT):
+    yield from documents(folder)
+  yield ROOT.parent / 'docs' / 'answer.svg', answer()
+
+
 def main() -> int:
   """Writes what is not current, or says so."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--check', action='store_true')
   check = parser.parse_args().check
-  written = [
-    (path, text)
-    for folder in sorted(path.parent for path in ROOT.glob('*/results'))
-    for path, text in documents(folder)
-  ]
-  written.append((ROOT.parent / 'docs' / 'answer.svg', answer()))
-  stale = [
-    (path, text)
-    for path, text in written
-    if not path.exists() or path.read_text('utf-8') != text
-  ]
-  for path, text in stale:
+  old = stale(everything())
+  for path, text in old:
     if not check:
       writers.write_text_atomic(path, text)
     print(f'{path} {"is not current" if check else "written"}')
-  return int(check and bool(stale))
+  return int(check and bool(old))
 
 
 if __name__ == '__main__':
