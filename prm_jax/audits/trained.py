@@ -18,8 +18,7 @@ from prm_jax.ops import decoding, intervals, tilting
 from prm_jax.safeguards import composition
 
 _GROUP = 64  # people whose scores are made at once
-_BISECTIONS = 40
-_BETAS = (1e-3, 1e3)
+_BISECTIONS = 40  # float32 is exhausted before
 _REPLICATES = 1000
 KEPT = "share of a person's own reward that is kept"
 
@@ -105,25 +104,23 @@ def _scores(system, params, contexts, pool: Pool, people: int) -> jax.Array:
 
 
 @jax.jit
+def _tilt(
+  score: types.Array, beta: types.Scalar
+) -> tuple[types.Array, types.Array]:
+  """Returns log-policies tilted from the uniform choice, and their mean KL."""
+  log_base = jnp.full(score.shape[-1], -jnp.log(score.shape[-1]))
+  log_policy = decoding.tilted(log_base, score, beta)
+  return log_policy, sycophancy.divergence(log_policy, log_base).mean()
+
+
 def _tilted(score: types.Array, wanted: float) -> types.Array:
   """Returns log-policies at the beta whose mean KL is as wanted."""
-  log_base = jnp.full(score.shape[-1], -jnp.log(score.shape[-1]))
   # Rewards of any scale: in units of their spread among candidates.
-  scale = jnp.maximum(score.std(-1).mean(), 1e-12)
-
-  def policy(exponent):
-    beta = jnp.exp(exponent) / scale
-    return decoding.tilted(log_base, score, beta)
-
-  def halve(_, ends):
-    low, high = ends
-    middle = 0.5 * (low + high)
-    far = sycophancy.divergence(policy(middle), log_base).mean() > wanted
-    return jnp.where(far, low, middle), jnp.where(far, middle, high)
-
-  ends = tuple(jnp.float32(np.log(beta)) for beta in _BETAS)
-  low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, ends)
-  return policy(0.5 * (low + high))
+  scale = max(float(score.std(-1).mean()), 1e-12)
+  beta = tilting.inverse_temperature(
+    lambda beta: _tilt(score, beta / scale)[1], wanted, steps=_BISECTIONS
+  )
+  return _tilt(score, beta / scale)[0]
 
 
 def _row(method, quantity, found, n, unit, **more) -> dict[str, Any]:

@@ -5,8 +5,12 @@ answers, everything else is a batch of people and prompts. A person's policy is
 pi proportional to pi_0 exp(beta r); see `decoding.tilted`.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from prm_jax import types
 from prm_jax.ops import precision
@@ -16,6 +20,43 @@ _NEWTON = 32  # of a bracketed Newton iteration; most end after six
 _SMALL = 1e-5  # an error in log-odds that is rounding
 _STANDS_OUT = 64.0  # how much wider the range may be than what matters of it
 _EDGE = 1e-7  # of a range: a target nearer to an end counts as there
+
+
+def inverse_temperature(
+  divergence: Callable[[float], Any],
+  wanted: float,
+  *,
+  least: float = 1e-3,
+  most: float = 1e3,
+  steps: int = _STEPS,
+) -> float:
+  """Returns the beta at which a divergence that rises in it is `wanted`.
+
+  By bisection of log beta, on the host: a step is one call, so that what
+  takes long is compiled once, by the caller.
+
+  Args:
+    divergence: beta -> KL to the base policy in nats, or its mean over people
+      and prompts; a number or an array `[]`.
+    wanted: in nats.
+    least: beta, above 0, that is returned where the divergence is too large
+      at any.
+    most: beta that is returned where it is too small.
+    steps: halvings of log(most / least); all that float64 holds by default.
+
+  Raises:
+    ValueError: `least` and `most` are no interval above 0.
+  """
+  if not 0 < least < most:
+    raise ValueError(f'least {least} and most {most}: give 0 < least < most')
+  low, high = np.log(least), np.log(most)
+  for _ in range(steps):
+    middle = 0.5 * (low + high)
+    if float(divergence(float(np.exp(middle)))) < wanted:
+      low = middle
+    else:
+      high = middle
+  return float(np.exp(0.5 * (low + high)))
 
 
 def gain(

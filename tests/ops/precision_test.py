@@ -182,7 +182,7 @@ EXAMPLES = {
     'estimate': (a(U, N, J - 1), a(U, N), one(U, N), one(U, N)),
   },
   'tilting': {
-    'gain': (LOG, a(N, 5), a(N, 5), 1.0),
+    'inverse_temperature': None, 'gain': (LOG, a(N, 5), a(N, 5), 1.0),
     'minimal_correction': (LOG, a(N, 5), a(N, 5), 1.0),
     'trust_region': (LOG, a(N, 5), LOG, 1.0, 0.1), 'match': (LOG, a(N, 5), 0.0),
     'at_least': (LOG, a(N, 5), 0.0), 'residual': (LOG, a(N, 5), a(N, 5)),

@@ -30,6 +30,59 @@ def mean(log_policy, feature):
   return np.sum(np.exp(log_policy) * feature, -1)
 
 
+# ---------------------------------------------- the beta of a wanted divergence
+
+
+def test_inverse_temperature_by_hand():
+  """Of two answers one logit apart, nine to one is log 9."""
+  wanted = np.log(2) + 0.9 * np.log(0.9) + 0.1 * np.log(0.1)
+
+  def divergence(beta):
+    log_policy = decoding.tilted(np.log([0.5, 0.5]), np.array([1.0, 0.0]), beta)
+    return jnp.sum(jnp.exp(log_policy) * (log_policy - np.log(0.5)))
+
+  found = tilting.inverse_temperature(divergence, wanted)
+  assert found == pytest.approx(np.log(9), rel=1e-12)
+
+
+def test_inverse_temperature_against_scipy():
+  rng = np.random.default_rng(31)
+  reward = rng.normal(size=(20, 9))
+
+  def divergence(beta):
+    """Of people and prompts on average."""
+    policy = special.softmax(beta * reward, -1)
+    return special.rel_entr(policy, 1 / 9).sum(-1).mean()
+
+  for wanted in (1e-4, 0.5, 1.5):
+    best = optimize.brentq(lambda b, kl=wanted: divergence(b) - kl, 1e-3, 1e3)
+    found = tilting.inverse_temperature(divergence, wanted)
+    assert found == pytest.approx(best, rel=1e-9)
+
+
+def test_inverse_temperature_ends_where_nothing_is_as_wanted():
+  options = {'least': 0.1, 'most': 10.0}
+  small = tilting.inverse_temperature(lambda beta: 0.0, 1.0, **options)
+  assert small == pytest.approx(10.0)
+  large = tilting.inverse_temperature(lambda beta: 2.0, 1.0, **options)
+  assert large == pytest.approx(0.1)
+  # Few steps are exact to the width that is left.
+  coarse = tilting.inverse_temperature(
+    lambda beta: beta, 2.0, **options, steps=14
+  )
+  assert np.log(coarse / 2.0) == pytest.approx(0, abs=np.log(100) / 2**14)
+  assert coarse != 2.0
+
+
+@pytest.mark.parametrize('ends', [(0.0, 1.0), (2.0, 1.0)])
+def test_inverse_temperature_needs_an_interval(ends):
+  with pytest.raises(ValueError, match='give 0 < least < most'):
+    tilting.inverse_temperature(float, 1.0, least=ends[0], most=ends[1])
+
+
+# -------------------------------------------------------------------- tilts
+
+
 def test_gain_is_a_covariance():
   log_policy, reward, agreement = table(0)
   tilted = decoding.tilted(log_policy, reward, BETA)
