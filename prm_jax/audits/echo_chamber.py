@@ -6,10 +6,11 @@ one `lax.scan`, so that seeds and strengths of safeguards can be vmapped too.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from prm_jax import types
@@ -139,6 +140,25 @@ def start(
     jnp.zeros(U) if leaning is None else leaning,
     history,
   )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def believe(
+  system: types.System, user: types.PyTree, evidence: types.Pair
+) -> types.PyTree:
+  """Returns what is believed of everybody after their answers, `[U, ...]`.
+
+  Args:
+    system: reward and user model.
+    user: params of the user model.
+    evidence: leaves `[U, N, ...]`.
+  """
+
+  def one(evidence):
+    state = system.user.prior(user)
+    return system.user.update(jax.random.key(0), user, state, evidence)[0]
+
+  return jax.vmap(one)(evidence)
 
 
 def simulate(
@@ -390,3 +410,64 @@ def in_blocks(
     out_specs=PartitionSpec(None, axis), check_vma=False,
   )  # fmt: skip
   return spread((people, resets))
+
+
+def after_rounds(
+  trace: Trace,
+  start: np.ndarray,
+  truth: np.ndarray,
+  contested: np.ndarray,
+  factual: np.ndarray,
+) -> dict[str, Any]:
+  """Returns what the loop did to people, and opinions' variance by round.
+
+  Args:
+    trace: of T rounds and U people.
+    start: `[U]` opinions before the first.
+    truth: `[S, M]` 1 for a true answer of the menu.
+    contested: `[S]` whether a question is a matter of opinion.
+    factual: `[S]` whether it has a true answer.
+
+  Returns:
+    `curve` `[T + 1]`; all other figures are of the end, of what was served in
+    all rounds (`truth_served`, `exposure_entropy` in bits, `cross_cutting`),
+    or the systematic variance of served stances, `stance_variance_in_loop`.
+  """
+  opinion, prompt = np.asarray(trace.opinion), np.asarray(trace.prompt)
+  stance = np.asarray(trace.stance)
+  true = truth[prompt, np.asarray(trace.answer)]
+  sides = np.stack([(stance < 0).sum(0), (stance > 0).sum(0)], -1)
+  entropy = opinions.exposure_entropy(jnp.asarray(sides))
+  cross = opinions.cross_cutting(jnp.asarray(start), jnp.asarray(stance.T))
+  end = jnp.asarray(opinion[-1])
+  return {
+    'polarization': float(opinions.polarization(end)) / len(start),
+    'stance_variance_in_loop': over_rounds(stance, contested[prompt]),
+    'bimodality': float(opinions.bimodality(end)),
+    'drift': float(opinions.drift(end, jnp.asarray(start))),
+    'extremity': float(opinions.extremity(end)),
+    'truth_served': float(true[factual[prompt]].mean()),
+    'exposure_entropy': float(entropy.mean()),
+    'cross_cutting': float(jnp.nanmean(cross)),
+    'curve': [float(np.var(start)), *opinion.var(1).astype(float).tolist()],
+  }
+
+
+def over_rounds(stance: np.ndarray, counts: np.ndarray) -> float:
+  """Returns the systematic variance between people of served stances.
+
+  The covariance of odd and even rounds; people are left out who were asked
+  nothing contested in either. NaN where fewer than three are left.
+
+  Args:
+    stance: `[T, U]` served.
+    counts: `[T, U]` where a contested question was asked.
+  """
+  halves = [
+    (stance[t::2] * counts[t::2]).sum(0) / np.maximum(counts[t::2].sum(0), 1)
+    for t in (0, 1)
+  ]
+  asked = (counts[::2].sum(0) > 0) & (counts[1::2].sum(0) > 0)
+  if asked.sum() < 3:
+    return float('nan')
+  return float(np.cov(halves[0][asked], halves[1][asked])[0, 1])

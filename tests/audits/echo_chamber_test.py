@@ -449,3 +449,78 @@ def test_best_of_n_serves_better_answers(loop):
   )()
   flat = float(loop(rules=echo_chamber.Rules(beta=0.0))[0].utility.mean())
   assert float(trace.utility.mean()) > flat + 0.5
+
+
+# --------------------------------------------------- what the loop did to them
+
+
+def rounds(stance, prompt, opinion):
+  """A trace of T rounds of which some things are not read."""
+  stance, prompt, opinion = map(np.asarray, (stance, prompt, opinion))
+  return echo_chamber.Trace(
+    opinion=opinion, prompt=prompt, stance=stance, utility=0 * stance,
+    answer=np.zeros_like(prompt),
+  )  # fmt: skip
+
+
+def test_after_rounds_by_hand():
+  # Four people, two rounds; the first prompt is contested, the second factual.
+  start = np.array([-1.0, -0.5, 0.5, 1.0])
+  trace = rounds(
+    stance=[[1.0, -1.0, 1.0, -1.0], [1.0, 1.0, -1.0, -1.0]],
+    prompt=[[0, 0, 0, 0], [1, 1, 1, 0]],
+    opinion=[0.8 * start, 0.5 * start],
+  )
+  found = echo_chamber.after_rounds(
+    trace, start, truth=np.array([[0.0], [1.0]]),
+    contested=np.array([True, False]), factual=np.array([False, True]),
+  )  # fmt: skip
+  variance = np.var(start)
+  np.testing.assert_allclose(
+    found['curve'], [variance, 0.64 * variance, 0.25 * variance]
+  )
+  assert found['polarization'] == pytest.approx(0.25 * variance)
+  assert found['extremity'] == pytest.approx(0.375)
+  assert found['drift'] == pytest.approx(np.sqrt(np.mean((0.5 * start) ** 2)))
+  assert found['truth_served'] == 1.0
+  # Two were served both sides, one bit, and two one side alone.
+  assert found['exposure_entropy'] == pytest.approx(0.5)
+  # Against them: both of the first, one of two of the second and third, both
+  # of the fourth.
+  assert found['cross_cutting'] == pytest.approx(0.75)
+  # Only one person was asked a contested question in an odd round.
+  assert np.isnan(found['stance_variance_in_loop'])
+
+
+def test_variance_over_rounds_is_a_covariance_of_odd_and_even_ones():
+  rng = np.random.default_rng(4)
+  person = rng.choice([-1.0, 1.0], 500)
+  stance = np.where(rng.random((8, 500)) < 0.9, person, -person)
+  every = np.ones(stance.shape, bool)
+  wanted = np.cov(stance[::2].mean(0), stance[1::2].mean(0))[0, 1]
+  assert echo_chamber.over_rounds(stance, every) == pytest.approx(wanted)
+  assert wanted > 0.5
+  # What is not contested does not count, and neither does who has no half.
+  some = every.copy()
+  some[2:], some[1, 400:] = False, False
+  wanted = np.cov(stance[0, :400], stance[1, :400])[0, 1]
+  assert echo_chamber.over_rounds(stance, some) == pytest.approx(wanted)
+  none = echo_chamber.over_rounds(rng.choice([-1.0, 1.0], (8, 500)), every)
+  assert abs(none) < 0.05
+
+
+def test_beliefs_of_everybody_are_those_of_each():
+  rng = np.random.default_rng(5)
+  user = gaussian.gaussian(dim=J, capacity=4)
+  evidence = types.Pair(
+    jnp.asarray(rng.normal(size=(6, 5, 2, J)), jnp.float32),
+    jnp.asarray(rng.random((6, 5)) < 0.5, jnp.float32), jnp.ones((6, 5)),
+  )  # fmt: skip
+  both = system(user=user)
+  found = echo_chamber.believe(both, PARAMS['user'], evidence)
+  for person in range(6):
+    one, _ = user.update(
+      KEY, PARAMS['user'], user.prior(PARAMS['user']),
+      jax.tree.map(lambda leaf, u=person: leaf[u], evidence),
+    )  # fmt: skip
+    assert_same(jax.tree.map(lambda leaf, u=person: leaf[u], found), one)
