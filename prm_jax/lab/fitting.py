@@ -155,6 +155,36 @@ def of_table(table: schema.Judgements, **parts: Any) -> Problem:
   )
 
 
+def of_judgements(
+  judged: types.Batch,
+  features: np.ndarray,
+  *,
+  people: int,
+  seed: int,
+  validates: np.ndarray | None = None,
+) -> Problem:
+  """Returns a problem of judgements alone, all of which train.
+
+  Its features are called 'given'.
+
+  Args:
+    judged: N judgements.
+    features: `[M, D]` that these point into.
+    people: U.
+    seed: of the problem.
+    validates: `[N]` True for what a search is scored on; nothing if None.
+  """
+  N, M = len(judged.rows.user), len(features)
+  none = np.zeros(N, bool) if validates is None else validates
+  names = [''] * M
+  return Problem(
+    data='', seed=seed, fold=0, user_ids=[str(u) for u in range(people)],
+    prompt_ids=names, texts=names, unit=names, units='', judged=judged,
+    split=np.full(N, TRAIN), inner=np.where(none, VALIDATE, FIT),
+    features={'given': lambda: features}, oracle=np.full(N, np.nan),
+  )  # fmt: skip
+
+
 class FeatureSets:
   """Feature sets of a problem, made when they are asked for."""
 
@@ -197,13 +227,23 @@ class Fitted:
     problem: Problem,
     training: types.Batch,
     sets: FeatureSets,
+    change: Callable[[types.Learner], types.Learner] = lambda learner: learner,
   ) -> 'Fitted':
-    """Returns a method fitted to one problem."""
+    """Returns a method fitted to one problem.
+
+    Args:
+      method: what the learner is built with.
+      choice: of the features and searched numbers.
+      problem: whose people and seed it is fitted with.
+      training: judgements.
+      sets: the problem's features.
+      change: of the learner, such as a penalty on something of the world.
+    """
     features = sets[choice['features']]
     node, hyper = registry.fitting(
       method, {k: v for k, v in choice.items() if k != 'features'}
     )
-    learner = _learner(tuple(sorted(node.items())))
+    learner = change(_learner(tuple(sorted(node.items()))))
     people, key = len(problem.user_ids), jax.random.key(problem.seed)
     state = train.fit(
       learner, training.over(features), key=key,

@@ -222,3 +222,33 @@ def test_ties_alone_have_no_controls():
     'pref|new_people|5|exchanged': np.full(3, 0.5),
   })  # fmt: skip
   assert rows.control_table(rows.group([tied]), 50) == []
+
+
+def test_judgements_alone_are_a_problem_that_is_searched_and_fitted():
+  given = problem()
+  features, rows = given.features['levels'](), given.judged.rows
+  validates = np.arange(len(rows.user)) % 5 == 0
+  bare = fitting.of_judgements(
+    given.judged, features, people=PEOPLE, seed=3, validates=validates
+  )
+  np.testing.assert_array_equal(bare.training.rows.mask, 1.0)
+  sets = fitting.FeatureSets(bare)
+  method = {'kind': 'hierarchical'}
+  grid = [{'features': 'given', 'spread': spread} for spread in (1e-4, 1.0)]
+  found = fitting.search(method, grid, bare, sets, PEOPLE)
+  # Tastes differ by one: with a prior that says so, answers are predicted.
+  assert found.choice['spread'] == 1.0
+  assert found.validate.shape == (validates.sum(),)
+  seen = []
+
+  def change(learner):
+    seen.append(learner)
+    return learner._replace(system=learner.system._replace(safeguard='mine'))
+
+  fitted = fitting.Fitted.fit(
+    method, found.choice, bare, bare.training, sets, change
+  )
+  assert fitted.learner.system.safeguard == 'mine'
+  assert len(seen) == 1
+  right = fitted.predict(fitted.contexts(bare.training), bare.judged) > 0.5
+  assert np.mean(right == (rows.label > 0.5)) > 0.85
