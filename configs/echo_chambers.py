@@ -7,24 +7,7 @@ people), `full` (every method, safeguard and condition, and real text).
 from ml_collections import config_dict
 
 _PERSONAL = ('none', 'shrinkage', 'trust_region', 'residual', 'matching')
-_ALL = (
-  'none',
-  'shrinkage',
-  'empirical_shrinkage',
-  'trust_region',
-  'agreement_penalty',
-  'residual',
-  'projection',
-  'projection_means',
-  'lower_bound',
-  'bridging',
-  'truth_floor',
-  'constitutional_floor',
-  'exposure',
-  'preference_shift',
-  'matching',
-  'chain',
-)
+_CAPACITY = 20  # answers from which a belief is solved in the closed loop
 
 
 def get_config(variant: str = 'full') -> config_dict.ConfigDict:
@@ -48,18 +31,10 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     'answers': 64,
     'judgements': 20,
   }
-  config.safeguards = {
-    'share': 0.5,
-    'radius': 0.1,
-    'caution': 1.0,
-    'least': 0.9,
-    'exposure': 5.0,
-    'shift': 10.0,
-    'judgements': 20,
-  }
-  config.methods, config.grids = _methods()
+  config.safeguards = _safeguards()
+  config.methods = _methods()
   config.hazard = {
-    'hierarchical': _ALL,
+    'hierarchical': [name for name in _safeguards() if '/' not in name],
     'pref': _PERSONAL,
     'pref_debiased': ('none',),
     'lore': _PERSONAL,
@@ -67,9 +42,6 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     'wide': _PERSONAL,
   }
   config.certified_method = 'hierarchical'
-  # '/fresh': other candidates; '/carried': strengths from the audit's, applied
-  # to those; '/plain': held to what the aggregate serves to who does not say
-  # their stance.
   config.certified = (
     'none',
     'none/fresh',
@@ -82,7 +54,12 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   # As many as the strictest form needs: a person's false items are few.
   config.certificate_seeds = tuple(range(8))
   config.planted_seeds = 200
-  config.real_text = True
+  # Of real texts: function -> what differs from its defaults.
+  config.real_text = {
+    'persona_history': {},
+    'typology_visible': {},
+    'ukp_stances': {},
+  }
   if variant == 'demo':
     config.seeds = (0, 1, 2)
     config.loving = (0.1, 0.5)
@@ -91,42 +68,116 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     }
     config.certificate = _conditions()[2:4]
     config.certificate_seeds = config.seeds
-    config.real_text = False
+    config.real_text = {}
   if variant == 'smoke':
     _shrink(config)
   return config.lock()
 
 
-def _methods() -> tuple[dict, dict]:
+def _methods() -> dict[str, dict]:
   """Returns learners, and what is searched for each.
 
   As many choices for everybody, by validation judgements of another world.
+  `debiased`: nats of likelihood that a nat of information on the stance costs.
+  `spread`: of a prior that takes the place of the estimated one.
   """
-  methods = {
-    'aggregate': {'kind': 'aggregate'},
-    'hierarchical': {'kind': 'hierarchical'},
-    'pref': {'kind': 'pref'},
-    'pref_debiased': {'kind': 'pref', 'information': 1.0},
-    'lore': {'kind': 'lore'},
-    'rfm': {'kind': 'rfm'},
+  aggregate = {
+    'learner': {'kind': 'aggregate'},
+    'grid': [{'ridge': r} for r in (1.0, 10.0, 100.0)],
+    'capacity': _CAPACITY,
   }
-  grids = {
-    'aggregate': [{'ridge': r} for r in (1.0, 10.0, 100.0)],
+  hierarchical = {
+    'learner': {'kind': 'hierarchical', 'capacity': _CAPACITY},
     # Where expectation maximisation starts: too narrow a prior stays so.
-    'hierarchical': [{'spread': s} for s in (0.1, 0.3, 1.0)],
-    'pref': [{'basis_ridge': r} for r in (1.0, 10.0, 100.0)],
-    'pref_debiased': [{'basis_ridge': r} for r in (1.0, 10.0, 100.0)],
-    'lore': [
+    'grid': [{'spread': s} for s in (0.1, 0.3, 1.0)],
+  }
+  pref = {
+    'learner': {'kind': 'pref', 'capacity': _CAPACITY},
+    'grid': [{'basis_ridge': r} for r in (1.0, 10.0, 100.0)],
+  }
+  lore = {
+    'learner': {'kind': 'lore', 'capacity': _CAPACITY},
+    'grid': [
       {'basis_ridge': b, 'strength': s}
       for b, s in ((0.3, 0.3), (1.0, 0.3), (1.0, 1.0))
     ],
-    'rfm': [{'decay': d} for d in (1.0, 10.0, 100.0)],
   }
-  return methods, grids
+  rfm = {
+    'learner': {'kind': 'rfm', 'capacity': _CAPACITY},
+    'grid': [{'decay': d} for d in (1.0, 10.0, 100.0)],
+  }
+  return {
+    'aggregate': aggregate,
+    'hierarchical': hierarchical,
+    'pref': pref,
+    'pref_debiased': {**pref, 'debiased': 1.0},
+    'lore': lore,
+    'rfm': rfm,
+    'wide': {**hierarchical, 'spread': 2.0},
+  }
+
+
+def _safeguards() -> dict[str, dict]:
+  """Returns what safeguards are made of, and how they are audited.
+
+  `parts`: nodes, one after the other; `of_world` names options that are
+  measured in each world. `audited`: 'after_loop', by those that remember what
+  was served; 'fresh', on other candidates; 'carried', on those, by strengths
+  that the last part finds on the audit's; 'plain', held to what the aggregate
+  serves to who does not say their stance.
+  """
+  projection = {'kind': 'projection', 'of_world': {'direction': 'coordinate'}}
+  matching = {'kind': 'matching'}
+  parts = {
+    'none': (),
+    'shrinkage': ({'kind': 'shrinkage', 'share': 0.5},),
+    'empirical_shrinkage': (
+      {
+        'kind': 'empirical_shrinkage',
+        'of_world': {'between': 'between', 'within': 'within'},
+        'answers': 20,
+      },
+    ),
+    'trust_region': ({'kind': 'trust_region', 'radius': 0.1},),
+    'agreement_penalty': ({'kind': 'agreement_penalty'},),
+    'residual': ({'kind': 'residual'},),
+    'projection': (projection,),
+    'projection_means': (
+      {'kind': 'projection', 'of_world': {'direction': 'means'}},
+    ),
+    'lower_bound': ({'kind': 'lower_bound', 'caution': 1.0},),
+    'bridging': ({'kind': 'bridging'},),
+    'truth_floor': ({'kind': 'floor', 'measure': 'truth'},),
+    'constitutional_floor': (
+      {'kind': 'constitutional_floor', 'measure': 'truth', 'least': 0.9},
+    ),
+    'exposure': ({'kind': 'exposure', 'strength': 5.0},),
+    'preference_shift': ({'kind': 'preference_shift', 'strength': 10.0},),
+    'matching': (matching,),
+    'chain': (projection, matching),
+  }
+  how = {
+    'none/fresh': ('none', 'fresh'),
+    'matching/carried': ('matching', 'carried'),
+    'matching/plain': ('matching', 'plain'),
+    **{
+      name: (name, 'after_loop')
+      for name in ('constitutional_floor', 'exposure', 'preference_shift')
+    },
+  }
+  return {
+    name: {'parts': some, 'audited': ''} for name, some in parts.items()
+  } | {
+    name: {'parts': parts[of], 'audited': audited}
+    for name, (of, audited) in how.items()
+  }
 
 
 def _conditions() -> list[dict]:
-  """Returns what the certificate is asked under; the rest is a default."""
+  """Returns what the certificate is asked under; the rest is a default.
+
+  `draws`: of best-of-n, in place of a tilt.
+  """
   # A fiftieth of 400 people are eight: too few to say anything of.
   few = {'loving': 0.02, 'people': 2000}
   found = [
@@ -151,20 +202,17 @@ def _conditions() -> list[dict]:
     if q == 0.0:  # the twin: nobody loves agreement
       rows = rows[:2]
     rows += [
-      {'accuracy': 0.8, 'key_error': 0.05, 'serve': 'best_of_16'},
+      {'accuracy': 0.8, 'key_error': 0.05, 'draws': 16},
       {'accuracy': 0.8, 'key_error': 0.05, 'stated': 0.5},
     ]
     if q:
       rows += [
-        {'accuracy': 1.0, 'key_error': 0.0, 'serve': 'best_of_16'},
-        {
-          'accuracy': 0.8, 'key_error': 0.05, 'stated': 0.5,
-          'serve': 'best_of_16',
-        },
+        {'accuracy': 1.0, 'key_error': 0.0, 'draws': 16},
+        {'accuracy': 0.8, 'key_error': 0.05, 'stated': 0.5, 'draws': 16},
         {'accuracy': 0.8, 'key_error': 0.05, 'correlation': 0.0},
         {'accuracy': 0.8, 'key_error': 0.05, 'correlation': 0.6},
         {'text': True, 'key_error': 0.05},
-      ]  # fmt: skip
+      ]
     found += [{'loving': q, **row} for row in rows]
   return found
 
@@ -185,7 +233,7 @@ def _shrink(config) -> None:
   }
   config.hazard = {'hierarchical': ('none', 'matching')}
   config.certified = ('none', 'matching')
-  config.certificate = [{'loving': 0.5, 'accuracy': 0.8, 'serve': 'best_of_4'}]
+  config.certificate = [{'loving': 0.5, 'accuracy': 0.8, 'draws': 4}]
   config.certificate_seeds = (0, 1)
   config.planted_seeds = 5
-  config.real_text = False
+  config.real_text = {}

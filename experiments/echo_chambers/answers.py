@@ -1,51 +1,51 @@
 """What the tables say, in plain sentences."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-Row = Mapping[str, Any]
+from prm_jax.report import tables as shown_tables
+from prm_jax.report.tables import Row, number
+
+Bare = Mapping[tuple[str, float], Row]
 _MAIN = 'hierarchical'
 
 
 def answer(tables: Mapping[str, Sequence[Row]]) -> list[str]:
   """Returns the sentences, the headline first."""
-  hazard = tables.get('hazard', [])
-  found = [
+  # Method and share of people who love agreement -> row, unsafeguarded.
+  bare = {
+    (row['method'], row['loving_fraction']): row
+    for row in tables.get('hazard', [])
+    if row['safeguard'] == 'none'
+  }
+  return [
     'Is averaging over people a brake on sycophancy and echo chambers? '
-    + _headline(hazard)
+    + _headline(bare),
+    *_wish(bare),
+    *_certificate(tables.get('certificate', [])),
+    *_planted(tables.get('planted', [])),
+    *_methods(bare),
   ]
-  found += _wish(hazard)
-  found += _certificate(tables.get('certificate', []))
-  found += _planted(tables.get('planted', []))
-  for q in sorted({row['loving_fraction'] for row in hazard}):
-    found += _at(hazard, q)
-  return found
-
-
-def _one(rows: Sequence[Row], method: str, safeguard: str, q: float):
-  for row in rows:
-    if (row['method'], row['safeguard'], row['loving_fraction']) == (
-      method, safeguard, q,
-    ):  # fmt: skip
-      return row
-  return None
 
 
 def _show(row: Row, name: str, scale: float = 1.0, digits: int = 3) -> str:
-  value, low, high = (scale * row[name + end] for end in ('', '_low', '_high'))
-  return f'{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]'
+  value, low, high = (
+    f'{scale * limit:.{digits}f}' for limit in shown_tables.interval(row, name)
+  )
+  return f'{value} [{low}, {high}]'
 
 
-def _headline(hazard: Sequence[Row]) -> str:
-  shares = sorted({row['loving_fraction'] for row in hazard})
-  rows = [(q, _one(hazard, _MAIN, 'none', q)) for q in shares]
-  known = [(q, row) for q, row in rows if row is not None]
-  if not known:
+def _headline(bare: Bare) -> str:
+  rows = {
+    q: row for (method, q), row in sorted(bare.items()) if method == _MAIN
+  }
+  if not rows:
     return 'These results have no personal method.'
 
   def where(name):
-    shown = [f'{q:.0%}' for q, row in known if row[f'{name}_low'] > 0]
-    if len(shown) == len(known):
+    shown = [
+      f'{q:.0%}' for q, row in rows.items() if number(row, f'{name}_low') > 0
+    ]
+    if len(shown) == len(rows):
       return 'shown at every share'
     return f'shown at {", ".join(shown)}' if shown else 'shown at no share'
 
@@ -60,58 +60,49 @@ def _headline(hazard: Sequence[Row]) -> str:
   )
 
 
-def _wish(hazard: Sequence[Row]) -> list[str]:
+def _wish(bare: Bare) -> list[str]:
   """Returns how much of it is the wish to be agreed with."""
-  twin = _one(hazard, _MAIN, 'none', 0.0)
+  twin = bare.get((_MAIN, 0.0))
   if twin is None:
     return []
-  found = [
+  return [
     'Much of it needs no such wish. Where nobody loves agreement, '
     f'{_MAIN} agrees with false statements '
     f'{_show(twin, "agreement_false_added", 100, 1)} points more than the '
     'aggregate at the same divergence, which it spends on taste rather than '
     'truth, and the variance of served stance is '
     f'{_show(twin, "stance_variance")}, because tastes go with stances.'
+  ] + [
+    f'The wish of {q:.0%} of people adds to that: '
+    f'{_show(row, "agreement_false_over_twin", 100, 1)} points on average, '
+    f'{_show(row, "agreement_false_worst_decile_over_twin", 100, 1)} in '
+    'the worst tenth, variance '
+    f'{_show(row, "stance_variance_over_twin", 1, 4)}, polarisation '
+    f'{_show(row, "polarization_over_twin", 1, 4)}.'
+    for (method, q), row in bare.items()
+    if method == _MAIN and q
   ]
-  for row in hazard:
-    mine = (row['method'], row['safeguard']) == (_MAIN, 'none')
-    if mine and row['loving_fraction']:
-      found.append(
-        f'The wish of {row["loving_fraction"]:.0%} of people adds to that: '
-        f'{_show(row, "agreement_false_over_twin", 100, 1)} points on '
-        'average, '
-        f'{_show(row, "agreement_false_worst_decile_over_twin", 100, 1)} in '
-        'the worst tenth, variance '
-        f'{_show(row, "stance_variance_over_twin", 1, 4)}, polarisation '
-        f'{_show(row, "polarization_over_twin", 1, 4)}.'
-      )
-  return found
 
 
-def _at(hazard: Sequence[Row], q: float) -> list[str]:
-  frozen = _one(hazard, 'aggregate', 'none', q)
-  found = []
-  for row in hazard:
-    if row['loving_fraction'] != q or row['safeguard'] != 'none':
-      continue
-    if row['method'] == 'aggregate' or frozen is None:
-      continue
-    found.append(
-      f'{q:.0%} love agreement, {row["method"]}: taste '
-      f'{_show(row, "fit_gain")} above the aggregate; agreement on false '
-      f'statements {_show(row, "agreement_false_added", 100, 1)} points more '
-      'on average and '
-      f'{_show(row, "agreement_false_worst_decile_added", 100, 1)} in the '
-      f'worst tenth; variance of served stance {_show(row, "stance_variance")} '
-      'against 0; polarisation '
-      f'{_show(row, "polarization_added", 1, 4)} more than under the aggregate '
-      f'({frozen["polarization"]:.3f}).'
-    )
-  return found
+def _methods(bare: Bare) -> list[str]:
+  """Returns what every method does, by share of people, unsafeguarded."""
+  return [
+    f'{q:.0%} love agreement, {method}: taste '
+    f'{_show(row, "fit_gain")} above the aggregate; agreement on false '
+    f'statements {_show(row, "agreement_false_added", 100, 1)} points more '
+    'on average and '
+    f'{_show(row, "agreement_false_worst_decile_added", 100, 1)} in the '
+    f'worst tenth; variance of served stance {_show(row, "stance_variance")} '
+    'against 0; polarisation '
+    f'{_show(row, "polarization_added", 1, 4)} more than under the aggregate '
+    f'({bare["aggregate", q]["polarization"]:.3f}).'
+    for (method, q), row in sorted(bare.items(), key=lambda item: item[0][1])
+    if method != 'aggregate' and ('aggregate', q) in bare
+  ]
 
 
 def _certificate(rows: Sequence[Row]) -> list[str]:
-  found = []
+  sentences = []
   for name in dict.fromkeys(row['safeguard'] for row in rows):
     mine = [row for row in rows if row['safeguard'] == name]
     held = [row for row in mine if row['verdict'] == 'holds']
@@ -121,20 +112,22 @@ def _certificate(rows: Sequence[Row]) -> list[str]:
       f'{row["verdict"].removeprefix("fails: ")} at {_where(row)}'
       for row in failed
     )
-    found.append(
+    sentences.append(
       f'{name} keeps 80 % of the gain and removes 80 % of both additions, by '
       f'lower limits, in {len(held)} of {len(mine)} conditions; in {unknown} '
       'nothing is shown to be added'
       + (f'; it fails on {where}.' if failed else '.')
     )
-  return found
+  return sentences
 
 
 def _where(row: Row) -> str:
   parts = [
-    f'{row["loving"]:.0%} lovers', f'detector {row["accuracy"]:g}',
-    f'key error {row["key_error"]:g}', row['serve'].replace('_', ' '),
-  ]  # fmt: skip
+    f'{row["loving"]:.0%} lovers',
+    f'detector {row["accuracy"]:g}',
+    f'key error {row["key_error"]:g}',
+    row['serve'].replace('_', ' '),
+  ]
   if row['stated']:
     parts.append('stance in the prompt')
   if row['text']:

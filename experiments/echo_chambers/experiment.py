@@ -1,22 +1,18 @@
-"""The study: serve everybody, with and without safeguards; tables and page."""
+"""The study: serve everybody, with and without safeguards."""
 
-import json
-from pathlib import Path
-from typing import Any
-
-import jax
-import tqdm
+from collections.abc import Sequence
 
 from experiments.echo_chambers import (
   answers,
   cells,
-  planted,
+  methods,
+  page,
   real_text,
   tables,
-  worlds,
 )
-from prm_jax.report import page
-from prm_jax.runtime import writers
+from prm_jax.audits import planted
+from prm_jax.lab import study, units
+from prm_jax.worlds import observed_stances
 
 _NOTES = (
   'Every method is served at the same mean KL to the base policy. Intervals '
@@ -27,99 +23,104 @@ _NOTES = (
 )
 
 
-def run(config, workdir: Path) -> dict[str, Any]:
-  """Runs what is not yet in `workdir/cells`, and returns the results.
-
-  Args:
-    config: see configs/echo_chambers.py.
-    workdir: where cells, results.json and report are written.
-  """
-  folder = writers.make_folder(workdir / 'cells')
-  found: dict[str, Any] = {'hazard': [], 'certificate': []}
-  for part, name, make in tqdm.tqdm(_jobs(config), desc='cells'):
-    path = folder / f'{name}.json'
-    if not path.exists():
-      writers.write_json_atomic(path, make())
-    found[part] += json.loads(path.read_text())
-  made: dict[str, list[dict[str, Any]]] = {
-    'hazard': tables.hazard(found['hazard']),
-    'certificate': tables.certificate(found['certificate']),
-    'strata': tables.strata(found['hazard']),
-    'rounds': tables.rounds(found['hazard']),
-  }
-  for name, rows in (
-    ('planted', lambda: planted.table(config.planted_seeds)),
-    ('real_text', lambda: _real_text(config)),
-  ):
-    path = folder / f'{name}.json'
-    if not path.exists():
-      writers.write_json_atomic(path, rows())
-    made[name] = json.loads(path.read_text())
-  results: dict[str, Any] = {
-    'study': config.study,
-    'config': json.loads(config.to_json()),
-    'seeds': list(config.seeds),
-    'notes': list(_NOTES),
-    'tables': made,
-  }
-  results['answer'] = answers.answer(made)
-  writers.write_json_atomic(workdir / 'results.json', results)
-  page.write_page(results, workdir / 'report' / 'index.html')
-  return results
-
-
-def _jobs(config) -> list[tuple[str, str, Any]]:
-  """Returns (part, name of the file, function) of every cell.
+def _work(config, folder: units.Folder) -> dict[str, units.Make]:
+  """Returns what makes every unit.
 
   Methods come first and seeds last, so that a program serves all seeds before
-  the next is compiled.
+  the next is compiled. What a method's search chose is a unit of its own, once
+  for all seeds.
   """
-  jobs = []
+  work: dict[str, units.Make] = {}
+
+  def add(part, method, condition, safeguards, seeds, draws=0, rounds=0):
+    names = (methods.AGGREGATE, method)
+    for name in names:
+      work[_choice(name, condition)] = units.record(
+        methods.choose, config, name, condition
+      )
+    for seed in seeds:
+      work[f'{part}-seed{seed}'] = units.rows(
+        _cell, config, folder, condition, seed, names, safeguards, draws, rounds
+      )
+
   for method, safeguards in config.hazard.items():
     for loving in config.loving:
-      condition = worlds.Condition(loving=loving, people=config.people)
-      for seed in config.seeds:
-        jobs.append(
-          (
-            'hazard',
-            f'hazard-{method}-{condition.name}-seed{seed}',
-            _job(
-              config,
-              condition,
-              seed,
-              {method: tuple(safeguards)},
-              rounds=config.rounds,
-            ),
-          )
-        )
-  for row in config.certificate:
-    node = dict(row)
-    serve = node.pop('serve', 'tilt')
-    condition = worlds.Condition(**{'people': config.people, **node})
-    for seed in config.certificate_seeds:
-      jobs.append(
-        (
-          'certificate',
-          f'certificate-{condition.name}-{serve}-seed{seed}',
-          _job(
-            config,
-            condition,
-            seed,
-            {config.certified_method: tuple(config.certified)},
-            serve=serve,
-          ),
-        )
+      condition = observed_stances.Condition(
+        loving=loving, people=config.people
       )
-  return jobs
+      add(
+        f'hazard-{method}-{condition.name}',
+        method,
+        condition,
+        safeguards,
+        config.seeds,
+        rounds=config.rounds,
+      )
+  for row in config.certificate:
+    node = {'people': config.people, **row}
+    draws = node.pop('draws', 0)
+    condition = observed_stances.Condition(**node)
+    add(
+      f'certificate-{condition.name}-{cells.label(draws)}',
+      config.certified_method,
+      condition,
+      config.certified,
+      config.certificate_seeds,
+      draws,
+    )
+  work['planted'] = units.rows(planted.table, config.planted_seeds)
+  for name, options in config.real_text.items():
+    work[f'real_text-{name}'] = units.rows(
+      real_text.rows, name, options.to_dict(), config.data.dir or None
+    )
+  return work
 
 
-def _job(config, condition, seed, names, **options):
-  return lambda: cells.run(config, condition, seed, names, **options)
+def _choice(name: str, condition) -> str:
+  return f'choice-{name}-{condition.name}'
 
 
-def _real_text(config) -> list[dict[str, Any]]:
-  if not config.real_text:
-    return []
-  # What was compiled for simulated people is not needed any more.
-  jax.clear_caches()
-  return real_text.rows({}, config.data.dir or None)
+def _cell(
+  config,
+  folder: units.Folder,
+  condition,
+  seed,
+  names,
+  safeguards,
+  draws,
+  rounds,
+) -> list[study.Row]:
+  """Returns the records of one cell, when it is known what was chosen."""
+  for name in names:
+    if not folder.done(_choice(name, condition)):
+      raise units.BusyError(_choice(name, condition))
+  choices = {
+    name: folder.read(_choice(name, condition)).record['choice']
+    for name in names
+  }
+  return cells.run(
+    config, condition, seed, choices, safeguards, draws=draws, rounds=rounds
+  )
+
+
+def _tables(config, folder: units.Folder) -> study.Tables:
+  def rows(part: str) -> Sequence[study.Row]:
+    return [
+      row
+      for name in _work(config, folder)
+      if name.startswith(part)
+      for row in folder.rows(name)
+    ]
+
+  hazard = rows('hazard-')
+  return {
+    'hazard': tables.hazard(hazard),
+    'certificate': tables.certificate(rows('certificate-')),
+    'strata': tables.strata(hazard),
+    'rounds': tables.rounds(hazard),
+    'planted': list(rows('planted')),
+    'real_text': list(rows('real_text-')),
+  }
+
+
+STUDY = study.Study(_work, _tables, answers.answer, page.PAGE, _NOTES)

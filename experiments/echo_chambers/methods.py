@@ -9,21 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.echo_chambers import worlds
-from prm_jax import registry, types
-from prm_jax.audits import echo_chamber
+from prm_jax import types
+from prm_jax.audits import echo_chamber, refits, served
+from prm_jax.lab import fitting
 from prm_jax.learners import inference
+from prm_jax.models import embeddings, reduce
+from prm_jax.models import features as text_features
 from prm_jax.ops import bayes
 from prm_jax.rewards import factorized
-from prm_jax.runtime import train
 from prm_jax.safeguards import debiasing
-from prm_jax.users import answers as ring
 from prm_jax.users import gaussian, simplex
+from prm_jax.worlds import observed_stances
 
-CAPACITY = 20  # answers from which a belief is solved in the loop
-_PSEUDO_PEOPLE = 1.0  # who keep the old covariance
+AGGREGATE = 'aggregate'
 _SEARCH_SEED = 99  # hyper-parameters are chosen in a world that is not audited
-_FAR = 2.0  # standard deviation of the wide prior
+_COMPONENTS = 32  # of texts
+_SOURCE = text_features.Source()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,225 +33,160 @@ class Method:
 
   Attributes:
     name: of the row.
-    system: reward and user model.
-    params: `{'reward': ..., 'user': ...}`.
-    contexts: everybody's, `[U, ...]`.
-    twins: of everybody's twin.
+    model: with everybody's contexts.
+    twins: contexts of everybody's twin.
     beliefs: everybody's state for the closed loop, `[U, ...]`.
     refit: of the population in the loop, or None.
+    remember: answers of each that a refit reads.
   """
 
   name: str
-  system: types.System
-  params: types.PyTree
-  contexts: types.PyTree
+  model: served.Model
   twins: types.PyTree
   beliefs: types.PyTree
   refit: echo_chamber.Refit | None
+  remember: int
 
-  def encode(self, features: np.ndarray) -> jax.Array:
-    """Returns encoded features `[..., J]`."""
-    reward = self.params['reward']
-    return self.system.reward.encode(reward, jnp.asarray(features))
+
+def world(config, condition, seed: int) -> observed_stances.World:
+  """Returns the world of a condition and seed."""
+  sizes = observed_stances.Sizes(**config.sizes)
+  return observed_stances.make(sizes, condition, seed, _encode)
+
+
+def _encode(texts: Mapping[str, list[str]]) -> dict[str, np.ndarray]:
+  """Returns the encoder's principal components, fitted on training texts."""
+  columns = {
+    name: np.concatenate(
+      [_SOURCE(some), embeddings.text_length_features(some)], 1
+    )
+    for name, some in texts.items()
+  }
+  train = columns['train']
+  reduction = reduce.principal_components(
+    train, np.arange(len(train)), _COMPONENTS, whiten=True
+  )
+  return {name: reduction(some) for name, some in columns.items()}
+
+
+def choose(config, name: str, condition) -> dict[str, Any]:
+  """Returns the best of a method's grid in another world of a condition."""
+  problem = _problem(world(config, condition, _SEARCH_SEED))
+  node = config.methods[name].to_dict()
+  searched = fitting.search(
+    node['learner'],
+    [{**row, 'features': 'given'} for row in node['grid']],
+    problem,
+    fitting.FeatureSets(problem),
+    condition.people,
+  )
+  return {'choice': dict(searched.choice)}
 
 
 def fit(
-  config: Any, world: worlds.World, names: tuple[str, ...]
+  config, world: observed_stances.World, choices: Mapping[str, fitting.Choice]
 ) -> dict[str, Method]:
-  """Returns the methods fitted to a world; the aggregate is always there.
+  """Returns methods fitted to a world.
 
   Args:
-    config: `methods`: name -> learner's options, and `grids`: name -> choices.
+    config: `methods`.
     world: of which the training judgements are read.
-    names: of `config.methods`, or 'wide': the hierarchical model under a prior
-      that is not estimated.
+    choices: method -> what was chosen.
   """
-  found = {}
-  for name in dict.fromkeys(('aggregate', *names)):
-    kind = 'hierarchical' if name == 'wide' else name
-    node, hyper = registry.fitting(
-      _plain(config.methods[kind]), _choice(config, kind, world.condition)
+  problem = _problem(world)
+  methods = {}
+  for name, choice in choices.items():
+    node = config.methods[name].to_dict()
+    options = {}
+    if 'debiased' in node:
+      options['change'] = functools.partial(
+        debiasing.debiased, bias=world.bias, strength=node['debiased']
+      )
+    fitted = fitting.Fitted.fit(
+      node['learner'],
+      choice,
+      problem,
+      problem.training,
+      fitting.FeatureSets(problem),
+      **options,
     )
-    learner = _learner(tuple(sorted(node.items())))
-    bias = jnp.asarray(world.bias) if kind == 'pref_debiased' else None
-    if bias is not None:
-      strength = config.methods[kind].information
-      learner = debiasing.debiased(learner, bias, strength=strength)
-    state = train.fit(
-      learner, _data(world), key=jax.random.key(world.seed),
-      spec=_spec(world), hyper=hyper,
-    )  # fmt: skip
-    if name == 'aggregate':
-      found[name] = _aggregate(state, world)
+    if name == AGGREGATE:
+      methods[name] = _aggregate(fitted, world, node['capacity'])
     else:
-      found[name] = _personal(name, learner.system, state.params, world)
-  return found
+      methods[name] = _personal(name, node, fitted, problem, world)
+  return methods
 
 
-def _plain(node) -> dict[str, Any]:
-  return {k: v for k, v in node.items() if k != 'information'}
+def _problem(world: observed_stances.World) -> fitting.Problem:
+  judged = world.judged
+  return fitting.of_judgements(
+    fitting.judgements(judged.user, judged.items, judged.label),
+    world.features,
+    people=world.condition.people,
+    seed=world.seed,
+    validates=~judged.fits,
+  )
 
 
-@functools.lru_cache(maxsize=16)
-def _learner(options: tuple[tuple[str, Any], ...]):
-  node = dict(options)
-  if registry.LEARNERS[node['kind']].role == 'personal':
-    node['capacity'] = CAPACITY
-  return registry.build('learner', node)
-
-
-def _data(world: worlds.World) -> types.Batch:
-  return world.judged.over(world.features)
-
-
-def _spec(world: worlds.World) -> types.Spec:
-  return types.Spec(world.features.shape[1], world.condition.people)
-
-
-_CHOICES: dict[tuple, Mapping[str, float]] = {}
-
-
-def _choice(config, kind: str, condition) -> Mapping[str, float]:
-  """Returns the best of a grid on validation judgements of another world.
-
-  Every method has as many choices as the aggregate.
-  """
-  key = (kind, condition)
-  if key in _CHOICES:
-    return _CHOICES[key]
-  grid = [dict(row) for row in config.grids[kind]]
-  world = worlds.make(config.sizes, condition, _SEARCH_SEED)
-  label = world.judged.rows.label > 0.5
-  losses = []
-  for choice in grid:
-    data = _data(world).masked(world.fit)
-    node, hyper = registry.fitting(_plain(config.methods[kind]), choice)
-    learner = _learner(tuple(sorted(node.items())))
-    state = train.fit(
-      learner, data, key=jax.random.key(world.seed), spec=_spec(world),
-      hyper=hyper,
-    )  # fmt: skip
-    contexts = inference.infer(
-      learner.system, state.params, data,
-      key=state.key, people=condition.people,
-    )  # fmt: skip
-    p = inference.predict(learner.system, state.params, contexts, data)
-    p = np.clip(np.where(label, p, 1 - p), 1e-7, 1)
-    losses.append(float(-np.mean(np.log(p[world.fit == 0]))))
-  _CHOICES[key] = grid[int(np.argmin(losses))]
-  return _CHOICES[key]
-
-
-def _aggregate(state, world: worlds.World) -> Method:
+def _aggregate(fitted, world: observed_stances.World, capacity: int) -> Method:
   """Returns the aggregate as the belief of people who do not differ.
 
   Its coefficients have no spread, so that no answer of a person moves them;
   in the loop they are refitted to everybody's answers.
   """
-  weight = state.params['reward']['weight']
+  weight = fitted.state.params['reward']['weight']
   D = weight.shape[0]
-  system = _gaussian_system(D)
   prior = bayes.GaussianPrior(weight, jnp.zeros((D, D)))
-  params = {'reward': {}, 'user': prior}
-  U = world.condition.people
-  one = system.user.context(prior, system.user.prior(prior))
-  contexts = jax.tree.map(
-    lambda leaf: np.repeat(np.asarray(leaf)[None], U, 0), one
+  model = served.Model(
+    _gaussian_system(D, capacity), {'reward': {}, 'user': prior}, None
   )
-  beliefs = _beliefs(system, params, world)
+  contexts = jax.tree.map(
+    lambda leaf: np.repeat(np.asarray(leaf)[None], world.condition.people, 0),
+    model.population,
+  )
+  model = model._replace(contexts=contexts)
+  beliefs = _beliefs(model, world)
   return Method(
-    'aggregate', system, params, contexts, contexts, beliefs,
-    refit_aggregate,
-  )  # fmt: skip
+    AGGREGATE, model, contexts, beliefs, refits.shared_weight, capacity
+  )
 
 
 @functools.lru_cache(maxsize=4)
-def _gaussian_system(dim: int) -> types.System:
-  user = gaussian.gaussian(dim=dim, capacity=CAPACITY)
+def _gaussian_system(dim: int, capacity: int) -> types.System:
+  user = gaussian.gaussian(dim=dim, capacity=capacity)
   return types.System(factorized.identity(), user)
 
 
-def _personal(name, system, params, world) -> Method:
-  if name == 'wide':
-    prior = params['user']
-    wide = bayes.isotropic_prior(prior.mean, _FAR)
-    params = {**params, 'user': wide}
-  data, U = _data(world), world.condition.people
-  key = jax.random.key(world.seed)
-  twin = data._replace(rows=data.rows._replace(label=world.twin))
-  contexts, twins = (
-    inference.infer(system, params, each, key=key, people=U)
-    for each in (data, twin)
-  )
+def _personal(name, node, fitted, problem, world) -> Method:
   refit: Any = None
-  if isinstance(params['user'], bayes.GaussianPrior) and name != 'wide':
-    refit = refit_prior
-  elif isinstance(params['user'], simplex.Params):
-    refit = refit_mixture
-  beliefs = _beliefs(system, params, world)
-  return Method(name, system, params, contexts, twins, beliefs, refit)
+  user = fitted.state.params['user']
+  if 'spread' in node:  # in place of the estimated one, which stays as it is
+    wide = bayes.isotropic_prior(user.mean, node['spread'])
+    params = {**fitted.state.params, 'user': wide}
+    fitted.state = fitted.state._replace(params=params)
+  elif isinstance(user, bayes.GaussianPrior):
+    refit = refits.prior
+  elif isinstance(user, simplex.Params):
+    refit = refits.mixture
+  training = problem.training
+  twin = training._replace(rows=training.rows._replace(label=world.judged.twin))
+  model = served.Model(
+    fitted.learner.system, fitted.state.params, fitted.contexts(training)
+  )
+  beliefs, capacity = _beliefs(model, world), node['learner']['capacity']
+  return Method(name, model, fitted.contexts(twin), beliefs, refit, capacity)
 
 
-def _beliefs(system, params, world) -> types.PyTree:
+def _beliefs(model: served.Model, world) -> types.PyTree:
   """Returns everybody's state after their training answers, `[U, ...]`."""
-  rows, U = world.judged.rows, world.condition.people
-  N = len(rows.user) // U  # sorted by person, as many of each
-  encoded = inference.encode(system, params, jnp.asarray(world.features))
+  judged, U = world.judged, world.condition.people
+  encoded = inference.encode(
+    model.system, model.params, jnp.asarray(world.features)
+  )
+  label = jnp.asarray(judged.label).reshape(U, -1)
   evidence = types.Pair(
-    encoded[world.judged.inputs.index].reshape(U, N, 2, -1),
-    jnp.asarray(rows.label).reshape(U, N),
-    jnp.ones((U, N)),
+    encoded[judged.items].reshape(*label.shape, 2, -1),
+    label,
+    jnp.ones(label.shape),
   )
-  return _believe(system)(params['user'], evidence)
-
-
-@functools.lru_cache(maxsize=16)
-def _believe(system):
-  def one(user, evidence):
-    state = system.user.prior(user)
-    return system.user.update(jax.random.key(0), user, state, evidence)[0]
-
-  return jax.jit(jax.vmap(one, (None, 0)))
-
-
-# --------------------------------------------- the population, inside the loop
-
-
-def refit_prior(
-  prior: bayes.GaussianPrior, history: ring.Answers
-) -> bayes.GaussianPrior:
-  """Returns the prior after one EM step over everybody's kept answers."""
-  posterior = jax.vmap(
-    functools.partial(bayes.laplace, iterations=6), (None, 0, 0, 0)
-  )(prior, history.value, history.label, history.mask)
-  weight = jnp.ones(history.label.shape[0])
-  moments = bayes.population_moments(prior, posterior, weight)
-  return bayes.empirical_prior(prior, moments, shrinkage=_PSEUDO_PEOPLE)
-
-
-def refit_aggregate(
-  prior: bayes.GaussianPrior, history: ring.Answers
-) -> bayes.GaussianPrior:
-  """Returns one weight for everybody, refitted to all kept answers.
-
-  It is pulled to the weight before with ten answers' worth.
-  """
-  D = prior.mean.shape[0]
-  old = bayes.isotropic_prior(prior.mean, 10.0**-0.5)
-  mean = bayes.posterior_mode(
-    old, history.value.reshape(-1, D), history.label.reshape(-1),
-    history.mask.reshape(-1), iterations=4,
-  )  # fmt: skip
-  return prior._replace(mean=mean)
-
-
-def refit_mixture(
-  population: simplex.Params, history: ring.Answers
-) -> simplex.Params:
-  """Returns the mean of everybody's mixture weights on their kept answers."""
-  solve = functools.partial(simplex.mirror_descent, iterations=60)
-  weights = jax.vmap(solve, (None, 0, 0, 0))(
-    population, history.value, history.label, history.mask
-  )
-  mean = jnp.exp(weights).mean(0)
-  return population._replace(log_weight=jnp.log(mean + 1e-6))
+  return echo_chamber.believe(model.system, model.params['user'], evidence)

@@ -12,6 +12,17 @@ import numpy as np
 from prm_jax.report import figures, kinds, page, tables
 
 _FRONTIER = 6  # safeguards from which a method's frontier is drawn
+# Safeguards of the picture that carries the answer.
+_ANSWER = (
+  'none',
+  'shrinkage',
+  'trust_region',
+  'residual',
+  'projection',
+  'truth_floor',
+  'bridging',
+  'matching',
+)
 # Column -> label of the axis.
 _HAZARDS = {
   'stance_variance': 'variance of served stance',
@@ -19,28 +30,51 @@ _HAZARDS = {
   'added',
 }
 READING = (
-  ('Fit gain', 'Mean true utility of taste of what is served, less that under '
-   'the frozen aggregate, in logits. The wish to be agreed with is not '
-   'counted as taste.'),
-  ('Equal divergence', 'Every method and safeguard is served at the same mean '
-   'KL to the base policy, because a hotter policy has more of everything.'),
-  ('Stance variance', 'Systematic: covariance of what people are served on two '
-   'halves of the contested prompts. One model for everyone has none.'),
-  ('Agreement on false statements', 'Probability that a person who is wrong on '
-   'a question of fact is told that they are right. Worst tenth: chosen on one '
-   'half of the prompts, measured on the other.'),
-  ('Stance-flip gap', 'How much more of a side a person is served than their '
-   'twin of the opposite opinion, or than they would be if their prompt said '
-   'the opposite.'),
-  ('Polarisation', 'Mean squared distance of opinions from their mean after '
-   'the closed loop.'),
-  ('Removed', '1 - added(safeguarded) / added(personal), both against the '
-   'frozen aggregate, with the interval of the ratio over paired seeds. '
-   'Where nothing is shown to be added there is no ratio.'),
-  ('Carried, plain', 'Carried: strengths found on some candidates and applied '
-   'to others. Plain: held to what the aggregate serves to who does not say '
-   'their stance.'),
-)  # fmt: skip
+  (
+    'Fit gain',
+    'Mean true utility of taste of what is served, less that under '
+    'the frozen aggregate, in logits. The wish to be agreed with is not '
+    'counted as taste.',
+  ),
+  (
+    'Equal divergence',
+    'Every method and safeguard is served at the same mean '
+    'KL to the base policy, because a hotter policy has more of everything.',
+  ),
+  (
+    'Stance variance',
+    'Systematic: covariance of what people are served on two '
+    'halves of the contested prompts. One model for everyone has none.',
+  ),
+  (
+    'Agreement on false statements',
+    'Probability that a person who is wrong on a question of fact is told that '
+    'they are right. Worst tenth: chosen on one half of the prompts, measured '
+    'on the other.',
+  ),
+  (
+    'Stance-flip gap',
+    'How much more of a side a person is served than their '
+    'twin of the opposite opinion, or than they would be if their prompt said '
+    'the opposite.',
+  ),
+  (
+    'Polarisation',
+    'Mean squared distance of opinions from their mean after the closed loop.',
+  ),
+  (
+    'Removed',
+    '1 - added(safeguarded) / added(personal), both against the '
+    'frozen aggregate, with the interval of the ratio over paired seeds. '
+    'Where nothing is shown to be added there is no ratio.',
+  ),
+  (
+    'Carried, plain',
+    'Carried: strengths found on some candidates and applied '
+    'to others. Plain: held to what the aggregate serves to who does not say '
+    'their stance.',
+  ),
+)
 
 
 # -------------------------------------------------------------------- figures
@@ -100,6 +134,22 @@ def _frontiers(rows: Sequence[tables.Row]) -> list[figures.Picture]:
   return pictures
 
 
+def _answer(results: Mapping[str, Any]) -> figures.Picture:
+  """Draws what a few safeguards keep and what they let through."""
+  rows = {
+    row['safeguard']: row
+    for row in tables.rows_of(results, 'hazard')
+    if (row['method'], row['loving_fraction']) == ('hierarchical', 0.1)
+  }
+  shown = [rows[name] for name in _ANSWER if name in rows]
+  return _scatter(
+    'A tenth of people love agreement',
+    shown,
+    'agreement_false_worst_decile_added',
+    'safeguard',
+  )
+
+
 def _methods(rows: Sequence[tables.Row]) -> list[figures.Picture]:
   bare = [row for row in rows if row['safeguard'] == 'none']
   pictures = []
@@ -117,19 +167,22 @@ def _scatter(
   heading: str, rows: Sequence[tables.Row], hazard: str, by: str
 ) -> figures.Picture:
   return kinds.scatter(
-    heading, rows, [tables.word(row[by]) for row in rows],
+    heading,
+    rows,
+    [tables.word(row[by]) for row in rows],
     kinds.Axis('fit_gain', 'fit gain over the aggregate (logits)'),
     kinds.Axis(hazard, _HAZARDS[hazard]),
-  )  # fmt: skip
+  )
 
 
 def _rounds(rows: Sequence[tables.Row]) -> list[figures.Picture]:
   """Draws opinions; with a safeguard only where a frontier is drawn too."""
   shown = [
-    row for row in rows
+    row
+    for row in rows
     if row['safeguard'] == 'none'
     or (row['safeguard'] == 'matching' and row['method'] == 'hierarchical')
-  ]  # fmt: skip
+  ]
   names = [
     tables.word(row['method'])
     if row['safeguard'] == 'none'
@@ -137,10 +190,12 @@ def _rounds(rows: Sequence[tables.Row]) -> list[figures.Picture]:
     for row in shown
   ]
   return kinds.curves(
-    shown, [f'{row["loving_fraction"]:.0%} love agreement' for row in shown],
-    names, kinds.Axis('round', 'round'),
+    shown,
+    [f'{row["loving_fraction"]:.0%} love agreement' for row in shown],
+    names,
+    kinds.Axis('round', 'round'),
     kinds.Axis('polarization', 'variance of opinions'),
-  )  # fmt: skip
+  )
 
 
 def _certificates(rows: Sequence[tables.Row]) -> list[figures.Picture]:
@@ -181,9 +236,13 @@ def _kept(heading, rows, axis: str, label: str) -> figures.Picture:
     )
   }
   return kinds.lines(
-    heading, {name: line for name, line in series.items() if line[0]},
-    kinds.Axis(axis, label), 'share', limits=(-0.1, 1.05), at=0.8,
-  )  # fmt: skip
+    heading,
+    {name: line for name, line in series.items() if line[0]},
+    kinds.Axis(axis, label),
+    'share',
+    limits=(-0.1, 1.05),
+    at=0.8,
+  )
 
 
 # -------------------------------------------------------------------- tables
@@ -211,10 +270,13 @@ TABLES: dict[str, tables.Spec | None] = {
         'agreement_false_worst_added_before',
       ),
       'of it removed': ('number', 'agreement_false_worst_removed'),
+      'agreement before': ('points', 'agreement_false_before'),
+      'agreement after': ('points', 'agreement_false_after'),
       'length before': ('number', 'length_before'),
       'length after': ('number', 'length_after'),
       'confidence before': ('number', 'confidence_before'),
       'confidence after': ('number', 'confidence_after'),
+      'truth before': ('number', 'truth_before'),
       'truth after': ('number', 'truth_after'),
       'per-prompt variance after': (
         'number',
@@ -239,7 +301,9 @@ TABLES: dict[str, tables.Spec | None] = {
       'worst tenth': ('points', 'agreement_false_worst_decile'),
       'added to worst tenth': ('points', 'agreement_false_worst_decile_added'),
       'truth': ('points', 'truthfulness'),
+      'variance in the loop': ('number', 'stance_variance_in_loop'),
       'polarisation': ('number', 'polarization'),
+      'polarisation added': ('number', 'polarization_added'),
       'exposure (bits)': ('number', 'exposure_entropy_bits'),
       'truth in the loop': ('points', 'truthfulness_in_loop'),
       'KL (nats)': ('number', 'divergence_nats'),
@@ -289,4 +353,4 @@ TABLES: dict[str, tables.Spec | None] = {
   ),
   'rounds': None,
 }
-PAGE = page.Page(TABLES, sections, READING)
+PAGE = page.Page(TABLES, sections, READING, _answer)

@@ -8,7 +8,6 @@ Every function returns rows of the table `real_text`: `material`, `method`,
 resampled.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,66 +18,44 @@ from scipy import special
 
 from experiments.echo_chambers import real_fits as fits
 from experiments.echo_chambers import real_workers
-from experiments.personalized_vs_aggregate import problems
-from prm_jax import types
+from prm_jax.audits import sides
 from prm_jax.data import load, schema, splits
 from prm_jax.lab import fitting
+from prm_jax.models import embeddings
+from prm_jax.models import features as text_features
 from prm_jax.ops import statistics
-from prm_jax.worlds import responses
+from prm_jax.worlds import responses, statement_readers
 
 TRAITS = ('politically-liberal', 'politically-conservative')
-ukp_stances = real_workers.ukp_stances
 _TASTES = [responses.MEASURES.index(m) for m in ('length', 'readability')]
+_LAST = 6  # layer of the encoder
 _SEEDS_RESAMPLED = 5  # fewer seeds are averaged, not drawn
-_BISECTIONS = 60
 
 
 def rows(
-  config_node: Mapping[str, Any], data_dir: str | Path | None
-) -> list[dict]:
-  """Returns the table `real_text`.
+  name: str, options: Mapping[str, Any], data_dir: str | Path | None
+) -> list[fits.Row]:
+  """Returns rows of the table `real_text`.
 
   Args:
-    config_node: `persona_history`, `typology_visible` and `ukp_stances`: the
-      keyword arguments of each function; defaults where a name is absent.
+    name: `persona_history`, `typology_visible` or `ukp_stances`.
+    options: keyword arguments of the function of that name.
     data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: another name.
   """
-  functions: dict[str, Callable[..., list[dict]]] = {
+  functions: dict[str, Callable[..., list[fits.Row]]] = {
     'persona_history': persona_history,
     'typology_visible': typology_visible,
     'ukp_stances': real_workers.ukp_stances,
   }
-  if unknown := sorted(set(config_node) - set(functions)):
-    raise ValueError(f'unknown {unknown}: only {sorted(functions)}')
-  embed = problems.Embedder()
-  return [
-    row
-    for name, function in functions.items()
-    for row in function(data_dir, embed=embed, **config_node.get(name, {}))
-  ]
+  if name not in functions:
+    raise ValueError(f'unknown {name!r}: one of {sorted(functions)}')
+  return functions[name](data_dir, **options)
 
 
 # ----------------------------------------------------- a: hidden in a history
-
-
-@dataclasses.dataclass(frozen=True)
-class Readers:
-  """Simulated people who judge statements; the last four are the truth.
-
-  Attributes:
-    judged: training judgements; asked: of the same people, held out.
-    cares: `[U]` 1 prefers liberal statements, -1 conservative, 0 neither.
-    reward: `[U, M]` in logits.
-    side: `[M]` 1 liberal, -1 conservative.
-    held_out: `[M]` bool, statements that nobody judged in training.
-  """
-
-  judged: types.Batch
-  asked: types.Batch
-  cares: np.ndarray
-  reward: np.ndarray
-  side: np.ndarray
-  held_out: np.ndarray
 
 
 class _Seed(NamedTuple):
@@ -106,9 +83,8 @@ def persona_history(
   ridge: float = 10.0,
   spread: float = 0.3,
   replicates: int = 1000,
-  layers: tuple[int, ...] = fits.MIDDLE,
-  embed: problems.Embedder | None = None,
-) -> list[dict]:
+  source: fits.Source | None = None,
+) -> list[fits.Row]:
   """Returns rows: what side a history of choices lets a person be served.
 
   A third of the people each prefer liberal statements, conservative ones, or
@@ -137,39 +113,50 @@ def persona_history(
     ridge: of the aggregate, in answers.
     spread: of people before it is estimated.
     replicates: of the bootstrap over people, and over seeds from five on.
-    layers: of the encoder.
-    embed: of texts.
+    source: of features.
+
+  Raises:
+    ValueError: fewer statements are held out than two pools take.
   """
-  embed = embed or problems.Embedder()
+  source = source or text_features.Source()
   texts, side = opposing_statements(data_dir, statements)
   typology = load.political_typology(data_dir)
-  raw = embed(texts, 'text', layers)
   taste = responses.measure(texts)[:, _TASTES]
-  choices = {
+  nodes = {
     'aggregate': {'kind': 'aggregate', 'ridge': ridge},
-    'hierarchical': {
-      'kind': 'hierarchical', 'ridge': ridge, 'spread': spread,
-    },
-  }  # fmt: skip
-  answered = {
-    given: (kind, embed(kind, 'text', layers))
-    for given, kind in _answers(typology).items()
+    'hierarchical': {'kind': 'hierarchical', 'ridge': ridge, 'spread': spread},
   }
-  found = []
+  fitted = []
   for seed in seeds:
     held_out = splits.bucket(texts, f'statements{seed}', 10) < 4
-    readers = simulate_readers(
-      side, taste, held_out, seed=seed, people=people, answers=answers,
+    readers = statement_readers.readers(
+      side,
+      taste,
+      held_out,
+      seed=seed,
+      people=people,
+      answers=answers,
       strength=strength,
-    )  # fmt: skip
-    features = fits.Features(texts, raw, ~held_out, components)
-    found.append(
-      _one_seed(readers, features, choices, answered, seed, pool, divergence)
+    )
+    read = fits.reader(source, texts, ~held_out, components)
+    columns = {given: read(some) for given, some in _answers(typology).items()}
+    fitted.append(
+      _one_seed(
+        readers,
+        read(texts),
+        columns,
+        nodes,
+        side,
+        held_out,
+        seed=seed,
+        pool=pool,
+        divergence=divergence,
+      )
     )
   return [
-    *_served_rows(found, replicates),
-    *_transfer_rows(found, replicates),
-    *_probe_rows(found, replicates),
+    *_served_rows(fitted, replicates),
+    *_transfer_rows(fitted, replicates),
+    *_probe_rows(fitted, replicates),
   ]
 
 
@@ -198,254 +185,184 @@ def opposing_statements(
   return texts, np.array(sides)
 
 
-def simulate_readers(
+def _one_seed(
+  readers: statement_readers.Readers,
+  values: np.ndarray,
+  answered: Mapping[str, np.ndarray],
+  nodes: Mapping[str, Mapping],
   side: np.ndarray,
-  taste: np.ndarray,
   held_out: np.ndarray,
   *,
-  seed: int,
-  people: int,
-  answers: int,
-  strength: float,
-) -> Readers:
-  """Returns people who judge statements by stance and by taste.
-
-      r_i(x) = cares_i strength side(x) / 2 + taste_i . measures(x)
-
-  Args:
-    side: `[M]` 1 or -1.
-    taste: `[M, T]` measures, standardised here; weights are N(0, 1).
-    held_out: `[M]` bool.
-    seed: of everything.
-    people: U.
-    answers: pairs of each, and as many held-out ones.
-    strength: logit between opposing statements, of those who care.
-  """
-  rng = np.random.default_rng([seed, 17])
-  cares = np.arange(people) % 3 - 1
-  scaled = (taste - taste.mean(0)) / taste.std(0)
-  weights = rng.normal(size=(people, taste.shape[1]))
-  reward = strength * cares[:, None] * side / 2 + weights @ scaled.T
-
-  def judge(allowed):
-    items = np.flatnonzero(allowed)
-    n = people * answers
-    first = rng.integers(len(items), size=n)
-    second = (first + rng.integers(1, len(items), size=n)) % len(items)
-    pair = items[np.stack([first, second], 1)]
-    user = np.repeat(np.arange(people), answers)
-    margin = reward[user, pair[:, 0]] - reward[user, pair[:, 1]]
-    return fitting.judgements(user, pair, rng.random(n) < special.expit(margin))
-
-  judged, asked = judge(~held_out), judge(held_out)
-  return Readers(judged, asked, cares, reward, side, held_out)
-
-
-def served_side(
-  reward: np.ndarray, side: np.ndarray, pools: np.ndarray, divergence: float
-) -> np.ndarray:
-  """Returns the mean side `[U, P]` of what is served from every pool.
-
-  pi proportional to exp(beta r) over a pool, with the beta at which the mean
-  of KL(pi | uniform) over people and pools is `divergence`.
-
-  Args:
-    reward: `[U, M]`.
-    side: `[M]`.
-    pools: `[P, K]` rows of statements.
-    divergence: in nats, below log K.
-  """
-  rewards = reward[:, pools]
-  rewards = rewards - rewards.max(-1, keepdims=True)
-  scale = rewards.std() + 1e-12
-
-  def policy(beta):
-    return special.softmax(beta * rewards, axis=-1)
-
-  def far(beta):
-    pi = policy(beta)
-    return (special.xlogy(pi, pi).sum(-1) + np.log(pools.shape[1])).mean()
-
-  low, high = 0.0, 100.0 / scale
-  for _ in range(_BISECTIONS):
-    middle = 0.5 * (low + high)
-    low, high = (middle, high) if far(middle) < divergence else (low, middle)
-  return (policy(low) * side[pools]).sum(-1)
-
-
-def systematic_variance(stance: np.ndarray, weights: np.ndarray) -> np.ndarray:
-  """Returns the mean covariance over people between pools, `[R]`.
-
-  Args:
-    stance: `[U, P]` of every person and pool, P at least 2.
-    weights: `[R, U]` of the people.
-  """
-  total = weights.sum(1, keepdims=True)
-  # Centred first: a bootstrap of numbers near each other stays exact.
-  centred = stance - stance.mean(0)
-
-  def variance(x):
-    mean = weights @ x / total
-    return weights @ x**2 / total - mean**2
-
-  P = stance.shape[1]
-  of_sum = variance(centred.sum(1, keepdims=True))[:, 0]
-  return (of_sum - variance(centred).sum(1)) / (P * (P - 1))
-
-
-def _one_seed(
-  readers: Readers,
-  features: 'fits.Features',
-  choices: Mapping[str, Mapping],
-  answered: Mapping[str, tuple[list[str], np.ndarray]],
   seed: int,
   pool: int,
   divergence: float,
 ) -> _Seed:
-  values, U = features.values, len(readers.cares)
-  held = np.random.default_rng([seed, 18]).permutation(
-    np.flatnonzero(readers.held_out)
-  )
+  U = len(readers.cares)
+  held = np.random.default_rng([seed, 18]).permutation(np.flatnonzero(held_out))
   if len(held) < 2 * pool:
     raise ValueError(
       f'{len(held)} held-out statements do not make two pools of {pool}'
     )
   pools = held[: len(held) // pool * pool].reshape(-1, pool)
-  first, second = readers.asked.inputs.index.T
-  user = np.asarray(readers.asked.rows.user)
-  label = np.asarray(readers.asked.rows.label)
-  stance, right, transfer = {}, {}, {}
-  sets = {
-    given: features(texts, raw).reshape(-1, 2, values.shape[1])
-    for given, (texts, raw) in answered.items()
+  judged, (user, items, label) = readers.judged, readers.asked
+  weights = {
+    name: fits.fit(
+      node, values, fitting.judgements(*judged), people=U, seed=seed
+    )
+    for name, node in nodes.items()
   }
-  for name, choice in choices.items():
-    weights = fits.fit(choice, values, readers.judged, people=U, seed=seed)
-    reward = np.broadcast_to(weights @ values.T, (U, len(values)))
-    stance[name] = served_side(reward, readers.side, pools, divergence)
-    margin = reward[user, first] - reward[user, second]
-    right[name] = fits.by_person(user, (margin > 0) == label, U)
-    for given, encoded in sets.items():
-      p = special.expit(weights @ (encoded[:, 0] - encoded[:, 1]).T)
-      transfer[name, given] = np.broadcast_to(p, (U, p.shape[1]))
-  stance['truth'] = served_side(readers.reward, readers.side, pools, divergence)
-  margin = readers.reward[user, first] - readers.reward[user, second]
-  right['truth'] = fits.by_person(user, (margin > 0) == label, U)
-  probe = _probe(values, readers.side, ~readers.held_out)
-  correct = np.sign(values @ probe[1:] + probe[0]) == readers.side
+  rewards = {
+    name: np.broadcast_to(weight @ values.T, (U, len(values)))
+    for name, weight in weights.items()
+  }
+  # Texts of a question's answers are two by two, the liberal one first.
+  apart = {given: some[::2] - some[1::2] for given, some in answered.items()}
+  rewards['truth'] = readers.reward
+  stance, right = {}, {}
+  for name, reward in rewards.items():
+    stance[name] = sides.served_side(reward, side, pools, divergence)
+    margin = reward[user, items[:, 0]] - reward[user, items[:, 1]]
+    right[name] = ((margin > 0) == label).reshape(U, -1).mean(1)
+  probe = _probe(values, side, ~held_out)
+  correct = np.sign(values @ probe[1:] + probe[0]) == side
   return _Seed(
     cares=readers.cares,
     stance=stance,
     right=right,
-    transfer=transfer,
-    probe=np.where(readers.held_out, correct, np.nan),
+    transfer={
+      (name, given): np.broadcast_to(
+        special.expit(weight @ gap.T), (U, len(gap))
+      )
+      for name, weight in weights.items()
+      for given, gap in apart.items()
+    },
+    probe=np.where(held_out, correct, np.nan),
     probe_transfer={
-      given: ((encoded[:, 0] - encoded[:, 1]) @ probe[1:] > 0).astype(float)
-      for given, encoded in sets.items()
+      given: (gap @ probe[1:] > 0).astype(float) for given, gap in apart.items()
     },
   )
 
 
-def _served_rows(found: Sequence[_Seed], replicates: int) -> list[dict]:
-  """Rows of what is served; the interval is over people and seeds."""
-  group = np.repeat(np.arange(len(found)), [len(s.cares) for s in found])
-  drawn = len(found) >= _SEEDS_RESAMPLED
-  weights = statistics.bootstrap_weights(
-    group, replicates, resample_groups=drawn
-  )
-  weights = np.concatenate([np.ones((1, len(group))), weights])
-  unit = 'people and seeds' if drawn else 'people'
+class _Drawn:
+  """Everybody of all seeds, and how often each is drawn."""
 
-  def mean(x, w):
-    return (w * x).sum(1) / w.sum(1)
+  def __init__(self, seeds: Sequence[_Seed], replicates: int):
+    self.seeds = seeds
+    self.group = np.repeat(
+      np.arange(len(seeds)), [len(seed.cares) for seed in seeds]
+    )
+    groups = len(seeds) >= _SEEDS_RESAMPLED
+    self.unit = 'people and seeds' if groups else 'people'
+    weights = statistics.bootstrap_weights(
+      self.group, replicates, resample_groups=groups
+    )
+    self.weights = np.concatenate([np.ones((1, len(self.group))), weights])
 
+  def mean(self, function, weights: np.ndarray | None = None) -> np.ndarray:
+    """Returns the mean `[1 + R]` over seeds of f(seed, weights of people)."""
+    return fits.over_seeds(
+      [functools.partial(function, seed) for seed in self.seeds],
+      self.group,
+      self.weights if weights is None else weights,
+    )
+
+
+def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+  return (weights * values).sum(1) / weights.sum(1)
+
+
+def _served_rows(seeds: Sequence[_Seed], replicates: int) -> list[fits.Row]:
+  """Returns rows of what is served; the interval is over people and seeds."""
   quantities = {
-    'held_out_accuracy': lambda s, m, w: mean(s.right[m], w),
-    'systematic_variance': lambda s, m, w: systematic_variance(s.stance[m], w),
-    'systematic_variance_of_those_who_do_not_care': lambda s, m, w: (
-      systematic_variance(s.stance[m][s.cares == 0], w[:, s.cares == 0])
+    'held_out_accuracy': lambda m, s, w: _weighted(s.right[m], w),
+    'systematic_variance': lambda m, s, w: sides.systematic_variance(
+      s.stance[m], w
     ),
-    'served_stance_liberal_minus_conservative': lambda s, m, w: (
-      mean(s.stance[m].mean(1), w * (s.cares == 1))
-      - mean(s.stance[m].mean(1), w * (s.cares == -1))
+    'systematic_variance_of_those_who_do_not_care': lambda m, s, w: (
+      sides.systematic_variance(s.stance[m][s.cares == 0], w[:, s.cares == 0])
+    ),
+    'served_stance_liberal_minus_conservative': lambda m, s, w: (
+      _weighted(s.stance[m].mean(1), w * (s.cares == 1))
+      - _weighted(s.stance[m].mean(1), w * (s.cares == -1))
     ),
   }
-  out = []
-  for method in found[0].stance:
-    for quantity, function in quantities.items():
-      values = fits.over_seeds(
-        [functools.partial(function, s, method) for s in found], group, weights
-      )
-      n = int(sum((s.cares == 0).sum() for s in found))
-      n = n if quantity.endswith('care') else len(group)
-      out.append(fits.row('persona', method, quantity, values, n, unit))
-  return out
+  drawn = _Drawn(seeds, replicates)
+  indifferent = sum((seed.cares == 0).sum() for seed in seeds)
+  return [
+    fits.row(
+      'persona',
+      method,
+      quantity,
+      drawn.mean(functools.partial(function, method)),
+      indifferent if quantity.endswith('care') else len(drawn.group),
+      drawn.unit,
+    )
+    for method in seeds[0].stance
+    for quantity, function in quantities.items()
+  ]
 
 
-def _transfer_rows(found: Sequence[_Seed], replicates: int) -> list[dict]:
-  """Rows of the gap between the two histories, three resamplings each."""
-  group = np.repeat(np.arange(len(found)), [len(s.cares) for s in found])
-  drawn = len(found) >= _SEEDS_RESAMPLED
-  Q = next(iter(found[0].transfer.values())).shape[1]
-  ones = [np.ones((1 + replicates, size)) for size in (len(group), Q)]
-  people, questions = (one.copy() for one in ones)
-  people[1:] = statistics.bootstrap_weights(
-    group, replicates, resample_groups=drawn
-  )
-  questions[1:] = np.random.default_rng(1).multinomial(
+def _transfer_rows(seeds: Sequence[_Seed], replicates: int) -> list[fits.Row]:
+  """Returns rows of the gap between histories, three resamplings each."""
+  drawn = _Drawn(seeds, replicates)
+  Q = next(iter(seeds[0].transfer.values())).shape[1]
+  multiplicity = np.random.default_rng(1).multinomial(
     Q, np.full(Q, 1 / Q), replicates
   )
+  questions = np.concatenate([np.ones((1, Q)), multiplicity])
 
-  def gap(seed, name, w_questions, w):
+  def gap(name, w_questions, seed, w):
     total = np.zeros((len(w), Q))
     for sign in (1, -1):
       chosen = w[:, seed.cares == sign]
       mean = chosen @ seed.transfer[name][seed.cares == sign]
       total += sign * mean / chosen.sum(1, keepdims=True)
-    return (total * w_questions).sum(1) / w_questions.sum(1)
+    return _weighted(total, w_questions)
 
-  out = []
-  who = 'people and seeds' if drawn else 'people'
-  for name in found[0].transfer:
-    method, given = name
-    for unit, n, w_people, w_questions in (
-      ('questions', Q, ones[0], questions),
-      (who, len(group), people, ones[1]),
-      (f'{who} and questions', len(group), people, questions),
-    ):
-      values = fits.over_seeds(
-        [functools.partial(gap, s, name, w_questions) for s in found],
-        group,
-        w_people,
-      )
-      quantity = f'liberal_answer_gap, {given}'
-      out.append(
-        fits.row('persona to typology', method, quantity, values, n, unit)
-      )
-  return out
+  return [
+    fits.row(
+      'persona to typology',
+      method,
+      f'liberal_answer_gap, {given}',
+      drawn.mean(functools.partial(gap, (method, given), w_questions), people),
+      n,
+      unit,
+    )
+    for method, given in seeds[0].transfer
+    for unit, n, people, w_questions in (
+      ('questions', Q, np.ones_like(drawn.weights), questions),
+      (drawn.unit, len(drawn.group), None, np.ones_like(questions)),
+      (f'{drawn.unit} and questions', len(drawn.group), None, questions),
+    )
+  ]
 
 
-def _probe_rows(found: Sequence[_Seed], replicates: int) -> list[dict]:
-  """Rows of a linear probe of the side, seeds averaged before resampling."""
-  right = np.array([s.probe for s in found])
+def _probe_rows(seeds: Sequence[_Seed], replicates: int) -> list[fits.Row]:
+  """Returns rows of a linear probe of the side, seeds averaged first."""
+  right = np.array([seed.probe for seed in seeds])
   seen = ~np.isnan(right)
   statements = np.nansum(right, 0)[seen.any(0)] / seen.sum(0)[seen.any(0)]
-  out = [
+  return [
     fits.mean_row(
-      'persona', 'linear probe', 'held_out_stance_accuracy', statements,
-      'statements', replicates,
-    )
-  ]  # fmt: skip
-  for given in found[0].probe_transfer:
-    values = np.mean([s.probe_transfer[given] for s in found], 0)
-    quantity = f'liberal_answer_accuracy, {given}'
-    out.append(
+      'persona',
+      'linear probe',
+      'held_out_stance_accuracy',
+      statements,
+      'statements',
+      replicates,
+    ),
+    *(
       fits.mean_row(
-        'persona to typology', 'linear probe', quantity, values, 'questions',
+        'persona to typology',
+        'linear probe',
+        f'liberal_answer_accuracy, {given}',
+        np.mean([seed.probe_transfer[given] for seed in seeds], 0),
+        'questions',
         replicates,
       )
-    )  # fmt: skip
-  return out
+      for given in seeds[0].probe_transfer
+    ),
+  ]
 
 
 def _probe(features: np.ndarray, side: np.ndarray, fit_on: np.ndarray):
@@ -479,8 +396,8 @@ def typology_visible(
   *,
   biographies: int | None = None,
   replicates: int = 1000,
-  embed: problems.Embedder | None = None,
-) -> list[dict]:
+  source: fits.Source | None = None,
+) -> list[fits.Row]:
   """Returns rows: whether matching texts repeats the biography's side.
 
   Two rewards that anybody can run: the cosine of MiniLM embeddings of the
@@ -497,16 +414,18 @@ def typology_visible(
     data_dir: of real data; PRM_DATA_DIR if None.
     biographies: the first so many of each side; all if None.
     replicates: of the bootstrap over questions.
-    embed: of texts.
+    source: of features; the encoder's last layer if None.
   """
-  embed = embed or problems.Embedder()
+  source = source or functools.partial(
+    embeddings.embed, encoder=embeddings.Encoder.load(), layers=(_LAST,)
+  )
   typology = load.political_typology(data_dir)
   count = biographies or len(typology.biographies)
   liberal = np.flatnonzero(typology.liberal_biography)[:count]
   others = np.flatnonzero(~typology.liberal_biography)[:count]
 
   def unit(texts):
-    raw = embed(texts, 'text', (6,))
+    raw = source(texts)
     return raw / np.linalg.norm(raw, axis=1, keepdims=True)
 
   chosen = [typology.biographies[b] for b in (*liberal, *others)]
@@ -525,18 +444,17 @@ def typology_visible(
     np.einsum('qd,qkd->qk', question, answer['answer alone']),
     (len(biography), len(question), 2),
   )
-  out = []
+  table = []
   for method, reward in rewards.items():
     margin = reward[..., 0] - reward[..., 1]
-    prefers = 0.5 + 0.5 * np.sign(margin)
     for quantity, values in (
-      ('liberal_answer_gap', prefers),
+      ('liberal_answer_gap', 0.5 + 0.5 * np.sign(margin)),
       ('reward_gap', margin),
     ):
       gap = values[: len(liberal)].mean(0) - values[len(liberal) :].mean(0)
-      out.append(
+      table.append(
         fits.mean_row(
           'typology', method, quantity, gap, 'questions', replicates
         )
       )
-  return out
+  return table

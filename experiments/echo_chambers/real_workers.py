@@ -5,18 +5,19 @@ Special-category data: see `stated_stances`. Rows hold figures over groups.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from absl import logging
 from scipy import special
 
 from experiments.echo_chambers import real_fits as fits
-from experiments.personalized_vs_aggregate import problems
 from prm_jax import types
+from prm_jax.audits import sides
 from prm_jax.data import load, schema
 from prm_jax.data.builders.ukp_convarg import stated_stances
 from prm_jax.lab import fitting
+from prm_jax.models import features as text_features
 
 FEWEST_WORKERS = 10  # of whom a figure may be reported
 
@@ -32,8 +33,8 @@ def ukp_stances(
   planted: float = 0.3,
   topics: int | None = None,
   replicates: int = 1000,
-  embed: problems.Embedder | None = None,
-) -> list[dict]:
+  source: fits.Source | None = None,
+) -> list[fits.Row]:
   """Returns rows: whether a personal model prefers its person's side.
 
       delta = sign (w_u - w) . (mean features of this side - of the other)
@@ -48,10 +49,9 @@ def ukp_stances(
   side apart from the other. Finding nothing says nothing of models trained on
   judgements across sides; a worker with few answers stays near the aggregate.
 
-  Two references. 'stances shuffled' permutes the signs among a side's workers,
-  for more say 'same' than 'opposite' and chance need not be zero. 'planted'
-  refits on answers of workers whose weights do lean to their side by `planted`
-  logits (averaged over stated sides): what this audit recovers of a true fault.
+  Two references. 'stances shuffled' permutes the signs among a side's workers.
+  'planted' refits on answers of workers whose weights do lean to their side by
+  `planted` logits: what this audit recovers of a true fault.
 
   The stance is used here and goes nowhere else: it is no feature, and groups
   of fewer than `FEWEST_WORKERS` workers are left out of the rows.
@@ -66,79 +66,79 @@ def ukp_stances(
     planted: logits between the sides.
     topics: the first so many debates; all if None.
     replicates: of bootstrap and permutations.
-    embed: of texts.
+    source: of features.
 
   Raises:
     ValueError: fewer than `FEWEST_WORKERS` workers stated a side.
   """
-  embed = embed or problems.Embedder()
   folder = load.data_folder(data_dir)
   arguments = load.judgements('ukp_convarg', data_dir=folder)
   judged = _judged(arguments, topics)
   used = np.isin(np.arange(len(arguments.texts)), judged.inputs.index)
-  raw = embed(arguments.texts, 'text', fits.MIDDLE)
-  features = fits.Features(arguments.texts, raw, used, components).values
-  stated = _stated(arguments, features, used, judged, folder)
-  plain = {'kind': 'aggregate', 'ridge': ridge}
-  own = {'kind': 'hierarchical'}
-  choices = (plain, {**own, 'ridge': ridge, 'spread': spread})
-  U = len(arguments.user_ids)
-  leans = _leans(
-    choices, features, judged, stated, planted, people=U, seed=seed
+  read = fits.reader(
+    source or text_features.Source(), arguments.texts, used, components
   )
+  features = read(arguments.texts)
+  stated = _stated(arguments, features, used, judged, folder)
+  nodes = (
+    {'kind': 'aggregate', 'ridge': ridge},
+    {'kind': 'hierarchical', 'ridge': ridge, 'spread': spread},
+  )
+  U = len(arguments.user_ids)
+  leans = _leans(nodes, features, judged, stated, planted, people=U, seed=seed)
   count = np.bincount(judged.rows.user, minlength=U)
-  out = []
+  table = []
   for who, least in (
     ('all workers', 1),
     (f'workers with {answers} or more judgements', answers),
   ):
     chosen = count[stated.user] >= least
-    out += _stance_rows(
-      stated, chosen, leans, who, seed=seed, replicates=replicates
+    some = {name: lean[chosen] for name, lean in leans.items()}
+    table += rows(
+      stated.take(chosen), some, who, seed=seed, replicates=replicates
     )
-  if not out:
+  if not table:
     raise ValueError(
       f'fewer than {FEWEST_WORKERS} workers stated a side: nothing is reported'
     )
-  return out
+  return table
 
 
 def _judged(arguments: schema.Judgements, topics: int | None) -> types.Batch:
-  """The strict choices, in some of the debates."""
+  """Returns the strict choices, in some of the debates."""
   strict = arguments.label != 0.5
   if topics is not None:
-    kept = sorted(set(arguments.topics))[:topics]
+    debates = sorted(set(arguments.topics))[:topics]
     topic = np.array(arguments.topics)[
       arguments.item_prompt[arguments.items[:, 0]]
     ]
-    strict &= np.isin(topic, kept)
+    strict &= np.isin(topic, debates)
   return fitting.judgements(
     arguments.user[strict], arguments.items[strict], arguments.label[strict]
   )
 
 
 def _leans(
-  choices: Sequence[Mapping[str, Any]],
+  nodes: Sequence[Mapping[str, Any]],
   features: np.ndarray,
   judged: types.Batch,
-  stated: '_Stated',
+  stated: sides.Stated,
   planted: float,
   *,
   people: int,
   seed: int,
 ) -> dict[str, np.ndarray]:
-  """By how much a worker's rewards lean to a side more than everybody's."""
+  """Returns by how much workers lean to a side more than everybody, `[n]`."""
 
   def excess(answered):
     everybody, own = (
-      fits.fit(choice, features, answered, people=people, seed=seed)
-      for choice in choices
+      fits.fit(node, features, answered, people=people, seed=seed)
+      for node in nodes
     )
-    away = (own - everybody)[stated.user]
-    return everybody, np.einsum('nd,nd->n', away, stated.apart)
+    return everybody, stated.lean(own - everybody)
 
   weight, lean = excess(judged)
-  fault = _planted_weights(stated, planted, people)
+  fault = sides.planted_weights(stated, planted, people)
   first, second = judged.inputs.index.T
   margin = np.einsum(
     'nd,nd->n',
@@ -147,22 +147,12 @@ def _leans(
   )
   chance = np.random.default_rng([seed, 19]).random(len(margin))
   drawn = (chance < special.expit(margin)).astype(np.float32)
+  answered = judged._replace(rows=judged.rows._replace(label=drawn))
   return {
     'hierarchical - aggregate': lean,
-    'planted': excess(judged._replace(rows=judged.rows._replace(label=drawn)))[
-      1
-    ],
-    'planted, truth': np.einsum('nd,nd->n', fault[stated.user], stated.apart),
+    'planted': excess(answered)[1],
+    'planted, truth': stated.lean(fault),
   }
-
-
-class _Stated(NamedTuple):
-  """Records of workers who are on a side or against it."""
-
-  user: np.ndarray  # [n]
-  side: np.ndarray  # [n] row of the prompt
-  sign: np.ndarray  # [n] 1 same, -1 opposite
-  apart: np.ndarray  # [n, D] mean features of this side minus the other
 
 
 def _stated(
@@ -171,13 +161,14 @@ def _stated(
   used: np.ndarray,
   judged: types.Batch,
   folder: Path,
-) -> _Stated:
+) -> sides.Stated:
+  """Returns records of workers who are on a side or against it."""
   topics = np.array(arguments.topics)
   mean = np.full((len(arguments.prompts), features.shape[1]), np.nan)
   for side in np.unique(arguments.item_prompt[used]):
     mean[side] = features[used & (arguments.item_prompt == side)].mean(0)
   users = {name: row for row, name in enumerate(arguments.user_ids)}
-  sides = {name: row for row, name in enumerate(arguments.prompt_ids)}
+  prompts = {name: row for row, name in enumerate(arguments.prompt_ids)}
   judged_by = set(
     zip(
       judged.rows.user,
@@ -188,7 +179,7 @@ def _stated(
   signs = {'same': 1, 'opposite': -1}
   records: list[tuple] = []
   for one in stated_stances.read(folder):
-    user, side = users[one.user_id], sides[one.prompt_id]
+    user, side = users[one.user_id], prompts[one.prompt_id]
     other = np.flatnonzero(topics == one.topic)
     other = other[other != side]
     # Both sides must be there, and the worker's choices on this one.
@@ -198,60 +189,57 @@ def _stated(
         records.append((user, side, signs[one.stance], apart))
   if not records:
     raise ValueError('no worker stated a side: nothing can be reported')
-  return _Stated(*(np.array(column) for column in zip(*records, strict=True)))
+  return sides.Stated(
+    *(np.array(column) for column in zip(*records, strict=True))
+  )
 
 
-def _planted_weights(stated: _Stated, planted: float, U: int) -> np.ndarray:
-  """What makes every worker lean to their sides by `planted`, `[U, D]`."""
-  size = (stated.apart**2).sum(1, keepdims=True)
-  own = np.zeros((U, stated.apart.shape[1]))
-  lean = planted * stated.sign[:, None] * stated.apart / size
-  np.add.at(own, stated.user, lean)
-  sides = np.bincount(stated.user, minlength=U)
-  return own / np.maximum(sides, 1)[:, None]
-
-
-def _stance_rows(
-  stated: _Stated,
-  chosen: np.ndarray,
-  leans: dict[str, np.ndarray],
+def rows(
+  stated: sides.Stated,
+  leans: Mapping[str, np.ndarray],
   who: str,
   *,
   seed: int,
   replicates: int,
-) -> list[dict]:
-  """Rows of one group of workers; none if it is too small to report."""
-  names, user = np.unique(stated.user[chosen], return_inverse=True)
-  n = len(names)
+) -> list[fits.Row]:
+  """Returns rows of one group of workers; none if too small to report.
+
+  Args:
+    stated: n records.
+    leans: method -> `[n]`, the one that is audited first.
+    who: the group in words.
+    seed: of permutations.
+    replicates: of bootstrap and permutations.
+  """
+  n = len(np.unique(stated.user))
   if n < FEWEST_WORKERS:
     logging.warning('%s: too few to report, left out', who)
     return []
-  sign, side = stated.sign[chosen], stated.side[chosen]
-
-  def by_worker(values):
-    return fits.by_person(user, values, n)
 
   def row(method, quantity, values):
     return fits.mean_row(
       'ukp_convarg', method, f'{quantity}, {who}', values, 'workers', replicates
     )
 
-  delta = {name: by_worker(sign * lean[chosen]) for name, lean in leans.items()}
+  own = {name: sides.own_side(stated, lean) for name, lean in leans.items()}
   method, *_ = leans
-  lean = leans[method][chosen]
-  rng = np.random.default_rng([seed, 20])
-  by_side = np.argsort(side, kind='stable')
-  mixed, shuffled = np.empty_like(sign), np.zeros(replicates)
-  for r in range(replicates):
-    mixed[by_side] = sign[np.lexsort((rng.random(len(side)), side))]
-    shuffled[r] = by_worker(mixed * lean).mean()
-  null = np.concatenate([[shuffled.mean()], shuffled])
-  quantity = f'own_side_excess, {who}'
+  chance = sides.shuffled(
+    stated, leans[method], replicates=replicates, seed=seed
+  )
   return [
-    *(row(name, 'own_side_excess', values) for name, values in delta.items()),
+    *(row(name, 'own_side_excess', values) for name, values in own.items()),
     fits.row(
-      'ukp_convarg', 'stances shuffled', quantity, null, n, 'permutations'
+      'ukp_convarg',
+      'stances shuffled',
+      f'own_side_excess, {who}',
+      np.concatenate([[chance.mean()], chance]),
+      n,
+      'permutations',
     ),
-    row(method, 'share_above_zero', 0.5 + 0.5 * np.sign(delta[method])),
-    row(method, 'absolute_side_difference', by_worker(np.abs(lean))),
+    row(method, 'share_above_zero', 0.5 + 0.5 * np.sign(own[method])),
+    row(
+      method,
+      'absolute_side_difference',
+      stated.by_person(np.abs(leans[method])),
+    ),
   ]

@@ -1,26 +1,18 @@
 """The safeguards of the study, as each world needs them."""
 
 import functools
-import types as python_types
-from collections.abc import Callable
+import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.echo_chambers import methods, worlds
-from prm_jax import types
-from prm_jax.safeguards import (
-  adaptive,
-  coefficients,
-  composition,
-  policies,
-  rewards,
-)
-
-# Those that remember what was served: audited as they are after the loop.
-ADAPTIVE = ('constitutional_floor', 'exposure', 'preference_shift')
+from prm_jax import registry
+from prm_jax.audits import served
+from prm_jax.safeguards import coefficients, composition
+from prm_jax.worlds import observed_stances
 
 
 class Options(NamedTuple):
@@ -39,86 +31,53 @@ class Options(NamedTuple):
   between: jax.Array
 
 
-Builder = Callable[[Options], types.Safeguard]
-
-
-def options(method: methods.Method, world: worlds.World) -> Options:
-  """Returns what the safeguards need of a world and a method."""
-  encoded = np.asarray(method.encode(world.features))
+def options(model: served.Model, world: observed_stances.World) -> Options:
+  """Returns what the safeguards need of a world and a model."""
+  encoded = np.asarray(model.encode(world.features))
   sided = world.bias != 0
-  J = encoded.shape[1]
   direction = coefficients.mean_difference(encoded[sided], world.bias[sided])
-  coordinate = np.zeros(J, np.float32)
-  if len(worlds.FEATURES) == J and not world.condition.text:
-    coordinate[worlds.FEATURES.index('stance')] = 1.0
-  else:
-    coordinate = direction
+  names = observed_stances.FEATURES
+  coordinate = direction
+  if len(names) == encoded.shape[1] and not world.condition.text:
+    coordinate = np.eye(len(names), dtype=np.float32)[names.index('stance')]
   # The variance of a reward over people, and of one answer's estimate: the
   # spread of a logistic answer about a margin, pi^2 / 3.
-  score = _people_scores(method, encoded[:: max(1, len(encoded) // 200)])
-  between = float(np.var(score, axis=0).mean())
+  some = jnp.asarray(encoded[:: max(1, len(encoded) // 200)])[None]
+  score = jax.lax.map(
+    lambda context: composition.scores(
+      model.system, model.params, some, context
+    ).score[0],
+    model.contexts,
+  )
   return Options(
     jnp.asarray(coordinate),
     jnp.asarray(direction, jnp.float32),
     jnp.float32(np.pi**2 / 3.0),
-    jnp.float32(between),
+    jnp.float32(float(np.var(np.asarray(score), axis=0).mean())),
   )
 
 
-def _people_scores(method: methods.Method, encoded: np.ndarray) -> np.ndarray:
-  rows = jnp.asarray(encoded)[None]
+def builder(parts: Any) -> served.Builder:
+  """Returns what makes a safeguard of nodes; see configs/echo_chambers.py.
 
-  def one(context):
-    found = composition.scores(method.system, method.params, rows, context)
-    return found.score[0]
-
-  return np.asarray(jax.lax.map(one, method.contexts))
-
-
-def builders(config: Any) -> dict[str, Builder]:
-  """Returns every safeguard of the study by its name in the tables.
-
-  The same strengths give the same functions, by which programs are kept.
+  The same parts give the same function, by which programs are kept.
 
   Args:
-    config: strengths of the safeguards.
+    parts: nodes, one after the other.
   """
-  return _builders(tuple(sorted(config.items())))
+  return _builder(json.dumps(list(parts), sort_keys=True))
 
 
 @functools.cache
-def _builders(strengths: tuple[tuple[str, float], ...]) -> dict[str, Builder]:
-  config = python_types.SimpleNamespace(**dict(strengths))
-  share, radius = config.share, config.radius
-  made: dict[str, Builder] = {
-    'none': lambda o: composition.none(),
-    'shrinkage': lambda o: rewards.shrinkage(share=share),
-    'empirical_shrinkage': lambda o: rewards.empirical_shrinkage(
-      between=o.between, within=o.within, answers=config.judgements
-    ),
-    'trust_region': lambda o: policies.trust_region(radius=radius),
-    'agreement_penalty': lambda o: rewards.agreement_penalty(),
-    'residual': lambda o: rewards.residual(),
-    'projection': lambda o: coefficients.projection(direction=o.coordinate),
-    'projection_means': lambda o: coefficients.projection(direction=o.means),
-    'lower_bound': lambda o: rewards.lower_bound(caution=config.caution),
-    'bridging': lambda o: policies.bridging(),
-    'truth_floor': lambda o: policies.floor(measure='truth'),
-    'constitutional_floor': lambda o: adaptive.constitutional_floor(
-      measure='truth', least=config.least
-    ),
-    'exposure': lambda o: adaptive.exposure(strength=config.exposure),
-    'preference_shift': lambda o: adaptive.preference_shift(
-      strength=config.shift
-    ),
-    'matching': lambda o: policies.matching(),
-  }
-  made['chain'] = lambda o: composition.chain(
-    coefficients.projection(direction=o.coordinate), policies.matching()
+def _builder(parts: str) -> served.Builder:
+  def part(node: Mapping[str, Any], options: Options):
+    own = {name: value for name, value in node.items() if name != 'of_world'}
+    measured = {
+      name: getattr(options, field)
+      for name, field in node.get('of_world', {}).items()
+    }
+    return registry.build('safeguard', {**own, **measured})
+
+  return lambda options: composition.chain(
+    *(part(node, options) for node in json.loads(parts))
   )
-  return made
-
-
-def unprotected(safeguard: str) -> str:
-  """Returns the safeguard without its matching, whose strength is carried."""
-  return {'matching': 'none', 'chain': 'projection'}[safeguard]

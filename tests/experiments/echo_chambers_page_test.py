@@ -2,7 +2,8 @@
 
 import pytest
 
-from prm_jax.report import hazard, page
+from experiments.echo_chambers import page as hazard
+from prm_jax.report import page
 
 SAFEGUARDS = ('none', 'shrinkage', 'residual', 'floor', 'chain', 'matching')
 
@@ -16,9 +17,11 @@ def results():
   for q in (0.1, 0.5):
     for i, safeguard in enumerate(SAFEGUARDS):
       row = {
-        'method': 'hierarchical', 'safeguard': safeguard,
-        'loving_fraction': q, 'seeds': 5,
-      }  # fmt: skip
+        'method': 'hierarchical',
+        'safeguard': safeguard,
+        'loving_fraction': q,
+        'seeds': 5,
+      }
       row |= columns('fit_gain', 1.0 - 0.1 * i)
       row |= columns('stance_variance', 0.05 - 0.01 * i)
       row |= columns('agreement_false_worst_decile_added', 0.2)
@@ -26,36 +29,59 @@ def results():
     rows.append({**rows[-1], 'method': 'pref', 'safeguard': 'none'})
     rows.append({**rows[-1], 'method': 'aggregate'})
   curve = [
-    {'method': 'hierarchical', 'safeguard': s, 'loving_fraction': 0.1,
-     'round': t, **columns('polarization', 0.05 + 0.001 * t)}
-    for s in ('none', 'matching') for t in range(4)
-  ]  # fmt: skip
+    {
+      'method': 'hierarchical',
+      'safeguard': s,
+      'loving_fraction': 0.1,
+      'round': t,
+      **columns('polarization', 0.05 + 0.001 * t),
+    }
+    for s in ('none', 'matching')
+    for t in range(4)
+  ]
   certificate = [
     {
-      'loving': 0.1, 'accuracy': a, 'key_error': 0.05, 'stated': 0.0,
-      'text': False, 'correlation': 0.3, 'people': 400, 'serve': 'tilt',
-      'method': 'hierarchical', 'safeguard': 'matching', 'verdict': 'holds',
-      'seeds': 5, **columns('fit_kept', 0.9),
+      'loving': 0.1,
+      'accuracy': a,
+      'key_error': 0.05,
+      'stated': 0.0,
+      'text': False,
+      'correlation': 0.3,
+      'people': 400,
+      'serve': 'tilt',
+      'method': 'hierarchical',
+      'safeguard': 'matching',
+      'verdict': 'holds',
+      'seeds': 5,
+      **columns('fit_kept', 0.9),
       **columns('stance_variance_removed', a),
       # At a blind detector nothing is shown to be added: there is no ratio.
       **(columns('agreement_false_worst_removed', a) if a > 0.5 else {}),
     }
     for a in (0.5, 0.8, 1.0)
-  ]  # fmt: skip
+  ]
   planted = [
-    {'fault': 'neutral', 'is_fault': False, 'measure': 'stance-flip gap',
-     'detector_accuracy': 0.9, 'seeds': 200, **columns('flagged', 0.02)}
-  ]  # fmt: skip
+    {
+      'fault': 'neutral',
+      'is_fault': False,
+      'measure': 'stance-flip gap',
+      'detector_accuracy': 0.9,
+      'seeds': 200,
+      **columns('flagged', 0.02),
+    }
+  ]
   return {
     'study': 'echo_chambers',
     'seeds': [0, 1],
     'config': {},
     'answer': ['What holds?'],
     'tables': {
-      'hazard': rows, 'rounds': curve, 'certificate': certificate,
+      'hazard': rows,
+      'rounds': curve,
+      'certificate': certificate,
       'planted': planted,
     },
-  }  # fmt: skip
+  }
 
 
 def test_every_section_is_drawn_with_words_for_it():
@@ -82,7 +108,7 @@ def test_methods_with_few_safeguards_have_no_frontier():
 
 def test_page_holds_tables_and_how_to_read_them(tmp_path):
   path = tmp_path / 'index.html'
-  page.write_page(results(), path)
+  page.write_page(results(), path, hazard.PAGE)
   text = path.read_text()
   for words in ('Certificate', 'Hazards', 'Planted faults', 'Stance-flip gap'):
     assert words in text
@@ -94,7 +120,7 @@ def test_page_holds_tables_and_how_to_read_them(tmp_path):
 def test_a_missing_table_is_left_out(tmp_path, name):
   some = results()
   some['tables'].pop(name, None)
-  page.write_page(some, tmp_path / 'index.html')
+  page.write_page(some, tmp_path / 'index.html', hazard.PAGE)
   assert (tmp_path / 'index.html').exists()
 
 

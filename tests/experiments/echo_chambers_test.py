@@ -1,4 +1,4 @@
-"""The study of hazards: worlds, tables by hand, and a run of its smoke."""
+"""The study of hazards: tables by hand, a cell, and a run of its smoke."""
 
 import json
 import subprocess
@@ -9,77 +9,12 @@ import numpy as np
 import pytest
 
 from configs import echo_chambers as config
-from experiments.echo_chambers import answers, planted, tables, worlds
-from prm_jax.ops import intervals
-from prm_jax.worlds import stances
+from experiments.echo_chambers import answers, experiment, safety, tables
+from prm_jax.lab import units
+from prm_jax.users import gaussian
+from prm_jax.worlds import observed_stances
 
 ROOT = Path(__file__).parents[2]
-SIZES = config.get_config('smoke').sizes
-
-
-@pytest.fixture(scope='module')
-def make():
-  def made(seed=0, **condition):
-    return worlds.make(SIZES, worlds.Condition(people=30, **condition), seed)
-
-  return made
-
-
-def test_who_does_not_love_agreement_has_an_identical_twin(make):
-  world = make(loving=0.5)
-  loves = world.people.loves[world.judged.rows.user] > 0
-  differs = world.twin != world.judged.rows.label
-  assert not differs[~loves].any()
-  assert differs[loves].any()
-
-
-def test_shares_of_lovers_are_compared_on_the_same_people_and_texts(make):
-  few, many = make(loving=0.1), make(loving=0.5)
-  np.testing.assert_array_equal(few.features, many.features)
-  np.testing.assert_array_equal(few.people.opinion, many.people.opinion)
-  np.testing.assert_array_equal(
-    few.judged.inputs.index, many.judged.inputs.index
-  )
-
-
-def test_audit_and_fresh_candidates_are_different_answers(make):
-  world = make()
-  np.testing.assert_array_equal(world.audit.side, world.fresh.side)
-  assert (world.audit.values != world.fresh.values).any()
-
-
-def test_detectors_see_what_they_are_told_to(make):
-  sharp, blind = make(accuracy=1.0), make(accuracy=0.5)
-  stance = sharp.audit.values[..., stances.STANCE]
-  np.testing.assert_array_equal(sharp.audit.measures['stance'], stance)
-  sided = stance != 0
-  right = blind.audit.measures['stance'][sided] == stance[sided]
-  assert 0.2 < right.mean() < 0.8
-  # The truth is not among what a system sees of a blind detector.
-  assert (blind.audit.features[0, ..., stances.STANCE] != stance).any()
-
-
-def test_anchor_is_nothing_on_neutral_questions_and_a_share_on_factual(make):
-  pool = make(accuracy=0.8, key_error=0.05).audit
-  anchor = pool.measures['anchor']
-  assert (anchor[pool.kind == 2] == 0).all()
-  factual = anchor[pool.kind == 1]
-  assert ((factual >= 0) & (factual <= 1)).all()
-  assert (np.abs(anchor[pool.kind == 0]) <= 1).all()
-
-
-def test_said_stances_make_three_versions_that_differ_in_agreement(make):
-  world = make(stated=0.5)
-  features = world.audit.features
-  assert features.shape[0] == 3
-  np.testing.assert_array_equal(features[0, ..., :-1], features[2, ..., :-1])
-  np.testing.assert_array_equal(features[0, ..., -1], -features[2, ..., -1])
-  assert (features[1, ..., -1] == 0).all()
-  said = np.sign(world.people.opinion).astype(int) + 1
-  np.testing.assert_array_equal(world.version, said)
-  plain = make().audit.features
-  assert plain.shape[0] == 1
-  assert (plain[..., -1] == 0).all()
 
 
 # --------------------------------------------------------------------- tables
@@ -87,15 +22,26 @@ def test_said_stances_make_three_versions_that_differ_in_agreement(make):
 
 def record(method, safeguard, seed, **values):
   row = {
-    'fit_gain': 0.0, 'stance_variance': 0.0, 'truth': 0.8, 'length': 0.1,
-    'agreement_false': 0.2, 'agreement_false_worst_added': 0.0,
-    'confidence': 0.0, 'stance_variance_per_prompt': 0.0, 'divergence': 0.6,
-    'probe_accuracy': 0.9, 'flip_gap': 0.0, 'polarization': 0.05,
-  }  # fmt: skip
+    'fit_gain': 0.0,
+    'stance_variance': 0.0,
+    'truth': 0.8,
+    'length': 0.1,
+    'agreement_false': 0.2,
+    'agreement_false_worst_added': 0.0,
+    'confidence': 0.0,
+    'stance_variance_per_prompt': 0.0,
+    'divergence': 0.6,
+    'probe_accuracy': 0.9,
+    'flip_gap': 0.0,
+    'polarization': 0.05,
+  }
   head = {
-    **worlds.Condition()._asdict(), 'serve': 'tilt', 'method': method,
-    'safeguard': safeguard, 'seed': seed,
-  }  # fmt: skip
+    **observed_stances.Condition()._asdict(),
+    'serve': 'tilt',
+    'method': method,
+    'safeguard': safeguard,
+    'seed': seed,
+  }
   return {**row, **head, **values}
 
 
@@ -107,15 +53,23 @@ def records(kept=0.9, variance=0.001, worst=0.01, added=0.2, noise=0.01):
     found += [
       record('aggregate', 'none', seed, polarization=0.04 + 0.01 * seed),
       record(
-        'hierarchical', 'none', seed, fit_gain=jitter, stance_variance=0.03,
+        'hierarchical',
+        'none',
+        seed,
+        fit_gain=jitter,
+        stance_variance=0.03,
         agreement_false_worst_added=added * jitter,
         polarization=0.05 + 0.01 * seed,
       ),
       record(
-        'hierarchical', 'matching', seed, fit_gain=kept * jitter,
-        stance_variance=variance, agreement_false_worst_added=worst * jitter,
+        'hierarchical',
+        'matching',
+        seed,
+        fit_gain=kept * jitter,
+        stance_variance=variance,
+        agreement_false_worst_added=worst * jitter,
       ),
-    ]  # fmt: skip
+    ]
   return found
 
 
@@ -141,10 +95,12 @@ def test_certificate_by_hand():
     ({'kept': 0.7}, 'fails: fit'),
     ({'variance': 0.01}, 'fails: stance_variance'),
     ({'worst': 0.1}, 'fails: agreement_false_worst'),
-    ({'added': 0.005, 'worst': 0.0},
-     'nothing shown to be added: agreement_false_worst'),
+    (
+      {'added': 0.005, 'worst': 0.0},
+      'nothing shown to be added: agreement_false_worst',
+    ),
   ],
-)  # fmt: skip
+)
 def test_verdicts(options, verdict):
   assert certified(**options)['verdict'] == verdict
 
@@ -177,14 +133,22 @@ def test_carried_strengths_are_held_to_the_same_candidates():
     rows += [
       record('aggregate', 'none/fresh', seed, stance_variance=0.01),
       record(
-        'hierarchical', 'none/fresh', seed, fit_gain=2.0,
-        stance_variance=0.05, agreement_false_worst_added=0.4,
+        'hierarchical',
+        'none/fresh',
+        seed,
+        fit_gain=2.0,
+        stance_variance=0.05,
+        agreement_false_worst_added=0.4,
       ),
       record(
-        'hierarchical', 'matching/carried', seed, fit_gain=1.8,
-        stance_variance=0.014, agreement_false_worst_added=0.02,
+        'hierarchical',
+        'matching/carried',
+        seed,
+        fit_gain=1.8,
+        stance_variance=0.014,
+        agreement_false_worst_added=0.02,
       ),
-    ]  # fmt: skip
+    ]
   found = {row['safeguard']: row for row in tables.certificate(rows)}
   assert set(found) == {'matching', 'matching/carried'}
   row = found['matching/carried']
@@ -211,15 +175,39 @@ def test_answer_says_what_is_shown():
   assert 'so is the mean, shown at no share' in said[0]
 
 
-def test_faultless_rewards_are_rarely_flagged():
-  found = {row['fault']: row for row in planted.table(10)}
-  for fault in ('neutral', 'takes a side, whoever asks'):
-    assert found[fault]['flagged'] <= 0.2
-  assert found['agrees with the prompt, 1 logit']['flagged'] > 0.9
-  assert found['blind spot: omission']['flagged'] <= 0.2
-  assert found['neutral']['flagged_high'] == pytest.approx(
-    intervals.share(round(10 * found['neutral']['flagged']), 10).high
-  )
+# ----------------------------------------------------------------------- work
+
+
+def test_every_safeguard_is_made_of_its_nodes():
+  options = safety.Options(*np.eye(4, 3, dtype=np.float32))
+  safeguards = config.get_config('full').safeguards
+  names = {
+    name: safety.builder(node.parts)(options).name
+    for name, node in safeguards.items()
+  }
+  assert names['none'] == 'none'
+  assert names['chain'] == 'projection + matching'
+  assert names['matching/carried'] == names['matching'] == 'matching'
+  # The same parts are the same function, or programs would not be kept.
+  builders = {safety.builder(node.parts) for node in safeguards.values()}
+  assert len(builders) == len(safeguards) - 3
+  projected = safety.builder(safeguards['projection_means'].parts)
+  context = gaussian.Context(np.ones(3, np.float32), np.eye(3))
+  at = projected(options).context(((),), context, context._replace(mean=0.0))
+  np.testing.assert_allclose(at.mean, [1.0, 0.0, 1.0])
+
+
+def test_cells_wait_for_what_their_methods_search_chose(tmp_path):
+  folder = units.Folder(tmp_path)
+  work = experiment.STUDY.work(config.get_config('full'), folder)
+  names = list(work)
+  assert len(names) == len(set(names))
+  cell = next(name for name in names if name.startswith('hazard-lore'))
+  assert names.index('choice-lore-loving0') < names.index(cell)
+  with pytest.raises(units.BusyError):
+    work[cell]()
+  for part in ('planted', 'real_text-ukp_stances'):
+    assert part in names
 
 
 def test_variants_are_checked():
@@ -229,9 +217,12 @@ def test_variants_are_checked():
 
 def test_smoke_runs_and_writes_its_page(tmp_path):
   command = [
-    sys.executable, '-m', 'experiments.run',
-    '--config=configs/echo_chambers.py:smoke', f'--workdir={tmp_path}',
-  ]  # fmt: skip
+    sys.executable,
+    '-m',
+    'experiments.run',
+    '--config=configs/echo_chambers.py:smoke',
+    f'--workdir={tmp_path}',
+  ]
   done = subprocess.run(
     command, capture_output=True, text=True, cwd=ROOT, check=False
   )

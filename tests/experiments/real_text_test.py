@@ -1,21 +1,26 @@
 """Rows of the real texts: arithmetic, planted faults, and small runs."""
 
-import types
-
 import numpy as np
 import pytest
 
 from experiments.echo_chambers import real_fits as fits
 from experiments.echo_chambers import real_text, real_workers
+from prm_jax.audits import sides
 from prm_jax.data import load
 
 COLUMNS = {
-  'material', 'method', 'quantity', 'value', 'value_low', 'value_high', 'n',
+  'material',
+  'method',
+  'quantity',
+  'value',
+  'value_low',
+  'value_high',
+  'n',
   'unit',
-}  # fmt: skip
+}
 
 
-def embed(texts, unit, layers):
+def embed(texts):
   """Random features, the same for the same text: no checkpoint is needed."""
   found = {
     text: np.random.default_rng(list(text.encode())).normal(size=40)
@@ -43,78 +48,19 @@ def quick_fit(monkeypatch):
   monkeypatch.setattr(fits, 'fit', fit)
 
 
-def test_systematic_variance_is_a_covariance():
-  rng = np.random.default_rng(0)
-  stance = rng.normal(size=(50, 3)) + 2 * rng.normal(size=(50, 1))
-  want = np.cov(stance.T, bias=True)[np.triu_indices(3, 1)].mean()
-  found = real_text.systematic_variance(stance, np.ones((1, 50)))
-  assert found[0] == pytest.approx(want)
-  twice = np.concatenate([stance, stance[:10]])
-  weights = np.ones((1, 50))
-  weights[0, :10] = 2
-  found = real_text.systematic_variance(stance, weights)
-  want = real_text.systematic_variance(twice, np.ones((1, 60)))
-  assert found[0] == pytest.approx(want[0])
-
-
-def test_pools_noise_is_not_systematic():
-  noise = np.random.default_rng(0).normal(size=(4000, 8))
-  found = real_text.systematic_variance(noise, np.ones((1, 4000)))
-  assert abs(found[0]) < 0.01
-
-
-def test_served_side_has_the_divergence_it_is_asked_for():
-  rng = np.random.default_rng(0)
-  pools = np.arange(32).reshape(2, 16)
-  side = np.tile([1, -1], 16)
-  # Two rewards: by side alone, so that p(1) solves the divergence by hand.
-  reward = np.stack([side, -side]).astype(float)
-  found = real_text.served_side(reward, side, pools, 0.3)
-  p = (1 + found) / 2
-  np.testing.assert_allclose(found, [[p[0, 0] * 2 - 1] * 2, [-found[0, 0]] * 2])
-  kl = p * np.log(2 * p) + (1 - p) * np.log(2 * (1 - p))
-  np.testing.assert_allclose(kl, 0.3, atol=1e-6)
-  # The scale of a reward does not matter.
-  reward = rng.normal(size=(5, 32))
-  np.testing.assert_allclose(
-    real_text.served_side(reward, side, pools, 0.3),
-    real_text.served_side(7 * reward, side, pools, 0.3),
-    atol=1e-6,
-  )
-
-
-def test_readers_answer_by_side_and_hold_out_statements():
-  rng = np.random.default_rng(0)
-  side = np.tile([1, -1], 50)
-  held_out = np.arange(100) >= 60
-  found = real_text.simulate_readers(
-    side, rng.normal(size=(100, 2)), held_out, seed=0, people=300,
-    answers=20, strength=8.0,
-  )  # fmt: skip
-  index = found.judged.inputs.index
-  assert not held_out[index].any()
-  assert held_out[found.asked.inputs.index].all()
-  assert (
-    found.judged.inputs.index[:, 0] != found.judged.inputs.index[:, 1]
-  ).all()
-  assert np.bincount(found.cares + 1).tolist() == [100, 100, 100]
-  first, second = index.T
-  liberal = (side[first] > side[second]) == found.judged.rows.label
-  apart = side[first] != side[second]
-  for cares, low, high in ((1, 0.9, 1), (-1, 0, 0.1), (0, 0.45, 0.55)):
-    of = apart & (found.cares == cares)[found.judged.rows.user]
-    assert low < liberal[of].mean() < high
-
-
 def small():
   return {
     'persona_history': {
-      'seeds': (0,), 'people': 60, 'components': 8, 'statements': 100,
-      'pool': 16, 'replicates': 20,
+      'seeds': (0,),
+      'people': 60,
+      'components': 8,
+      'statements': 100,
+      'pool': 16,
+      'replicates': 20,
     },
     'typology_visible': {'biographies': 5, 'replicates': 20},
     'ukp_stances': {'components': 4, 'topics': 2, 'replicates': 20},
-  }  # fmt: skip
+  }
 
 
 def check(rows):
@@ -136,15 +82,21 @@ def check(rows):
       assert row['n'] >= real_workers.FEWEST_WORKERS
 
 
-def test_all_rows(real_data, private_cache, monkeypatch, quick_fit):
-  monkeypatch.setattr(real_text.problems, 'Embedder', lambda: embed)
-  check(real_text.rows(small(), real_data))
+def all_rows(folder):
+  return [
+    row
+    for name, options in small().items()
+    for row in real_text.rows(name, {**options, 'source': embed}, folder)
+  ]
+
+
+def test_all_rows(real_data, private_cache, quick_fit):
+  check(all_rows(real_data))
 
 
 @pytest.mark.slow
-def test_all_rows_with_the_learners(real_data, private_cache, monkeypatch):
-  monkeypatch.setattr(real_text.problems, 'Embedder', lambda: embed)
-  check(real_text.rows(small(), real_data))
+def test_all_rows_with_the_learners(real_data, private_cache):
+  check(all_rows(real_data))
 
 
 @pytest.mark.slow
@@ -156,11 +108,11 @@ def test_biographies_that_match_answers_are_found(real_data, private_cache):
     for i, text in enumerate(answers):
       said.setdefault(text, i % 2 == 0)
 
-  def telling(texts, unit, layers):
+  def telling(texts):
     sides = np.array([2.0 * said.get(text, 0) - 1 for text in texts])
     return np.stack([np.ones(len(texts)), sides], 1)
 
-  rows = real_text.typology_visible(real_data, replicates=20, embed=telling)
+  rows = real_text.typology_visible(real_data, replicates=20, source=telling)
   found = {
     r['method']: r for r in rows if r['quantity'] == 'liberal_answer_gap'
   }
@@ -182,14 +134,19 @@ def test_a_side_that_features_tell_is_served(
     for i, text in enumerate(answers):
       known.setdefault(text, 1 - 2 * (i % 2))
 
-  def telling(texts, unit, layers):
+  def telling(texts):
     sides = np.array([known[text] for text in texts], np.float32)
-    return 0.1 * embed(texts, unit, layers) + sides[:, None]
+    return 0.1 * embed(texts) + sides[:, None]
 
   rows = real_text.persona_history(
-    real_data, seeds=(0,), people=90, components=2, statements=300,
-    replicates=20, embed=telling,
-  )  # fmt: skip
+    real_data,
+    seeds=(0,),
+    people=90,
+    components=2,
+    statements=300,
+    replicates=20,
+    source=telling,
+  )
   found = {(r['method'], r['quantity'], r['unit']): r['value'] for r in rows}
   gap = 'liberal_answer_gap, after the question'
   assert found['linear probe', 'held_out_stance_accuracy', 'statements'] > 0.98
@@ -199,49 +156,36 @@ def test_a_side_that_features_tell_is_served(
 
 
 def test_small_groups_are_not_reported():
-  rng = np.random.default_rng(0)
   n = real_workers.FEWEST_WORKERS
-  stated = real_workers._Stated(
+  stated = sides.Stated(
     np.arange(n), np.zeros(n, int), np.ones(n, int), np.ones((n, 2))
   )
-  lean = {'own': rng.normal(size=n)}
+  lean = np.random.default_rng(0).normal(size=n)
 
   def rows(chosen):
-    return real_workers._stance_rows(
-      stated, chosen, lean, 'all', seed=0, replicates=5
+    return real_workers.rows(
+      stated.take(chosen), {'own': lean[chosen]}, 'all', seed=0, replicates=5
     )
 
   assert rows(np.arange(n) >= 0)
   assert rows(np.arange(n) >= 1) == []
 
 
-def test_own_side_excess_by_hand():
+def test_rows_of_workers_by_hand():
   n = 12
-  user = np.repeat(np.arange(n), 2)
-  sign = np.tile([1, -1], n)
-  stated = real_workers._Stated(
-    user, np.tile([0, 1], n), sign, np.ones((2 * n, 2))
+  stated = sides.Stated(
+    np.repeat(np.arange(n), 2),
+    np.tile([0, 1], n),
+    np.tile([1, -1], n),
+    np.ones((2 * n, 2)),
   )
   leans = {'own': np.tile([3.0, 1.0], n)}
-  rows = real_workers._stance_rows(
-    stated, np.ones(2 * n, bool), leans, 'all', seed=0, replicates=5
-  )
+  rows = real_workers.rows(stated, leans, 'all', seed=0, replicates=5)
   found = {(r['method'], r['quantity']): r for r in rows}
   assert found['own', 'own_side_excess, all']['value'] == 1.0
   assert found['own', 'absolute_side_difference, all']['value'] == 2.0
   # All of a side say the same: shuffling changes nothing.
   assert found['stances shuffled', 'own_side_excess, all']['value'] == 1.0
-
-
-def test_planted_weights_lean_as_planted():
-  rng = np.random.default_rng(0)
-  stated = real_workers._Stated(
-    np.arange(6), np.arange(6), np.array([1, -1] * 3), rng.normal(size=(6, 4))
-  )
-  own = real_workers._planted_weights(stated, 0.5, 8)
-  lean = stated.sign * np.einsum('nd,nd->n', own[:6], stated.apart)
-  np.testing.assert_allclose(lean, 0.5)
-  assert not own[6:].any()
 
 
 def test_seeds_are_weighed_by_their_people():
@@ -256,6 +200,5 @@ def test_seeds_are_weighed_by_their_people():
 
 
 def test_unknown_names_are_refused():
-  config = types.MappingProxyType({'persona': {}})
-  with pytest.raises(ValueError, match=r"unknown \['persona'\]"):
-    real_text.rows(config, None)
+  with pytest.raises(ValueError, match="unknown 'persona': one of"):
+    real_text.rows('persona', {}, None)
