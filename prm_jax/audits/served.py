@@ -295,7 +295,7 @@ class Serving(NamedTuple):
     return Served(*map(np.asarray, served))
 
   def _expect(self, pool, everybody, beta) -> Served:
-    return _expect(self.rule, *self._given(beta), pool, everybody)
+    return _expectations(self.rule, *self._given(beta), pool, everybody)
 
   def _given(self, beta):
     other = beta if self.reference_beta is None else self.reference_beta
@@ -464,7 +464,7 @@ def _each(function, everybody: Profiles):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _expect(
+def _expectations(
   rule, options, params, beta, reference_beta, pool, everybody
 ) -> Served:
   safe = rule.safe(options)
