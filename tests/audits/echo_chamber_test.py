@@ -458,9 +458,12 @@ def rounds(stance, prompt, opinion):
   """A trace of T rounds of which some things are not read."""
   stance, prompt, opinion = map(np.asarray, (stance, prompt, opinion))
   return echo_chamber.Trace(
-    opinion=opinion, prompt=prompt, stance=stance, utility=0 * stance,
+    opinion=opinion,
+    prompt=prompt,
+    stance=stance,
+    utility=0 * stance,
     answer=np.zeros_like(prompt),
-  )  # fmt: skip
+  )
 
 
 def test_after_rounds_by_hand():
@@ -472,9 +475,12 @@ def test_after_rounds_by_hand():
     opinion=[0.8 * start, 0.5 * start],
   )
   found = echo_chamber.after_rounds(
-    trace, start, truth=np.array([[0.0], [1.0]]),
-    contested=np.array([True, False]), factual=np.array([False, True]),
-  )  # fmt: skip
+    trace,
+    start,
+    truth=np.array([[0.0], [1.0]]),
+    contested=np.array([True, False]),
+    factual=np.array([False, True]),
+  )
   variance = np.var(start)
   np.testing.assert_allclose(
     found['curve'], [variance, 0.64 * variance, 0.25 * variance]
@@ -514,13 +520,16 @@ def test_beliefs_of_everybody_are_those_of_each():
   user = gaussian.gaussian(dim=J, capacity=4)
   evidence = types.Pair(
     jnp.asarray(rng.normal(size=(6, 5, 2, J)), jnp.float32),
-    jnp.asarray(rng.random((6, 5)) < 0.5, jnp.float32), jnp.ones((6, 5)),
-  )  # fmt: skip
+    jnp.asarray(rng.random((6, 5)) < 0.5, jnp.float32),
+    jnp.ones((6, 5)),
+  )
   both = system(user=user)
   found = echo_chamber.believe(both, PARAMS['user'], evidence)
   for person in range(6):
     one, _ = user.update(
-      KEY, PARAMS['user'], user.prior(PARAMS['user']),
+      KEY,
+      PARAMS['user'],
+      user.prior(PARAMS['user']),
       jax.tree.map(lambda leaf, u=person: leaf[u], evidence),
-    )  # fmt: skip
+    )
     assert_same(jax.tree.map(lambda leaf, u=person: leaf[u], found), one)
