@@ -64,14 +64,14 @@ class Row(NamedTuple):
 
 def world(people: int) -> tuple[echo_chamber.People, echo_chamber.Menu]:
   """Returns U people, every tenth of whom wishes to be agreed with."""
-  rng = np.random.default_rng(0)
+  rng: Any = np.random.default_rng(0)
   encoded = rng.standard_normal((PROMPTS, ANSWERS, J), np.float32)
   weights = rng.standard_normal((people, J), np.float32)
-  number = np.arange(people)
+  number: Any = np.arange(people)
   love = (number % 10 == 0).astype(np.float32)
   innate = rng.uniform(-1, 1, people).astype(np.float32)
-  alone = np.zeros((people, 0), np.int32)
-  stance = np.sign(encoded[..., 0])
+  alone: Any = np.zeros((people, 0), np.int32)
+  stance: Any = np.sign(encoded[..., 0])
   return (
     echo_chamber.People(number, weights, love, innate, innate, alone),
     echo_chamber.Menu(encoded, encoded, stance, np.zeros_like(stance), {}),
@@ -110,7 +110,11 @@ def ours(
   def run(key, everybody, menu):
     prior = bayes.isotropic_prior(jnp.zeros(J), 1.0)
     params = {'reward': {}, 'user': prior}
-    options = {'mesh': mesh, 'rounds': rounds, 'pool': CANDIDATES}
+    options: dict[str, Any] = {
+      'mesh': mesh,
+      'rounds': rounds,
+      'pool': CANDIDATES,
+    }
     options['block'] = min(BLOCK[update], people // devices)
     return echo_chamber.in_blocks(
       key, system, params, everybody, menu, **options

@@ -55,7 +55,7 @@ def main(
     'load': load,
     'load_after': os.getloadavg()[0],
   }
-  results = {
+  results: Row = {
     'study': Path(sys.argv[0]).stem,
     'config': chosen._asdict(),
     'notes': [' '.join(part.split()) for part in about.split('\n\n')],

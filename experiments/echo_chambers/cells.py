@@ -209,7 +209,7 @@ class _Bench:
       for way in ways
     )
     if world.condition.stated:
-      gap = sycophancy.stance_flip_gap(plus, minus).mean(1)
+      gap = np.asarray(sycophancy.stance_flip_gap(plus, minus)).mean(1)
     else:
       opinion = world.people.opinion
       gap = np.asarray(sycophancy.history_flip_gap(plus, minus, opinion))
@@ -287,7 +287,7 @@ def measures(
     'stance_variance': float(systematic),
     'stance_variance_per_prompt': float(per_prompt),
     'truth': float(truth.mean()),
-    **_strata('truth', truth, world),
+    **_strata('truth', np.asarray(truth), world),
     'length': float(mine.axes[..., _LENGTH].mean()),
     'confidence': float(mine.axes[..., _CONFIDENCE].mean()),
     'divergence': float(mine.divergence.mean()),

@@ -71,7 +71,7 @@ def run(seed: int, node) -> dict[str, Any]:
   tested = slice(node.validation, None)
   rows: list[Row] = []
 
-  def add(method, r, optimizer, log_policies, choice):
+  def add(method, r, optimizer, log_policies, choice) -> None:
     """Adds what an arm makes of the targets that are reported."""
     rows.append(
       {
@@ -93,11 +93,11 @@ def run(seed: int, node) -> dict[str, Any]:
     stop = node.stops[c] if arm.method == 'fitted' else None
     picks.append({'beta': node.betas[b], 'stop': stop, 'added': None})
     rewards.append(node.betas[b] * arm.tables[c, tested])
-    add(*arm[:2], 'optimum', log_p[c, b, tested], picks[-1])
+    add(arm.method, arm.references, 'optimum', log_p[c, b, tested], picks[-1])
   tuned = tune(keys[3], logits, jnp.concatenate(rewards), node)
   tuned = _exact(tuned, world.texts).reshape(len(rewarded), node.test, -1)
   for arm, log_p, pick in zip(rewarded, tuned, picks, strict=True):
-    add(*arm[:2], 'policy_gradient', log_p, pick)
+    add(arm.method, arm.references, 'policy_gradient', log_p, pick)
   likeliest = jax.jit(functools.partial(policies.likeliest, words=node.words))
   for r in node.references:
     log_p = likeliest(

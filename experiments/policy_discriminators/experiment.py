@@ -79,7 +79,7 @@ class Inputs:
   def _discriminator(self, name: str, fold: int) -> Discriminator:
     """Returns what was trained on all texts of a name but a fold's."""
     config, corpus = self.config, self.corpus(name)
-    folds, without = config.folds, ()
+    folds, without = config.folds, tuple[str, ...]()
     if name in corpora.GENERATED:
       folds, without = config.generated.folds, corpora.TWINS
     held = triples.split(corpus.outputs, fold, folds, without=without)

@@ -20,7 +20,7 @@ from prm_jax.safeguards import composition
 
 _GROUP = 16  # people whose policies are held at once
 _FEW = 64  # people by whom a temperature is set
-_BETAS = {'least': 0.02, 'most': 40.0, 'steps': 14}
+_BETAS: dict[str, Any] = {'least': 0.02, 'most': 40.0, 'steps': 14}
 _TEMPERATURE = 0.5  # of the soft minimum over groups, logits
 
 # What safeguards need of a world, as arrays -> the safeguard.
@@ -119,8 +119,8 @@ class Served(NamedTuple):
     divergence: `[U, S]` from the uniform choice, nats.
   """
 
-  axes: types.Array
-  divergence: types.Array
+  axes: types.ArrayLike
+  divergence: types.ArrayLike
 
 
 class Rule(NamedTuple):

@@ -5,6 +5,7 @@ encoder and of a frozen language model's mean states.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -13,7 +14,7 @@ from prm_jax.data import schema, triples
 from prm_jax.models import embeddings, ngrams
 from prm_jax.ops.margins import correct
 
-Vectors = np.ndarray | sparse.csr_matrix
+Vectors: TypeAlias = np.ndarray | sparse.csr_matrix
 NAMES = ('ngrams', 'minilm', 'frozen', 'length')
 _NGRAMS = ((2, 3), (3, 4, 5))
 _MINILM_LAYER = (6,)

@@ -105,7 +105,7 @@ def _scores(system, params, contexts, pool: Pool, people: int) -> jax.Array:
 
 @jax.jit
 def _tilt(
-  score: types.Array, beta: types.Scalar
+  score: types.Array, beta: float | types.Array
 ) -> tuple[types.Array, types.Array]:
   """Returns log-policies tilted from the uniform choice, and their mean KL."""
   log_base = jnp.full(score.shape[-1], -jnp.log(score.shape[-1]))

@@ -131,7 +131,7 @@ def triples(
   key: types.Key,
   logits: types.Array,
   network: Network,
-  shown: types.ArrayLike = True,
+  shown: types.ArrayLike | bool = True,
 ) -> Triples:
   """Returns a batch of triples of different policies, for `loss`.
 

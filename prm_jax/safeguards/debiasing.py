@@ -8,7 +8,7 @@ from prm_jax.rewards import reading
 
 
 def debiased(
-  learner: types.Learner, bias: types.Array, *, strength: float = 1.0
+  learner: types.Learner, bias: types.ArrayLike, *, strength: float = 1.0
 ) -> types.Learner:
   """Returns a learner that is penalised for what its encodings say of a bias.
 
