@@ -22,10 +22,10 @@ from prm_jax.audits import trained
 from prm_jax.data import schema
 from prm_jax.elicitation import pool, terminal
 from prm_jax.elicitation import session as sessions
-from prm_jax.learners import inference
 from prm_jax.models import embeddings, features
 from prm_jax.ops import acquisition, bayes
 from prm_jax.runtime import checkpoint, export, train, writers
+from prm_jax.systems import inference
 from prm_jax.users import bank as banks
 from prm_jax.worlds import stances
 

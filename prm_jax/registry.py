@@ -32,12 +32,16 @@ from prm_jax.rewards import (
   conditioned,
   discriminative,
   factorized,
+  gaussian_likeness,
   ideal_point,
   scalar,
 )
-from prm_jax.rewards import likeness as likeness_rewards
-from prm_jax.safeguards import adaptive, coefficients, policies
-from prm_jax.safeguards import rewards as reward_safeguards
+from prm_jax.safeguards import (
+  adaptive,
+  coefficients,
+  policy_level,
+  reward_level,
+)
 from prm_jax.users import (
   gaussian,
   in_context,
@@ -213,35 +217,35 @@ REWARDS: dict[str, Entry] = {
   'identity': _built(factorized.identity),
   'in_context': _built(conditioned.in_context, dim=3),
   'latent': _built(conditioned.latent, dim=3, latent=3),
-  'likeness': _built(likeness_rewards.likeness, dim=3),
+  'likeness': _built(gaussian_likeness.likeness, dim=3),
   'linear': _built(scalar.linear),
   'mixture': _built(factorized.mixture, dim=3),
   'mlp': _built(scalar.mlp),
   'network': _built(factorized.network, dim=3),
 }
 SAFEGUARDS: dict[str, Entry] = {
-  'agreement_penalty': _built(reward_safeguards.agreement_penalty),
-  'bridging': _built(policies.bridging),
+  'agreement_penalty': _built(reward_level.agreement_penalty),
+  'bridging': _built(policy_level.bridging),
   'constitutional_floor': _built(
     adaptive.constitutional_floor, measure='truth', least=0.8
   ),
   'empirical_shrinkage': _built(
-    reward_safeguards.empirical_shrinkage,
+    reward_level.empirical_shrinkage,
     between=1.0,
     within=2.0,
     answers=3.0,
   ),
   'exposure': _built(adaptive.exposure, strength=2.0),
-  'floor': _built(policies.floor, measure='quality'),
-  'lower_bound': _built(reward_safeguards.lower_bound),
-  'matching': _built(policies.matching),
+  'floor': _built(policy_level.floor, measure='quality'),
+  'lower_bound': _built(reward_level.lower_bound),
+  'matching': _built(policy_level.matching),
   'preference_shift': _built(adaptive.preference_shift),
   'projection': _built(
     coefficients.projection, direction=np.array([1.0, 0.5, 0.0], np.float32)
   ),
-  'residual': _built(reward_safeguards.residual),
-  'shrinkage': _built(reward_safeguards.shrinkage),
-  'trust_region': _built(policies.trust_region, radius=0.01),
+  'residual': _built(reward_level.residual),
+  'shrinkage': _built(reward_level.shrinkage),
+  'trust_region': _built(policy_level.trust_region, radius=0.01),
 }
 ROOMS = {
   'learner': LEARNERS,

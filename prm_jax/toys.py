@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from prm_jax import types
-from prm_jax.learners import critics, directive, rollouts
+from prm_jax.learners import directive
 from prm_jax.models import decoder
+from prm_jax.policy import critics, padding, phases, tasks
 from prm_jax.worlds import arithmetic
 
 FEATURES, PEOPLE, TEXTS, LENGTH = 5, 6, 30, 4
@@ -132,12 +133,12 @@ def problems(**given: Any) -> World:
     return right + 0.25 * (tokens.ids[:, 0] % 2)
 
   def refine(problem, attempts, critiques):
-    return rollouts.full(
+    return padding.full(
       arithmetic.refinements(world.take(problem), attempts.ids, critiques.ids)
     )
 
-  task = rollouts.Task(
-    lambda problem: rollouts.full(arithmetic.prompts(world.take(problem))),
+  task = tasks.Task(
+    lambda problem: padding.full(arithmetic.prompts(world.take(problem))),
     verify, refine, _ANSWER, (arithmetic.END,),
   )  # fmt: skip
   made = {
@@ -146,10 +147,10 @@ def problems(**given: Any) -> World:
     'critic': _critic(world),
     'replies': _replies(world),
     'shown': _shown(world),
-    'training': rollouts.Training(1e-2, 2),
+    'training': phases.Training(1e-2, 2),
   }
   wanted = {name: made[name] for name in given.pop('needs')}
-  data = rollouts.problems(np.arange(PROBLEMS))
+  data = tasks.problems(np.arange(PROBLEMS))
   return World({**wanted, **given}, data, types.Spec(1, 1))
 
 
@@ -157,10 +158,10 @@ def _critic(world: arithmetic.Problems) -> critics.Critic:
   def critic(key, policy, problem, attempts, reward):
     del policy, reward
     said = arithmetic.critique(
-      rollouts.generator(key), world.take(problem), attempts.ids,
+      tasks.generator(key), world.take(problem), attempts.ids,
       'step_by_step',
     )  # fmt: skip
-    return rollouts.full(said), 0
+    return padding.full(said), 0
 
   return critic
 
@@ -173,7 +174,7 @@ def _replies(world: arithmetic.Problems) -> directive.Replies:
     told = arithmetic.refinements(world.take(problem), answers.ids, said.ids)
     verdict = np.where(answers.ids[:, 0] % 2, 1.0, -1.0)
     return directive.Reply(
-      verdict, rollouts.full(told), np.ones(len(problem), bool)
+      verdict, padding.full(told), np.ones(len(problem), bool)
     )
 
   return replies
@@ -184,7 +185,7 @@ def _shown(world: arithmetic.Problems):
     del key, start
     answers = arithmetic.responses(arithmetic.chains(world))
     return (
-      rollouts.full(arithmetic.prompts(world)), rollouts.full(answers)
+      padding.full(arithmetic.prompts(world)), padding.full(answers)
     )  # fmt: skip
 
   return shown

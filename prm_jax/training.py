@@ -17,10 +17,10 @@ from prm_jax.audits import copies
 from prm_jax.data import pipelines, schema, sizes
 from prm_jax.elicitation import pool
 from prm_jax.lab import fitting, held_out
-from prm_jax.learners import inference
 from prm_jax.models import features
 from prm_jax.runtime import checkpoint, train, writers
 from prm_jax.setting import Setting
+from prm_jax.systems import inference
 from prm_jax.users import bank as banks
 
 COMPONENTS = 63  # with length, columns of a round number

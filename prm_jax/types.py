@@ -447,7 +447,7 @@ class Phase(NamedTuple):
       SVD start, empirical-Bayes prior. The structure of the state stays.
     objective: what gradient steps minimise; None if there are none.
     optimizer: optax transformation of the shared leaves that `train` names;
-      `common.by_path` gives a rate to each.
+      `optimizers.by_path` gives a rate to each.
     people: optax transformation of the free parameters of ONE person, applied
       to those in the batch; its `update` is told `step`, that of the phase.
       None: they do not train.

@@ -1,12 +1,24 @@
 """Layers and refusals, read from the source with `ast`."""
 
 import ast
+import collections
 from pathlib import Path
 
 import pytest
 
+from prm_jax import registry
+
 ROOT = Path(__file__).parents[1]
-ROOMS = ('ops', 'models', 'users', 'rewards', 'safeguards', 'learners')
+ROOMS = (
+  'ops',
+  'models',
+  'users',
+  'rewards',
+  'safeguards',
+  'systems',
+  'policy',
+  'learners',
+)
 USES = ('elicitation', 'alignment', 'audits')  # of a fitted system, in parallel
 ALLOWED = {room: {'types', *ROOMS[: i + 1]} for i, room in enumerate(ROOMS)}
 ALLOWED |= {room: {'types', *ROOMS, room} for room in USES}
@@ -25,7 +37,7 @@ ALLOWED |= {
     'toys',
     'users',
   },
-  'toys': {'types', 'learners', 'models', 'worlds'},
+  'toys': {'types', 'learners', 'models', 'policy', 'worlds'},
 }
 _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {
@@ -127,12 +139,35 @@ def test_source(name):
   assert faults(name, (ROOT / name).read_text()) == []
 
 
+def test_module_names_are_unique():
+  names = collections.Counter(
+    path.stem
+    for path in (ROOT / 'prm_jax').rglob('*.py')
+    if path.name != '__init__.py'
+  )
+  assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_learners_are_learners_alone():
+  modules = {
+    path.stem
+    for path in (ROOT / 'prm_jax/learners').glob('*.py')
+    if path.name != '__init__.py'
+  }
+  factories = (entry.factory for entry in registry.LEARNERS.values())
+  assert modules == {
+    getattr(factory, 'func', factory).__module__.rpartition('.')[2]
+    for factory in factories
+  }
+
+
 @pytest.mark.parametrize(
   ('path', 'source', 'fault'),
   [
     # Faults planted as text, which is parsed and never run.
     ('prm_jax/ops/a.py', 'from prm_jax import users', 'must not know users'),
     ('prm_jax/runtime/a.py', 'from prm_jax.learners import pref', 'learners'),
+    ('prm_jax/systems/a.py', 'from prm_jax import policy', 'not know policy'),
     ('prm_jax/users/a.py', 'import flax', 'only in'),
     ('prm_jax/ops/a.py', 'import os', 'not in ops/'),
     ('prm_jax/data/a.py', 'import pickle', 'only in ()'),

@@ -12,7 +12,7 @@ from prm_jax.data.schema import read_lines
 from prm_jax.lab import held_out
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.report import page
-from prm_jax.rewards import likeness
+from prm_jax.rewards import gaussian_likeness
 from prm_jax.runtime import export
 from tests.counted import source_that_counts
 
@@ -279,7 +279,9 @@ def test_audit_needs_a_trained_model(tmp_path, capsys):
 
 
 def test_closeness_to_references(tmp_path, monkeypatch, capsys):
-  params = likeness.likeness(dim=2).init(jax.random.key(0), types.Spec(3, 1))
+  params = gaussian_likeness.likeness(dim=2).init(
+    jax.random.key(0), types.Spec(3, 1)
+  )
   params['log_between'] = np.full(2, 2.0, np.float32)
   folder = tmp_path / 'discriminator'
   card = {

@@ -32,7 +32,7 @@ from prm_jax import types
 from prm_jax.data import load, triples
 from prm_jax.lab import timing
 from prm_jax.models import decoder
-from prm_jax.ops import discriminator
+from prm_jax.ops import discrimination
 from prm_jax.rewards import discriminative, trajectories
 
 RATE = 1e-9  # below the parameters' resolution
@@ -179,7 +179,7 @@ def trainer(
   def objective(params, packed, negatives):
     score = discriminative.score_packed(params, packed, config=config)
     score = score.reshape(-1, negatives + 1)
-    return discriminator.triple(score[:, 0], score[:, 1:]).mean()
+    return discrimination.triple(score[:, 0], score[:, 1:]).mean()
 
   @functools.partial(jax.jit, static_argnums=2, donate_argnums=0)
   def update(state, packed, negatives):

@@ -28,7 +28,7 @@ from prm_jax.audits import echo_chamber
 from prm_jax.lab import timing
 from prm_jax.ops import bayes
 from prm_jax.rewards import factorized
-from prm_jax.safeguards import composition, policies
+from prm_jax.safeguards import composition, policy_level
 from prm_jax.users import gaussian
 
 J, CANDIDATES, CAPACITY, ITERATIONS = 9, 8, 20, 2
@@ -335,7 +335,7 @@ def runs_of(sizes: Sizes, devices: int) -> dict[Row, Callable[[], Any]]:
       runs[Row(name, update, people, rounds)] = functools.partial(
         loop, belief_of, given, rounds
       )
-  matching = composition.chain(policies.matching())
+  matching = composition.chain(policy_level.matching())
   add('ours, matching', 'one answer', sizes.fewer, devices, matching)
   return runs
 

@@ -18,8 +18,8 @@ import numpy as np
 from experiments.benchmarks import against_torch, program
 from prm_jax import types
 from prm_jax.lab import timing
-from prm_jax.learners import grpo, rollouts
 from prm_jax.models import decoder, sampling
+from prm_jax.policy import logprobs, losses, padding, phases, rollouts, tasks
 from prm_jax.runtime import update
 
 
@@ -98,24 +98,22 @@ def phase_row(
   """Returns seconds of the phases of one step of GRPO."""
   R, P, N = shape
   rng = np.random.default_rng(0)
-  asked = rollouts.full(rng.integers(1, config.vocab_size, size=(R // 4, P)))
-  limits = rollouts.Limits(N, ())
+  asked = padding.full(rng.integers(1, config.vocab_size, size=(R // 4, P)))
+  limits = tasks.Limits(N, ())
   write = functools.partial(
     rollouts.write, jax.random.key(0), config, params, asked, limits, count=4
   )
   written = write()
-  ids, seen = rollouts.follow(rollouts.repeat(asked, 4), written.tokens)
-  score = functools.partial(rollouts.scorer(config, N), params, ids, seen)
+  ids, seen = padding.follow(padding.repeat(asked, 4), written.tokens)
+  score = functools.partial(logprobs.scorer(config, N), params, ids, seen)
   old = np.asarray(score())
   batch = _batch(ids, seen, written.tokens.mask, old, rng)
   phase = types.Phase(
-    'policy', objective=rollouts.objective(config, rollouts.PLAIN),
-    optimizer=grpo.adam(1e-9), steps=1,
+    'policy', objective=losses.objective(config, losses.PLAIN),
+    optimizer=phases.adam(1e-9), steps=1,
   )  # fmt: skip
   step = jax.jit(update.make_update(phase))
-  state = update.initialize(
-    rollouts.new_state(jax.random.key(0), params), phase
-  )
+  state = update.initialize(phases.new_state(jax.random.key(0), params), phase)
   times = timing.side_by_side(
     {'writing': write, 'scoring': score,
      'update': functools.partial(step, state, batch)},

@@ -10,8 +10,8 @@ from experiments import policies
 from experiments.critique_and_numbers import methods
 from experiments.critique_and_numbers import world as worlds
 from prm_jax import types
-from prm_jax.learners import rollouts
 from prm_jax.models import decoder
+from prm_jax.policy import rollouts
 from prm_jax.worlds import arithmetic
 
 Row = dict[str, Any]

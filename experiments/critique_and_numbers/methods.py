@@ -7,23 +7,15 @@ from typing import Any, NamedTuple
 from experiments import policies
 from experiments.critique_and_numbers import world as worlds
 from prm_jax import types
-from prm_jax.learners import (
-  critics,
-  critique_grpo,
-  grpo,
-  imitation,
-  rltf,
-  rollouts,
-  sdpo,
-  tuning,
-)
+from prm_jax.learners import critique_grpo, grpo, imitation, rltf, sdpo
 from prm_jax.models import decoder
+from prm_jax.policy import critics, demonstrations, losses, phases
 from prm_jax.worlds import arithmetic
 
 _SECOND = {
-  'raw': rollouts.Surrogate('probability'),
-  'log': rollouts.Surrogate('log'),
-  'clipped': rollouts.Surrogate('shaped_clipped'),
+  'raw': losses.Surrogate('probability'),
+  'log': losses.Surrogate('log'),
+  'clipped': losses.Surrogate('shaped_clipped'),
 }
 _OUTCOME = '_outcome'
 PREDICT = 0.5  # weight of critiques in `rltf_predict`
@@ -71,7 +63,7 @@ def make(
   if name.endswith(_OUTCOME):
     name = name.removesuffix(_OUTCOME)
     world = world._replace(task=worlds.task_of(world.pool, final_only=True))
-  training = rollouts.Training(rate, node.steps)
+  training = phases.Training(rate, node.steps)
   settings: dict[str, Any] = {
     'task': world.task, 'config': config, 'training': training
   }  # fmt: skip
@@ -116,7 +108,7 @@ def _critique(name, config, world, settings) -> Method:
   elif option == 'always':
     options['gate'] = False
   elif option in _SECOND:
-    options['loss'] = rollouts.Loss(second=_SECOND[option])
+    options['loss'] = losses.Loss(second=_SECOND[option])
   elif option.isdigit():
     accuracy = int(option) / 100
   elif option:
@@ -152,9 +144,11 @@ def _tuning(name, node, rate, config, world) -> Method:
     'problems': len(world.pool.start),
   }  # fmt: skip
   if name.startswith('critique_tuning'):
-    shown = tuning.critiques(requests=worlds.requests(world.pool), **settings)
+    shown = demonstrations.critiques(
+      requests=worlds.requests(world.pool), **settings
+    )
   else:
-    shown = tuning.refinements(**settings)
+    shown = demonstrations.refinements(**settings)
   learner = imitation.imitation(
     shown=shown, config=config, steps=node.steps,
     learning_rate=rate, warm_up=10,

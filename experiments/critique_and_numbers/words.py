@@ -10,17 +10,8 @@ from experiments import policies
 from experiments.critique_and_numbers import methods
 from prm_jax import types
 from prm_jax.data import answers
-from prm_jax.learners import (
-  critics,
-  critique_grpo,
-  grpo,
-  imitation,
-  rltf,
-  rollouts,
-  sdpo,
-  texts,
-  tuning,
-)
+from prm_jax.learners import critique_grpo, grpo, imitation, rltf, sdpo
+from prm_jax.policy import critics, demonstrations, phases, rollouts, word_tasks
 
 Row = dict[str, Any]
 _ASK = '{}\nThink step by step and end with "The answer is" and a number.'
@@ -56,20 +47,20 @@ def run(config, name: str, seed: int) -> Row:
   }  # fmt: skip
 
 
-def _words(model, known, node) -> texts.Words:
+def _words(model, known, node) -> word_tasks.Words:
   truth = [answers.final(solution) for _, solution in known]
 
   def check(problem, text):
     return float(answers.equal(answers.final(text), truth[problem]))
 
-  return texts.words(
+  return word_tasks.words(
     model.tokenizer, [_ASK.format(question) for question, _ in known], check,
     max_new_tokens=node.tokens,
   )  # fmt: skip
 
 
 def _method(name, node, model, known, words) -> types.Learner:
-  training = rollouts.Training(node.learning_rate, node.steps, remat=True)
+  training = phases.Training(node.learning_rate, node.steps, remat=True)
   settings: dict[str, Any] = {
     'task': words.task, 'config': model.config, 'training': training
   }  # fmt: skip
@@ -87,7 +78,7 @@ def _method(name, node, model, known, words) -> types.Learner:
       **settings,
     )  # fmt: skip
   if name == 'refinement_tuning':
-    shown = tuning.refinements(
+    shown = demonstrations.refinements(
       task=words.task, critic=_critic('step_by_step', known, words),
       config=model.config, problems=len(known), batch=2 * node.batch,
     )  # fmt: skip
@@ -148,7 +139,7 @@ def critique(kind: str, solution: str, attempt: str, reward: float) -> str:
   return said
 
 
-def _examiner(model, words: texts.Words, count: int) -> policies.Examine:
+def _examiner(model, words: word_tasks.Words, count: int) -> policies.Examine:
   """Returns `params -> figures`, greedily, of problems never trained on."""
   asked = words.task.prompts(np.arange(count))
 

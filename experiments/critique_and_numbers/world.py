@@ -7,10 +7,10 @@ import numpy as np
 
 from experiments import policies
 from prm_jax import types
-from prm_jax.learners import critics, imitation, rollouts
+from prm_jax.learners import imitation
 from prm_jax.models import decoder
-from prm_jax.worlds import arithmetic
-from prm_jax.worlds import arithmetic_demonstrations as demonstrations
+from prm_jax.policy import critics, demonstrations, padding, rollouts, tasks
+from prm_jax.worlds import arithmetic, arithmetic_demonstrations
 
 STEPS = 2  # of a problem
 ANSWER = arithmetic.DIGITS * STEPS + 1
@@ -35,7 +35,7 @@ class World(NamedTuple):
   pool: arithmetic.Problems
   hard: np.ndarray
   held_out: dict[str, arithmetic.Problems]
-  task: rollouts.Task
+  task: tasks.Task
 
 
 def make(node, share: float, seed: int) -> World:
@@ -74,7 +74,7 @@ def fresh(
 
 def task_of(
   pool: arithmetic.Problems, *, final_only: bool = False
-) -> rollouts.Task:
+) -> tasks.Task:
   """Returns problems as a task.
 
   Args:
@@ -88,14 +88,14 @@ def task_of(
     )
 
   def refine(problem, attempts, critiques):
-    return rollouts.full(
+    return padding.full(
       arithmetic.refinements(pool.take(problem), attempts.ids, critiques.ids)
     )
 
   def prompts(problem):
-    return rollouts.full(arithmetic.prompts(pool.take(problem)))
+    return padding.full(arithmetic.prompts(pool.take(problem)))
 
-  return rollouts.Task(prompts, verify, refine, ANSWER, (arithmetic.END,))
+  return tasks.Task(prompts, verify, refine, ANSWER, (arithmetic.END,))
 
 
 # -------------------------------------------------------------------- critics
@@ -109,13 +109,13 @@ def rule(
   def critic(key, policy, problem, attempts, reward):
     del policy, reward
     said = arithmetic.critique(
-      rollouts.generator(key),
+      tasks.generator(key),
       pool.take(problem),
       attempts.ids,
       kind,
       accuracy=accuracy,
     )
-    return rollouts.full(said), 0
+    return padding.full(said), 0
 
   return critic
 
@@ -124,7 +124,7 @@ def requests(pool: arithmetic.Problems) -> critics.Requests:
   """Returns how critiques of answers are asked for."""
 
   def ask(problem, attempts):
-    return rollouts.full(arithmetic.requests(pool.take(problem), attempts.ids))
+    return padding.full(arithmetic.requests(pool.take(problem), attempts.ids))
 
   return ask
 
@@ -139,7 +139,7 @@ def own(
 # ----------------------------------------------------------------- warm start
 
 
-def shown(node, table: np.ndarray) -> imitation.Shown:
+def shown(node, table: np.ndarray) -> demonstrations.Shown:
   """Returns what the warm start is shown at a step.
 
   Args:
@@ -149,20 +149,20 @@ def shown(node, table: np.ndarray) -> imitation.Shown:
 
   def show(key, start):
     del start
-    rng = rollouts.generator(key)
+    rng = tasks.generator(key)
     counts = rng.multinomial(node.plain, list(_SHOWN.values()))
     problems = arithmetic.concatenate(*(
       arithmetic.draw(rng, table, arithmetic.CLASSES[kind], int(count))
       for kind, count in zip(_SHOWN, counts, strict=True)
     ))  # fmt: skip
     parts = [
-      demonstrations.plain(rng, problems),
-      demonstrations.refined(rng, table, node.refined),
-      demonstrations.critiqued(rng, table, node.critiqued),
+      arithmetic_demonstrations.plain(rng, problems),
+      arithmetic_demonstrations.refined(rng, table, node.refined),
+      arithmetic_demonstrations.critiqued(rng, table, node.critiqued),
     ]
     return (
-      rollouts.join(*(rollouts.full(part.prompt) for part in parts)),
-      rollouts.stack(*(rollouts.full(part.response) for part in parts)),
+      padding.join(*(padding.full(part.prompt) for part in parts)),
+      padding.stack(*(padding.full(part.response) for part in parts)),
     )  # fmt: skip
 
   return show
@@ -214,7 +214,7 @@ def examiner(
     wrong = right[kinds.index('hard')] < 0.5
     again = rollouts.write(
       keys[1], config, params,
-      rollouts.full(arithmetic.refinements(hard, attempts, critiques)), task,
+      padding.full(arithmetic.refinements(hard, attempts, critiques)), task,
     ).tokens  # fmt: skip
     mended = arithmetic.verify(hard, again.ids)[wrong]
     found['refines'] = float(mended.mean()) if len(mended) else 1.0

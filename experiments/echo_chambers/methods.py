@@ -12,12 +12,12 @@ import numpy as np
 from prm_jax import types
 from prm_jax.audits import echo_chamber, refits, served
 from prm_jax.lab import fitting
-from prm_jax.learners import inference
 from prm_jax.models import embeddings, reduce
 from prm_jax.models import features as text_features
 from prm_jax.ops import bayes
 from prm_jax.rewards import factorized
 from prm_jax.safeguards import debiasing
+from prm_jax.systems import inference
 from prm_jax.users import gaussian, simplex
 from prm_jax.worlds import observed_stances
 

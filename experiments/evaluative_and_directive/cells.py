@@ -9,14 +9,13 @@ import numpy as np
 from experiments import policies
 from experiments.evaluative_and_directive import world as worlds
 from prm_jax import types
-from prm_jax.learners import directive, rollouts
+from prm_jax.learners import directive
 from prm_jax.models import decoder
+from prm_jax.policy import losses, phases
 from prm_jax.worlds import persona_replies
 
 Row = dict[str, Any]
-_FULL = rollouts.Loss(
-  rollouts.Surrogate(clip_high=0.28), distill=1.0, alpha=1.0
-)
+_FULL = losses.Loss(losses.Surrogate(clip_high=0.28), distill=1.0, alpha=1.0)
 
 
 def decoder_of(node) -> decoder.DecoderConfig:
@@ -100,7 +99,7 @@ def run(config, workdir: Path, arm: str, name: str, seed: int) -> Row:
   )  # fmt: skip
   learner = method(
     kind, task=world.task, replies=replies, config=sizes,
-    training=rollouts.Training(rate, options.get('steps', node.steps)),
+    training=phases.Training(rate, options.get('steps', node.steps)),
   )  # fmt: skip
   examine = worlds.examiner(sizes, world, node.examined)
   curve = policies.Curve()

@@ -14,8 +14,9 @@ import numpy as np
 from experiments import policies
 from experiments.evaluative_and_directive import cells
 from prm_jax import types
-from prm_jax.learners import directive, rollouts, texts
+from prm_jax.learners import directive
 from prm_jax.models import sampling
+from prm_jax.policy import phases, rollouts, tasks, word_tasks
 
 Row = dict[str, Any]
 _BRIEF = 40  # words
@@ -93,7 +94,7 @@ def run(config, name: str, seed: int) -> Row:
   questions = policies.word_problems(config, node.longest)
   asked = [text for text, _ in questions[: node.pool + node.held_out]]
   wanted = _anybody(np.random.default_rng([seed, 0xC3]))
-  words = texts.words(
+  words = word_tasks.words(
     model.tokenizer, asked, lambda row, text: float(fits(wanted, text)),
     max_new_tokens=node.tokens,
   )  # fmt: skip
@@ -101,7 +102,7 @@ def run(config, name: str, seed: int) -> Row:
   learner = cells.method(
     name, task=words.task, config=model.config,
     replies=_replies(words, asked, wanted, node.hint_rate, error),
-    training=rollouts.Training(node.learning_rate, node.steps, remat=True),
+    training=phases.Training(node.learning_rate, node.steps, remat=True),
   )  # fmt: skip
   fresh = np.arange(node.pool, len(asked))
 
@@ -129,7 +130,7 @@ def _replies(words, asked, wanted, rate, error) -> directive.Replies:
   """Returns what the person says to replies."""
 
   def reply(key: types.Key, row, said):
-    rng = rollouts.generator(key)
+    rng = tasks.generator(key)
     liked = words.task.verify(row, said) > 0.5
     hinted = rng.random(len(row)) < rate
     told = [

@@ -8,8 +8,9 @@ import numpy as np
 from experiments import policies
 from prm_jax import types
 from prm_jax.audits import sycophancy
-from prm_jax.learners import directive, imitation, rollouts
+from prm_jax.learners import directive, imitation
 from prm_jax.models import decoder
+from prm_jax.policy import padding, rollouts, tasks
 from prm_jax.worlds import persona_replies as personas
 
 POOL = 4096  # prompts of everybody in training
@@ -30,7 +31,7 @@ class World(NamedTuple):
   known: np.ndarray
   held_out: np.ndarray
   pool: personas.Asked
-  task: rollouts.Task
+  task: tasks.Task
 
 
 def make(arm: str, seed: int) -> World:
@@ -49,8 +50,8 @@ def make(arm: str, seed: int) -> World:
   known = order[: personas.FORMATS // 2] if arm == 'many' else unusual[:1]
   held_out = np.setdiff1d(order, known)
   pool = personas.draw(rng, rng.choice(known, POOL))
-  task = rollouts.Task(
-    lambda row: rollouts.full(personas.prompts(people, take(pool, row))),
+  task = tasks.Task(
+    lambda row: padding.full(personas.prompts(people, take(pool, row))),
     lambda row, said: personas.fits(people, take(pool, row), said.ids) * 1.0,
     None, personas.ANSWER, (personas.END,),
   )  # fmt: skip
@@ -76,14 +77,14 @@ def replies(
   """
 
   def reply(key, row, said):
-    rng = rollouts.generator(key)
+    rng = tasks.generator(key)
     asked = take(world.pool, row)
     found = personas.reply(
       rng, world.people, asked, said.ids, hint_rate=hint_rate,
       hint_error=1.0 if shuffled else hint_error,
     )  # fmt: skip
     told = personas.prompts(world.people, asked, found.hint)
-    return directive.Reply(found.verdict, rollouts.full(told), found.hinted)
+    return directive.Reply(found.verdict, padding.full(told), found.hinted)
 
   return reply
 
@@ -115,7 +116,7 @@ def examiner(
   def say(params, given, seed):
     return rollouts.write(
       jax.random.key(seed), config, params,
-      rollouts.full(personas.prompts(world.people, given)), world.task,
+      padding.full(personas.prompts(world.people, given)), world.task,
     ).tokens.ids  # fmt: skip
 
   def examine(params):
@@ -176,7 +177,7 @@ def warm_start(
   def shown(key, start):
     del start
     return tuple(
-      map(rollouts.full, personas.shown(rollouts.generator(key), node.batch))
+      map(padding.full, personas.shown(tasks.generator(key), node.batch))
     )
 
   learner = imitation.imitation(
@@ -195,8 +196,8 @@ def follows_hints(config: decoder.DecoderConfig, params: types.PyTree) -> float:
   prompt, answer = personas.shown(rng, 2000, truthful=1.0)
   named = (prompt[:, :3] != personas.NONE).all(1)
   said = rollouts.write(
-    jax.random.key(0), config, params, rollouts.full(prompt[named]),
-    rollouts.Limits(personas.ANSWER, (personas.END,)),
+    jax.random.key(0), config, params, padding.full(prompt[named]),
+    tasks.Limits(personas.ANSWER, (personas.END,)),
     temperature=0.0,
   ).tokens.ids  # fmt: skip
   return float((said == answer[named]).all(1).mean())

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from prm_jax.alignment import closeness
-from prm_jax.alignment import policies as families
+from prm_jax.alignment import closeness, families
 from prm_jax.data import load, schema, splits, triples
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.models.weights import cache

@@ -12,15 +12,16 @@ from experiments.policy_discriminators.corpus import Corpus
 from prm_jax import types
 from prm_jax.data import triples
 from prm_jax.lab import fitting
-from prm_jax.learners import inference, likeness
+from prm_jax.learners import likeness
 from prm_jax.ops.margins import correct
-from prm_jax.rewards import likeness as likenesses
+from prm_jax.rewards import gaussian_likeness
 from prm_jax.runtime import train
+from prm_jax.systems import inference
 
 Row = dict[str, Any]
 OWN = 'polar'
 learner = functools.lru_cache(maxsize=64)(likeness.likeness)
-_reward = functools.lru_cache(maxsize=64)(likenesses.likeness)
+_reward = functools.lru_cache(maxsize=64)(gaussian_likeness.likeness)
 
 
 # ------------------------------------------------------------------- triples

@@ -28,10 +28,10 @@ from prm_jax.alignment import reinforcement
 from prm_jax.lab import columns, drawn
 from prm_jax.ops import decoding, intervals
 from prm_jax.rewards.trajectories import PADDING
-from prm_jax.worlds import policies
+from prm_jax.worlds import first_order
 
 Row = dict[str, Any]
-_exact = jax.jit(jax.vmap(policies.log_probability, (0, None)))
+_exact = jax.jit(jax.vmap(first_order.log_probability, (0, None)))
 
 
 class Arm(NamedTuple):
@@ -57,7 +57,7 @@ def run(seed: int, node) -> dict[str, Any]:
     node: `enumerable` of the configuration, frozen.
   """
   keys = jax.random.split(jax.random.key(seed), 4)
-  world = policies.draw(
+  world = first_order.draw(
     keys[0],
     policies=node.train + node.validation + node.test,
     words=node.words,
@@ -66,7 +66,7 @@ def run(seed: int, node) -> dict[str, Any]:
   )
   own = node.start_deviation * jax.random.normal(keys[1], world.base.shape)
   logits = world.base + own
-  log_start = policies.log_probability(logits, world.texts)
+  log_start = first_order.log_probability(logits, world.texts)
   targets = _exact(world.logits[node.train :], world.texts)
   tested = slice(node.validation, None)
   rows: list[Row] = []
@@ -89,7 +89,7 @@ def run(seed: int, node) -> dict[str, Any]:
   betas = jnp.array(node.betas)[:, None, None]
   for arm in rewarded:
     log_p = decoding.tilted(log_start, arm.tables[:, None], betas)
-    c, b = chosen(policies.divergence(log_p, targets), node.validation)
+    c, b = chosen(first_order.divergence(log_p, targets), node.validation)
     stop = node.stops[c] if arm.method == 'fitted' else None
     picks.append({'beta': node.betas[b], 'stop': stop, 'added': None})
     rewards.append(node.betas[b] * arm.tables[c, tested])
@@ -98,19 +98,21 @@ def run(seed: int, node) -> dict[str, Any]:
   tuned = _exact(tuned, world.texts).reshape(len(rewarded), node.test, -1)
   for arm, log_p, pick in zip(rewarded, tuned, picks, strict=True):
     add(arm.method, arm.references, 'policy_gradient', log_p, pick)
-  likeliest = jax.jit(functools.partial(policies.likeliest, words=node.words))
+  likeliest = jax.jit(
+    functools.partial(first_order.likeliest, words=node.words)
+  )
   for r in node.references:
     log_p = likeliest(
       log_start, world.texts, written[:, :r], jnp.array(node.added)
     )
-    away = policies.divergence(log_p, targets)[None]
+    away = first_order.divergence(log_p, targets)[None]
     _, b = chosen(away, node.validation)
     choice = {'beta': None, 'stop': None, 'added': node.added[b]}
     add('likelihood', r, 'closed_form', log_p[b, tested], choice)
   return {'rows': rows, 'losses': {'seed': seed, **losses}}
 
 
-def arms(key, world: policies.Population, log_start, start_logits, node):
+def arms(key, world: first_order.Population, log_start, start_logits, node):
   """Returns every reward, trained, references `[N, R]` and losses in nats."""
   keys = jax.random.split(key, 4)
   P, R = node.train, max(node.references)
@@ -131,11 +133,11 @@ def arms(key, world: policies.Population, log_start, start_logits, node):
   learned, loss = trained(True)
   without, other_loss = trained(False)
   own = fitted(keys[3], params, start_logits, written, texts, node)
-  best = policies.predictive_ratio(log_policies[:P], rows.reshape(-1))
+  best = first_order.predictive_ratio(log_policies[:P], rows.reshape(-1))
   losses = {
     'discriminator': float(loss),
     'bradley_terry': float(other_loss),
-    'ideal': float(policies.least_loss(log_policies)),
+    'ideal': float(first_order.least_loss(log_policies)),
   }
   rewarded = [
     Arm('oracle', 0, (targets - log_start)[None]),
@@ -226,7 +228,7 @@ def _own_texts(key, logits, references, count, node):
   N = node.fitted_pairs
   keys = jax.random.split(key)
   positive = references[jax.random.randint(keys[0], (N,), 0, count)]
-  negative = policies.sample(keys[1], logits, length=node.length, shape=(N,))
+  negative = first_order.sample(keys[1], logits, length=node.length, shape=(N,))
   none = jnp.full_like(positive, PADDING)
   return none, positive[:, None], negative[:, None]
 
@@ -239,14 +241,14 @@ def tune(key, logits, tables, node):
   """Returns logits `[N, V + 1, V]` fine-tuned on rewards `[N, Y]` in nats."""
 
   def sample(key, params, shape):
-    return policies.sample(key, params, length=node.length, shape=shape)
+    return first_order.sample(key, params, length=node.length, shape=shape)
 
   def one(key, table):
     return reinforcement.fine_tune(
       key,
-      reinforcement.Policy(sample, policies.log_probability),
+      reinforcement.Policy(sample, first_order.log_probability),
       logits,
-      lambda texts: table[policies.index(texts, node.words)],
+      lambda texts: table[first_order.index(texts, node.words)],
       steps=node.tuning_steps,
       learning_rate=node.tuning_rate,
       kl_weight=1.0,
@@ -265,7 +267,7 @@ def _measured(log_start, log_policies, targets) -> Row:
 
     def away(log_p, turned=turned):
       pair = (targets, log_p) if turned else (log_p, targets)
-      return np.asarray(policies.divergence(*pair), float)
+      return np.asarray(first_order.divergence(*pair), float)
 
     before = away(jnp.broadcast_to(log_start, targets.shape))
     after = away(log_policies)

@@ -24,8 +24,8 @@ from prm_jax import registry, types
 from prm_jax.audits import similarities
 from prm_jax.data import pipelines, triples
 from prm_jax.lab import curves, study, units
-from prm_jax.learners import inference
 from prm_jax.runtime import checkpoint
+from prm_jax.systems import inference
 
 Row = dict[str, Any]
 _BLOCK = 512  # rows that a decoder compares at once

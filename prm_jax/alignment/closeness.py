@@ -11,7 +11,7 @@ import numpy as np
 from prm_jax import types
 from prm_jax.models import hidden_states, surface
 from prm_jax.models.language_model import LanguageModel
-from prm_jax.rewards import likeness, trajectories
+from prm_jax.rewards import gaussian_likeness, trajectories
 from prm_jax.users import references
 
 
@@ -27,7 +27,7 @@ class Judge(NamedTuple):
 
   Attributes:
     model: whose lower layers read.
-    reward: see `rewards.likeness`.
+    reward: see `rewards.gaussian_likeness`.
     params: of the reward.
     reading: `layers`, `stride`, `prompt` and `length` of a text, in tokens.
   """
@@ -63,7 +63,7 @@ def judge(
       f'({card["fingerprint"][:12]}, this one is {model.fingerprint[:12]})'
     )
   params = jax.tree.map(jnp.asarray, params)
-  reward = likeness.likeness(
+  reward = gaussian_likeness.likeness(
     dim=len(params['taste']), same_prompt=card['same_prompt']
   )
   return Judge(model, reward, params, card['reading'])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from prm_jax import types
-from prm_jax.models import heads
+from prm_jax.models import networks
 from prm_jax.ops import decoding
 
 
@@ -80,4 +80,4 @@ def apply(
 
 
 def _network(hidden, bases):
-  return heads.MLP(widths=(*hidden, bases))
+  return networks.MLP(widths=(*hidden, bases))

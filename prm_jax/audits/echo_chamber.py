@@ -16,7 +16,7 @@ from jax.sharding import Mesh, PartitionSpec
 from prm_jax import types
 from prm_jax.ops import opinions
 from prm_jax.safeguards import adaptive, composition
-from prm_jax.users import answers as ring
+from prm_jax.users import ring
 
 # `(user parameters, answers of everybody) -> user parameters`
 Refit = Callable[[types.PyTree, ring.Answers], types.PyTree]

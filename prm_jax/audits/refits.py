@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax.ops import bayes
-from prm_jax.users import answers as ring
-from prm_jax.users import simplex
+from prm_jax.users import ring, simplex
 
 _PSEUDO_PEOPLE = 1.0  # who keep the old covariance
 _ANSWERS = 10.0  # by which one weight for everybody is pulled to the old one

@@ -23,7 +23,7 @@ from prm_jax.data.builders.jester import jester_dataset_builder
 from prm_jax.data.builders.llmbar import llmbar_dataset_builder
 from prm_jax.data.builders.llmfao import llmfao_dataset_builder
 from prm_jax.data.builders.math_small import math_small_dataset_builder
-from prm_jax.data.builders.polis import opinions as polis
+from prm_jax.data.builders.polis import votes
 from prm_jax.data.builders.preferences import preferences_dataset_builder
 from prm_jax.data.builders.qlora_vicuna import qlora_vicuna_dataset_builder
 from prm_jax.data.builders.ukp_convarg import ukp_convarg_dataset_builder
@@ -224,7 +224,7 @@ def polis_conversations(data_dir: str | Path | None = None) -> list[str]:
   Raises:
     ValueError: the source is missing.
   """
-  return polis.conversations(data_folder(data_dir))
+  return votes.conversations(data_folder(data_dir))
 
 
 def opinions(
@@ -242,7 +242,7 @@ def opinions(
     ValueError: the conversation is unknown, or the source is missing or
       malformed.
   """
-  return polis.read(data_folder(data_dir), conversation)
+  return votes.read(data_folder(data_dir), conversation)
 
 
 def _from_folder(module: Any, data_dir: str | Path | None) -> Any:

@@ -11,8 +11,8 @@ from scipy import special
 
 from prm_jax.elicitation import loop
 from prm_jax.lab import fitting
-from prm_jax.learners import inference
 from prm_jax.ops import bayes
+from prm_jax.systems import inference
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,8 +16,8 @@ import numpy as np
 from prm_jax import types
 from prm_jax.data import load, pipelines, splits
 from prm_jax.lab import columns, units
-from prm_jax.learners import rollouts
 from prm_jax.models.language_model import LanguageModel
+from prm_jax.policy import outcomes, tasks
 from prm_jax.runtime import export, train, trees, writers
 
 Row = dict[str, Any]
@@ -72,7 +72,7 @@ def watched(
     made, metrics = inner(key, state, batch)
     if int(state.step) % every == 0:
       found = examine(state.params['policy'])
-      seen = {f'at {k}': rollouts.as_mean([v]) for k, v in found.items()}
+      seen = {f'at {k}': outcomes.as_mean([v]) for k, v in found.items()}
       metrics = {**metrics, **seen}
     return made, metrics
 
@@ -97,7 +97,7 @@ def fit(
     examine: what is measured then.
     curve: where it is kept.
   """
-  data = rollouts.problems(problems)
+  data = tasks.problems(problems)
   return train.fit(
     watched(learner, every, examine), data, key=key, spec=types.Spec(1, 1),
     given=start_from(learner, params),
@@ -128,7 +128,7 @@ def start_from(
 def shown_only(learner: types.Learner, key: types.Key) -> types.PyTree:
   """Returns the params that a learner of demonstrations arrives at."""
   state = train.fit(
-    learner, rollouts.problems(np.zeros(1, np.int32)), key=key,
+    learner, tasks.problems(np.zeros(1, np.int32)), key=key,
     spec=types.Spec(1, 1), progress=True,
   )  # fmt: skip
   return state.params['policy']

@@ -19,7 +19,7 @@ from prm_jax.ops import heads
 from prm_jax.rewards import discriminative
 from prm_jax.rewards.trajectories import PADDING
 from prm_jax.users.references import References
-from prm_jax.worlds import policies
+from prm_jax.worlds import first_order
 
 Triples = tuple[types.Array, types.Array, types.Array]
 
@@ -137,11 +137,11 @@ def triples(
 
   Args:
     key: of the draw.
-    logits: `[P, V + 1, V]` of the policies.
+    logits: `[P, V + 1, V]` of the first_order.
     network: how many triples, and of what length.
     shown: whether references are; if not, they are PADDING.
   """
-  reference, positive, negative = policies.triples(
+  reference, positive, negative = first_order.triples(
     key, logits, batch=network.batch, pairs=network.pairs, length=network.length
   )
   return jnp.where(shown, reference, PADDING), positive, negative

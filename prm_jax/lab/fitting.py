@@ -13,9 +13,9 @@ from prm_jax import registry, types
 from prm_jax.audits import controls
 from prm_jax.data import schema
 from prm_jax.lab import units
-from prm_jax.learners import amortized, inference
 from prm_jax.ops import margins
 from prm_jax.runtime import train
+from prm_jax.systems import amortization, inference
 from prm_jax.users import latent
 
 # Splits of rows. A new person answers `calibration` and is scored on splits
@@ -538,5 +538,7 @@ def _collapse(fitted: Fitted, training: types.Batch) -> dict[str, float]:
     return {}
   rows = training.rows
   known = np.unique(rows.user[np.asarray(rows.mask) > 0])
-  found = amortized.collapse(jax.tree.map(lambda leaf: leaf[known], contexts))
+  found = amortization.collapse(
+    jax.tree.map(lambda leaf: leaf[known], contexts)
+  )
   return found._asdict()

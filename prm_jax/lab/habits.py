@@ -16,8 +16,8 @@ import numpy as np
 
 from prm_jax import types
 from prm_jax.lab import fitting, rows, units
-from prm_jax.learners import inference
 from prm_jax.ops import bayes, intervals, traits
+from prm_jax.systems import inference
 
 NAMES = ('side', 'length', 'ties')
 SHARED = rows.SHARED

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.learners import common
 from prm_jax.ops import heads
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import reading, scalar
+from prm_jax.systems import base_rewards, objectives, optimizers, states
 from prm_jax.users import population
 
 
@@ -37,19 +37,19 @@ def linear(
 
   def begin(state, data):
     features = data.features(state.params['reward'])
-    weight = common.aggregate_weight(
+    weight = base_rewards.aggregate_weight(
       features, data.judgements, data.index, state.hyper['ridge']
     )
-    state = common.with_reward(
+    state = states.with_reward(
       state, {**state.params['reward'], 'weight': weight}
     )
-    count = common.examples(data.judgements)
-    return state._replace(constants=common.Examples(count))
+    count = objectives.examples(data.judgements)
+    return state._replace(constants=states.Examples(count))
 
   def init(key, spec):
-    return common.new_state(
+    return states.new_state(
       system, key, spec, hyper={'ridge': ridge},
-      constants=common.Examples(jnp.ones(())),
+      constants=states.Examples(jnp.ones(())),
     )  # fmt: skip
 
   phases = [types.Phase('newton', begin=begin)]
@@ -59,7 +59,7 @@ def linear(
         'joint',
         objective=functools.partial(_objective, reward),
         steps=steps,
-        **common.trained(backbone, learning_rate, steps),
+        **optimizers.trained(backbone, learning_rate, steps),
       )
     )
   return types.Learner(tuple(phases), init, system)
@@ -87,18 +87,18 @@ def mlp(
   system = types.System(reward, population.population())
 
   def begin(state, data):
-    count = common.examples(data.judgements)
-    return state._replace(constants=common.Examples(count))
+    count = objectives.examples(data.judgements)
+    return state._replace(constants=states.Examples(count))
 
   phase = types.Phase(
     'adam', begin, functools.partial(_objective, reward), steps=steps,
-    **common.trained(backbone, learning_rate, steps),
+    **optimizers.trained(backbone, learning_rate, steps),
   )  # fmt: skip
 
   def init(key, spec):
-    return common.new_state(
+    return states.new_state(
       system, key, spec, hyper={'ridge': ridge},
-      constants=common.Examples(jnp.ones(())),
+      constants=states.Examples(jnp.ones(())),
     )  # fmt: skip
 
   return types.Learner((phase,), init, system)
@@ -112,4 +112,4 @@ def _objective(reward, params, people, state, batch, gather):
   squares = sum(jnp.sum(leaf**2) for leaf in head)
   ridge = 0.5 * state.hyper['ridge'] * squares / state.constants.examples
   nll = heads.bradley_terry(pair[:, 0, 0] - pair[:, 1, 0], batch.rows.label)
-  return {'nll': common.mean(nll)}, {'ridge': ridge}, {}
+  return {'nll': objectives.mean(nll)}, {'ridge': ridge}, {}

@@ -9,25 +9,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.learners import critics, grpo, rollouts
 from prm_jax.models import decoder
 from prm_jax.ops import policy_gradient
+from prm_jax.policy import (
+  critics,
+  losses,
+  outcomes,
+  padding,
+  phases,
+  rollouts,
+  tasks,
+)
 
 REFINERS = ('live', 'frozen')
-PUBLISHED = rollouts.Loss(second=rollouts.Surrogate('shaped'))
+PUBLISHED = losses.Loss(second=losses.Surrogate('shaped'))
 
 
 def critique_grpo(
   *,
-  task: rollouts.Task,
+  task: tasks.Task,
   critic: critics.Critic,
   config: decoder.DecoderConfig,
   samples: int = 7,
   refined: int = 1,
   gate: bool = True,
   refiner: str = 'frozen',
-  loss: rollouts.Loss = PUBLISHED,
-  training: rollouts.Training = rollouts.DEFAULT,
+  loss: losses.Loss = PUBLISHED,
+  training: phases.Training = phases.DEFAULT,
 ) -> types.Learner:
   """Returns the learner of a policy from rewards and critiques.
 
@@ -65,17 +73,17 @@ def critique_grpo(
   collect = _Collect(
     task, critic, config, samples, refined, gate, refiner == 'live',
     training.writing,
-    grpo.preparer(config, task.max_new_tokens, loss, training.dtype),
+    rollouts.preparer(config, task.max_new_tokens, loss, training.dtype),
   )  # fmt: skip
   keep = refiner == 'frozen' or bool(loss.kl)
-  return grpo.trained(config, loss, training, collect, keep=keep)
+  return phases.trained(config, loss, training, collect, keep=keep)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Collect:
   """Writes, rewards, criticises and writes again: `Phase.collect`."""
 
-  task: rollouts.Task
+  task: tasks.Task
   critic: critics.Critic
   config: decoder.DecoderConfig
   samples: int
@@ -112,17 +120,17 @@ class _Collect:
     made, gap = self.prepare(state, texts, np.concatenate([first.logprob, its]))
     used = more.tokens.mask.sum(1)[~wrong].sum()
     counted = np.asarray(batch.rows.mask) > 0
-    joint = grpo.outcomes(both, counted)
+    joint = outcomes.outcomes(both, counted)
     metrics = {
-      **grpo.outcomes(reward, counted),
+      **outcomes.outcomes(reward, counted),
       'no_gradient': joint['no_gradient'],
-      'tokens': grpo.total(first.tokens.mask.sum() + used + spent),
+      'tokens': outcomes.total(first.tokens.mask.sum() + used + spent),
       'sampler_gap': gap,
-      'criticised': rollouts.as_mean(wrong, counted),
-      'valid_refinement': rollouts.as_mean(
+      'criticised': outcomes.as_mean(wrong, counted),
+      'valid_refinement': outcomes.as_mean(
         last_reward > 0.5, wrong & there & counted
       ),
-      'no_critique': rollouts.as_mean(~there, wrong & counted),
+      'no_critique': outcomes.as_mean(~there, wrong & counted),
     }
     return types.Batch(made), metrics
 
@@ -135,7 +143,7 @@ class _Collect:
     """Returns the best refinements, tokens spent, and where there are any."""
     B, m = len(problem), self.refined
     row = (np.arange(B)[:, None] * self.samples + np.arange(m)).ravel()
-    tried = rollouts.take(attempts, row)
+    tried = padding.take(attempts, row)
     asked, policy = np.repeat(problem, m), state.params['policy']
     said, cost = self.critic(
       keys[0], policy, asked, tried, reward[:, :m].ravel()
@@ -150,7 +158,7 @@ class _Collect:
     needed = np.repeat(wrong, m)
     # All were criticised and written again; what counts are unsolved ones.
     spent = found.mask.sum(1)[needed].sum() + cost * needed.mean()
-    chosen = rollouts.take(found, best)
+    chosen = padding.take(found, best)
     return chosen, spent, np.asarray(there)[best]
 
 
@@ -163,7 +171,7 @@ def _check(task, samples, refined, refiner) -> None:
     raise ValueError('the task has no `refine`: it cannot ask again')
 
 
-def _texts(prompts, first, last, reward, wrong, mask) -> grpo.Texts:
+def _texts(prompts, first, last, reward, wrong, mask) -> rollouts.Texts:
   """Returns answers, then last texts, with their joint advantages."""
   B, width = reward.shape
   n = width - 1
@@ -175,8 +183,8 @@ def _texts(prompts, first, last, reward, wrong, mask) -> grpo.Texts:
   # A problem counts once: the mean over its answers, and its refinement.
   share = 1.0 / np.where(wrong, n, n + 1)
   count = np.concatenate([np.repeat(share, n), np.where(wrong, 0.0, share)])
-  return grpo.Texts(
-    rollouts.join(rollouts.repeat(prompts, n), prompts),
+  return rollouts.Texts(
+    padding.join(padding.repeat(prompts, n), prompts),
     answers,
     np.concatenate([advantage[:, :n].ravel(), advantage[:, n]]),
     mask=np.concatenate([there[:, :n].ravel(), there[:, n]])

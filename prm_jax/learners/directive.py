@@ -9,13 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.learners import grpo, rollouts
 from prm_jax.models import decoder
 from prm_jax.ops import distillation
+from prm_jax.policy import (
+  logprobs,
+  losses,
+  outcomes,
+  padding,
+  phases,
+  rollouts,
+  tasks,
+)
 
 TEACHERS = ('live', 'average', 'frozen')
 BASELINES = ('none', 'batch')
-PUBLISHED = rollouts.Loss(rollouts.Surrogate(clip_high=0.28))
+PUBLISHED = losses.Loss(losses.Surrogate(clip_high=0.28))
 
 
 class Reply(NamedTuple):
@@ -38,7 +46,7 @@ Replies = Callable[[types.Key, np.ndarray, types.Tokens], Reply]
 
 def directive(
   *,
-  task: rollouts.Task,
+  task: tasks.Task,
   replies: Replies,
   config: decoder.DecoderConfig,
   evaluative: float = 1.0,
@@ -47,8 +55,8 @@ def directive(
   teacher: str = 'live',
   average: float = 0.05,
   clip: float | None = 2.0,
-  loss: rollouts.Loss = PUBLISHED,
-  training: rollouts.Training = rollouts.DEFAULT,
+  loss: losses.Loss = PUBLISHED,
+  training: phases.Training = phases.DEFAULT,
 ) -> types.Learner:
   """Returns the learner of a policy from one reply to each of its answers.
 
@@ -87,9 +95,9 @@ def directive(
     task, replies, config, evaluative, 0.0 if loss.distill else directed,
     baseline == 'batch', teacher, clip, bool(loss.distill),
     training.writing,
-    grpo.preparer(config, task.max_new_tokens, loss, training.dtype),
+    rollouts.preparer(config, task.max_new_tokens, loss, training.dtype),
   )  # fmt: skip
-  return grpo.trained(
+  return phases.trained(
     config, loss, training, collect,
     keep=teacher == 'frozen' or bool(loss.kl),
     average=average if teacher == 'average' else None,
@@ -100,7 +108,7 @@ def directive(
 class _Collect:
   """Writes, hears replies, and asks the teacher: `Phase.collect`."""
 
-  task: rollouts.Task
+  task: tasks.Task
   replies: Replies
   config: decoder.DecoderConfig
   evaluative: float
@@ -132,17 +140,17 @@ class _Collect:
     )  # fmt: skip
     # Where verdicts count for nothing, an answer without a hint is dropped.
     mask = known if self.evaluative else hinted
-    texts = grpo.Texts(
+    texts = rollouts.Texts(
       prompts, said.tokens, np.asarray(advantage), mask, second=hinted,
       teacher=told,
     )  # fmt: skip
     made, apart = self.prepare(state, texts, said.logprob)
     metrics = {
-      'reward': rollouts.as_mean(verdict, known),
-      'hinted': rollouts.as_mean(hinted, known),
-      'failed': rollouts.as_mean(~np.isfinite(reply.verdict), batch.rows.mask),
-      'directive_size': rollouts.as_mean(np.abs(gap).mean(1), hinted),
-      'tokens': grpo.total(said.tokens.mask.sum()),
+      'reward': outcomes.as_mean(verdict, known),
+      'hinted': outcomes.as_mean(hinted, known),
+      'failed': outcomes.as_mean(~np.isfinite(reply.verdict), batch.rows.mask),
+      'directive_size': outcomes.as_mean(np.abs(gap).mean(1), hinted),
+      'tokens': outcomes.total(said.tokens.mask.sum()),
       'sampler_gap': apart,
     }
     return types.Batch(made), metrics
@@ -157,13 +165,13 @@ class _Collect:
     }[self.teacher]()
     count = self.task.max_new_tokens
     there = answers.mask * hinted[:, None]
-    with_hint = rollouts.follow(reply.told, answers)
+    with_hint = padding.follow(reply.told, answers)
     if self.distill:
-      tell = rollouts.teller(self.config, count, self.writing['dtype'])
+      tell = logprobs.teller(self.config, count, self.writing['dtype'])
       return np.zeros(there.shape, np.float32), tell(teacher, *with_hint)
-    score = rollouts.scorer(self.config, count, self.writing['dtype'])
+    score = logprobs.scorer(self.config, count, self.writing['dtype'])
     gap = distillation.directive(
       score(teacher, *with_hint),
-      score(policy, *rollouts.follow(prompts, answers)), clip=self.clip,
+      score(policy, *padding.follow(prompts, answers)), clip=self.clip,
     )  # fmt: skip
     return np.where(there > 0, gap, 0.0), None

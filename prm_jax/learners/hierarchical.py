@@ -5,9 +5,9 @@ and the population's mean and covariance do all the sharing.
 """
 
 from prm_jax import types
-from prm_jax.learners import common
 from prm_jax.ops import bayes
 from prm_jax.rewards import factorized
+from prm_jax.systems import base_rewards, priors, states
 from prm_jax.users import gaussian
 
 
@@ -27,15 +27,15 @@ def hierarchical(
 
   def begin(state, data):
     features = data.features(state.params['reward'])
-    weight = common.aggregate_weight(
+    weight = base_rewards.aggregate_weight(
       features, data.judgements, data.index, state.hyper['ridge']
     )
     prior = bayes.isotropic_prior(weight, state.hyper['spread'])
-    return common.with_user(state, prior)
+    return states.with_user(state, prior)
 
   def init(key, spec):
     hyper = {'ridge': ridge, 'spread': spread}
-    return common.new_state(system, key, spec, hyper=hyper)
+    return states.new_state(system, key, spec, hyper=hyper)
 
-  phases = (types.Phase('start', begin=begin), common.prior_phase())
+  phases = (types.Phase('start', begin=begin), priors.prior_phase())
   return types.Learner(phases, init, system)

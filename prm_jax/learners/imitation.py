@@ -1,22 +1,25 @@
 """Supervised learning of what was shown: warm starts and fine-tuning."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import optax
 
 from prm_jax import types
-from prm_jax.learners import grpo, rollouts
 from prm_jax.models import decoder
-
-# `(key, params of the policy at the start) -> (prompts, answers)`.
-Shown = Callable[[types.Key, types.PyTree], tuple[types.Tokens, types.Tokens]]
+from prm_jax.policy import (
+  demonstrations,
+  losses,
+  outcomes,
+  padding,
+  phases,
+  rollouts,
+)
 
 
 def imitation(
   *,
-  shown: Shown,
+  shown: demonstrations.Shown,
   config: decoder.DecoderConfig,
   learning_rate: float = 3e-3,
   last: float = 0.1,
@@ -44,11 +47,11 @@ def imitation(
     dtype: of the layers' computation.
     remat: whether layers are computed again for the gradient.
   """
-  loss = rollouts.Loss(rollouts.Surrogate('log'), by='token_mean')
+  loss = losses.Loss(losses.Surrogate('log'), by='token_mean')
 
   def collect(key, state, batch):
     prompts, answers = shown(key, state.constants.start)
-    ids, seen = rollouts.follow(prompts, answers)
+    ids, seen = padding.follow(prompts, answers)
     B, answer = len(ids), answers.mask
     there = np.asarray(answer.any(1), np.float32)
     ones = np.ones(answer.shape, np.float32)
@@ -57,7 +60,7 @@ def imitation(
       np.ones(B, np.float32), np.ones(B, np.float32), there, 0 * ones,
       np.arange(B, dtype=np.int32),
     )  # fmt: skip
-    metrics = {'shown': grpo.total(there.sum())}
+    metrics = {'shown': outcomes.total(there.sum())}
     return types.Batch(made), metrics
 
   schedule = optax.warmup_cosine_decay_schedule(
@@ -68,10 +71,10 @@ def imitation(
     optax.adamw(schedule, weight_decay=weight_decay),
   )
   phase = types.Phase(
-    'imitation', begin=grpo.keep_start, steps=steps, collect=collect,
-    objective=rollouts.objective(
+    'imitation', begin=phases.keep_start, steps=steps, collect=collect,
+    objective=losses.objective(
       config, loss, dtype=dtype, remat=remat
     ),
     optimizer=optimizer, train='policy',
   )  # fmt: skip
-  return grpo.learner(config, (phase,), keep=True)
+  return phases.learner(config, (phase,), keep=True)

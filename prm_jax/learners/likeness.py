@@ -13,10 +13,9 @@ import numpy as np
 import optax
 
 from prm_jax import types
-from prm_jax.learners import common
-from prm_jax.ops import discriminator, heads
-from prm_jax.rewards import likeness as rewards
-from prm_jax.rewards import reading
+from prm_jax.ops import heads
+from prm_jax.rewards import gaussian_likeness, reading
+from prm_jax.systems import objectives, optimizers, states
 from prm_jax.users import references
 
 
@@ -32,7 +31,7 @@ def likeness(
   prompts: int = 0,
   capacity: int = 16,
 ) -> types.Learner:
-  """Returns the learner of `rewards.likeness`.
+  """Returns the learner of `gaussian_likeness.likeness`.
 
   Args:
     dim: J.
@@ -54,7 +53,7 @@ def likeness(
   """
   if start not in ('discriminant', 'random', 'given'):
     raise ValueError(f'start {start!r}: discriminant, random or given')
-  reward = rewards.likeness(dim=dim, same_prompt=prompts > 0)
+  reward = gaussian_likeness.likeness(dim=dim, same_prompt=prompts > 0)
   system = types.System(
     reward, references.references(shape=(dim,), capacity=capacity)
   )
@@ -65,14 +64,14 @@ def likeness(
       params = _standard(params, data, weights)
     elif start == 'discriminant':
       params = _discriminant(dim, params, data, shrinkage, weights, prompts)
-    return common.with_reward(state, params)
+    return states.with_reward(state, params)
 
   def objective(params, people, state, batch, gather):
     del people, state, gather
     encoded = reading.encoded(reward, params['reward'], batch.inputs)
     margin = reading.margins(reward, params['reward'], encoded)
     nll = heads.bradley_terry(margin, jnp.asarray(batch.rows.label))
-    return {'nll': common.mean(nll)}, {}, {}
+    return {'nll': objectives.mean(nll)}, {}, {}
 
   phases = [types.Phase('start', begin=begin)]
   if steps:
@@ -81,7 +80,7 @@ def likeness(
         'triples',
         objective=objective,
         optimizer=optax.chain(
-          optax.clip_by_global_norm(1.0), common.adam(learning_rate, steps)
+          optax.clip_by_global_norm(1.0), optimizers.adam(learning_rate, steps)
         ),
         steps=steps,
         collect=functools.partial(_draw, batch),
@@ -89,7 +88,7 @@ def likeness(
     )
 
   def init(key, spec):
-    return common.new_state(system, key, spec, hyper={})
+    return states.new_state(system, key, spec, hyper={})
 
   return types.Learner(tuple(phases), init, system)
 
@@ -131,7 +130,7 @@ def _discriminant(dim, params, data, shrinkage, weights, prompts):
     np.repeat(user, own.shape[1])[first], return_inverse=True
   )
   project, between = jax.jit(
-    discriminator.discriminant, static_argnames=('policies', 'dim')
+    discrimination.discriminant, static_argnames=('policies', 'dim')
   )(
     features[texts], policy, jnp.ones(len(texts)), policies=len(names), dim=dim,
     shrinkage=shrinkage,

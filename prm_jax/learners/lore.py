@@ -7,10 +7,16 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.learners import common, inference
 from prm_jax.ops import heads
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import factorized, reading
+from prm_jax.systems import (
+  base_rewards,
+  inference,
+  objectives,
+  optimizers,
+  states,
+)
 from prm_jax.users import simplex
 
 
@@ -63,9 +69,9 @@ def lore(
   )
 
   def init(key, spec):
-    return common.new_state(
+    return states.new_state(
       system, key, spec, blank={'log_weight': jnp.zeros(dim)},
-      constants=common.Anchored(jnp.ones(()), jnp.zeros(spec.features)),
+      constants=states.Anchored(jnp.ones(()), jnp.zeros(spec.features)),
       hyper={
         'ridge': ridge, 'basis_ridge': basis_ridge, 'strength': strength,
       },
@@ -76,8 +82,8 @@ def lore(
     types.Phase(
       'joint',
       objective=functools.partial(_objective, reward),
-      **common.trained(backbone, learning_rate, steps),
-      people=common.people_adam(learning_rate, steps),
+      **optimizers.trained(backbone, learning_rate, steps),
+      people=optimizers.people_adam(learning_rate, steps),
       steps=steps,
     ),
     types.Phase('prior', begin=functools.partial(population, system)),
@@ -90,12 +96,12 @@ def _objective(reward, params, people, state, batch, gather):
   del gather
   weights = jax.nn.softmax(people.free['log_weight'], -1)
   pair = reading.encoded(reward, params['reward'], batch.inputs)
-  margin = common.margins(pair, weights[batch.rows.user])
+  margin = objectives.margins(pair, weights[batch.rows.user])
   moved = params['reward']['basis'] - state.constants.aggregate[:, None]
   scale = 0.5 * state.hyper['basis_ridge'] / state.constants.examples
   penalty = {'basis': scale * jnp.sum(moved**2)}
   nll = heads.bradley_terry(margin, batch.rows.label)
-  return {'nll': common.mean(nll)}, penalty, {}
+  return {'nll': objectives.mean(nll)}, penalty, {}
 
 
 def population(
@@ -121,17 +127,17 @@ def population(
     )  # fmt: skip
     mean = (answered @ jnp.exp(weights)) / jnp.maximum(answered.sum(), 1.0)
     user = user._replace(log_weight=jnp.log(mean + 1e-6))
-  return common.with_user(state, user)
+  return states.with_user(state, user)
 
 
 def _start(dim, spread, state, data):
   """Returns the state with every base reward near the aggregate's."""
   features = data.features(state.params['reward'])
-  weight = common.aggregate_weight(
+  weight = base_rewards.aggregate_weight(
     features, data.judgements, data.index, state.hyper['ridge']
   )
-  basis = common.spread_bases(state.key, weight, dim, spread)
-  state = common.with_reward(state, {**state.params['reward'], 'basis': basis})
+  basis = base_rewards.spread_bases(state.key, weight, dim, spread)
+  state = states.with_reward(state, {**state.params['reward'], 'basis': basis})
   return state._replace(
-    constants=common.Anchored(common.examples(data.judgements), weight)
+    constants=states.Anchored(objectives.examples(data.judgements), weight)
   )

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.learners import common, episodes
 from prm_jax.ops import heads
 from prm_jax.rewards import factorized, reading
+from prm_jax.systems import base_rewards, episodes, states
 from prm_jax.users import meta
 
 
@@ -86,7 +86,7 @@ def mrm(
   def init(key, spec):
     constants = Constants(*episodes.blank(spec), jnp.zeros(spec.features))
     hyper = {'ridge': ridge, 'decay': decay}
-    return common.new_state(system, key, spec, constants=constants, hyper=hyper)
+    return states.new_state(system, key, spec, constants=constants, hyper=hyper)
 
   phase = episodes.phase(
     size, objective, functools.partial(_begin, dim, spread),
@@ -106,11 +106,11 @@ class Constants(NamedTuple):
 def _begin(dim, spread, state, data):
   """Returns the state with bases near the aggregate, and who has which rows."""
   features = data.features(state.params['reward'])
-  weight = common.aggregate_weight(
+  weight = base_rewards.aggregate_weight(
     features, data.judgements, data.index, state.hyper['ridge']
   )
-  basis = common.spread_bases(state.key, weight, dim, spread)
-  state = common.with_reward(state, {**state.params['reward'], 'basis': basis})
+  basis = base_rewards.spread_bases(state.key, weight, dim, spread)
+  state = states.with_reward(state, {**state.params['reward'], 'basis': basis})
   constants = Constants(*episodes.begin(state, data), weight)
   return state._replace(constants=constants)
 

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.learners import common, lore
+from prm_jax.learners import lore
 from prm_jax.ops import heads
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import ideal_point, reading
+from prm_jax.systems import base_rewards, objectives, optimizers, states
 from prm_jax.users import simplex
 
 
@@ -65,25 +66,25 @@ def pal(
     del gather
     pair = reading.encoded(reward, params['reward'], batch.inputs)
     weights = jax.nn.softmax(people.free['log_weight'], -1)
-    margin = common.margins(pair, weights[batch.rows.user])
+    margin = objectives.margins(pair, weights[batch.rows.user])
     points = params['reward']['item'], params['reward']['prototypes']
     scale = 0.5 * state.hyper['decay'] / state.constants.examples
     penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in points)}
     nll = heads.bradley_terry(margin, batch.rows.label)
-    return {'nll': common.mean(nll)}, penalty, {}
+    return {'nll': objectives.mean(nll)}, penalty, {}
 
   def init(key, spec):
-    return common.new_state(
+    return states.new_state(
       system, key, spec, blank={'log_weight': jnp.zeros(dim)},
-      constants=common.Examples(jnp.ones(())),
+      constants=states.Examples(jnp.ones(())),
       hyper={'ridge': ridge, 'decay': decay, 'strength': strength},
     )  # fmt: skip
 
   phases = (
     types.Phase(
       'joint', _begin, objective, steps=steps,
-      people=common.people_adam(learning_rate, steps),
-      **common.trained(backbone, learning_rate, steps),
+      people=optimizers.people_adam(learning_rate, steps),
+      **optimizers.trained(backbone, learning_rate, steps),
     ),
     types.Phase('prior', begin=functools.partial(lore.population, system)),
   )  # fmt: skip
@@ -93,14 +94,14 @@ def pal(
 def _begin(state, data):
   """Returns the state at the aggregate, people apart on the simplex."""
   features = data.features(state.params['reward'])
-  weight = common.aggregate_weight(
+  weight = base_rewards.aggregate_weight(
     features, data.judgements, data.index, state.hyper['ridge']
   )
-  state = common.with_reward(
+  state = states.with_reward(
     state, {**state.params['reward'], 'aggregate': weight}
   )
   free = state.people.free['log_weight']
   noise = jax.random.normal(jax.random.fold_in(state.key, 1), free.shape)
-  state = common.with_free(state, {'log_weight': 0.5 * noise})
-  count = common.examples(data.judgements)
-  return state._replace(constants=common.Examples(count))
+  state = states.with_free(state, {'log_weight': 0.5 * noise})
+  count = objectives.examples(data.judgements)
+  return state._replace(constants=states.Examples(count))

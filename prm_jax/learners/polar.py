@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import optax
 
 from prm_jax import types
-from prm_jax.learners import common
 from prm_jax.models import decoder
-from prm_jax.ops import discriminator
+from prm_jax.ops import discrimination
 from prm_jax.rewards import discriminative, reading
+from prm_jax.systems import objectives, states
 from prm_jax.users import references
 
 _WARM_UP, _LAST = 0.03, 0.1  # as published for fine-tuning
@@ -74,10 +74,14 @@ def polar(
     candidates, there = _with_negatives(encoded, batch.rows, negatives, gather)
     known = references.given(encoded)
     score = reward.score(params['reward'], candidates, known).score
-    loss = discriminator.triple(score[:, 0], score[:, 1:], there)
+    loss = discrimination.triple(score[:, 0], score[:, 1:], there)
     margin = score[:, 0] - score[:, 1]
     right = jnp.where(margin == 0, 0.5, margin > 0).astype(jnp.float32)
-    return {'triple': common.mean(loss)}, {}, {'accuracy': common.mean(right)}
+    return (
+      {'triple': objectives.mean(loss)},
+      {},
+      {'accuracy': objectives.mean(right)},
+    )
 
   schedule = optax.warmup_cosine_decay_schedule(
     0.0, learning_rate, max(1, round(_WARM_UP * steps)), max(steps, 2),
@@ -93,7 +97,7 @@ def polar(
   )  # fmt: skip
 
   def init(key, spec):
-    return common.new_state(system, key, spec, hyper={})
+    return states.new_state(system, key, spec, hyper={})
 
   return types.Learner((phase,), init, system)
 

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.learners import common
 from prm_jax.ops import bayes, heads
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import factorized, reading
+from prm_jax.systems import base_rewards, objectives, optimizers, priors, states
 from prm_jax.users import gaussian
 
 
@@ -63,23 +63,23 @@ def pref(
   first = jnp.eye(dim)[0]
 
   def init(key, spec):
-    state = common.new_state(
+    state = states.new_state(
       system, key, spec, blank={'coefficients': first},
-      constants=common.Anchored(jnp.ones(()), jnp.zeros(spec.features)),
+      constants=states.Anchored(jnp.ones(()), jnp.zeros(spec.features)),
       hyper={'ridge': ridge, 'basis_ridge': basis_ridge},
     )  # fmt: skip
-    return common.with_user(state, bayes.isotropic_prior(first, 1.0))
+    return states.with_user(state, bayes.isotropic_prior(first, 1.0))
 
   phases = (
     types.Phase('svd', begin=functools.partial(_svd_start, dim)),
     types.Phase(
       'joint',
       objective=functools.partial(_objective, reward),
-      **common.trained(backbone, learning_rate, steps),
-      people=common.people_adam(learning_rate, steps),
+      **optimizers.trained(backbone, learning_rate, steps),
+      people=optimizers.people_adam(learning_rate, steps),
       steps=steps,
     ),
-    common.prior_phase(),
+    priors.prior_phase(),
   )
   return types.Learner(phases, init, system)
 
@@ -91,10 +91,10 @@ def _objective(reward, params, people, state, batch, gather):
   pair = reading.encoded(reward, params['reward'], batch.inputs)
   user = batch.rows.user
   apart = coefficients - jnp.eye(basis.shape[1])[0]
-  own, charge = common.charged(
+  own, charge = objectives.charged(
     people, user, coefficients, 0.5 * jnp.sum(apart**2, 1)
   )
-  margin = common.margins(pair, own)
+  margin = objectives.margins(pair, own)
   moved = basis[:, 0] - state.constants.aggregate
   penalty = {
     'aggregate': state.hyper['ridge'] * jnp.sum(moved**2),
@@ -102,7 +102,7 @@ def _objective(reward, params, people, state, batch, gather):
   }
   scale = 0.5 / state.constants.examples
   terms = {
-    'nll': common.mean(heads.bradley_terry(margin, batch.rows.label)),
+    'nll': objectives.mean(heads.bradley_terry(margin, batch.rows.label)),
     'coefficients': charge,
   }
   return terms, {name: scale * value for name, value in penalty.items()}, {}
@@ -115,20 +115,22 @@ def _svd_start(dim, state, data):
     state.key, features, data.judgements, data.index, state.hyper,
     people=data.people, dim=dim,
   )  # fmt: skip
-  state = common.with_free(state, {'coefficients': coefficients})
-  state = common.with_reward(state, {**state.params['reward'], 'basis': basis})
+  state = states.with_free(state, {'coefficients': coefficients})
+  state = states.with_reward(state, {**state.params['reward'], 'basis': basis})
   return state._replace(constants=constants)
 
 
 @functools.partial(jax.jit, static_argnames=('people', 'dim'))
 def _bases(key, features, judgements, index, hyper, *, people, dim):
   """Returns bases `[D, J]`, coefficients `[U, J]` and constants at once."""
-  weight = common.aggregate_weight(features, judgements, index, hyper['ridge'])
-  others, personal = common.svd_bases(
+  weight = base_rewards.aggregate_weight(
+    features, judgements, index, hyper['ridge']
+  )
+  others, personal = base_rewards.svd_bases(
     jax.random.fold_in(key, 1), features, judgements, index, weight,
     hyper['basis_ridge'], people=people, rank=dim - 1,
   )  # fmt: skip
   basis = jnp.concatenate([weight[:, None], others], 1)
   coefficients = jnp.concatenate([jnp.ones((people, 1)), personal], 1)
-  constants = common.Anchored(common.examples(judgements), weight)
+  constants = states.Anchored(objectives.examples(judgements), weight)
   return basis, coefficients, constants

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.learners import common
 from prm_jax.ops import bayes, heads
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import factorized, reading
+from prm_jax.systems import base_rewards, objectives, optimizers, priors, states
 from prm_jax.users import gaussian
 
 
@@ -61,32 +61,32 @@ def rfm(
     user, coefficients = batch.rows.user, people.free['coefficients']
     pair = reading.encoded(reward, params['reward'], batch.inputs)
     apart = 0.5 * jnp.sum((coefficients - first) ** 2, 1)
-    own, charge = common.charged(people, user, coefficients, apart)
-    margin = common.margins(pair, own)
+    own, charge = objectives.charged(people, user, coefficients, apart)
+    margin = objectives.margins(pair, own)
     network = jax.tree.leaves(params['reward']['network'])
     scale = 0.5 * state.hyper['decay'] / state.constants.examples
     terms = {
-      'nll': common.mean(heads.bradley_terry(margin, batch.rows.label)),
+      'nll': objectives.mean(heads.bradley_terry(margin, batch.rows.label)),
       'coefficients': charge,
     }
     penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in network)}
     return terms, penalty, {}
 
   def init(key, spec):
-    state = common.new_state(
+    state = states.new_state(
       system, key, spec, blank={'coefficients': first},
-      constants=common.Examples(jnp.ones(())),
+      constants=states.Examples(jnp.ones(())),
       hyper={'ridge': ridge, 'decay': decay},
     )  # fmt: skip
-    return common.with_user(state, bayes.isotropic_prior(first, 1.0))
+    return states.with_user(state, bayes.isotropic_prior(first, 1.0))
 
   phases = (
     types.Phase(
       'joint', _begin, objective, steps=steps,
-      people=common.people_adam(learning_rate, steps),
-      **common.trained(backbone, learning_rate, steps),
+      people=optimizers.people_adam(learning_rate, steps),
+      **optimizers.trained(backbone, learning_rate, steps),
     ),
-    common.prior_phase(),
+    priors.prior_phase(),
   )  # fmt: skip
   return types.Learner(phases, init, system)
 
@@ -94,15 +94,15 @@ def rfm(
 def _begin(state, data):
   """Returns the state at the aggregate, people apart around it."""
   features = data.features(state.params['reward'])
-  weight = common.aggregate_weight(
+  weight = base_rewards.aggregate_weight(
     features, data.judgements, data.index, state.hyper['ridge']
   )
   params = {**state.params['reward'], 'aggregate': weight}
-  state = common.with_reward(state, params)
+  state = states.with_reward(state, params)
   # People start apart, or features and weights would both have no slope.
   free = state.people.free['coefficients']
   noise = jax.random.normal(jax.random.fold_in(state.key, 1), free.shape)
   free = jnp.eye(free.shape[1])[0] + noise.at[:, 0].set(0.0)
-  state = common.with_free(state, {'coefficients': free})
-  count = common.examples(data.judgements)
-  return state._replace(constants=common.Examples(count))
+  state = states.with_free(state, {'coefficients': free})
+  count = objectives.examples(data.judgements)
+  return state._replace(constants=states.Examples(count))

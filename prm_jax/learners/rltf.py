@@ -5,23 +5,31 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.learners import critics, grpo, rollouts
 from prm_jax.models import decoder
 from prm_jax.ops import policy_gradient
+from prm_jax.policy import (
+  critics,
+  losses,
+  outcomes,
+  padding,
+  phases,
+  rollouts,
+  tasks,
+)
 
-PUBLISHED = rollouts.Loss(rollouts.Surrogate('log'))
+PUBLISHED = losses.Loss(losses.Surrogate('log'))
 
 
 def rltf(
   *,
-  task: rollouts.Task,
+  task: tasks.Task,
   critic: critics.Critic,
   config: decoder.DecoderConfig,
   samples: int = 4,
   requests: critics.Requests | None = None,
   predict: float = 0.0,
-  loss: rollouts.Loss = PUBLISHED,
-  training: rollouts.Training = rollouts.DEFAULT,
+  loss: losses.Loss = PUBLISHED,
+  training: phases.Training = phases.DEFAULT,
 ) -> types.Learner:
   """Returns the learner of a policy from answers that a critique improved.
 
@@ -59,7 +67,7 @@ def rltf(
     training.writing,
   )  # fmt: skip
   loss = loss._replace(apart=bool(predict))
-  return grpo.trained(config, loss, training, collect)
+  return phases.trained(config, loss, training, collect)
 
 
 def _collector(task, critic, config, samples, requests, predict, writing):
@@ -69,7 +77,7 @@ def _collector(task, critic, config, samples, requests, predict, writing):
     keys = jax.random.split(key, 3)
     policy = state.params['policy']
     problem = np.asarray(batch.rows.problem)
-    prompts = rollouts.repeat(task.prompts(problem), samples)
+    prompts = padding.repeat(task.prompts(problem), samples)
     asked = np.repeat(problem, samples)
     mask = np.repeat(batch.rows.mask, samples)
 
@@ -89,7 +97,7 @@ def _collector(task, critic, config, samples, requests, predict, writing):
     known = np.isfinite(after) & there & based
     advantage = policy_gradient.first_turn(
       jnp.asarray(np.where(known, after, 0.0)).reshape(-1, samples),
-      jnp.asarray(grpo.fill(before)),
+      jnp.asarray(outcomes.fill(before)),
     )
     credit = np.asarray(advantage).ravel() * known
     texts = [(prompts, second, credit, known * mask)]
@@ -98,12 +106,12 @@ def _collector(task, critic, config, samples, requests, predict, writing):
       texts.append((requests(asked, first), critique, share, there * mask))
     made = _rollouts(texts)
     metrics = {
-      **grpo.outcomes(before, batch.rows.mask),
-      'no_gradient': rollouts.as_mean(
+      **outcomes.outcomes(before, batch.rows.mask),
+      'no_gradient': outcomes.as_mean(
         ~credit.reshape(-1, samples).any(1), batch.rows.mask
       ),
-      'valid_refinement': rollouts.as_mean(after > 0.5, known * mask),
-      'tokens': grpo.total(first.mask.sum() + second.mask.sum() + cost),
+      'valid_refinement': outcomes.as_mean(after > 0.5, known * mask),
+      'tokens': outcomes.total(first.mask.sum() + second.mask.sum() + cost),
     }
     return types.Batch(made), metrics
 
@@ -113,11 +121,11 @@ def _collector(task, critic, config, samples, requests, predict, writing):
 def _rollouts(texts) -> rollouts.Rollouts:
   """Returns second tries and critiques, each of which has a mean."""
   # Critiques in words are padded on the left.
-  answers = rollouts.stack(*(answer for _, answer, *_ in texts))
-  prompts = rollouts.join(*(prompt for prompt, *_ in texts))
+  answers = padding.stack(*(answer for _, answer, *_ in texts))
+  prompts = padding.join(*(prompt for prompt, *_ in texts))
   advantage = np.concatenate([value for *_, value, _ in texts])
   mask = np.concatenate([value for *_, value in texts])
-  ids, seen = rollouts.follow(prompts, answers)
+  ids, seen = padding.follow(prompts, answers)
   zeros = np.zeros(answers.mask.shape, np.float32)
   ones = np.ones(len(ids), np.float32)
   second = np.arange(len(ids)) >= len(texts[0][1].ids)

@@ -4,21 +4,30 @@ import jax
 import numpy as np
 
 from prm_jax import types
-from prm_jax.learners import critics, grpo, rollouts
 from prm_jax.models import decoder
+from prm_jax.policy import (
+  critics,
+  logprobs,
+  losses,
+  outcomes,
+  padding,
+  phases,
+  rollouts,
+  tasks,
+)
 
-PUBLISHED = rollouts.Loss(by='token_mean', distill=1.0, alpha=0.5)
+PUBLISHED = losses.Loss(by='token_mean', distill=1.0, alpha=0.5)
 
 
 def sdpo(
   *,
-  task: rollouts.Task,
+  task: tasks.Task,
   critic: critics.Critic,
   config: decoder.DecoderConfig,
   samples: int = 8,
   average: float = 0.05,
-  loss: rollouts.Loss = PUBLISHED,
-  training: rollouts.Training = rollouts.DEFAULT,
+  loss: losses.Loss = PUBLISHED,
+  training: phases.Training = phases.DEFAULT,
 ) -> types.Learner:
   """Returns the learner of a policy from its own answers, read again.
 
@@ -48,13 +57,15 @@ def sdpo(
   if task.refine is None:
     raise ValueError('the task has no `refine`: it cannot ask again')
   collect = _collector(task, critic, config, samples, loss, training.writing)
-  return grpo.trained(config, loss, training, collect, average=average)
+  return phases.trained(config, loss, training, collect, average=average)
 
 
 def _collector(task, critic, config, samples, loss, writing):
   """Returns `Phase.collect`: writes, verifies and asks the teacher."""
-  prepare = grpo.preparer(config, task.max_new_tokens, loss, writing['dtype'])
-  tell = rollouts.teller(config, task.max_new_tokens, writing['dtype'])
+  prepare = rollouts.preparer(
+    config, task.max_new_tokens, loss, writing['dtype']
+  )
+  tell = logprobs.teller(config, task.max_new_tokens, writing['dtype'])
 
   def collect(key, state, batch):
     keys = jax.random.split(key)
@@ -69,7 +80,7 @@ def _collector(task, critic, config, samples, loss, writing):
     reward = task.verify(asked, said.tokens)
     model = sibling(reward.reshape(-1, samples))
     shown = np.where(model >= 0, model, np.arange(len(asked)))
-    read = rollouts.take(said.tokens, shown)
+    read = padding.take(said.tokens, shown)
     critique, cost = critic(keys[1], policy, asked, read, reward[shown])
     told = task.refine(asked, read, critique)
     # A right answer without a right sibling has nothing to learn from.
@@ -77,20 +88,20 @@ def _collector(task, critic, config, samples, loss, writing):
     taught &= np.asarray(critique.mask).any(axis=1) & np.isfinite(reward)
     teacher = state.average['policy']
     mask = taught * np.repeat(batch.rows.mask, samples)
-    texts = grpo.Texts(
-      rollouts.repeat(prompts, samples), said.tokens, np.zeros(len(asked)),
+    texts = rollouts.Texts(
+      padding.repeat(prompts, samples), said.tokens, np.zeros(len(asked)),
       mask, second=np.ones(len(asked)),
-      teacher=tell(teacher, *rollouts.follow(told, said.tokens)),
+      teacher=tell(teacher, *padding.follow(told, said.tokens)),
     )  # fmt: skip
     made, gap = prepare(state, texts, said.logprob)
     metrics = {
-      **grpo.outcomes(reward.reshape(-1, samples), batch.rows.mask),
+      **outcomes.outcomes(reward.reshape(-1, samples), batch.rows.mask),
       # Whatever the rewards: a teacher's gradient does not need them to differ.
-      'no_gradient': rollouts.as_mean(
+      'no_gradient': outcomes.as_mean(
         ~taught.reshape(-1, samples).any(1), batch.rows.mask
       ),
-      'tokens': grpo.total(said.tokens.mask.sum() + cost),
-      'taught': rollouts.as_mean(taught, np.repeat(batch.rows.mask, samples)),
+      'tokens': outcomes.total(said.tokens.mask.sum() + cost),
+      'taught': outcomes.as_mean(taught, np.repeat(batch.rows.mask, samples)),
       'sampler_gap': gap,
     }
     return types.Batch(made), metrics

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from prm_jax.models import heads
+from prm_jax.models import networks
 
 
 class PairTokens(nn.Module):
@@ -28,7 +28,7 @@ class PairTokens(nn.Module):
       pairs: `[N, 2, J]` encoded texts.
       label: `[N]` probability that the first is preferred.
     """
-    network = heads.MLP(widths=(self.width, self.width))
+    network = networks.MLP(widths=(self.width, self.width))
     # Difference and mean span what the two texts do, and learn faster.
     difference = pairs[..., 0, :] - pairs[..., 1, :]
     mean = 0.5 * (pairs[..., 0, :] + pairs[..., 1, :])
@@ -90,7 +90,7 @@ class Block(nn.Module):
     norm = nn.LayerNorm()
     queries = queries + attention(norm(queries), nn.LayerNorm()(tokens), mask)
     width = queries.shape[-1]
-    network = heads.MLP(widths=(2 * width, width))
+    network = networks.MLP(widths=(2 * width, width))
     return queries + network(nn.LayerNorm()(queries))
 
 
@@ -280,7 +280,7 @@ class ContextEncoder(nn.Module):
       value = jnp.stack([2.0 * label - 1.0, 1.0 - 2.0 * label], 1)
       points = jnp.concatenate([pairs, value[..., None]], -1)
       points = points.reshape(-1, points.shape[-1])
-      tokens = heads.MLP(widths=(self.width, self.width))(points)
+      tokens = networks.MLP(widths=(self.width, self.width))(points)
       mask = jnp.repeat(mask, 2)
     else:
       tokens = PairTokens(self.width)(pairs, label)
@@ -313,7 +313,7 @@ class ContextReader(nn.Module):
       tokens: `[L, S, width]` of the answers, one layer of the reader each.
       mask: `[S]`.
     """
-    queries = heads.MLP(widths=(self.width, self.width))(encoded)
+    queries = networks.MLP(widths=(self.width, self.width))(encoded)
     for layer in tokens:
       queries = Block()(queries, layer, mask)
     last = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)

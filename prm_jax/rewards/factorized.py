@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.models import heads
+from prm_jax.models import networks
 from prm_jax.ops import factorization
 
 
@@ -42,7 +42,7 @@ def network(*, dim: int, width: int = 32) -> types.RewardModel:
   References:
     Barreto et al. 2025 (RFM), arXiv:2503.17338.
   """
-  hidden = heads.MLP(widths=(width, dim - 1))
+  hidden = networks.MLP(widths=(width, dim - 1))
 
   def init(key, spec):
     blank = jnp.zeros((1, spec.features))

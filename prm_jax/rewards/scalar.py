@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.models import heads
+from prm_jax.models import networks
 
 
 def linear() -> types.RewardModel:
@@ -26,7 +26,7 @@ def mlp(*, hidden: tuple[int, ...] = (64,)) -> types.RewardModel:
   Args:
     hidden: widths of the hidden layers.
   """
-  network = heads.MLP(widths=(*hidden, 1))
+  network = networks.MLP(widths=(*hidden, 1))
 
   def init(key, spec):
     return network.init(key, jnp.zeros((1, spec.features)))

@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 from prm_jax import types
 from prm_jax.models import sets
-from prm_jax.users import answers as ring
-from prm_jax.users import latent
+from prm_jax.users import latent, ring
 
 
 class Context(NamedTuple):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from prm_jax import types
 from prm_jax.models import sets
-from prm_jax.users import answers as ring
+from prm_jax.users import ring
 
 
 class Context(NamedTuple):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from prm_jax import types
 from prm_jax.ops import precision
-from prm_jax.users import answers as ring
+from prm_jax.users import ring
 
 
 class Params(NamedTuple):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.users import answers as ring
+from prm_jax.users import ring
 
 
 class References(NamedTuple):

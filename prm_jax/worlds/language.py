@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.worlds import policies
+from prm_jax.worlds import first_order
 
 
 class Language(NamedTuple):
@@ -29,7 +29,7 @@ def draw(
   key: types.Key, *, words: int = 4, length: int = 4, bases: int = 3
 ) -> Language:
   """Returns a random language with rewards of words and of pairs of words."""
-  grid = policies.every_text(words, length)
+  grid = first_order.every_text(words, length)
   keys = jax.random.split(key, 3)
   logits = jax.random.normal(keys[0], (words + 1, words))
   unigram = jax.random.normal(keys[1], (words, bases))
@@ -40,7 +40,7 @@ def draw(
 
 def log_probability(language: Language) -> types.Array:
   """Returns log pi_0 of every text, `[Y]`."""
-  return policies.log_probability(language.logits, language.texts)
+  return first_order.log_probability(language.logits, language.texts)
 
 
 def prefix_values(

@@ -12,7 +12,7 @@ from prm_jax.alignment import closeness, selection
 from prm_jax.alignment.closeness import Answer
 from prm_jax.models import decoder, surface
 from prm_jax.models.language_model import LanguageModel
-from prm_jax.rewards import likeness
+from prm_jax.rewards import gaussian_likeness
 from prm_jax.users import population, references
 
 WIDTH = surface.measure(['']).shape[1]
@@ -34,7 +34,7 @@ def model():
 
 @pytest.fixture(scope='module')
 def judge(model):
-  params = likeness.likeness(dim=4).init(
+  params = gaussian_likeness.likeness(dim=4).init(
     jax.random.key(1), types.Spec(16 + WIDTH, 1)
   )
   params['log_between'] = jnp.full(4, 2.0)

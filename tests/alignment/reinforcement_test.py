@@ -5,27 +5,27 @@ import pytest
 
 from prm_jax.alignment import reinforcement
 from prm_jax.ops import decoding
-from prm_jax.worlds import policies
+from prm_jax.worlds import first_order
 
 V, T = 3, 4
 
 
 def sample(key, logits, shape):
-  return policies.sample(key, logits, length=T, shape=shape)
+  return first_order.sample(key, logits, length=T, shape=shape)
 
 
-POLICY = reinforcement.Policy(sample, policies.log_probability)
+POLICY = reinforcement.Policy(sample, first_order.log_probability)
 
 
 @pytest.fixture(scope='module')
 def world():
-  return policies.draw(
+  return first_order.draw(
     jax.random.key(0), policies=2, words=V, length=T, deviation=1.0
   )
 
 
 def exact(world, logits):
-  return policies.log_probability(logits, world.texts)
+  return first_order.log_probability(logits, world.texts)
 
 
 @pytest.fixture(scope='module')
@@ -37,7 +37,7 @@ def tune(world):
       jax.random.key(1),
       POLICY,
       world.base,
-      lambda texts: table[policies.index(texts, V)],
+      lambda texts: table[first_order.index(texts, V)],
       steps=300,
       kl_weight=kl_weight,
     )
@@ -58,11 +58,11 @@ def test_the_oracle_reward_leads_to_the_target(world, tuned):
   start, target = exact(world, world.base), exact(world, world.logits[0])
   _, (logits, history) = tuned
   found = exact(world, logits[0])
-  before = float(policies.divergence(start, target))
+  before = float(first_order.divergence(start, target))
   assert before > 0.3
-  assert float(policies.divergence(found, target)) < 0.03 * before
+  assert float(first_order.divergence(found, target)) < 0.03 * before
   assert history.kl.shape == history.reward.shape == (3, 300)
-  expected = float(policies.divergence(found, start))
+  expected = float(first_order.divergence(found, start))
   np.testing.assert_allclose(history.kl[0, -50:].mean(), expected, rtol=0.2)
 
 
@@ -71,9 +71,9 @@ def test_a_first_order_reward_leads_to_its_tilt(world, tuned):
   tables, (logits, _) = tuned
   start = exact(world, world.base)
   best = decoding.tilted(start, tables[1], 1 / 0.7)
-  gap = float(policies.divergence(exact(world, logits[1]), best))
+  gap = float(first_order.divergence(exact(world, logits[1]), best))
   assert gap < 0.02
-  assert float(policies.divergence(start, best)) > 0.1
+  assert float(first_order.divergence(start, best)) > 0.1
 
 
 def test_without_a_reward_nothing_happens(world, tuned):

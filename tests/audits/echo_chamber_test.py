@@ -12,7 +12,7 @@ from prm_jax import types
 from prm_jax.audits import echo_chamber
 from prm_jax.ops import bayes
 from prm_jax.rewards import factorized
-from prm_jax.safeguards import adaptive, composition, policies, rewards
+from prm_jax.safeguards import adaptive, composition, policy_level, reward_level
 from prm_jax.users import gaussian
 
 U, T, S, M, K, J = 120, 20, 3, 10, 4, 3
@@ -396,7 +396,7 @@ def test_strengths_of_a_safeguard_at_once(loop):
   people, menu = world()
 
   def run(share):
-    made = system(rewards.shrinkage(share=share))
+    made = system(reward_level.shrinkage(share=share))
     return simulate(people, menu, made=made)[0]
 
   together = jax.jit(jax.vmap(run))(jnp.array([0.0, 0.3, 1.0]))
@@ -415,7 +415,7 @@ def test_matching_keeps_lovers_at_the_aggregate_s_stance(loop):
   def agreement(trace):
     return np.mean(np.asarray(trace.stance[5:]) * held[None]) / np.mean(held**2)
 
-  made = system(policies.matching(measure='stance'))
+  made = system(policy_level.matching(measure='stance'))
   matched = jax.jit(lambda: simulate(people, menu, made=made, rules=rules))()
   assert agreement(loop(rules=rules)[0]) > 0.15
   assert abs(agreement(matched[0])) < 0.08

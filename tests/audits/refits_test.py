@@ -7,8 +7,7 @@ import pytest
 
 from prm_jax.audits import refits
 from prm_jax.ops import bayes
-from prm_jax.users import answers as ring
-from prm_jax.users import simplex
+from prm_jax.users import ring, simplex
 
 U, N, J = 300, 40, 3
 SPREAD = np.array([0.3, 1.0, 2.0])

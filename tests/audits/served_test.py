@@ -10,7 +10,7 @@ from prm_jax import types
 from prm_jax.audits import echo_chamber, served
 from prm_jax.ops import bayes, tilting
 from prm_jax.rewards import factorized
-from prm_jax.safeguards import adaptive, composition, policies
+from prm_jax.safeguards import adaptive, composition, policy_level
 from prm_jax.users import gaussian
 
 S, K, J, U = 10, 8, 5, 20
@@ -26,7 +26,7 @@ def nothing(options):
 
 def matching(options):
   del options
-  return policies.matching()
+  return policy_level.matching()
 
 
 def floor(options):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from prm_jax import registry, toys, types
-from prm_jax.learners import inference
 from prm_jax.models import decoder
 from prm_jax.rewards import backbone, factorized, reading
 from prm_jax.runtime import train, trees
+from prm_jax.systems import inference
 
 KINDS = [
   kind

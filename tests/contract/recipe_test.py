@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 PERSONALISER = '''
 """Personal weights on the features, under a wide fixed prior."""
 
+from prm_jax.systems import base_rewards, states
 from prm_jax import types
-from prm_jax.learners import common
 from prm_jax.ops import bayes
 from prm_jax.rewards import factorized
 from prm_jax.users import gaussian
@@ -28,15 +28,15 @@ def wide(*, ridge: float = 10.0, spread: float = 0.5):
 
   def begin(state, data):
     features = data.features(state.params['reward'])
-    weight = common.aggregate_weight(
+    weight = base_rewards.aggregate_weight(
       features, data.judgements, data.index, state.hyper['ridge']
     )
     prior = bayes.isotropic_prior(weight, state.hyper['spread'])
-    return common.with_user(state, prior)
+    return states.with_user(state, prior)
 
   def init(key, spec):
     hyper = {'ridge': ridge, 'spread': spread}
-    return common.new_state(system, key, spec, hyper=hyper)
+    return states.new_state(system, key, spec, hyper=hyper)
 
   return types.Learner((types.Phase('start', begin=begin),), init, system)
 '''

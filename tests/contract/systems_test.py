@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from prm_jax import registry, types
-from prm_jax.learners import inference
 from prm_jax.runtime import train
+from prm_jax.systems import inference
 
 KINDS = [
   kind

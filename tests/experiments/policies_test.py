@@ -17,7 +17,7 @@ from experiments.critique_and_numbers import tables as critique_tables
 from experiments.evaluative_and_directive import cells
 from experiments.evaluative_and_directive import tables as reply_tables
 from experiments.evaluative_and_directive import words as wishes
-from prm_jax.learners import rollouts
+from prm_jax.policy import padding, tasks
 from prm_jax.worlds import arithmetic
 
 ROOT = Path(__file__).parents[2]
@@ -177,7 +177,7 @@ def test_an_outcome_is_right_whatever_the_chain():
   made = world.make(critique_and_numbers.get_config('smoke').problems, 0.5, 0)
   values = arithmetic.chains(made.pool).copy()
   values[:, 0] = (values[:, 0] + 1) % 10
-  said = rollouts.full(arithmetic.responses(values))
+  said = padding.full(arithmetic.responses(values))
   everything = np.arange(len(made.pool.start))
   outcome = world.task_of(made.pool, final_only=True)
   assert not made.task.verify(everything, said).any()
@@ -193,7 +193,7 @@ def test_reply_methods_are_named():
     for name in ('evaluative', 'directive_live', 'evaluative@0.5')
   } == {('evaluative', 9.0), ('directive_live', 1e-3), ('evaluative', 0.5)}
   sizes = cells.decoder_of(config.policy)
-  task = rollouts.Task(None, None, None, 8, ())
+  task = tasks.Task(None, None, None, 8, ())
   for arm in config.arms.values():
     for name in arm.methods:
       cells.method(name, task=task, replies=None, config=sizes)

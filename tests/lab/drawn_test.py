@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prm_jax.lab import drawn
-from prm_jax.worlds import policies
+from prm_jax.worlds import first_order
 
 NETWORK = drawn.Network(
   words=2, hidden=16, layers=1, rotary_base=30.0, steps=40, learning_rate=1e-2,
@@ -79,7 +79,7 @@ def test_what_writes_one_word_is_soon_told_apart():
   assert losses.shape == (3,)
   assert losses[0] > losses[1] > losses[2]
   last = jax.tree.map(lambda leaf: leaf[-1], trained)
-  texts = jnp.asarray(policies.every_text(2, 4))
+  texts = jnp.asarray(first_order.every_text(2, 4))
   table = drawn.of_every_text(last, texts[jnp.array([0, 15])], texts, NETWORK)
   assert table[0, 0] > table[0, 15]
   assert table[1, 15] > table[1, 0]

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prm_jax.learners import amortized
+from prm_jax.systems import amortization
 from prm_jax.users import latent
 
 
@@ -14,7 +14,7 @@ def test_divergence_is_the_integral():
   sd = np.exp(0.5 * log_variance)
   q = np.exp(-0.5 * ((x - mean) / sd) ** 2) / (sd * np.sqrt(2 * np.pi))
   ratio = -0.5 * ((x - mean) / sd) ** 2 - np.log(sd) + 0.5 * x**2
-  found = amortized.gaussian_divergence(
+  found = amortization.gaussian_divergence(
     jnp.array([mean]), jnp.array([log_variance])
   )
   np.testing.assert_allclose(found, np.trapezoid(q * ratio, x), rtol=1e-5)
@@ -30,7 +30,7 @@ def test_divergence_is_the_integral():
   ],
 )
 def test_swap_guidance(swapped_mean, swapped_log_variance, value):
-  found = amortized.swap_guidance(
+  found = amortization.swap_guidance(
     jnp.array([2.0, -1.0]), jnp.array([0.5, 0.2]),
     jnp.array(swapped_mean), jnp.array(swapped_log_variance),
   )  # fmt: skip
@@ -42,7 +42,7 @@ def test_active_units_are_those_whose_mean_varies():
   mean = np.zeros((500, 4), np.float32)
   mean[:, 1] = rng.normal(size=500)
   mean[:, 2] = 3.0  # shifted for everybody: says nothing of a person
-  found = amortized.collapse(
+  found = amortization.collapse(
     latent.Context(jnp.asarray(mean), jnp.zeros((500, 4)))
   )
   assert found.active_units == 0.25

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from prm_jax import types
-from prm_jax.learners import directive, rollouts
+from prm_jax.learners import directive
 from prm_jax.models import sampling
+from prm_jax.policy import logprobs, losses, padding, phases
 from tests.learners.tiny_policies import (
   CONFIG,
   PROBLEMS,
@@ -59,7 +60,7 @@ def test_verdicts_alone_are_broadcast_and_hints_alone_are_the_teachers():
   answers = types.Tokens(made.ids[:, -N:], made.answer)
   told = hinting()(None, np.arange(PROBLEMS), answers).told
   with_hint = sampling.log_probability(
-    CONFIG, params, *rollouts.follow(told, answers)
+    CONFIG, params, *padding.follow(told, answers)
   )[:, -N:]
   without = sampling.log_probability(CONFIG, params, made.ids, made.seen)
   want = np.where(made.answer > 0, with_hint - without[:, -N:], 0.0)
@@ -93,10 +94,10 @@ def test_an_answer_whose_verdict_fails_is_dropped():
 @pytest.mark.parametrize('teacher', directive.TEACHERS)
 @pytest.mark.parametrize('distill', [0.0, 1.0])
 def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
-  loss = rollouts.Loss(rollouts.Surrogate(), distill=distill, alpha=1.0)
+  loss = losses.Loss(losses.Surrogate(), distill=distill, alpha=1.0)
   learner = learner_of(
     hinting(hinted=(True,)), evaluative=0.0, teacher=teacher, loss=loss,
-    training=rollouts.Training(5e-3, 60),
+    training=phases.Training(5e-3, 60),
   )  # fmt: skip
   first = learner.init(jax.random.key(0), SPEC)
   state = fit(learner)
@@ -105,9 +106,9 @@ def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
     asked = prompts(np.arange(PROBLEMS))
     told = hinting()(None, np.arange(PROBLEMS), None).told
     answers = full(np.zeros((PROBLEMS, N)))
-    tell = rollouts.teller(CONFIG, N)
-    mine = tell(params, *rollouts.follow(asked, answers))[:, 0]
-    theirs = tell(teacher, *rollouts.follow(told, answers))[:, 0]
+    tell = logprobs.teller(CONFIG, N)
+    mine = tell(params, *padding.follow(asked, answers))[:, 0]
+    theirs = tell(teacher, *padding.follow(told, answers))[:, 0]
     return float(jnp.sum(jnp.exp(mine) * (mine - theirs), -1).mean())
 
   old, new = first.params['policy'], state.params['policy']
@@ -132,4 +133,4 @@ def test_bad_replies_settings_are_refused():
   with pytest.raises(ValueError, match="baseline 'mean'"):
     learner_of(hinting(), baseline='mean')
   with pytest.raises(ValueError, match='not both'):
-    learner_of(hinting(), loss=rollouts.Loss(kl=1.0, distill=1.0))
+    learner_of(hinting(), loss=losses.Loss(kl=1.0, distill=1.0))

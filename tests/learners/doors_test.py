@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from prm_jax import toys, types
-from prm_jax.learners import inference
 from prm_jax.rewards import factorized
+from prm_jax.systems import inference
 from prm_jax.users import gaussian
 
 WORLD = toys.judgements()

@@ -7,7 +7,7 @@ import pytest
 
 from prm_jax import types
 from prm_jax.learners import likeness, polar
-from prm_jax.ops import discriminator
+from prm_jax.ops import discrimination
 from prm_jax.runtime import train, trees
 from prm_jax.users import references
 
@@ -81,7 +81,7 @@ def best(n=100_000):
   between = jnp.full(2, 4.0)
 
   def score(z):
-    return discriminator.likelihood_ratio(
+    return discrimination.likelihood_ratio(
       jnp.asarray(z), jnp.asarray(own + noise[2])[:, None], jnp.ones((n, 1)),
       between,
     )  # fmt: skip

@@ -7,14 +7,14 @@ import pytest
 
 from prm_jax import types
 from prm_jax.data import pipelines
-from prm_jax.learners import (
-  critique_grpo,
-  grpo,
-  imitation,
-  rltf,
+from prm_jax.learners import critique_grpo, grpo, imitation, rltf, sdpo
+from prm_jax.policy import (
+  demonstrations,
+  logprobs,
+  losses,
+  padding,
+  phases,
   rollouts,
-  sdpo,
-  tuning,
 )
 from prm_jax.runtime import checkpoint
 from tests.learners.tiny_policies import (
@@ -46,15 +46,15 @@ def test_probabilities_do_not_depend_on_the_padding_of_prompts():
   params = start(learner).params['policy']
   asked = prompts(np.array([1]))
   answer = full([[3, 5, STOP]])
-  score = rollouts.scorer(CONFIG, N)
-  padded = score(params, *rollouts.follow(asked, answer))
+  score = logprobs.scorer(CONFIG, N)
+  padded = score(params, *padding.follow(asked, answer))
   short = types.Tokens(asked.ids[:, 1:], asked.mask[:, 1:])
   np.testing.assert_allclose(
-    score(params, *rollouts.follow(short, answer)), padded, atol=1e-5
+    score(params, *padding.follow(short, answer)), padded, atol=1e-5
   )
   # The whole distribution sums to one, token by token.
   every = np.stack([[v, 5, STOP] for v in range(12)])
-  ids, seen = rollouts.follow(rollouts.repeat(asked, 12), full(every))
+  ids, seen = padding.follow(padding.repeat(asked, 12), full(every))
   first = np.asarray(score(params, ids, seen))[:, 0]
   np.testing.assert_allclose(np.exp(first).sum(), 1.0, rtol=1e-5)
 
@@ -115,15 +115,15 @@ def test_a_policy_learns_what_is_rewarded(advantage):
 
 def test_a_leash_keeps_the_policy_at_its_start():
   def moved(kl):
-    loss = rollouts.Loss(kl=kl)
+    loss = losses.Loss(kl=kl)
     learner = grpo.grpo(
       task=task_of(wants_five), config=CONFIG, training=TRAINING,
       loss=loss,
     )  # fmt: skip
     first = learner.init(jax.random.key(0), SPEC)
     state = fit(learner)
-    ids, seen = rollouts.follow(prompts(np.array([0])), full([[5, 5, STOP]]))
-    score = rollouts.scorer(CONFIG, N)
+    ids, seen = padding.follow(prompts(np.array([0])), full([[5, 5, STOP]]))
+    score = logprobs.scorer(CONFIG, N)
     both = [score(s.params['policy'], ids, seen)[0, 0] for s in (first, state)]
     return float(both[1] - both[0])
 
@@ -133,7 +133,7 @@ def test_a_leash_keeps_the_policy_at_its_start():
 
 def test_a_resumed_run_draws_the_same(tmp_path):
   learner = grpo.grpo(
-    task=task_of(wants_five), config=CONFIG, training=rollouts.Training(steps=6)
+    task=task_of(wants_five), config=CONFIG, training=phases.Training(steps=6)
   )
 
   def fitted(folder, stop=None):
@@ -172,7 +172,7 @@ def test_one_right_refinement_beside_seven_wrong_answers():
   np.testing.assert_array_equal(made.weight[first:], 1.0)
   np.testing.assert_array_equal(made.share[first:], 0.0)
   # Scored under the plain prompt, without attempt and critique.
-  plain, _ = rollouts.follow(
+  plain, _ = padding.follow(
     prompts(np.arange(PROBLEMS)), full(made.ids[first:, -N:])
   )
   np.testing.assert_array_equal(made.ids[first:], plain)
@@ -275,7 +275,7 @@ def test_bad_settings_are_refused():
 
 def test_answers_of_several_kinds_are_stacked_tokens_first():
   left = types.Tokens(np.array([[0, 0, 7, 8]]), np.array([[0, 0, 1, 1]]))
-  found = rollouts.stack(full([[5, STOP]]), left)
+  found = padding.stack(full([[5, STOP]]), left)
   np.testing.assert_array_equal(found.ids[:, :2], [[5, STOP], [7, 8]])
   np.testing.assert_array_equal(found.mask, [[1, 1, 0, 0]] * 2)
 
@@ -287,7 +287,7 @@ def test_right_refinements_alone_are_shown():
     return right * np.ones(len(problem))
 
   verify.calls = 0
-  shown = tuning.refinements(
+  shown = demonstrations.refinements(
     task=task_of(verify, beside), critic=critic, config=CONFIG,
     problems=PROBLEMS, batch=4,
   )  # fmt: skip
@@ -297,7 +297,7 @@ def test_right_refinements_alone_are_shown():
   np.testing.assert_array_equal(said.mask.any(1), [False, True] * 2)
   assert asked.ids.shape == (4, P)  # the plain prompt, without a critique
   with pytest.raises(ValueError, match='ask again'):
-    tuning.refinements(
+    demonstrations.refinements(
       task=task_of(verify), critic=critic, config=CONFIG, problems=3, batch=4
     )
 
@@ -308,7 +308,7 @@ def test_critiques_are_shown_beside_answers():
 
   learner = grpo.grpo(task=task_of(wants_five), config=CONFIG)
   start_params = learner.init(jax.random.key(0), SPEC).params['policy']
-  asked, said = tuning.critiques(
+  asked, said = demonstrations.critiques(
     task=task_of(right_second), critic=critic, requests=requests,
     config=CONFIG, problems=PROBLEMS, batch=4,
   )(jax.random.key(1), start_params)  # fmt: skip
@@ -374,7 +374,7 @@ def test_sdpo_teaches_wrong_answers_and_right_ones_with_siblings():
   np.testing.assert_allclose(np.exp(made.rows.teacher).sum(-1), 1.0, rtol=1e-4)
   state = fit(
     sdpo.sdpo(task=task_of(verify, beside), critic=critic, config=CONFIG,
-              samples=4, training=rollouts.Training(steps=3)),
+              samples=4, training=phases.Training(steps=3)),
   )  # fmt: skip
   average = state.average['policy']
   moved = jax.tree.map(
@@ -384,7 +384,7 @@ def test_sdpo_teaches_wrong_answers_and_right_ones_with_siblings():
   with pytest.raises(ValueError, match='does not distill'):
     sdpo.sdpo(
       task=task_of(verify, beside), critic=critic, config=CONFIG,
-      loss=rollouts.PLAIN,
+      loss=losses.PLAIN,
     )  # fmt: skip
 
 
@@ -399,7 +399,7 @@ def test_second_tries_are_credited_over_the_first_tries_mean():
   verify.calls = 0
 
   def requests(problem, attempts):
-    return rollouts.join(prompts(problem))
+    return padding.join(prompts(problem))
 
   settings = {
     'task': task_of(verify, beside), 'critic': critic, 'config': CONFIG,
@@ -420,7 +420,7 @@ def test_second_tries_are_credited_over_the_first_tries_mean():
   np.testing.assert_array_equal(both.second, [0] * half + [1] * half)
   with pytest.raises(ValueError, match='give them'):
     rltf.rltf(**settings, predict=0.3)
-  for loss in (rollouts.PLAIN, rltf.PUBLISHED._replace(kl=0.1)):
+  for loss in (losses.PLAIN, rltf.PUBLISHED._replace(kl=0.1)):
     with pytest.raises(ValueError, match='no probability but its own'):
       rltf.rltf(**settings, loss=loss)
 

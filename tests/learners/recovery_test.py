@@ -6,15 +6,9 @@ import pytest
 from scipy import linalg
 
 from prm_jax import types
-from prm_jax.learners import (
-  aggregate,
-  amortized,
-  hierarchical,
-  inference,
-  lore,
-  pref,
-)
+from prm_jax.learners import aggregate, amortized, hierarchical, lore, pref
 from prm_jax.runtime import train
+from prm_jax.systems import amortization, inference
 
 U, D, TEXTS = 80, 6, 300
 
@@ -139,6 +133,6 @@ def test_vpl_collapses_under_a_heavy_divergence(kl_weight, used):
   contexts = inference.infer(
     learner.system, state.params, batch, key=state.key, people=U, limit=20
   )
-  found = amortized.collapse(contexts)
+  found = amortization.collapse(contexts)
   assert (found.active_units > 0) == used
   assert (found.kl > 0.5) == used

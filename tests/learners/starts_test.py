@@ -7,9 +7,10 @@ import pytest
 from scipy import optimize, special
 
 from prm_jax import registry, types
-from prm_jax.learners import common, inference, polar
+from prm_jax.learners import polar
 from prm_jax.ops import bayes
 from prm_jax.runtime import train
+from prm_jax.systems import base_rewards, inference, priors, states
 
 U, M, D, N = 5, 12, 4, 80
 KEY = jax.random.key(0)
@@ -54,7 +55,7 @@ def test_people_who_are_the_aggregate_have_no_bases_of_their_own():
   )
 
   def personal(aggregate):
-    bases, own = common.svd_bases(
+    bases, own = base_rewards.svd_bases(
       KEY, features, said, index, aggregate, 1.0, people=U, rank=2
     )
     difference = features[index[:, 0]] - features[index[:, 1]]
@@ -73,7 +74,7 @@ def test_a_ridge_without_end_leaves_the_aggregate():
   def fit(hyper):
     return train.fit(learner, data, key=KEY, spec=SPEC, hyper=hyper)
 
-  want = common.aggregate_weight(features, said, index, jnp.float32(2.0))
+  want = base_rewards.aggregate_weight(features, said, index, jnp.float32(2.0))
   # The aggregate has its own ridge; after its start only the pull remains.
   state = learner.phases[0].begin(
     learner.init(KEY, SPEC)._replace(
@@ -130,7 +131,7 @@ def noisy(state):
   ]  # fmt: skip
   reward, people = jax.tree.unflatten(structure, moved)
   people = state.people._replace(free=people.free)
-  return common.with_reward(state, reward)._replace(people=people)
+  return states.with_reward(state, reward)._replace(people=people)
 
 
 def nll(margin, label):
@@ -243,7 +244,7 @@ def test_the_population_s_prior_is_that_of_a_plain_em(people, padded):
     apart = modes - mean
     spread = sum(s for _, s in fits) + apart.T @ apart + covariance
     covariance = spread / (people + 1)  # one pseudo-person has the old one
-  prior = common.estimate_prior(
+  prior = priors.estimate_prior(
     bayes.isotropic_prior(jnp.array([0.5, -0.5]), 0.5**0.5),
     jnp.asarray(encoded, jnp.float32), said, index, steps=3,
   )  # fmt: skip

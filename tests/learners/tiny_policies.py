@@ -4,18 +4,18 @@ import jax
 import numpy as np
 
 from prm_jax import types
-from prm_jax.learners import rollouts
 from prm_jax.models import decoder
+from prm_jax.policy import padding, phases, tasks
 from prm_jax.runtime import train
 
 CONFIG = decoder.DecoderConfig(12, 16, 32, 1, 2, 1, 8)
 PROBLEMS, P, N, SAMPLES = 3, 4, 3, 7
-TRAINING = rollouts.Training(2e-2, 40)
+TRAINING = phases.Training(2e-2, 40)
 STOP = 11
 
 
 def full(ids):
-  return rollouts.full(np.asarray(ids))
+  return padding.full(np.asarray(ids))
 
 
 def prompts(problem):
@@ -26,7 +26,7 @@ def prompts(problem):
 
 
 def task_of(verify, refine=None):
-  return rollouts.Task(prompts, verify, refine, N, (STOP,))
+  return tasks.Task(prompts, verify, refine, N, (STOP,))
 
 
 def right_second(problem, tokens):
@@ -46,7 +46,7 @@ def critic(key, policy, problem, attempts, reward):
 
 
 def rows(count=PROBLEMS):
-  return rollouts.problems(np.arange(count))
+  return tasks.problems(np.arange(count))
 
 
 SPEC = types.Spec(1, 1)

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from prm_jax import registry, toys
-from prm_jax.learners import inference
 from prm_jax.runtime import checkpoint, train
 from prm_jax.runtime import compile as compiling
 from prm_jax.runtime import mesh as meshes
+from prm_jax.systems import inference
 
 KEY = jax.random.key(0)
 WORLD = toys.judgements(steps=20, dim=3)  # 299 judgements of 6 people

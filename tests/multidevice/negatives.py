@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from prm_jax import types
-from prm_jax.ops import discriminator
+from prm_jax.ops import discrimination
 from prm_jax.runtime import mesh as meshes
 
 B, D, J = 24, 5, 4
@@ -53,12 +53,12 @@ def step(params, rows, axis=None, gathered=True, shifted=True):
     reference = jnp.tanh(rows.reference @ params['reference'])
     candidate = jnp.tanh(rows.candidate @ params['candidate'])
     over = axis if gathered else None
-    candidate, policy, mask = discriminator.gather(
+    candidate, policy, mask = discrimination.gather(
       (candidate, rows.policy, rows.mask), over
     )
     here = len(rows.mask)
-    first = discriminator.offset(here, over if shifted else None)
-    each = discriminator.in_batch(
+    first = discrimination.offset(here, over if shifted else None)
+    each = discrimination.in_batch(
       reference @ params['bilinear'] @ candidate.T,
       rows.policy,
       policy,

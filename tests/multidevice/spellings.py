@@ -15,10 +15,10 @@ import numpy as np
 import optax
 
 from prm_jax import registry
-from prm_jax.learners import inference
 from prm_jax.runtime import mesh as meshes
 from prm_jax.runtime import train
 from prm_jax.safeguards import debiasing
+from prm_jax.systems import inference
 
 # pmap is jit of shard_map since JAX 0.8: once a role.
 PMAP = ('aggregate_mlp', 'grpo', 'polar', 'pref')

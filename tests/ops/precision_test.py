@@ -24,8 +24,7 @@ from prm_jax.ops import (
   factorization,
   traits,
 )
-from prm_jax.users import answers as ring
-from prm_jax.users import gaussian, meta, simplex
+from prm_jax.users import gaussian, meta, ring, simplex
 
 ROOT = pathlib.Path(prm_jax.__file__).parent
 NAMES = [
@@ -117,7 +116,7 @@ EXAMPLES = {
     'batch_size': None,
     'likelihood_ratio': (a(N, J), a(N, 2, J), one(N, 2), one(J)),
     'difference_ratio': (a(N, J), a(N, 2, J), one(N, 2), one(J)),
-    'discriminant': (lambda: MODULES['prm_jax.ops.discriminator'].discriminant(
+    'discriminant': (lambda: MODULES['prm_jax.ops.discrimination'].discriminant(
       a(N, J), jnp.arange(N) % 2, one(N), policies=2, dim=2, shrinkage=0.5),),
   },
   'distillation': {

@@ -7,10 +7,10 @@ import optax
 import pytest
 
 from prm_jax import types
-from prm_jax.learners import common
 from prm_jax.runtime import people as peoples
 from prm_jax.runtime import train
 from prm_jax.runtime import update as updates
+from prm_jax.systems import optimizers
 
 
 def weighed(bilinear, batch, phase):
@@ -68,7 +68,7 @@ def test_who_is_absent_does_not_move_and_comes_as_if_new(bilinear):
   steps, rate = 200, 0.05
   phase = types.Phase(
     'joint', objective=bilinear.objective, optimizer=optax.set_to_zero(),
-    people=common.people_adam(rate, steps), steps=steps,
+    people=optimizers.people_adam(rate, steps), steps=steps,
   )  # fmt: skip
   state = weighed(bilinear, batch, phase)
   # Noise of the toy is by step: the same at both.

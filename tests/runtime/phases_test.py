@@ -7,9 +7,9 @@ import optax
 import pytest
 
 from prm_jax import types
-from prm_jax.learners import common
 from prm_jax.runtime import checkpoint, train, trees
 from prm_jax.runtime import update as updates
+from prm_jax.systems import optimizers, states
 
 PARAMS = {
   'reward': {'trunk': {'w': jnp.ones(3)}, 'head': {'w': jnp.ones(2)}},
@@ -30,7 +30,7 @@ def init(key, spec):
   nobody = types.People(
     jnp.zeros((1, 2), jnp.uint32), (), jnp.zeros(1), {}, (), ((), ())
   )
-  return common.state_of(key, PARAMS, nobody, hyper={'ridge': 1.0})
+  return states.state_of(key, PARAMS, nobody, hyper={'ridge': 1.0})
 
 
 def rows(n=4):
@@ -87,7 +87,7 @@ def test_a_pattern_that_matches_nothing_is_named(pattern):
 
 
 def test_rates_by_path():
-  optimizer = common.by_path({
+  optimizer = optimizers.by_path({
     'trunk': optax.sgd(0.01), 'reward': optax.sgd(0.1), '': optax.sgd(1.0),
   })  # fmt: skip
   phase = sgd()._replace(optimizer=optimizer)
@@ -97,7 +97,7 @@ def test_rates_by_path():
   np.testing.assert_allclose(after['user']['mean'], 0.0, atol=1e-7)
   with pytest.raises(ValueError, match="no optimizer for 'user/mean'"):
     fit(learner(sgd()._replace(
-      optimizer=common.by_path({'reward': optax.sgd(0.1)})
+      optimizer=optimizers.by_path({'reward': optax.sgd(0.1)})
     )))  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def test_the_average_is_of_what_trains():
   # 1, then 0.9 and 0.8: half the old average and half the new value.
   want = 0.5 * (0.5 * 1 + 0.5 * 0.9) + 0.5 * 0.8
   np.testing.assert_allclose(state.average['reward']['head']['w'], want)
-  whole = common.averaged(state)
+  whole = states.averaged(state)
   np.testing.assert_allclose(whole['reward']['head']['w'], want)
   np.testing.assert_allclose(whole['reward']['trunk']['w'], 1.0)
 

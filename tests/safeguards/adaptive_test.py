@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from prm_jax import types
-from prm_jax.safeguards import adaptive, composition, policies
+from prm_jax.safeguards import adaptive, composition, policy_level
 
 U, K, T, LEAST = 64, 8, 300, 0.6
 
@@ -116,7 +116,9 @@ def test_an_unreachable_floor_is_named_and_drives_to_the_limit():
   # Nearly the best that there is.
   assert report['served'] > 0.8 * seen['most truth'].mean()
   with pytest.raises(ValueError, match=r"infeasible.*'truth'"):
-    policies.check_reachable({'truth': 0.9}, {'truth': seen['most truth'].T})
+    policy_level.check_reachable(
+      {'truth': 0.9}, {'truth': seen['most truth'].T}
+    )
 
 
 def test_audit_of_a_floor_that_was_kept():

@@ -8,7 +8,7 @@ from scipy import special
 
 from prm_jax import types
 from prm_jax.rewards import factorized
-from prm_jax.safeguards import adaptive, composition, policies, rewards
+from prm_jax.safeguards import adaptive, composition, policy_level, reward_level
 from prm_jax.users import gaussian
 
 S, K, J, BETA = 3, 4, 2, 1.5
@@ -65,12 +65,12 @@ def test_the_reference_is_the_population_s_score_of_the_same_candidates():
     guard.log_base + BETA * np.asarray(encoded) @ mixed, -1
   )
   np.testing.assert_allclose(
-    serve(rewards.shrinkage(share=0.25)), plain, atol=1e-12
+    serve(reward_level.shrinkage(share=0.25)), plain, atol=1e-12
   )
 
 
 def test_a_chain_is_served_like_its_parts_where_no_state_is_given():
-  alone = rewards.shrinkage(share=0.25)
+  alone = reward_level.shrinkage(share=0.25)
   np.testing.assert_allclose(
     serve(composition.chain(alone)), serve(alone), atol=1e-12
   )
@@ -125,7 +125,7 @@ def test_best_of_n_counts_every_draw(n):
 
 
 def test_best_of_n_is_a_way_to_serve():
-  found = serve(policies.matching(), serve=composition.best_of(4))
+  found = serve(policy_level.matching(), serve=composition.best_of(4))
   *_, guard = world()
   z = guard.measures['anchor']
   np.testing.assert_allclose(
@@ -135,13 +135,13 @@ def test_best_of_n_is_a_way_to_serve():
 
 def test_a_measure_that_nobody_took_is_named():
   with pytest.raises(KeyError, match=r"no measure 'bridging'.*\['anchor'\]"):
-    serve(policies.bridging())
+    serve(policy_level.bridging())
 
 
 def test_everybody_starts_blank_and_reset_takes_several_at_once():
   safeguard = composition.chain(
     adaptive.constitutional_floor(measure='truth', least=0.5),
-    rewards.shrinkage(),
+    reward_level.shrinkage(),
     adaptive.exposure(),
   )
   states = composition.everybody(safeguard, 4)

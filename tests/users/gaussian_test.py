@@ -5,7 +5,7 @@ import pytest
 
 from prm_jax import types
 from prm_jax.ops import bayes
-from prm_jax.users import answers, gaussian
+from prm_jax.users import gaussian, ring
 
 J, N = 3, 8
 KEY = jax.random.key(0)
@@ -71,7 +71,7 @@ def test_order_and_batching_agree(user, prior):
 def test_undo_and_deletion_agree_with_never_having_answered(user, prior):
   pair = evidence(1)
   state = believe(user, prior, pair)
-  undone = gaussian.delete(prior, state, answers.last_slot(state.answers))
+  undone = gaussian.delete(prior, state, ring.last_slot(state.answers))
   same(undone, believe(user, prior, part(pair, range(N - 1))))
   deleted = gaussian.delete(prior, state, 2)
   kept = [i for i in range(N) if i != 2]

@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from prm_jax.data import schema
-from prm_jax.data.convert import chatbot_arena, files, forms, prism, texts
-from prm_jax.data.convert import options as opts
-from prm_jax.data.convert.options import parse_columns
+from prm_jax.data.convert import (
+  chatbot_arena,
+  files,
+  forms,
+  naming,
+  prism,
+  texts,
+)
+from prm_jax.data.convert.naming import parse_columns
 
 __all__ = ['READERS', 'Reader', 'convert', 'parse_columns']
 
@@ -27,7 +33,7 @@ class Reader:
 
   about: str
   version: str
-  read: Callable[[files.Table, opts.Options], forms.Convert]
+  read: Callable[[files.Table, naming.Options], forms.Convert]
   takes: tuple[str, ...] = ()
   known: tuple[str, ...] = ()
 
@@ -100,7 +106,7 @@ def convert(
   if user is not None and not user.strip():
     raise ValueError('--user: is empty')
   table = files.read(path)
-  pieces = reader.read(table, opts.Options(columns or {}, labels or {}, user))
+  pieces = reader.read(table, naming.Options(columns or {}, labels or {}, user))
   prompts = _Prompts()
   made: list[dict[str, Any]] = []
   errors, unjudged = list[str](), 0

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from prm_jax.data import schema
-from prm_jax.data.convert import files, forms, texts
-from prm_jax.data.convert import options as opts
+from prm_jax.data.convert import files, forms, naming, texts
 
 VERSION = (
   'lmsys/chatbot_arena_conversations as of July 2023 (33,000 conversations)'
@@ -32,7 +31,7 @@ _LABELS = {
 }
 
 
-def read(table: files.Table, options: opts.Options) -> forms.Convert:
+def read(table: files.Table, options: naming.Options) -> forms.Convert:
   """Returns what converts a vote; the judge is the person.
 
   The vote is on whole conversations: what both share, usually the first
@@ -43,7 +42,7 @@ def read(table: files.Table, options: opts.Options) -> forms.Convert:
   References:
     Zheng et al. 2023, arXiv 2306.05685.
   """
-  opts.check_columns(table.path, table.columns, NEEDED, VERSION, KNOWN)
+  naming.check_columns(table.path, table.columns, NEEDED, VERSION, KNOWN)
 
   def convert(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     winner = row.get('winner')

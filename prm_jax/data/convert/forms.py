@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prm_jax.data import schema
-from prm_jax.data.convert import files, texts
-from prm_jax.data.convert import options as opts
+from prm_jax.data.convert import files, naming, texts
 
 Convert = Callable[[dict[str, Any]], Iterator[dict[str, Any]]]
 _SEVERAL = ('responses', 'ratings', 'user_attributes')
@@ -61,7 +60,7 @@ class _Place:
     return element.get(self.field)
 
 
-def read(table: files.Table, options: opts.Options) -> Convert:
+def read(table: files.Table, options: naming.Options) -> Convert:
   """Returns what converts a row of any table, given its columns.
 
   Raises:
@@ -76,20 +75,22 @@ def read(table: files.Table, options: opts.Options) -> Convert:
   return _by_map(table, options, 'the columns named in --columns')
 
 
-def read_trl(table: files.Table, options: opts.Options) -> Convert:
+def read_trl(table: files.Table, options: naming.Options) -> Convert:
   """Returns what converts a row of `prompt, chosen, rejected`.
 
   References:
     https://huggingface.co/docs/trl/dataset_formats
   """
-  opts.check_columns(table.path, table.columns, _TRL[1:], TRL_VERSION, _TRL)
+  naming.check_columns(table.path, table.columns, _TRL[1:], TRL_VERSION, _TRL)
   own = {
     name: name for name in (*_TRL, 'user_id') if name in table.columns
   }  # fmt: skip
   return _by_map(table, dataclasses.replace(options, columns=own), TRL_VERSION)
 
 
-def _by_map(table: files.Table, options: opts.Options, version: str) -> Convert:
+def _by_map(
+  table: files.Table, options: naming.Options, version: str
+) -> Convert:
   columns = options.columns
   form = _form(columns)
   places = {
@@ -100,7 +101,7 @@ def _by_map(table: files.Table, options: opts.Options, version: str) -> Convert:
     for name, value in columns.items()
   }
   everywhere = [place for several in places.values() for place in several]
-  opts.check_columns(
+  naming.check_columns(
     table.path,
     table.columns,
     tuple(dict.fromkeys(place.column for place in everywhere)),
@@ -138,7 +139,7 @@ def _elements(row: dict[str, Any], lists: set[str]) -> list[Any]:
   return several or []
 
 
-def _check_person(table: files.Table, options: opts.Options) -> None:
+def _check_person(table: files.Table, options: naming.Options) -> None:
   if options.user is not None and 'user_id' in options.columns:
     raise ValueError(
       f'--user={options.user}: column {options.columns["user_id"]!r} says who '
@@ -210,8 +211,8 @@ Judge = Callable[[dict[str, Any]], Iterator[dict[str, Any]]]
 Places = Mapping[str, list[_Place]]
 
 
-def _pair(options: opts.Options, places: Places) -> Judge:
-  labels = opts.inverted(options.labels)
+def _pair(options: naming.Options, places: Places) -> Judge:
+  labels = naming.inverted(options.labels)
 
   def judge(row):
     said = _said(row['label'])
@@ -221,13 +222,13 @@ def _pair(options: opts.Options, places: Places) -> Judge:
     prompt, a, b = texts.split(
       row.get('prompt'), row['response_a'], row['response_b'], names
     )
-    label = opts.label_of(said, labels)
+    label = naming.label_of(said, labels)
     yield {'prompt': prompt, 'response_a': a, 'response_b': b, 'label': label}
 
   return judge
 
 
-def _chosen(options: opts.Options, places: Places) -> Judge:
+def _chosen(options: naming.Options, places: Places) -> Judge:
   _no_labels(options, 'chosen, rejected')
 
   def judge(row):
@@ -239,7 +240,7 @@ def _chosen(options: opts.Options, places: Places) -> Judge:
   return judge
 
 
-def _rating(options: opts.Options, places: Places) -> Judge:
+def _rating(options: naming.Options, places: Places) -> Judge:
   _no_labels(options, 'response, rating')
 
   def judge(row):
@@ -248,13 +249,13 @@ def _rating(options: opts.Options, places: Places) -> Judge:
   return judge
 
 
-def _choice(options: opts.Options, places: Places) -> Judge:
+def _choice(options: naming.Options, places: Places) -> Judge:
   names = tuple(place.name for place in places['responses'])
   if len(names) < 2 or len(set(names)) < len(names):
     raise ValueError(
       '--columns: responses names two columns or more, each once, joined by +'
     )
-  labels = opts.inverted(options.labels, names)
+  labels = naming.inverted(options.labels, names)
 
   def judge(row):
     said = _said(row['choice'])
@@ -277,7 +278,7 @@ def _choice(options: opts.Options, places: Places) -> Judge:
   return judge
 
 
-def _ratings(options: opts.Options, places: Places) -> Judge:
+def _ratings(options: naming.Options, places: Places) -> Judge:
   _no_labels(options, 'responses, ratings')
   if len(places['responses']) != len(places['ratings']):
     raise ValueError(
@@ -301,12 +302,12 @@ def _rate(row: dict, responses: list, ratings: list) -> Iterator[dict]:
       }
 
 
-def _no_labels(options: opts.Options, form: str) -> None:
+def _no_labels(options: naming.Options, form: str) -> None:
   if options.labels:
     raise ValueError(f'--labels: {form} have no labels')
 
 
-_FORMS: dict[tuple[str, ...], Callable[[opts.Options, Places], Judge]] = {
+_FORMS: dict[tuple[str, ...], Callable[[naming.Options, Places], Judge]] = {
   ('response_a', 'response_b', 'label'): _pair,
   ('chosen', 'rejected'): _chosen,
   ('response', 'rating'): _rating,
@@ -317,7 +318,7 @@ _FORMS: dict[tuple[str, ...], Callable[[opts.Options, Places], Judge]] = {
 
 def _form(
   columns: Mapping[str, str],
-) -> Callable[[opts.Options, Places], Judge]:
+) -> Callable[[naming.Options, Places], Judge]:
   """Returns the form that the names given make.
 
   Raises:

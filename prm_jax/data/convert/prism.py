@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from prm_jax.data import schema
-from prm_jax.data.convert import files, forms, texts
-from prm_jax.data.convert import options as opts
+from prm_jax.data.convert import files, forms, naming, texts
 
 VERSION = (
   'the table utterances of HannahRoseKirk/prism-alignment as of April 2024'
@@ -30,7 +29,7 @@ KNOWN = (
 )
 
 
-def read(table: files.Table, options: opts.Options) -> forms.Convert:
+def read(table: files.Table, options: naming.Options) -> forms.Convert:
   """Returns what converts an utterance to a rating from 1 to 100.
 
   Ratings, not judgements: of up to four answers the person rates each, and
@@ -43,7 +42,7 @@ def read(table: files.Table, options: opts.Options) -> forms.Convert:
   References:
     Kirk et al. 2024, arXiv 2404.16019.
   """
-  opts.check_columns(table.path, table.columns, NEEDED, VERSION, KNOWN)
+  naming.check_columns(table.path, table.columns, NEEDED, VERSION, KNOWN)
   turns = _turns(table)
 
   def convert(row: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,20 +1,26 @@
 """What is imitated of a policy at its start: its refinements, or critiques."""
 
+from collections.abc import Callable
+
 import jax
 import numpy as np
 
-from prm_jax.learners import critics, imitation, rollouts
+from prm_jax import types
 from prm_jax.models import decoder
+from prm_jax.policy import critics, padding, rollouts, tasks
+
+# `(key, params of the policy at the start) -> (prompts, answers)`.
+Shown = Callable[[types.Key, types.PyTree], tuple[types.Tokens, types.Tokens]]
 
 
 def refinements(
   *,
-  task: rollouts.Task,
+  task: tasks.Task,
   critic: critics.Critic,
   config: decoder.DecoderConfig,
   problems: int,
   batch: int,
-) -> imitation.Shown:
+) -> Shown:
   """Returns refinement fine-tuning's demonstrations.
 
   The policy at the start answers, is criticised and answers again; right
@@ -36,7 +42,7 @@ def refinements(
 
   def shown(key, start):
     keys = jax.random.split(key, 4)
-    problem = rollouts.generator(keys[3]).integers(0, problems, batch)
+    problem = tasks.generator(keys[3]).integers(0, problems, batch)
     prompts, said, critique = _criticised(
       keys, task, critic, config, start, problem
     )
@@ -52,13 +58,13 @@ def refinements(
 
 def critiques(
   *,
-  task: rollouts.Task,
+  task: tasks.Task,
   critic: critics.Critic,
   requests: critics.Requests,
   config: decoder.DecoderConfig,
   problems: int,
   batch: int,
-) -> imitation.Shown:
+) -> Shown:
   """Returns critique fine-tuning's demonstrations.
 
   Of the answers of the policy at the start, half are shown with the critique
@@ -79,19 +85,19 @@ def critiques(
 
   def shown(key, start):
     keys = jax.random.split(key, 4)
-    problem = rollouts.generator(keys[3]).integers(0, problems, batch)
+    problem = tasks.generator(keys[3]).integers(0, problems, batch)
     prompts, said, critique = _criticised(
       keys, task, critic, config, start, problem
     )
     asked = requests(problem, said)
     return (
-      rollouts.join(
-        rollouts.take(asked, slice(half)),
-        rollouts.take(prompts, slice(half, None)),
+      padding.join(
+        padding.take(asked, slice(half)),
+        padding.take(prompts, slice(half, None)),
       ),
-      rollouts.stack(
-        rollouts.take(critique, slice(half)),
-        rollouts.take(said, slice(half, None)),
+      padding.stack(
+        padding.take(critique, slice(half)),
+        padding.take(said, slice(half, None)),
       ),
     )
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from prm_jax import types
-from prm_jax.learners import amortized, episodes
+from prm_jax.learners import amortized
+from prm_jax.systems import episodes
 
 SIZE = episodes.Size(people=16, context=10, targets=4)
 COUNTS = (60, 12, 3, 1, 0)  # answers that train, by person

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from prm_jax import types
-from prm_jax.learners import rollouts
 from prm_jax.models import decoder
+from prm_jax.policy import padding, rollouts, tasks
 
 # `(key, policy's params, problems [R], attempts, rewards [R]) -> (critiques,
 # generated tokens)`. A critique without tokens is none: what would have been
@@ -65,7 +65,7 @@ def own(
     stop_ids: tokens that end one.
     temperature: of the draws.
   """
-  limits = rollouts.Limits(max_new_tokens, tuple(stop_ids))
+  limits = tasks.Limits(max_new_tokens, tuple(stop_ids))
 
   def critic(key, policy, problem, attempts, reward):
     del reward
@@ -92,7 +92,7 @@ def shuffled(critic: Critic) -> Critic:
     order = np.arange(len(problem))
     for group in (np.flatnonzero(wrong), np.flatnonzero(~wrong)):
       order[group] = group[_others(problem[group])]
-    return rollouts.take(said, order), cost
+    return padding.take(said, order), cost
 
   return shuffle
 

@@ -8,8 +8,9 @@ import pytest
 import tokenizers
 
 from prm_jax import types
-from prm_jax.learners import critics, critique_grpo, rollouts, texts
+from prm_jax.learners import critique_grpo
 from prm_jax.models import decoder
+from prm_jax.policy import critics, tasks, word_tasks
 
 WORDS = ['<unk>', '<end>', *'abcdefgh', 'wrong', 'one', 'two']
 STOP = '<end>'
@@ -26,7 +27,7 @@ def tokenizer():
 
 @pytest.fixture
 def task(tokenizer):
-  return texts.words(
+  return word_tasks.words(
     tokenizer, ['a b', 'c d', 'a c'], lambda row, text: float(text == 'a'),
     max_new_tokens=2, stop=(STOP,), template=str,
   )  # fmt: skip
@@ -60,7 +61,7 @@ def test_words_and_tokens(task):
 )
 def test_bad_tasks_are_refused(tokenizer, questions, stop, words):
   with pytest.raises(ValueError, match=words):
-    texts.words(
+    word_tasks.words(
       tokenizer, questions, lambda row, text: 0.0, max_new_tokens=2,
       stop=(stop,),
     )  # fmt: skip
@@ -144,7 +145,7 @@ def test_a_policy_that_criticises_itself_pays_for_its_words(task):
   )
   state = learner.init(jax.random.key(0), types.Spec(1, 1))
   state = learner.phases[0].begin(state, None)
-  batch = rollouts.problems(np.arange(3))
+  batch = tasks.problems(np.arange(3))
   _, metrics = learner.phases[0].collect(jax.random.key(1), state, batch)
   spent = float(metrics['tokens'].compute())
   # Three problems: two answers, a refinement and a critique of four.

@@ -7,8 +7,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from prm_jax import types
-from prm_jax.learners import rollouts
 from prm_jax.models import sampling
+from prm_jax.policy import tasks
 
 _ROUND = 32  # prompts are as long as a multiple of it: few programs compile
 AGAIN = (
@@ -31,7 +31,7 @@ class Words(NamedTuple):
     requests: prompts that ask for a critique.
   """
 
-  task: rollouts.Task
+  task: tasks.Task
   decode: Callable[[types.Tokens], list[str]]
   encode: Callable[[Sequence[str]], types.Tokens]
   requests: Callable[[np.ndarray, types.Tokens], types.Tokens]
@@ -106,7 +106,7 @@ def words(
   def prompts(problem):
     return encode([template(questions[row]) for row in problem])
 
-  task = rollouts.Task(prompts, verify, refine, max_new_tokens, ends)
+  task = tasks.Task(prompts, verify, refine, max_new_tokens, ends)
   return Words(task, decode, encode, requests)
 
 

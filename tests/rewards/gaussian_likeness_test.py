@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.rewards import likeness
+from prm_jax.rewards import gaussian_likeness
 from prm_jax.users import references
 
 
 def test_score_is_the_ratio_and_the_taste():
-  reward = likeness.likeness(dim=2)
+  reward = gaussian_likeness.likeness(dim=2)
   params = reward.init(jax.random.key(0), types.Spec(3, 1))
   params |= {
     'mean': jnp.array([1.0, 0.0, 0.0]),

@@ -7,7 +7,7 @@ import pytest
 from scipy import special
 
 from prm_jax import types
-from prm_jax.safeguards import rewards
+from prm_jax.safeguards import reward_level
 
 S, K, BETA = 40, 8, 1.3
 
@@ -57,25 +57,27 @@ def run(safeguard, output, guard, state=()):
 
 def test_shrinkage_goes_from_the_population_to_the_person():
   output, guard = world()
-  ends = [run(rewards.shrinkage(share=s), output, guard) for s in (0.0, 1.0)]
+  ends = [
+    run(reward_level.shrinkage(share=s), output, guard) for s in (0.0, 1.0)
+  ]
   np.testing.assert_allclose(ends[0].score, guard.reference, atol=1e-14)
   np.testing.assert_allclose(ends[0].covariance, 0.0)
   np.testing.assert_allclose(ends[1].score, output.score, atol=1e-14)
   np.testing.assert_allclose(ends[1].covariance, output.covariance)
-  some = run(rewards.shrinkage(share=0.3), output, guard)
+  some = run(reward_level.shrinkage(share=0.3), output, guard)
   np.testing.assert_allclose(
     some.score, 0.7 * guard.reference + 0.3 * output.score, atol=1e-14
   )
   np.testing.assert_allclose(some.covariance, 0.09 * output.covariance)
   point = run(
-    rewards.shrinkage(share=0.3), output._replace(covariance=None), guard
+    reward_level.shrinkage(share=0.3), output._replace(covariance=None), guard
   )
   assert point.covariance is None
 
 
 def test_empirical_shrinkage_counts_what_was_said():
   output, guard = world()
-  made = rewards.empirical_shrinkage(between=0.5, within=2.0, answers=0)
+  made = reward_level.empirical_shrinkage(between=0.5, within=2.0, answers=0)
   state = made.init()
   nobody = run(made, output, guard, state)
   np.testing.assert_allclose(nobody.score, guard.reference, atol=1e-14)
@@ -85,11 +87,11 @@ def test_empirical_shrinkage_counts_what_was_said():
   np.testing.assert_allclose(
     half.score, 0.5 * (guard.reference + output.score), atol=1e-14
   )
-  known = rewards.empirical_shrinkage(between=0.5, within=2.0, answers=1e9)
+  known = reward_level.empirical_shrinkage(between=0.5, within=2.0, answers=1e9)
   np.testing.assert_allclose(
     run(known, output, guard, known.init()).score, output.score, atol=1e-7
   )
-  none = rewards.empirical_shrinkage(between=0.0, within=2.0, answers=9.0)
+  none = reward_level.empirical_shrinkage(between=0.0, within=2.0, answers=9.0)
   np.testing.assert_allclose(
     run(none, output, guard, none.init()).score, guard.reference, atol=1e-14
   )
@@ -106,7 +108,7 @@ def test_agreement_penalty_adds_no_agreement_with_what_is_false(leaning):
   output, guard = world(leaning=leaning)
   counted = agreeing_with_what_is_false(guard, leaning)
   assert 0.05 < counted.mean() < 0.5
-  after = run(rewards.agreement_penalty(), output, guard)
+  after = run(reward_level.agreement_penalty(), output, guard)
   share = [
     (p * counted).sum(-1)
     for p in (
@@ -124,19 +126,23 @@ def test_agreement_penalty_adds_no_agreement_with_what_is_false(leaning):
 
 def test_agreement_penalty_leaves_everything_else_alone():
   output, guard = world()
-  after = run(rewards.agreement_penalty(), output, guard)
+  after = run(reward_level.agreement_penalty(), output, guard)
   counted = agreeing_with_what_is_false(guard, 0.6)
   np.testing.assert_array_equal(
     np.asarray(after.score)[~counted], np.asarray(output.score)[~counted]
   )
   unknown = run(
-    rewards.agreement_penalty(), output, guard._replace(leaning=jnp.zeros(()))
+    reward_level.agreement_penalty(),
+    output,
+    guard._replace(leaning=jnp.zeros(())),
   )
   np.testing.assert_array_equal(unknown.score, output.score)
   for name, value in (('truth', 1.0), ('factual', 0.0)):
     all_fine = {**guard.measures, name: jnp.full((S, K), value)}
     found = run(
-      rewards.agreement_penalty(), output, guard._replace(measures=all_fine)
+      reward_level.agreement_penalty(),
+      output,
+      guard._replace(measures=all_fine),
     )
     np.testing.assert_array_equal(found.score, output.score)
 
@@ -151,14 +157,14 @@ def test_agreement_penalty_where_pi_0_has_no_choice(always):
     'factual': jnp.ones((S, K)),
   }
   found = run(
-    rewards.agreement_penalty(), output, guard._replace(measures=measures)
+    reward_level.agreement_penalty(), output, guard._replace(measures=measures)
   )
   np.testing.assert_array_equal(found.score, output.score)
 
 
 def test_agreement_penalty_serves_pi_0_at_beta_zero():
   output, guard = world(beta=0.0)
-  after = run(rewards.agreement_penalty(), output, guard)
+  after = run(reward_level.agreement_penalty(), output, guard)
   np.testing.assert_allclose(
     tilted(after.score, guard), np.exp(guard.log_base), atol=1e-12
   )
@@ -166,7 +172,7 @@ def test_agreement_penalty_serves_pi_0_at_beta_zero():
 
 def test_residual_leaves_nothing_linear_in_what_a_person_adds():
   output, guard = world()
-  after = run(rewards.residual(), output, guard)
+  after = run(reward_level.residual(), output, guard)
   pi, z = np.exp(guard.log_base), np.asarray(guard.measures['anchor'])
   centred = z - (pi * z).sum(-1, keepdims=True)
   added = np.asarray(after.score - guard.reference)
@@ -187,7 +193,9 @@ def test_lower_bound_prefers_the_sure_one_of_two_equals():
   covariance = jnp.diag(jnp.asarray([0.01, 4.0, 0.01]))[None]
   output = types.RewardOutput(score, covariance)
   _, guard = world()
-  after = np.asarray(run(rewards.lower_bound(caution=0.5), output, guard).score)
+  after = np.asarray(
+    run(reward_level.lower_bound(caution=0.5), output, guard).score
+  )
   assert after[0, 0] > after[0, 1]
   # By hand: var(r_k - mean) = v_k - 2 v_k / 3 + sum(v) / 9.
   v = np.array([0.01, 4.0, 0.01])
@@ -198,7 +206,7 @@ def test_lower_bound_prefers_the_sure_one_of_two_equals():
 def test_lower_bound_leaves_a_point_belief_and_no_caution_alone():
   output, guard = world()
   point = output._replace(covariance=None)
-  same = run(rewards.lower_bound(), point, guard)
+  same = run(reward_level.lower_bound(), point, guard)
   np.testing.assert_array_equal(same.score, output.score)
-  same = run(rewards.lower_bound(caution=0.0), output, guard)
+  same = run(reward_level.lower_bound(caution=0.0), output, guard)
   np.testing.assert_array_equal(same.score, output.score)

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from scipy import special
 
+from prm_jax.worlds import first_order
 from prm_jax.worlds import language as languages
-from prm_jax.worlds import policies
 
 V, T = 3, 4
 
 
 @pytest.fixture(scope='module')
 def population():
-  return policies.draw(
+  return first_order.draw(
     jax.random.key(0), policies=5, words=V, length=T, deviation=0.5
   )
 
 
 def exact(population):
-  return jax.vmap(policies.log_probability, (0, None))(
+  return jax.vmap(first_order.log_probability, (0, None))(
     population.logits, population.texts
   )
 
@@ -49,14 +49,14 @@ def test_a_policy_is_a_language(population):
 def test_samples_have_the_policys_frequencies(population):
   n = 40_000
   logits = jnp.broadcast_to(population.logits[:2, None], (2, n, V + 1, V))
-  texts = policies.sample(jax.random.key(1), logits, length=T)
+  texts = first_order.sample(jax.random.key(1), logits, length=T)
   assert texts.shape == (2, n, T)
-  many = policies.sample(
+  many = first_order.sample(
     jax.random.key(1), population.logits[0], length=T, shape=(2, n)
   )
   assert many.shape == (2, n, T)
   np.testing.assert_array_equal(many[0], texts[0])
-  rows = np.asarray(policies.index(texts, V))
+  rows = np.asarray(first_order.index(texts, V))
   for p in range(2):
     share = np.bincount(rows[p], minlength=V**T) / n
     expected = np.exp(exact(population)[p])
@@ -64,33 +64,33 @@ def test_samples_have_the_policys_frequencies(population):
 
 
 def test_index_finds_every_text(population):
-  found = policies.index(population.texts, V)
+  found = first_order.index(population.texts, V)
   np.testing.assert_array_equal(found, np.arange(V**T))
 
 
 def test_divergence_is_exact_and_grows_with_the_deviation(population):
   log_p = np.asarray(exact(population), float)
   by_hand = (np.exp(log_p[0]) * (log_p[0] - log_p[1])).sum()
-  found = policies.divergence(jnp.asarray(log_p[0]), jnp.asarray(log_p[1]))
+  found = first_order.divergence(jnp.asarray(log_p[0]), jnp.asarray(log_p[1]))
   np.testing.assert_allclose(found, by_hand, rtol=1e-4)
   assert (
-    float(policies.divergence(exact(population)[0], exact(population)[0]))
+    float(first_order.divergence(exact(population)[0], exact(population)[0]))
     == 0.0
   )
   means = []
   for deviation in (0.25, 1.0):
-    world = policies.draw(
+    world = first_order.draw(
       jax.random.key(0), policies=20, words=V, length=T, deviation=deviation
     )
-    base = policies.log_probability(world.base, world.texts)
-    means.append(float(policies.divergence(base, exact(world)).mean()))
+    base = first_order.log_probability(world.base, world.texts)
+    means.append(float(first_order.divergence(base, exact(world)).mean()))
   assert means[0] < 0.2 * means[1]
 
 
 def test_no_score_beats_the_predictive_ratio(population):
   log_p = exact(population)
   p = np.exp(np.asarray(log_p, float))
-  found = np.asarray(policies.predictive_ratio(log_p, np.arange(V**T)))
+  found = np.asarray(first_order.predictive_ratio(log_p, np.arange(V**T)))
   # By hand, for one reference and one candidate.
   weight = p[:, 7] / p[:, 7].sum()
   expected = np.log((weight * p[:, 11]).sum() / p[:, 11].mean())
@@ -117,7 +117,9 @@ def test_the_least_loss_is_that_of_the_predictive_ratio(population):
   p = np.exp(np.asarray(log_p, float))
   # Policies that are all alike cannot be told apart.
   alike = jnp.broadcast_to(log_p[:1], log_p.shape)
-  assert float(policies.least_loss(alike)) == pytest.approx(np.log(2), abs=1e-5)
+  assert float(first_order.least_loss(alike)) == pytest.approx(
+    np.log(2), abs=1e-5
+  )
   # By hand, for the references that were drawn.
   drawn = [
     int(jax.random.categorical(key, log_p[i]))
@@ -130,9 +132,9 @@ def test_the_least_loss_is_that_of_the_predictive_ratio(population):
     margin = score[:, None] - score[None]
     chance = p[i][:, None] * p.mean(0)
     losses.append((chance * np.logaddexp(0, -margin)).sum())
-  found = float(policies.least_loss(log_p))
+  found = float(first_order.least_loss(log_p))
   assert found == pytest.approx(np.mean(losses), abs=1e-5)
-  assert float(policies.least_loss(log_p, 2)) == pytest.approx(
+  assert float(first_order.least_loss(log_p, 2)) == pytest.approx(
     np.mean(losses[:2]), abs=1e-5
   )
   assert found < np.log(2)
@@ -141,7 +143,7 @@ def test_the_least_loss_is_that_of_the_predictive_ratio(population):
 def test_triples_are_two_texts_of_a_policy_and_one_of_another():
   # Policies that write one word only, each its own.
   logits = 40.0 * jnp.broadcast_to(jnp.eye(3)[:, None], (3, 4, 3))
-  reference, positive, negative = policies.triples(
+  reference, positive, negative = first_order.triples(
     jax.random.key(1), logits, batch=200, pairs=2, length=T
   )
   assert reference.shape == (200, T)
@@ -158,11 +160,11 @@ def test_triples_are_two_texts_of_a_policy_and_one_of_another():
 
 
 def test_the_likeliest_policy_by_hand_and_of_many_texts():
-  world = policies.draw(jax.random.key(0), policies=1, words=2, length=4)
-  log_start = policies.log_probability(world.base, world.texts)
+  world = first_order.draw(jax.random.key(0), policies=1, words=2, length=4)
+  log_start = first_order.log_probability(world.base, world.texts)
 
   def likeliest(references, added):
-    return policies.likeliest(
+    return first_order.likeliest(
       log_start, world.texts, references, jnp.array([added]), words=2
     )[0, 0]
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from prm_jax.ops import discriminator
+from prm_jax.ops import discrimination
 
 LOG3 = np.log(3.0)
 EXTREME = (-1e4, -5.0, 0.0, 5.0, 1e4)
@@ -28,14 +28,14 @@ class TripleTest(chex.TestCase):
     positive = jnp.array([0.0, 1.0, 2.0])
     negative = jnp.array([[-LOG3, 0.0], [1.0, 9.0], [jnp.nan, jnp.inf]])
     mask = jnp.array([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
-    value = self.variant(discriminator.triple)(positive, negative, mask)
+    value = self.variant(discrimination.triple)(positive, negative, mask)
     # (log 4/3 + log 2) / 2; log 2, for the 9 is padding; nothing is there.
     want = [0.490415, 0.693147, 0.0]
     np.testing.assert_allclose(value, want, atol=1e-5)
 
   @chex.variants(with_jit=True, without_jit=True)
   def test_focal_and_barrier(self):
-    loss = functools.partial(discriminator.triple, focal=True, barrier=0.01)
+    loss = functools.partial(discrimination.triple, focal=True, barrier=0.01)
     value = self.variant(loss)(jnp.array(LOG3), jnp.array([0.0]))
     # 1/4 log 4/3, and barriers of log 3 and 0.
     barriers = -np.log(25.0 - LOG3**2) - np.log(25.0)
@@ -45,7 +45,7 @@ class TripleTest(chex.TestCase):
   def test_barrier_is_a_mean_over_pairs(self):
     positive, negative = jnp.array([1.0]), jnp.array([[0.0, 2.0, 7.0]])
     mask = jnp.array([[True, True, False]])
-    loss = functools.partial(discriminator.triple, positive, negative, mask)
+    loss = functools.partial(discrimination.triple, positive, negative, mask)
     found = jax.jit(lambda: loss(barrier=1.0, bound=4.0) - loss())()
     # (4 - 1)(4 + 1) = 15 for the positive; 16 and 12 for the negatives.
     want = -np.log(15.0) - 0.5 * (np.log(16.0) + np.log(12.0))
@@ -53,7 +53,7 @@ class TripleTest(chex.TestCase):
 
   def test_gradient_goes_through_the_focal_weight(self):
     def loss(positive):
-      return discriminator.triple(positive, jnp.zeros(1), focal=True)
+      return discrimination.triple(positive, jnp.zeros(1), focal=True)
 
     # w = 1/4, w' = -8 sigma (1 - sigma)^2 = -3/8 at sigma = 3/4.
     want = -0.375 * np.log(4 / 3) - 0.25 * 0.25
@@ -67,7 +67,7 @@ class TripleTest(chex.TestCase):
     mask = jnp.ones((10, 1)).at[3].set(0.0)
 
     def loss(positive, negative):
-      each = discriminator.triple(
+      each = discrimination.triple(
         positive, negative, mask, focal=focal, barrier=0.01
       )
       return jnp.sum(each)
@@ -81,7 +81,7 @@ class TripleTest(chex.TestCase):
   def test_all_masked_has_no_gradient(self):
     def loss(positive, negative):
       mask = jnp.zeros((2, 3))
-      each = discriminator.triple(positive, negative, mask, barrier=1.0)
+      each = discrimination.triple(positive, negative, mask, barrier=1.0)
       return jnp.sum(each)
 
     both = jax.jit(jax.value_and_grad(loss, (0, 1)))
@@ -98,7 +98,7 @@ class TripleTest(chex.TestCase):
     ):
       mask = mask and jnp.ones(mask)
       with pytest.raises(AssertionError):
-        discriminator.triple(jnp.zeros(positive), jnp.zeros(negative), mask)
+        discrimination.triple(jnp.zeros(positive), jnp.zeros(negative), mask)
 
 
 class RankedTest(chex.TestCase):
@@ -107,7 +107,7 @@ class RankedTest(chex.TestCase):
     score = jnp.array([[0.0, LOG3, 0.0], [0.0, LOG3, 5.0], [1.0, 2.0, 3.0]])
     rank = jnp.array([[1, 2, 2], [7, 3, 1], [2, 2, 2]])
     mask = jnp.array([[1, 1, 1], [1, 1, 0], [1, 1, 1]])
-    value = self.variant(discriminator.ranked)(score, rank, mask)
+    value = self.variant(discrimination.ranked)(score, rank, mask)
     # Pairs 01 and 02: (log 4 + log 2) / 2; pair 10: log 4/3; no pair.
     want = [1.039721, 0.287682, 0.0]
     np.testing.assert_allclose(value, want, atol=1e-5)
@@ -115,9 +115,9 @@ class RankedTest(chex.TestCase):
   def test_two_candidates_are_the_published_loss(self):
     score = jnp.array([[1.3, 0.2], [-2.0, 1.0]])
     rank = jnp.array([[2, 3], [2, 3]])
-    found = jax.jit(discriminator.ranked)(score, rank)
+    found = jax.jit(discrimination.ranked)(score, rank)
     np.testing.assert_allclose(found, nll([1.1, -3.0]), rtol=1e-5)
-    other = jax.jit(discriminator.triple)(score[:, 0], score[:, 1:])
+    other = jax.jit(discrimination.triple)(score[:, 0], score[:, 1:])
     np.testing.assert_allclose(found, other, rtol=1e-6)
 
   def test_gradients_stay_finite(self):
@@ -126,14 +126,14 @@ class RankedTest(chex.TestCase):
     mask = jnp.array([[1] * 5, [1] * 5, [1, 0, 0, 0, 0]])
 
     def loss(score):
-      return jnp.sum(discriminator.ranked(score, rank, mask))
+      return jnp.sum(discrimination.ranked(score, rank, mask))
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(score)
     chex.assert_tree_all_finite((value, gradient))
     np.testing.assert_array_equal(gradient[2], 0.0)
 
 
-RANKED = jax.jit(discriminator.ranked)
+RANKED = jax.jit(discrimination.ranked)
 CANDIDATE = st.tuples(st.integers(-40, 40), st.integers(0, 3), st.booleans())
 
 
@@ -157,7 +157,7 @@ class WeightTest(chex.TestCase):
   @chex.variants(with_jit=True, without_jit=True)
   def test_focal_weight(self):
     margin = jnp.array([-1e4, -7.0, 0.0, LOG3, np.log(9.0), 1e4])
-    value = self.variant(discriminator.focal_weight)(margin)
+    value = self.variant(discrimination.focal_weight)(margin)
     # sigma is 0, small, 1/2, 3/4, 9/10 and 1.
     np.testing.assert_allclose(
       value, [1.0, 1.0, 1.0, 0.25, 0.04, 0.0], atol=1e-6
@@ -167,11 +167,11 @@ class WeightTest(chex.TestCase):
     # In float32, 1 - 2 (sigma(20) - 1/2) is 0.
     want = (2 / (1 + np.exp(20.0))) ** 2
     np.testing.assert_allclose(
-      discriminator.focal_weight(jnp.array(20.0)), want, rtol=1e-5
+      discrimination.focal_weight(jnp.array(20.0)), want, rtol=1e-5
     )
 
   def test_focal_weight_has_a_gradient(self):
-    slope = jax.jit(jax.vmap(jax.grad(discriminator.focal_weight)))(
+    slope = jax.jit(jax.vmap(jax.grad(discrimination.focal_weight)))(
       jnp.array([-1e4, -1.0, 0.0, LOG3, 1e4])
     )
     np.testing.assert_allclose(slope, [0, 0, 0, -0.375, 0], atol=1e-6)
@@ -179,13 +179,13 @@ class WeightTest(chex.TestCase):
   @chex.variants(with_jit=True, without_jit=True)
   def test_log_barrier(self):
     score = jnp.array([0.0, 3.0, -3.0, 5.0, -5.0, 1e4, -1e4])
-    value = self.variant(discriminator.log_barrier)(score)
+    value = self.variant(discrimination.log_barrier)(score)
     # -2 log 5; -log 2 - log 8; -log 0.001 - log 9.999 beyond the bound.
     want = [-3.218876, -2.772589, -2.772589, *[4.605270] * 4]
     np.testing.assert_allclose(value, want, atol=1e-5)
 
   def test_log_barrier_has_no_gradient_beyond_the_bound(self):
-    slope = jax.jit(jax.vmap(jax.grad(discriminator.log_barrier)))(
+    slope = jax.jit(jax.vmap(jax.grad(discrimination.log_barrier)))(
       jnp.array([-1e4, 0.0, 3.0, 6.0])
     )
     np.testing.assert_allclose(slope, [0, 0, 1 / 2 - 1 / 8, 0], atol=1e-6)
@@ -200,7 +200,7 @@ class InBatchTest(chex.TestCase):
     policy = jnp.array([0, 1, 0])
     candidate_policy = jnp.array([0, 1, 0])
     positive = jnp.array([0, 1, 2])
-    value = self.variant(discriminator.in_batch)(
+    value = self.variant(discrimination.in_batch)(
       score, policy, candidate_policy, positive
     )
     # Against column 1 alone: log 3; among all: log 3; against 1 alone: log 2.
@@ -220,7 +220,7 @@ class InBatchTest(chex.TestCase):
       own = np.exp(score[b, positive[b]])
       others = np.exp(score[b, negative]).sum()
       want.append(-np.log(own / (own + others)))
-    found = jax.jit(discriminator.in_batch)(
+    found = jax.jit(discrimination.in_batch)(
       score.astype(np.float32), policy, candidate_policy, positive, mask
     )
     np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
@@ -231,7 +231,7 @@ class InBatchTest(chex.TestCase):
     positive, mask = jnp.array([0, 1]), jnp.array([1, 1, 0])
 
     def loss(score):
-      each = discriminator.in_batch(score, policy, columns, positive, mask)
+      each = discrimination.in_batch(score, policy, columns, positive, mask)
       return jnp.sum(each), each
 
     gradient, each = jax.jit(jax.grad(loss, has_aux=True))(score)
@@ -242,8 +242,8 @@ class InBatchTest(chex.TestCase):
     score = jnp.array([[0.3, -1.2]])
     one = jnp.array([0])
     columns = jnp.array([0, 1])
-    found = jax.jit(discriminator.in_batch)(score, one, columns, one)
-    want = jax.jit(discriminator.triple)(score[:, 0], score[:, 1:])
+    found = jax.jit(discrimination.in_batch)(score, one, columns, one)
+    want = jax.jit(discrimination.triple)(score[:, 0], score[:, 1:])
     np.testing.assert_allclose(found, want, rtol=1e-6)
 
   def test_gradients_stay_finite(self):
@@ -251,7 +251,7 @@ class InBatchTest(chex.TestCase):
     zeros, columns = jnp.array([0, 0]), jnp.arange(5)
 
     def loss(score):
-      return jnp.sum(discriminator.in_batch(score, zeros, columns, zeros))
+      return jnp.sum(discrimination.in_batch(score, zeros, columns, zeros))
 
     value, gradient = jax.jit(jax.value_and_grad(loss))(score)
     # 1e4 against -1e4, and the other way round.
@@ -267,13 +267,13 @@ class InBatchTest(chex.TestCase):
       (score, two, three, two, two),
     ):
       with pytest.raises(AssertionError):
-        discriminator.in_batch(*arguments)
+        discrimination.in_batch(*arguments)
 
 
 def test_without_an_axis_nothing_is_gathered():
   tree = {'a': jnp.ones(3)}
-  assert discriminator.gather(tree, None) is tree
-  assert discriminator.offset(3, None) == 0
+  assert discrimination.gather(tree, None) is tree
+  assert discrimination.offset(3, None) == 0
 
 
 # Reported: parameters, tokens before, tokens of the reward model; both laws.
@@ -286,9 +286,9 @@ POLAR = {
 @pytest.mark.parametrize('name', POLAR)
 def test_laws_give_the_reported_values(name):
   n, before, reward, rate, batch = POLAR[name]
-  found = discriminator.learning_rate(n, before, reward)
+  found = discrimination.learning_rate(n, before, reward)
   assert found == pytest.approx(rate, rel=3e-3)
-  assert discriminator.batch_size(n, reward) == pytest.approx(batch, abs=0.1)
+  assert discrimination.batch_size(n, reward) == pytest.approx(batch, abs=0.1)
 
 
 @pytest.mark.parametrize('name', POLAR)
@@ -308,7 +308,7 @@ def test_likelihood_ratio_is_that_of_joint_gaussians():
   z, refs = rng.normal(size=2), rng.normal(size=(3, 2))
   for count in range(4):
     mask = (np.arange(3) < count).astype(np.float32)
-    found = discriminator.likelihood_ratio(
+    found = discrimination.likelihood_ratio(
       jnp.asarray(z), jnp.asarray(refs), jnp.asarray(mask),
       jnp.asarray(between),
     )  # fmt: skip
@@ -334,7 +334,7 @@ def test_discriminant_whitens_policies_and_ignores_padding():
   features -= features.mean(0)
 
   def fit(features, policy, weight, shrinkage=0.0):
-    return discriminator.discriminant(
+    return discrimination.discriminant(
       jnp.asarray(features), jnp.asarray(policy), jnp.asarray(weight),
       policies=8, dim=2, shrinkage=shrinkage,
     )  # fmt: skip
@@ -368,7 +368,7 @@ def test_difference_ratio_is_the_limit_of_any_prompt():
   z, refs = rng.normal(size=2), rng.normal(size=(3, 2))
   for count in range(4):
     mask = (np.arange(3) < count).astype(np.float32)
-    found = discriminator.difference_ratio(
+    found = discrimination.difference_ratio(
       jnp.asarray(z), jnp.asarray(refs), jnp.asarray(mask),
       jnp.asarray(between),
     )  # fmt: skip
@@ -383,7 +383,7 @@ def test_difference_ratio_is_the_limit_of_any_prompt():
       log_p = stats.multivariate_normal.logpdf
       want += log_p(contrast, cov=same) - log_p(contrast, cov=other)
     np.testing.assert_allclose(found, want, atol=1e-5)
-    moved = discriminator.difference_ratio(
+    moved = discrimination.difference_ratio(
       jnp.asarray(z + 5), jnp.asarray(refs + 5), jnp.asarray(mask),
       jnp.asarray(between),
     )  # fmt: skip

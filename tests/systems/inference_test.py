@@ -5,8 +5,8 @@ import pytest
 from scipy import optimize
 
 from prm_jax import registry, types
-from prm_jax.learners import common, inference
-from prm_jax.rewards import likeness
+from prm_jax.rewards import gaussian_likeness
+from prm_jax.systems import base_rewards, inference, objectives
 from prm_jax.users import references
 
 
@@ -58,7 +58,7 @@ def test_aggregate_weight_is_the_ridge_minimum():
     return fit.sum() + 1.5 * w @ w
 
   want = optimize.minimize(value, np.zeros(4), options={'gtol': 1e-8}).x
-  found = common.aggregate_weight(
+  found = base_rewards.aggregate_weight(
     jnp.asarray(table, jnp.float32), said, index, jnp.float32(3.0)
   )
   np.testing.assert_allclose(found, want, atol=1e-3)
@@ -68,7 +68,7 @@ def test_margins_by_hand():
   encoded = jnp.array([[1.0, 0.0], [0.0, 2.0]])
   weights = jnp.array([[3.0, 1.0], [0.0, 5.0]])
   pair = encoded[jnp.array([[0, 1], [0, 1]])]
-  np.testing.assert_allclose(common.margins(pair, weights), [1, -10])
+  np.testing.assert_allclose(objectives.margins(pair, weights), [1, -10])
 
 
 def test_blocks_of_rows_predict_as_all_at_once(monkeypatch):
@@ -92,7 +92,7 @@ def test_blocks_of_rows_predict_as_all_at_once(monkeypatch):
 
 @pytest.mark.parametrize('block', [None, 4])
 def test_margins_are_of_rows_with_their_references(block):
-  reward = likeness.likeness(dim=3)
+  reward = gaussian_likeness.likeness(dim=3)
   params = reward.init(jax.random.key(0), types.Spec(5, 1))
   rng = np.random.default_rng(0)
   texts = rng.normal(size=(20, 5)).astype(np.float32)

@@ -8,7 +8,7 @@ from scipy import special
 
 from prm_jax import types
 from prm_jax.ops import tilting
-from prm_jax.safeguards import composition, policies
+from prm_jax.safeguards import composition, policy_level
 
 U, S, K = 5, 4, 10
 
@@ -56,7 +56,7 @@ def test_matching_serves_everybody_the_aggregate_s_mean_of_each_prompt():
   z = guard.measures['anchor']
   wanted = np.broadcast_to(mean(guard.log_reference, z), (U, S))
   assert np.abs(mean(own, z) - wanted).max() > 0.3
-  after = served(policies.matching(), own, guard)
+  after = served(policy_level.matching(), own, guard)
   np.testing.assert_allclose(mean(after, z), wanted, atol=1e-6)
   # The closest policy: within a side, tastes keep their odds.
   for side in (-1, 1):
@@ -75,13 +75,13 @@ def test_matching_holds_for_people_who_are_sure(odds):
   guard = guard._replace(
     log_reference=jnp.full((1, K), -jnp.log(K)), measures={'anchor': z}
   )
-  after = policies.matching().policy((), own, guard)
+  after = policy_level.matching().policy((), own, guard)
   np.testing.assert_allclose(mean(after, z), 0.0, atol=1e-6)
 
 
 def test_trust_region_stays_within_the_radius_and_uses_it():
   own, guard, _ = world()
-  after = served(policies.trust_region(radius=0.2), own, guard)
+  after = served(policy_level.trust_region(radius=0.2), own, guard)
   away = divergence(after, guard.log_reference)
   before = divergence(np.asarray(own, float), guard.log_reference)
   assert (before > 0.2).any()
@@ -98,12 +98,12 @@ def test_trust_region_stays_within_the_radius_and_uses_it():
 
 def test_trust_region_of_no_radius_is_the_aggregate_and_of_a_large_nothing():
   own, guard, _ = world()
-  none = served(policies.trust_region(radius=0.0), own, guard)
+  none = served(policy_level.trust_region(radius=0.0), own, guard)
   np.testing.assert_allclose(
     np.exp(none), np.broadcast_to(np.exp(guard.log_reference), own.shape),
     atol=1e-3,
   )  # fmt: skip
-  free = served(policies.trust_region(radius=50.0), own, guard)
+  free = served(policy_level.trust_region(radius=50.0), own, guard)
   np.testing.assert_allclose(free, own, atol=1e-5)
 
 
@@ -111,7 +111,7 @@ def test_floor_raises_who_is_below_and_leaves_others():
   own, guard, _ = world()
   z = guard.measures['truth']
   least = float(np.median(mean(own, z)))
-  after = served(policies.floor(measure='truth', least=least), own, guard)
+  after = served(policy_level.floor(measure='truth', least=least), own, guard)
   below = mean(own, z) < least
   assert 0 < below.sum() < below.size
   np.testing.assert_allclose(
@@ -123,7 +123,7 @@ def test_floor_raises_who_is_below_and_leaves_others():
 def test_floor_without_a_level_is_the_aggregate_s_mean():
   own, guard, _ = world()
   z = guard.measures['truth']
-  after = served(policies.floor(measure='truth'), own, guard)
+  after = served(policy_level.floor(measure='truth'), own, guard)
   wanted = np.maximum(mean(own, z), mean(guard.log_reference, z))
   np.testing.assert_allclose(mean(after, z), wanted, atol=1e-6)
 
@@ -132,8 +132,8 @@ def test_floor_beyond_reach_comes_near_and_is_told():
   own, guard, _ = world()
   z = np.asarray(guard.measures['truth'])
   least = float(np.sort(z.max(-1))[1]) + 1e-3  # two prompts cannot
-  after = served(policies.floor(measure='truth', least=least), own, guard)
-  told = np.asarray(policies.unreachable(guard.measures['truth'], least))
+  after = served(policy_level.floor(measure='truth', least=least), own, guard)
+  told = np.asarray(policy_level.unreachable(guard.measures['truth'], least))
   np.testing.assert_array_equal(told, z.max(-1) < least)
   assert told.sum() == 2
   reached = np.broadcast_to(told, (U, S))
@@ -145,25 +145,27 @@ def test_floor_beyond_reach_comes_near_and_is_told():
 
 def test_bridging_serves_what_the_groups_can_live_with():
   own, guard, groups = world()
-  after = served(policies.bridging(), own, guard)
+  after = served(policy_level.bridging(), own, guard)
   soft = -0.1 * np.log(np.mean(np.exp(-groups / 0.1), 0))
   aggregate = mean(guard.log_reference, soft)
   assert (mean(own, soft) < aggregate - 0.01).any()
   assert (mean(after, soft) >= aggregate - 1e-5).all()
-  made = policies.bridging(measure='truth')
-  assert made.name != policies.floor(measure='truth').name
-  assert made.card != policies.floor(measure='truth').card
+  made = policy_level.bridging(measure='truth')
+  assert made.name != policy_level.floor(measure='truth').name
+  assert made.card != policy_level.floor(measure='truth').card
 
 
 def test_floors_that_can_be_kept_pass():
   measures = {'truth': jnp.array([[0.2, 0.9], [0.1, 0.5]])}
-  policies.check_reachable({'truth': 0.69}, measures)
-  policies.check_reachable({}, measures)
+  policy_level.check_reachable({'truth': 0.69}, measures)
+  policy_level.check_reachable({}, measures)
 
 
 @pytest.mark.parametrize('level', [0.1, 0.3, 0.7, 0.9])
 def test_a_floor_at_the_best_that_can_be_had_passes(level):
-  policies.check_reachable({'truth': level}, {'truth': jnp.full((3, 2), level)})
+  policy_level.check_reachable(
+    {'truth': level}, {'truth': jnp.full((3, 2), level)}
+  )
 
 
 def test_a_floor_beyond_reach_is_named_with_what_can_be_had():
@@ -172,20 +174,20 @@ def test_a_floor_beyond_reach_is_named_with_what_can_be_had():
     'truth': jnp.array([[0.2, 0.9], [0.1, 0.5]]),
   }
   with pytest.raises(ValueError, match=r"infeasible.*0\.8 on 'truth'") as error:
-    policies.check_reachable({'civility': 0.5, 'truth': 0.8}, measures)
+    policy_level.check_reachable({'civility': 0.5, 'truth': 0.8}, measures)
   assert '0.7 on average' in str(error.value)
   assert '1 of 2 prompts' in str(error.value)
   assert 'civility' not in str(error.value)
   with pytest.raises(ValueError, match="'honesty': nobody measures it"):
-    policies.check_reachable({'honesty': 0.1}, measures)
+    policy_level.check_reachable({'honesty': 0.1}, measures)
 
 
 def test_names_and_strengths_can_be_traced():
   own, guard, _ = world()
-  assert policies.floor(measure='truth', name='key').name == 'key'
+  assert policy_level.floor(measure='truth', name='key').name == 'key'
 
   def run(radius):
-    made = policies.trust_region(radius=radius)
+    made = policy_level.trust_region(radius=radius)
     return made.policy((), own[0], guard)
 
   radii = np.array([0.01, 0.1])
@@ -207,5 +209,5 @@ def test_best_of_many_draws_can_be_matched():
   )
   score = z + 0.01 * jnp.arange(K)
   own = composition.best_of(128)(score, guard)
-  after = policies.matching().policy((), own, guard)
+  after = policy_level.matching().policy((), own, guard)
   np.testing.assert_allclose(mean(after, z), 0.0, atol=1e-5)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import discriminator
+from prm_jax.ops import discrimination
 
 _START = -2.0  # policies are alike until rows say otherwise
 
@@ -27,12 +27,12 @@ def likeness(*, dim: int, same_prompt: bool = False) -> types.RewardModel:
   Args:
     dim: J.
     same_prompt: whether references and candidates answer one prompt, whose
-      part in them then cancels (`ops.discriminator.difference_ratio`).
+      part in them then cancels (`ops.discrimination.difference_ratio`).
   """
   ratio_of = (
-    discriminator.difference_ratio
+    discrimination.difference_ratio
     if same_prompt
-    else discriminator.likelihood_ratio
+    else discrimination.likelihood_ratio
   )
 
   def init(key, spec):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from prm_jax.alignment import policies
+from prm_jax.alignment import families
 from prm_jax.models import decoder, language_model, lora, sampling
 
 CONFIG = decoder.DecoderConfig(40, 16, 24, 2, 4, 2, 4)
@@ -44,7 +44,7 @@ MODEL = tiny()
 
 
 def write(family, prompts=PROMPTS, key=KEY, model=MODEL, **settings):
-  return policies.trajectories(
+  return families.trajectories(
     key, model, family, prompts, template=lambda p, s: f'{s} {p}',
     stop=['<stop>'], **{'samples': 2, 'max_new_tokens': 4, **settings},
   )  # fmt: skip
@@ -66,53 +66,30 @@ def calls(monkeypatch):
 # ------------------------------------------------------------------- families
 
 
-def test_a_mixed_family_differs_in_every_way():
-  options = {
-    'temperatures': (0.5,), 'top_k': (5, 50), 'systems': {'a': 'told'},
-    'names': ('plain', 'again'), 'temperature': 0.8,
-  }  # fmt: skip
-  found = policies.mixed(
-    KEY, MODEL, steered=[(0, 0.5, 1), (1, 0.5, 2)], adapted=[(0.1, 2)],
-    rank=2, **options,
-  )  # fmt: skip
-  names = [policy.name for policy in found]
-  assert len(set(names)) == len(names) == 2 + 1 + 2 + 3 + 2
-  assert [policy.temperature for policy in found] == [0.5] * 2 + [0.8] * 8
-  assert names[3:5] == ['plain', 'again']
-  norms = policies.hidden_norms(MODEL, ['The answer is as follows.'])
-  for policy, layer in zip(found[5:8], (0, 1, 1), strict=True):
-    length = np.linalg.norm(policy.steering, axis=1)
-    assert length[layer] == pytest.approx(0.5 * norms[layer], rel=1e-4)
-    assert length[1 - layer] == 0
-  for policy in found[8:]:
-    assert set(policy.adapters) == set(lora.kernels(MODEL.params))
-  assert len(policies.mixed(KEY, MODEL, **options)) == 5
-
-
 def test_families_of_settings():
-  decoding = policies.by_decoding([0.5, 1.0], top_k=(0, 50))
+  decoding = families.by_decoding([0.5, 1.0], top_k=(0, 50))
   assert [(p.temperature, p.top_p, p.top_k) for p in decoding] == [
     (0.5, 0.9, 0), (0.5, 0.9, 50), (1.0, 0.9, 0), (1.0, 0.9, 50),
   ]  # fmt: skip
   assert len({p.name for p in decoding}) == 4
-  told = policies.by_system({'a': 'told', 'none': ''}, temperature=0.0)
+  told = families.by_system({'a': 'told', 'none': ''}, temperature=0.0)
   assert [(p.name, p.system, p.temperature) for p in told] == [
     ('system=a', 'told', 0.0), ('system=none', '', 0.0),
   ]  # fmt: skip
 
 
 def test_steering_has_its_length_in_its_layer():
-  family = policies.by_steering(KEY, CONFIG, 3, layer=1, size=0.5, norm=8.0)
+  family = families.by_steering(KEY, CONFIG, 3, layer=1, size=0.5, norm=8.0)
   for policy in family:
     assert not policy.steering[0].any()
     assert np.linalg.norm(policy.steering[1]) == pytest.approx(4.0, rel=1e-5)
   assert np.abs(family[0].steering - family[1].steering).max() > 0.1
   with pytest.raises(ValueError, match='from 0 to 1'):
-    policies.by_steering(KEY, CONFIG, 1, layer=2, size=0.5)
+    families.by_steering(KEY, CONFIG, 1, layer=2, size=0.5)
 
 
 def test_adapters_change_kernels_by_their_size():
-  family = policies.by_adapters(
+  family = families.by_adapters(
     KEY, MODEL.params, 2, rank=3, size=0.2, targets=('query', 'down')
   )
   assert set(family[0].adapters) == {'query', 'down'}
@@ -131,7 +108,7 @@ def test_adapters_change_kernels_by_their_size():
 
 def test_hidden_norms_are_medians_of_all_but_first_tokens():
   texts = ['w1 w2 w3', 'w4 w5 w6']
-  found = policies.hidden_norms(MODEL, texts)
+  found = families.hidden_norms(MODEL, texts)
   norms = []
   apply = jax.jit(decoder.Decoder(CONFIG).apply, static_argnames='collect')
   for text in texts:
@@ -150,20 +127,20 @@ def test_hidden_norms_are_medians_of_all_but_first_tokens():
 )
 def test_impossible_settings_are_refused(settings):
   with pytest.raises(ValueError, match='p: '):
-    policies.Policy('p', **settings)
+    families.Policy('p', **settings)
 
 
 # --------------------------------------------------------------- trajectories
 
 
 def test_every_policy_writes_to_every_prompt(calls):
-  steered = policies.by_steering(KEY, CONFIG, 1, layer=0, size=50.0)
-  told = policies.by_system({'told': 'told'}, temperature=0.0)
-  other = policies.by_checkpoints({'other': tiny(1).params}, temperature=0.0)
-  adapted = policies.by_adapters(
+  steered = families.by_steering(KEY, CONFIG, 1, layer=0, size=50.0)
+  told = families.by_system({'told': 'told'}, temperature=0.0)
+  other = families.by_checkpoints({'other': tiny(1).params}, temperature=0.0)
+  adapted = families.by_adapters(
     KEY, MODEL.params, 1, rank=2, size=3.0, temperature=0.0
   )
-  plain = [policies.Policy('hot', 1.5), policies.Policy('cold', 0.0)]
+  plain = [families.Policy('hot', 1.5), families.Policy('cold', 0.0)]
   family = [plain[0], *steered, *told, *other, *adapted, plain[1]]
   found = write(family)
   assert calls == [16, 4, 4]  # shared weights, then a checkpoint, an adapter
@@ -180,12 +157,12 @@ def test_every_policy_writes_to_every_prompt(calls):
   alone = [write([policy], samples=2).texts for policy in (family[0], other[0])]
   assert alone == [texts[0].ravel().tolist(), texts[3].ravel().tolist()]
   merged = MODEL._replace(params=lora.merge(MODEL.params, adapted[0].adapters))
-  merged = write([policies.Policy('cold', 0.0)], model=merged)
+  merged = write([families.Policy('cold', 0.0)], model=merged)
   assert merged.texts == texts[4].ravel().tolist()
 
 
 def test_equal_policies_have_equal_distributions_and_their_own_noise():
-  family = [policies.Policy(name, top_p=1.0, top_k=0) for name in 'ab']
+  family = [families.Policy(name, top_p=1.0, top_k=0) for name in 'ab']
   found = write(family, ['w1'], samples=400, max_new_tokens=1, batch=1024)
   counts = np.zeros((2, 38))
   for text, policy in zip(found.texts, found.item_policy, strict=True):
@@ -200,7 +177,7 @@ def test_equal_policies_have_equal_distributions_and_their_own_noise():
 
 
 def test_finished_chunks_are_not_written_again(tmp_path, calls):
-  family = [policies.Policy('hot', 1.5), policies.Policy('cold', 0.1)]
+  family = [families.Policy('hot', 1.5), families.Policy('cold', 0.1)]
   first = write(family, folder=tmp_path, batch=4)
   assert calls == [4, 4]
   files = sorted(tmp_path.iterdir())
@@ -222,15 +199,15 @@ def test_a_chunks_name_hashes_all_it_depends_on(tmp_path, monkeypatch):
     return sampling.Written([''] * n, np.ones(n, bool), np.zeros(n, np.int32))
 
   monkeypatch.setattr(sampling, 'write', empty)
-  plain = policies.Policy('p')
-  steered = policies.by_steering(KEY, CONFIG, 1, layer=0, size=1.0)[0].steering
-  adapters = policies.by_adapters(KEY, MODEL.params, 1, rank=1, size=0.1)
+  plain = families.Policy('p')
+  steered = families.by_steering(KEY, CONFIG, 1, layer=0, size=1.0)[0].steering
+  adapters = families.by_adapters(KEY, MODEL.params, 1, rank=1, size=0.1)
   changes = [
-    {}, {'family': [policies.Policy('q')]}, {'key': jax.random.key(6)},
+    {}, {'family': [families.Policy('q')]}, {'key': jax.random.key(6)},
     {'model': tiny(1)}, {'prompts': ['w1 w2', 'w4']}, {'samples': 3},
     {'max_new_tokens': 5}, {'dtype': jnp.bfloat16},
     *(
-      {'family': [policies.Policy('p', **change)]}
+      {'family': [families.Policy('p', **change)]}
       for change in (
         {'temperature': 0.9}, {'top_p': 0.8}, {'top_k': 4}, {'system': 'w9'},
         {'steering': steered}, {'adapters': adapters[0].adapters},
@@ -242,7 +219,7 @@ def test_a_chunks_name_hashes_all_it_depends_on(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == number, change
   # Other weights that are the model's own are the same weights.
   copy = jax.tree.map(jnp.array, MODEL.params)
-  write([policies.Policy('p', params=copy)], folder=tmp_path)
+  write([families.Policy('p', params=copy)], folder=tmp_path)
   assert len(list(tmp_path.iterdir())) == len(changes)
 
 
@@ -261,21 +238,21 @@ def test_a_damaged_chunk_is_named(tmp_path, monkeypatch, damage):
     sampling, 'write',
     lambda *_, **__: sampling.Written([''] * 4, np.ones(4, bool), np.ones(4)),
   )  # fmt: skip
-  write([policies.Policy('p')], folder=tmp_path)
+  write([families.Policy('p')], folder=tmp_path)
   (path,) = tmp_path.iterdir()
   path.write_text(damage)
   with pytest.raises(ValueError, match=f'{path.name} is damaged'):
-    write([policies.Policy('p')], folder=tmp_path)
+    write([families.Policy('p')], folder=tmp_path)
 
 
 def test_what_repeats_or_does_not_fit_is_refused():
-  plain = policies.Policy('p')
+  plain = families.Policy('p')
   with pytest.raises(ValueError, match=r"policies repeat: \['p'\]"):
     write([plain, plain])
   with pytest.raises(ValueError, match='prompts repeat'):
     write([plain], ['w1', 'w1'])
   with pytest.raises(ValueError, match='steering is'):
-    write([policies.Policy('p', steering=np.zeros((3, 16)))])
+    write([families.Policy('p', steering=np.zeros((3, 16)))])
 
 
 # ----------------------------------------------------------------------- tidy
@@ -301,4 +278,4 @@ def test_what_repeats_or_does_not_fit_is_refused():
   ],
 )
 def test_tidy(text, finished, expected):
-  assert policies.tidy(text, finished) == expected
+  assert families.tidy(text, finished) == expected

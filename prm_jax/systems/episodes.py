@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.learners import common
+from prm_jax.systems import base_rewards, objectives, optimizers, states
 
 _WINDOW = 4  # rows looked at for each that is drawn
 
@@ -93,7 +93,7 @@ def begin(state: types.TrainState, data: types.Data) -> Constants:
   count = np.bincount(user[trains], minlength=data.people)
   start = np.concatenate([[0], np.cumsum(count)])
   return Constants(
-    common.examples(data.judgements),
+    objectives.examples(data.judgements),
     Order(jnp.asarray(order, jnp.int32), jnp.asarray(start, jnp.int32)),
   )
 
@@ -111,14 +111,16 @@ def start_at_bases(
     dim=state.params['reward']['basis'].shape[1],
   )  # fmt: skip
   reward = {**state.params['reward'], 'basis': basis}
-  return common.with_reward(state, reward)
+  return states.with_reward(state, reward)
 
 
 @functools.partial(jax.jit, static_argnames=('people', 'dim'))
 def _bases(key, features, judgements, index, hyper, *, people, dim):
   """Returns the bases `[D, J]`; see `start_at_bases`."""
-  weight = common.aggregate_weight(features, judgements, index, hyper['ridge'])
-  others, _ = common.svd_bases(
+  weight = base_rewards.aggregate_weight(
+    features, judgements, index, hyper['ridge']
+  )
+  others, _ = base_rewards.svd_bases(
     key, features, judgements, index, weight, hyper['basis_ridge'],
     people=people, rank=dim - 1,
   )  # fmt: skip
@@ -254,7 +256,7 @@ def phase(
     'episodes',
     begin=begin,
     objective=objective,
-    optimizer=common.adam(learning_rate, steps),
+    optimizer=optimizers.adam(learning_rate, steps),
     steps=steps,
     whole=whole,
     collect=functools.partial(collect, size),

@@ -1,0 +1,1 @@
+"""What policies write and learn from: tasks, critics, losses, rollouts."""

@@ -1,0 +1,64 @@
+"""What a policy is asked, and what is made of its answers, in token ids."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from prm_jax import types
+
+
+class Limits(NamedTuple):
+  """Where a text ends.
+
+  Attributes:
+    max_new_tokens: N.
+    stop_ids: tokens that end it.
+  """
+
+  max_new_tokens: int
+  stop_ids: tuple[int, ...]
+
+
+class Task(NamedTuple):
+  """What a policy is asked, and what is made of its answers.
+
+  Problems are rows `[B]` of the task's own table.
+
+  Attributes:
+    prompts: `(problem) -> Tokens`.
+    verify: `(problem, Tokens) -> [B]` rewards; NaN where it fails, and the
+      answer is dropped.
+    refine: `(problem, attempts, critiques) -> Tokens`: prompts that ask again.
+    max_new_tokens: N of an answer.
+    stop_ids: tokens that end an answer.
+  """
+
+  prompts: Callable[[np.ndarray], types.Tokens]
+  verify: Callable[[np.ndarray, types.Tokens], np.ndarray]
+  refine: (
+    Callable[[np.ndarray, types.Tokens, types.Tokens], types.Tokens] | None
+  )
+  max_new_tokens: int
+  stop_ids: tuple[int, ...]
+
+
+class Problems(NamedTuple):
+  """Problems of a batch: rows `[B]` of a task's table."""
+
+  problem: types.ArrayLike
+  mask: types.ArrayLike
+  example_id: types.ArrayLike
+
+
+def problems(row: np.ndarray) -> types.Batch:
+  """Returns problems `[B]`, rows of a task's table, as a batch."""
+  row = np.asarray(row, np.int32)
+  ones = np.ones(len(row), np.float32)
+  return types.Batch(Problems(row, ones, np.arange(len(row), dtype=np.int32)))
+
+
+def generator(key: types.Key) -> np.random.Generator:
+  """Returns NumPy's generator of a key, for what happens on the host."""
+  return np.random.default_rng(np.asarray(jax.random.key_data(key)))

@@ -1,0 +1,1 @@
+"""Reward and user model together: fitting, reading people, predicting."""

@@ -1,0 +1,68 @@
+"""The population's Gaussian prior, estimated from people's answers."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from prm_jax import types
+from prm_jax.ops import bayes
+from prm_jax.systems import inference, states
+
+_EM_STEPS = 6
+_EM_NEWTON = 6  # from the prior's mean, enough for a moment of the population
+
+
+@jax.jit
+def _em_group(prior, encoded, judgements, index, group):
+  evidence = inference.group_evidence(encoded, judgements, index, group)
+  difference = evidence.encoded[:, :, 0] - evidence.encoded[:, :, 1]
+  fit = functools.partial(bayes.laplace, iterations=_EM_NEWTON)
+  posterior = jax.vmap(fit, (None, 0, 0, 0))(
+    prior, difference, evidence.label, evidence.mask
+  )
+  weight = jnp.asarray(group.people >= 0, jnp.float32)
+  return bayes.population_moments(prior, posterior, weight)
+
+
+def estimate_prior(
+  prior: bayes.GaussianPrior,
+  encoded: types.Array,
+  judgements: types.Judgements,
+  index: types.ArrayLike,
+  *,
+  steps: int = _EM_STEPS,
+  shrinkage: float = 1.0,
+) -> bayes.GaussianPrior:
+  """Returns the empirical-Bayes prior of the people who answered.
+
+  Args:
+    prior: to start from.
+    encoded: `[M, J]` encoded texts.
+    judgements: that train.
+    index: `[N, 2]` into the texts.
+    steps: of expectation maximisation.
+    shrinkage: pseudo-people who keep the old covariance.
+  """
+  said, where = jax.tree.map(jnp.asarray, (judgements, index))
+  groups = list(inference.group_people(judgements, width=encoded.shape[-1]))
+  if not groups:
+    return prior
+  for _ in range(steps):
+    moments = [_em_group(prior, encoded, said, where, g) for g in groups]
+    total = jax.tree.map(lambda *leaves: sum(leaves), *moments)
+    prior = bayes.empirical_prior(prior, total, shrinkage=shrinkage)
+  return prior
+
+
+def prior_phase() -> types.Phase:
+  """Returns the phase that estimates the population's Gaussian prior."""
+
+  def begin(state, data):
+    prior = estimate_prior(
+      state.params['user'], data.encoded(state.params['reward']),
+      data.judgements, data.index,
+    )  # fmt: skip
+    return states.with_user(state, prior)
+
+  return types.Phase('prior', begin=begin)
