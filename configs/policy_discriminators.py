@@ -21,6 +21,46 @@ _SYSTEMS = (
   ('questions', 'Answer every question with further questions.'),
   ('story', 'Answer by telling a short story.'),
 )
+_ENUMERABLE = {
+  'words': 2,
+  'length': 10,
+  'deviation': 1.0,  # of policies from their base, in logits
+  'start_deviation': 0.0,  # of the one that is fine-tuned; 0 is the base
+  'train': 1024,  # policies that the discriminator sees
+  'validation': 6,  # targets on which everything is chosen
+  'test': 8,  # targets that are reported
+  'references': (1, 16),  # texts by which a target is known, rising
+  'hidden': 32,
+  'layers': 3,
+  'rotary_base': 30.0,
+  'steps': 800,  # of training, of every network
+  'batch': 128,
+  'pairs': 1,
+  'fitted_pairs': 4,  # a step of `fitted`, whose data are few texts
+  'learning_rate': 3e-3,
+  'stops': (25, 100, 300, 800),  # at which `fitted` may stop; the last: steps
+  # Inverse temperatures, the same for every reward.
+  'betas': (0.0625, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16),
+  # Texts of the base that `likelihood` may add.
+  'added': (0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32),
+  'tuning_steps': 300,  # of the policy gradient
+  'tuning_rate': 0.05,
+}
+_SCALING = {
+  'widths': (8, 16, 32, 64, 96),
+  'seeds': (0,),
+  'words': 4,
+  'length': 16,
+  'deviation': 1.5,
+  'policies': 1024,
+  'held_out': 256,
+  'rotary_base': 100.0,
+  'steps': 1000,
+  'batch': 128,
+  'pairs': 1,
+  'learning_rate': 3e-3,
+  'stops': (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0),
+}
 
 
 def get_config(variant: str = 'study') -> config_dict.ConfigDict:
@@ -89,46 +129,8 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
       )
     ),
   }
-  config.enumerable = {
-    'words': 2,
-    'length': 10,
-    'deviation': 1.0,  # of policies from their base, in logits
-    'start_deviation': 0.0,  # of the one that is fine-tuned; 0 is the base
-    'train': 1024,  # policies that the discriminator sees
-    'validation': 6,  # targets on which everything is chosen
-    'test': 8,  # targets that are reported
-    'references': (1, 16),  # texts by which a target is known, rising
-    'hidden': 32,
-    'layers': 3,
-    'rotary_base': 30.0,
-    'steps': 800,  # of training, of every network
-    'batch': 128,
-    'pairs': 1,
-    'fitted_pairs': 4,  # a step of `fitted`, whose data are few texts
-    'learning_rate': 3e-3,
-    'stops': (25, 100, 300, 800),  # at which `fitted` may stop; the last: steps
-    # Inverse temperatures, the same for every reward.
-    'betas': (0.0625, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16),
-    # Texts of the base that `likelihood` may add.
-    'added': (0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32),
-    'tuning_steps': 300,  # of the policy gradient
-    'tuning_rate': 0.05,
-  }
-  config.scaling = {
-    'widths': (8, 16, 32, 64, 96),
-    'seeds': (0,),
-    'words': 4,
-    'length': 16,
-    'deviation': 1.5,
-    'policies': 1024,
-    'held_out': 256,
-    'rotary_base': 100.0,
-    'steps': 1000,
-    'batch': 128,
-    'pairs': 1,
-    'learning_rate': 3e-3,
-    'stops': (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0),
-  }
+  config.enumerable = _ENUMERABLE
+  config.scaling = _SCALING
   if variant == 'smoke':
     _shrink(config)
   if variant == 'full':

@@ -126,33 +126,21 @@ def persona_history(
     'aggregate': {'kind': 'aggregate', 'ridge': ridge},
     'hierarchical': {'kind': 'hierarchical', 'ridge': ridge, 'spread': spread},
   }
+  draw = functools.partial(
+    statement_readers.readers,
+    people=people,
+    answers=answers,
+    strength=strength,
+  )
   fitted = []
   for seed in seeds:
     held_out = splits.bucket(texts, f'statements{seed}', 10) < 4
-    readers = statement_readers.readers(
-      side,
-      taste,
-      held_out,
-      seed=seed,
-      people=people,
-      answers=answers,
-      strength=strength,
-    )
+    readers = draw(side, taste, held_out, seed=seed)
     read = fits.reader(source, texts, ~held_out, components)
     columns = {given: read(some) for given, some in _answers(typology).items()}
-    fitted.append(
-      _one_seed(
-        readers,
-        read(texts),
-        columns,
-        nodes,
-        side,
-        held_out,
-        seed=seed,
-        pool=pool,
-        divergence=divergence,
-      )
-    )
+    told = readers, read(texts), columns, nodes, side, held_out
+    measured = _one_seed(*told, seed=seed, pool=pool, divergence=divergence)
+    fitted.append(measured)
   return [
     *_served_rows(fitted, replicates),
     *_transfer_rows(fitted, replicates),

@@ -73,7 +73,8 @@ def load_by_name(config, model: LanguageModel, name: str) -> Corpus:
     by_baseline = outputs.item_policy == outputs.policies.index(BASELINE)
     chosen = np.isin(outputs.item_prompt, prompts)
     chosen &= np.isfinite(outputs.judge) | by_baseline
-  return _read(config, model, outputs.take(chosen), same=triples.SERVINGS)
+  outputs = triples.some(outputs, chosen)
+  return _read(config, model, outputs, same=triples.SERVINGS)
 
 
 def _read(config, model, outputs: schema.PolicyOutputs, **drawing) -> Corpus:

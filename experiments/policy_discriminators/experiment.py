@@ -49,7 +49,7 @@ class Discriminator(NamedTuple):
 
   Attributes:
     held: what its fold holds out.
-    params: see `rewards.likeness`.
+    params: see `rewards.gaussian_likeness`.
     chosen: options that it was fitted with.
   """
 

@@ -132,11 +132,9 @@ class Judgements(Texts):
 
   def take(self, rows: np.ndarray) -> 'Judgements':
     """Returns some judgements, by number or mask, of the same texts."""
+    names = ('user', 'items', 'label')
     return dataclasses.replace(
-      self,
-      user=self.user[rows],
-      items=self.items[rows],
-      label=self.label[rows],
+      self, **{name: getattr(self, name)[rows] for name in names}
     )
 
 
@@ -172,20 +170,6 @@ class PolicyOutputs(Texts):
   item_policy: np.ndarray
   judge: np.ndarray
   dropped: dict[str, str] = dataclasses.field(default_factory=dict)
-
-  def take(self, chosen: np.ndarray) -> 'PolicyOutputs':
-    """Returns the texts of a mask `[M]`; prompts and policies stay as they are.
-
-    Args:
-      chosen: bool.
-    """
-    return dataclasses.replace(
-      self,
-      texts=[self.texts[i] for i in np.flatnonzero(chosen)],
-      item_prompt=self.item_prompt[chosen],
-      item_policy=self.item_policy[chosen],
-      judge=self.judge[chosen],
-    )
 
 
 @dataclasses.dataclass(frozen=True)

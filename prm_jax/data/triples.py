@@ -46,6 +46,24 @@ _FAMILIES = {
 }
 
 
+def some(
+  outputs: schema.PolicyOutputs, chosen: np.ndarray
+) -> schema.PolicyOutputs:
+  """Returns the texts of a mask `[M]`; prompts and policies stay as they are.
+
+  Args:
+    outputs: M texts.
+    chosen: bool.
+  """
+  return dataclasses.replace(
+    outputs,
+    texts=[outputs.texts[i] for i in np.flatnonzero(chosen)],
+    item_prompt=outputs.item_prompt[chosen],
+    item_policy=outputs.item_policy[chosen],
+    judge=outputs.judge[chosen],
+  )
+
+
 class Triples(NamedTuple):
   """Rows of texts, and who wrote them; all `[N]` int32.
 

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from prm_jax import types
-from prm_jax.ops import heads
+from prm_jax.ops import discrimination, heads
 from prm_jax.rewards import gaussian_likeness, reading
 from prm_jax.systems import objectives, optimizers, states
 from prm_jax.users import references

@@ -43,11 +43,11 @@ def wide(*, ridge: float = 10.0, spread: float = 0.5):
 SAFEGUARD = '''
 """Rewards halfway to the population's."""
 
-from prm_jax.safeguards import rewards
+from prm_jax.safeguards import reward_level
 
 
 def halfway():
-  return rewards.shrinkage(share=0.5)._replace(name='halfway')
+  return reward_level.shrinkage(share=0.5)._replace(name='halfway')
 '''
 # What a contributor adds to the registry, done before anything reads it.
 ENTRIES = """

@@ -300,7 +300,7 @@ def test_policies_and_prompts_are_held_out_together():
     assert sorted([*one.train_prompts, *one.test_prompts]) == list(range(7))
     # Variants of one model are on one side.
     assert len({0, 1} & set(one.test)) in (0, 2)
-    seen = made.take(one.trains(made))
+    seen = triples.some(made, one.trains(made))
     assert set(seen.item_policy) == set(one.train)
     assert set(seen.item_prompt) == set(one.train_prompts)
     for inner in triples.inner_splits(made, one, 2):
@@ -310,7 +310,7 @@ def test_policies_and_prompts_are_held_out_together():
       assert len(inner.test)
       assert len(inner.test_prompts)
   assert sorted([*held[0].test, *held[1].test]) == list(range(6))
-  some = made.take(made.item_prompt > 0)
+  some = triples.some(made, made.item_prompt > 0)
   assert [made.texts[i] for i in np.flatnonzero(made.item_prompt > 0)] == (
     some.texts
   )
