@@ -70,6 +70,18 @@ class Model:
     kept: pairs that can be asked; none in an export.
     asked: name -> what who was asked has answered.
     results: how good it is, on judgements held out; empty if not measured.
+
+  Examples:
+    >>> rows = [  # ann likes what is long, bob what is short
+    ...   schema.Judgement(user, 'p', 'Why?', 'Because.', 'It ' * n, label, 'p')
+    ...   for n in range(2, 32)
+    ...   for user, label in (('ann', 0.0), ('bob', 1.0))
+    ... ]
+    >>> judged = schema.code_judgements(rows)
+    >>> m = Model.fit(judged, method='hierarchical', kind='surface')
+    >>> short, long = m.score('ann', 'Why?', ['No.', 'It is so.']).score
+    >>> bool(long > short)
+    True
   """
 
   setting: setting.Setting

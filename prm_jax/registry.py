@@ -264,6 +264,11 @@ def build(room: str, node: Mapping[str, Any]) -> Any:
 
   Raises:
     ValueError: the kind or a key is unknown; the known ones are named.
+
+  Examples:
+    >>> learner = build('learner', {'kind': 'pref', 'dim': 4})
+    >>> [phase.name for phase in learner.phases]
+    ['svd', 'joint', 'prior']
   """
   options = dict(node)
   kind = options.pop('kind', None)
@@ -301,7 +306,12 @@ def of_role(*roles: str) -> tuple[str, ...]:
 
 
 def grid(kind: str) -> list[dict[str, float]]:
-  """Returns the numbers that a search of a learner tries."""
+  """Returns the numbers that a search of a learner tries.
+
+  Examples:
+    >>> grid('pref')[:2]
+    [{'basis_ridge': 1.0}, {'basis_ridge': 10.0}]
+  """
   tried = {k: v for k, v in LEARNERS[kind].searched.items() if v}
   rows = itertools.product(*tried.values())
   return [dict(zip(tried, row, strict=True)) for row in rows]

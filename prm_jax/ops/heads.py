@@ -84,6 +84,14 @@ def pair_probability(output: types.RewardOutput) -> types.Array:
 
   Args:
     output: scores `[B, 2]` and covariance `[B, 2, 2]` or None.
+
+  Examples:
+    >>> sure = types.RewardOutput(jnp.array([[1.0, 1.0], [2.0, 0.0]]))
+    >>> [round(float(p), 2) for p in pair_probability(sure)]
+    [0.5, 0.88]
+    >>> unsure = sure._replace(covariance=jnp.stack([jnp.eye(2)] * 2))
+    >>> [round(float(p), 2) for p in pair_probability(unsure)]
+    [0.5, 0.82]
   """
   return jax.nn.sigmoid(pair_margin(output))
 

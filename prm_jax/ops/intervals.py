@@ -31,6 +31,11 @@ def mean(values: Sequence[float] | np.ndarray) -> Interval:
 
   Args:
     values: `[n]`, of paired differences where runs are paired.
+
+  Examples:
+    >>> value, low, high = mean([1.0, 2.0, 3.0])
+    >>> value, round(low, 2), round(high, 2)
+    (2.0, -0.48, 4.48)
   """
   known = np.asarray(values, float)
   known = known[~np.isnan(known)]

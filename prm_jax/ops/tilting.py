@@ -199,6 +199,13 @@ def match(
   Returns:
     Log-probabilities `[..., Y]` and lambda `[...]`; lambda is 0 where the
     feature does not vary.
+
+  Examples:
+    >>> stance = jnp.array([1.0, 0.0, -1.0])  # of three answers
+    >>> policy = jnp.log(jnp.array([0.7, 0.2, 0.1]))
+    >>> matched, _ = match(policy, stance, target=0.0)
+    >>> round(abs(float(jnp.sum(jnp.exp(matched) * stance))), 3)
+    0.0
   """
   log_policy, feature = jnp.broadcast_arrays(log_policy, feature)
   span = feature.max(-1) - feature.min(-1)

@@ -57,6 +57,13 @@ def log_probability(
 
   References:
     Davidson 1970, JASA 65(329), with nu = exp(w).
+
+  Examples:
+    >>> first, tie, second = jnp.exp(log_probability(margin=1.0, width=0.0))
+    >>> round(float(first), 2), round(float(tie), 2), round(float(second), 2)
+    (0.51, 0.31, 0.19)
+    >>> bool(jnp.isclose(first / (first + second), jax.nn.sigmoid(1.0)))
+    True
   """
   margin, width = jnp.broadcast_arrays(margin, width)
   return jax.nn.log_softmax(jnp.stack([margin / 2, width, -margin / 2], -1))

@@ -66,6 +66,10 @@ def parse(text: str) -> Mesh:
   Raises:
     ValueError: an axis is unknown or no whole number, or there are fewer
       devices.
+
+  Examples:
+    >>> dict(parse('data:1').shape)
+    {'data': 1, 'fsdp': 1, 'model': 1}
   """
   sizes = {}
   for part in text.split(','):

@@ -130,6 +130,14 @@ def fit(
   Raises:
     ValueError: as `start` and `go_on` say.
     FloatingPointError: the loss is not finite.
+
+  Examples:
+    >>> from prm_jax import registry, toys
+    >>> world = toys.judgements()  # 6 people, 5 features
+    >>> learner = registry.build('learner', {'kind': 'hierarchical'})
+    >>> state = fit(learner, world.data, key=jax.random.key(0), spec=world.spec)
+    >>> state.params['user'].mean.shape  # what the population likes
+    (5,)
   """
   mesh = mesh or meshes.in_use()
   spec = spec._replace(judgements=len(data.rows.mask))

@@ -53,6 +53,16 @@ def gaussian(
     prior_scale: standard deviation of the prior before it is estimated.
     iterations: Newton steps of a re-solve; from the old mode two are enough
       for one more answer.
+
+  Examples:
+    >>> user, key = gaussian(dim=2), jax.random.key(0)
+    >>> params = user.init(key, types.Spec(features=2, people=1))
+    >>> pair = jnp.array([[[1.0, 0.0], [0.0, 0.0]]])  # more of the first
+    >>> said = types.Pair(pair, label=jnp.ones(1), mask=jnp.ones(1))
+    >>> belief, _ = user.update(key, params, user.prior(params), said)
+    >>> liked = user.context(params, belief).mean
+    >>> bool(liked[0] > 0.1), float(liked[1])
+    (True, 0.0)
   """
 
   def init(key, spec):
