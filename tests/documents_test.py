@@ -5,12 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from prm_jax.data import load
+from tests.multidevice import devices
+
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / 'docs'
 PAGES = [
   *ROOT.glob('*.md'),
   *ROOT.glob('docs/**/*.md'),
   *ROOT.glob('experiments/**/*.md'),
 ]
+HOWTO = sorted((DOCS / 'howto').glob('*.md'))
+ON_FOUR = 'pods'  # this page's examples have four devices
 MODULES = [
   path.relative_to(ROOT).with_suffix('')
   for path in sorted((ROOT / 'prm_jax').rglob('*.py'))
@@ -30,6 +36,20 @@ def test_readme_example_runs():
   assert result.failed == 0
 
 
+@pytest.mark.parametrize('page', HOWTO, ids=[page.stem for page in HOWTO])
+def test_howto_is_short_and_its_code_runs(page, private_cache, monkeypatch):
+  assert len(page.read_text().splitlines()) <= 80
+  # What a page registers is gone after it.
+  monkeypatch.setattr(load, 'BUILDERS', dict(load.BUILDERS))
+  if page.stem == ON_FOUR:
+    quick = '--xla_backend_optimization_level=0'
+    found = devices.report('page.py', 4, str(page), flags=quick)
+  else:
+    found = run(page)._asdict()
+  assert found['attempted'] >= 10
+  assert found['failed'] == 0
+
+
 @pytest.mark.parametrize('path', MODULES, ids=map(str, MODULES))
 def test_examples_in_docstrings_run(path, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
@@ -43,3 +63,24 @@ def test_links_of_the_documents_lead_somewhere():
   for page in PAGES:
     for target in re.findall(r'\]\(([^)#:]+)\)', page.read_text()):
       assert (page.parent / target).exists(), f'{page}: {target}'
+
+
+def missing(text):
+  """Returns the files of the repository that a page names and are not there."""
+  named = re.findall(r'`((?:[a-z_]+/)+[\w/.]*|[a-z_]+\.py)(?=[`:])', text)
+  homes = (ROOT, ROOT / 'prm_jax')  # design.md's paths begin at the rooms
+  return [n for n in named if not any((home / n).exists() for home in homes)]
+
+
+@pytest.mark.parametrize(
+  'page',
+  HOWTO,
+  ids=lambda p: p.stem,
+)
+def test_files_that_a_page_names_are_there(page):
+  assert missing(page.read_text()) == []
+
+
+def test_a_file_that_is_not_there_is_found():
+  text = '`prm_jax/ops/heads.py`, `ops/nothing.py`, `ops/` and `nowhere.py`'
+  assert missing(text) == ['ops/nothing.py', 'nowhere.py']
