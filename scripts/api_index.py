@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 HEAD = """# Index of the public API
 
 Written by `scripts/api_index.py` from the first lines of docstrings; a test
-says when it has to be run again.
+says when it has to be run again. The [glossary](glossary.md) explains the
+words.
 """
 
 

@@ -22,6 +22,7 @@ MODULES = [
   for path in sorted((ROOT / 'prm_jax').rglob('*.py'))
   if '>>> ' in path.read_text()
 ]
+ENTRY = re.compile(r'^\*\*(.+?)\*\*', re.MULTILINE)
 
 
 def run(page):
@@ -74,7 +75,7 @@ def missing(text):
 
 @pytest.mark.parametrize(
   'page',
-  HOWTO,
+  [DOCS / 'glossary.md', *HOWTO],
   ids=lambda p: p.stem,
 )
 def test_files_that_a_page_names_are_there(page):
@@ -84,3 +85,13 @@ def test_files_that_a_page_names_are_there(page):
 def test_a_file_that_is_not_there_is_found():
   text = '`prm_jax/ops/heads.py`, `ops/nothing.py`, `ops/` and `nowhere.py`'
   assert missing(text) == ['ops/nothing.py', 'nowhere.py']
+
+
+def test_every_word_of_the_glossary_has_its_module_and_its_place():
+  text = (DOCS / 'glossary.md').read_text()
+  words = ENTRY.findall(text)
+  entries = ENTRY.split(text)[2::2]
+  assert len(words) >= 40
+  assert words == sorted(words, key=str.casefold)
+  for word, says in zip(words, entries, strict=True):
+    assert '`prm_jax/' in says, word
