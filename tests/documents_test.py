@@ -75,7 +75,7 @@ def missing(text):
 
 @pytest.mark.parametrize(
   'page',
-  [DOCS / 'glossary.md', *HOWTO],
+  [DOCS / 'glossary.md', DOCS / 'design.md', *HOWTO],
   ids=lambda p: p.stem,
 )
 def test_files_that_a_page_names_are_there(page):
