@@ -133,9 +133,8 @@ def _batch(ids, seen, answer, old, rng) -> types.Batch:
   B = len(ids)
   ones = np.ones(B, np.float32)
   made = rollouts.Rollouts(
-    ids, seen, answer, old,
-    rng.normal(size=old.shape).astype(np.float32), 0 * ones, ones, ones,
-    ones, np.zeros_like(old), np.arange(B, dtype=np.int32),
+    ids, seen, answer, rng.normal(size=old.shape).astype(np.float32),
+    0 * ones, ones, ones, ones, np.arange(B, dtype=np.int32), old_logprob=old,
   )  # fmt: skip
   return types.Batch(made)
 

@@ -9,14 +9,10 @@ from experiments.critique_and_numbers import world as worlds
 from prm_jax import types
 from prm_jax.learners import critique_grpo, grpo, imitation, rltf, sdpo
 from prm_jax.models import decoder
-from prm_jax.policy import critics, demonstrations, losses, phases
+from prm_jax.policy import critics, demonstrations, phases
 from prm_jax.worlds import arithmetic
 
-_SECOND = {
-  'raw': losses.Surrogate('probability'),
-  'log': losses.Surrogate('log'),
-  'clipped': losses.Surrogate('shaped_clipped'),
-}
+_SECOND = {'raw': 'probability', 'log': 'log', 'clipped': 'shaped_clipped'}
 _OUTCOME = '_outcome'
 PREDICT = 0.5  # weight of critiques in `rltf_predict`
 NUMBERS = ('grpo', 'dr_grpo', 'rloo', 'dr_grpo_16', 'dr_grpo_curriculum')
@@ -108,7 +104,7 @@ def _critique(name, config, world, settings) -> Method:
   elif option == 'always':
     options['gate'] = False
   elif option in _SECOND:
-    options['loss'] = losses.Loss(second=_SECOND[option])
+    options['loss'] = critique_grpo.loss_of(_SECOND[option])
   elif option.isdigit():
     accuracy = int(option) / 100
   elif option:

@@ -15,7 +15,7 @@ from prm_jax.policy import losses, phases
 from prm_jax.worlds import persona_replies
 
 Row = dict[str, Any]
-_FULL = losses.Loss(losses.Surrogate(clip_high=0.28), distill=1.0, alpha=1.0)
+_FULL = (*directive.PUBLISHED, losses.distilled(1.0))
 
 
 def decoder_of(node) -> decoder.DecoderConfig:

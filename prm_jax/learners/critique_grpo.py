@@ -22,7 +22,23 @@ from prm_jax.policy import (
 )
 
 REFINERS = ('live', 'frozen')
-PUBLISHED = losses.Loss(second=losses.Surrogate('shaped'))
+
+
+def loss_of(refinements: str = 'shaped') -> losses.Loss:
+  """Returns the loss: answers clipped, refinements by another surrogate.
+
+  Args:
+    refinements: see `policy_gradient.surrogate`; shaped and unclipped as in
+      the authors' code.
+  """
+  return (
+    losses.surrogate(second=False),
+    losses.surrogate(refinements, name='refinement', second=True),
+    losses.entropy(),
+  )
+
+
+PUBLISHED = loss_of()
 
 
 def critique_grpo(
@@ -58,8 +74,8 @@ def critique_grpo(
     refiner: who writes refinements: 'live', the policy in training, as
       published; or 'frozen', the policy at the start, which does not forget
       how to use a critique. Refinements need no probability of their writer.
-    loss: `first` of answers, `second` of refinements; shaped and unclipped
-      as in the authors' code.
+    loss: a term of answers and one of refinements, marked `second`; shaped
+      and unclipped as in the authors' code.
     training: rate, steps and precision.
 
   Raises:
@@ -75,8 +91,9 @@ def critique_grpo(
     training.writing,
     rollouts.preparer(config, task.max_new_tokens, loss, training.dtype),
   )  # fmt: skip
-  keep = refiner == 'frozen' or bool(loss.kl)
-  return phases.trained(config, loss, training, collect, keep=keep)
+  return phases.trained(
+    config, loss, training, collect, keep=refiner == 'frozen'
+  )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,7 +108,7 @@ class _Collect:
   gate: bool
   live: bool
   writing: Mapping[str, Any]
-  prepare: Callable[..., tuple[rollouts.Rollouts, types.Mean]]
+  prepare: Callable[..., rollouts.Rollouts]
 
   def __call__(self, key, state, batch):
     keys = jax.random.split(key, 4)
@@ -117,7 +134,7 @@ class _Collect:
     texts = _texts(prompts, first.tokens, last, both, wrong, batch.rows.mask)
     # A refinement was not written under the prompt that it is scored under.
     its = np.where(chosen, np.nan, more.logprob)
-    made, gap = self.prepare(state, texts, np.concatenate([first.logprob, its]))
+    said = np.concatenate([first.logprob, its])
     used = more.tokens.mask.sum(1)[~wrong].sum()
     counted = np.asarray(batch.rows.mask) > 0
     joint = outcomes.outcomes(both, counted)
@@ -125,14 +142,13 @@ class _Collect:
       **outcomes.outcomes(reward, counted),
       'no_gradient': joint['no_gradient'],
       'tokens': outcomes.total(first.tokens.mask.sum() + used + spent),
-      'sampler_gap': gap,
       'criticised': outcomes.as_mean(wrong, counted),
       'valid_refinement': outcomes.as_mean(
         last_reward > 0.5, wrong & there & counted
       ),
       'no_critique': outcomes.as_mean(~there, wrong & counted),
     }
-    return types.Batch(made), metrics
+    return types.Batch(self.prepare(state, texts, said)), metrics
 
   def _write(self, key, params, prompts, count=1):
     return rollouts.write(

@@ -23,7 +23,7 @@ from prm_jax.policy import (
 
 TEACHERS = ('live', 'average', 'frozen')
 BASELINES = ('none', 'batch')
-PUBLISHED = losses.Loss(losses.Surrogate(clip_high=0.28))
+PUBLISHED = (losses.surrogate(clip_high=0.28), losses.entropy())
 
 
 class Reply(NamedTuple):
@@ -64,15 +64,15 @@ def directive(
             + directed clip(log pi_T(a_t | s, hint) - log pi_old(a_t | s))
 
   Without either weight it is the published evaluative or directive method;
-  with both, the combined one. A loss that `distill`s takes the directive part
-  over the whole vocabulary instead, as a loss of its own.
+  with both, the combined one. A loss with `losses.distilled` takes the
+  directive part over the whole vocabulary instead, as a term of its own.
 
   Args:
     task: what is asked; its `verify` is not read.
     replies: what people say.
     config: of the policy's decoder.
     evaluative: weight of verdicts.
-    directed: weight of hints; with `loss.distill` the hints' weight is that.
+    directed: weight of hints; where the loss distills, its term has theirs.
     baseline: 'none' as published, or the 'batch' mean of verdicts.
     teacher: who reads the hint: 'live', the policy in training; 'average', a
       moving average of it; 'frozen', the policy at the start.
@@ -91,15 +91,16 @@ def directive(
     raise ValueError(f'teacher {teacher!r}: one of {TEACHERS}')
   if baseline not in BASELINES:
     raise ValueError(f'baseline {baseline!r}: one of {BASELINES}')
+  distills = losses.reads(loss, losses.TEACHER)
   collect = _Collect(
-    task, replies, config, evaluative, 0.0 if loss.distill else directed,
-    baseline == 'batch', teacher, clip, bool(loss.distill),
+    task, replies, config, evaluative, 0.0 if distills else directed,
+    baseline == 'batch', teacher, clip, distills,
     training.writing,
     rollouts.preparer(config, task.max_new_tokens, loss, training.dtype),
   )  # fmt: skip
   return phases.trained(
     config, loss, training, collect,
-    keep=teacher == 'frozen' or bool(loss.kl),
+    keep=teacher == 'frozen',
     average=average if teacher == 'average' else None,
   )  # fmt: skip
 
@@ -118,7 +119,7 @@ class _Collect:
   clip: float | None
   distill: bool
   writing: Mapping[str, Any]
-  prepare: Callable[..., tuple[rollouts.Rollouts, types.Mean]]
+  prepare: Callable[..., rollouts.Rollouts]
 
   def __call__(self, key, state, batch):
     keys = jax.random.split(key)
@@ -144,16 +145,14 @@ class _Collect:
       prompts, said.tokens, np.asarray(advantage), mask, second=hinted,
       teacher=told,
     )  # fmt: skip
-    made, apart = self.prepare(state, texts, said.logprob)
     metrics = {
       'reward': outcomes.as_mean(verdict, known),
       'hinted': outcomes.as_mean(hinted, known),
       'failed': outcomes.as_mean(~np.isfinite(reply.verdict), batch.rows.mask),
       'directive_size': outcomes.as_mean(np.abs(gap).mean(1), hinted),
       'tokens': outcomes.total(said.tokens.mask.sum()),
-      'sampler_gap': apart,
     }
-    return types.Batch(made), metrics
+    return types.Batch(self.prepare(state, texts, said.logprob)), metrics
 
   def _teacher(self, state, prompts, answers, reply, hinted):
     """Returns directive advantages `[B, N]`, and the teacher's `[B, N, V]`."""

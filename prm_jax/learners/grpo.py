@@ -35,7 +35,7 @@ def grpo(
     config: of the policy's decoder.
     samples: n answers to a problem.
     advantage: one of `ADVANTAGES`: GRPO's, Dr.GRPO's, RLOO's.
-    loss: surrogate, sum over tokens, KL to the start, entropy.
+    loss: surrogate, and perhaps KL to the start and a bonus of entropy.
     training: rate, steps and precision.
 
   Raises:
@@ -62,13 +62,11 @@ def grpo(
       padding.repeat(prompts, samples), written.tokens, found.ravel(),
       mask=np.isfinite(reward) * np.repeat(batch.rows.mask, samples),
     )  # fmt: skip
-    made, gap = prepare(state, texts, written.logprob)
     metrics = {
       **outcomes.outcomes(reward.reshape(-1, samples), batch.rows.mask),
       'tokens': outcomes.total(written.tokens.mask.sum()),
-      'sampler_gap': gap,
     }
-    return types.Batch(made), metrics
+    return types.Batch(prepare(state, texts, written.logprob)), metrics
 
   prepare = rollouts.preparer(config, task.max_new_tokens, loss, training.dtype)
-  return phases.trained(config, loss, training, collect, keep=bool(loss.kl))
+  return phases.trained(config, loss, training, collect)

@@ -47,7 +47,7 @@ def imitation(
     dtype: of the layers' computation.
     remat: whether layers are computed again for the gradient.
   """
-  loss = losses.Loss(losses.Surrogate('log'), by='token_mean')
+  loss = (losses.surrogate('log', name='imitation', by='token_mean'),)
 
   def collect(key, state, batch):
     prompts, answers = shown(key, state.constants.start)
@@ -56,8 +56,8 @@ def imitation(
     there = np.asarray(answer.any(1), np.float32)
     ones = np.ones(answer.shape, np.float32)
     made = rollouts.Rollouts(
-      ids, seen, answer, 0 * ones, ones, np.zeros(B, np.float32),
-      np.ones(B, np.float32), np.ones(B, np.float32), there, 0 * ones,
+      ids, seen, answer, ones, np.zeros(B, np.float32),
+      np.ones(B, np.float32), np.ones(B, np.float32), there,
       np.arange(B, dtype=np.int32),
     )  # fmt: skip
     metrics = {'shown': outcomes.total(there.sum())}

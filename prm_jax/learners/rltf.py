@@ -17,7 +17,7 @@ from prm_jax.policy import (
   tasks,
 )
 
-PUBLISHED = losses.Loss(losses.Surrogate('log'))
+PUBLISHED = (losses.surrogate('log'), losses.entropy())
 
 
 def rltf(
@@ -46,7 +46,8 @@ def rltf(
     samples: first answers to a problem, each of which is written again.
     requests: how a critique is asked for; needed by `predict`.
     predict: weight of the critiques.
-    loss: of kind 'log': not weighted by the writer's probability, as published.
+    loss: of kind 'log': not weighted by the writer's probability, as
+      published.
     training: rate, steps and precision.
 
   Raises:
@@ -58,15 +59,20 @@ def rltf(
   """
   if task.refine is None:
     raise ValueError('the task has no `refine`: it cannot ask again')
-  if loss.first.kind != 'log' or loss.second or loss.kl or loss.distill:
-    raise ValueError(f'RLTF knows no probability but its own: {loss}')
+  asking = [term.name for term in loss if term.reads]
+  if asking:
+    raise ValueError(f'RLTF knows no probability but its own: not {asking}')
   if predict and requests is None:
     raise ValueError('critiques are predicted after `requests`: give them')
   collect = _collector(
     task, critic, config, samples, requests if predict else None, predict,
     training.writing,
   )  # fmt: skip
-  loss = loss._replace(apart=bool(predict))
+  if predict:  # second tries and critiques have a mean each
+    loss = (
+      *(term._replace(second=False, apart=True) for term in loss),
+      losses.surrogate('log', name='critique', second=True, apart=True),
+    )
   return phases.trained(config, loss, training, collect)
 
 
@@ -130,7 +136,7 @@ def _rollouts(texts) -> rollouts.Rollouts:
   ones = np.ones(len(ids), np.float32)
   second = np.arange(len(ids)) >= len(texts[0][1].ids)
   return rollouts.Rollouts(
-    ids, seen, answers.mask, zeros, zeros + advantage[:, None],
+    ids, seen, answers.mask, zeros + advantage[:, None],
     second.astype(np.float32), ones, ones, np.asarray(mask, np.float32),
-    zeros, np.arange(len(ids), dtype=np.int32),
+    np.arange(len(ids), dtype=np.int32),
   )  # fmt: skip

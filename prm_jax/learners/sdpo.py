@@ -16,7 +16,7 @@ from prm_jax.policy import (
   tasks,
 )
 
-PUBLISHED = losses.Loss(by='token_mean', distill=1.0, alpha=0.5)
+PUBLISHED = (losses.distilled(0.5, by='token_mean'), losses.entropy())
 
 
 def sdpo(
@@ -43,7 +43,7 @@ def sdpo(
     config: of the policy's decoder.
     samples: n answers to a problem.
     average: share of the new parameters in the teacher, at each step.
-    loss: with `distill` and `alpha`.
+    loss: with `losses.distilled`.
     training: rate, steps and precision.
 
   Raises:
@@ -52,7 +52,7 @@ def sdpo(
   References:
     Hubotter et al. 2026 (SDPO), arXiv:2601.20802.
   """
-  if not loss.distill:
+  if not losses.reads(loss, losses.TEACHER):
     raise ValueError('the loss does not distill: SDPO has no other signal')
   if task.refine is None:
     raise ValueError('the task has no `refine`: it cannot ask again')
@@ -93,7 +93,6 @@ def _collector(task, critic, config, samples, loss, writing):
       mask, second=np.ones(len(asked)),
       teacher=tell(teacher, *padding.follow(told, said.tokens)),
     )  # fmt: skip
-    made, gap = prepare(state, texts, said.logprob)
     metrics = {
       **outcomes.outcomes(reward.reshape(-1, samples), batch.rows.mask),
       # Whatever the rewards: a teacher's gradient does not need them to differ.
@@ -102,9 +101,8 @@ def _collector(task, critic, config, samples, loss, writing):
       ),
       'tokens': outcomes.total(said.tokens.mask.sum() + cost),
       'taught': outcomes.as_mean(taught, np.repeat(batch.rows.mask, samples)),
-      'sampler_gap': gap,
     }
-    return types.Batch(made), metrics
+    return types.Batch(prepare(state, texts, said.logprob)), metrics
 
   return collect
 

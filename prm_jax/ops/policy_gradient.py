@@ -15,6 +15,7 @@ from prm_jax.ops import precision
 SURROGATES = (
   'clipped', 'dual', 'plain', 'shaped', 'shaped_clipped', 'probability', 'log',
 )  # fmt: skip
+RATIOS = ('clipped', 'dual', 'plain')  # to the policy that wrote the text
 SUMS = ('sum', 'text_mean', 'token_mean', 'constant')
 KL_ESTIMATES = ('k1', 'k2', 'k3')
 _LOG_RATIO = 20.0  # beyond which a ratio is a fault, and has no gradient

@@ -1,5 +1,11 @@
-"""What an update of a policy descends."""
+"""What an update of a policy descends: a tuple of terms.
 
+A term says the loss of every token, its weight, how tokens are summed and
+which texts it is of. A learner builds the tuple; what no term reads is neither
+computed nor carried.
+"""
+
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,48 +16,132 @@ from prm_jax.models import decoder
 from prm_jax.ops import distillation, policy_gradient
 from prm_jax.policy import logprobs
 
-
-class Surrogate(NamedTuple):
-  """How a token's advantage becomes an objective; see `ops.policy_gradient`.
-
-  Attributes:
-    kind: of the ratio.
-    clip_low, clip_high: of the clipped kinds.
-    gamma: of the shaped ones.
-  """
-
-  kind: str = 'clipped'
-  clip_low: float = 0.2
-  clip_high: float = 0.2
-  gamma: float = 0.1
+# Leaves of the rollouts that a term may read beside the texts themselves.
+WRITER, REFERENCE, TEACHER = 'old_logprob', 'reference', 'teacher'
 
 
-class Loss(NamedTuple):
-  """What an update descends, beside advantages.
+class Scored(NamedTuple):
+  """B texts under the policy that is trained.
 
   Attributes:
-    first: surrogate of texts.
-    second: surrogate of the texts marked so (refinements); none if None.
-    by: see `policy_gradient.summed`.
-    kl: weight of k2 to the reference, whose gradient is the divergence's.
-    entropy: weight of the entropy, which is raised.
-    distill: weight of the divergence from a teacher, of texts marked as second.
-    alpha: of the divergence; see `distillation.divergence`.
-    apart: whether texts marked as second have a mean of their own, which is
-      added to that of the others.
+    logits: `[B, N, V]` of the answers' tokens.
+    logprob: `[B, N]` of these tokens.
+    rows: the texts, as `rollouts.Rollouts`.
   """
 
-  first: Surrogate = Surrogate()
-  second: Surrogate | None = None
+  logits: types.Array
+  logprob: types.Array
+  rows: Any
+
+
+class Term(NamedTuple):
+  """A part of a loss.
+
+  Attributes:
+    name: no two terms of a loss have the same.
+    token_loss: of every token, `[B, N]`; what it says of padding is not read.
+    weight: of the term; one of weight 0 is reported and not descended.
+    by: the sum over a text's tokens, see `policy_gradient.summed`.
+    second: the texts that it is of: None, all; True, those marked `second`;
+      False, the others.
+    apart: whether its mean is over these texts alone, not over all.
+    reads: what it needs beside the texts: `WRITER`, `REFERENCE`, `TEACHER`.
+    figure: name under which its mean over tokens is reported; not if ''.
+  """
+
+  name: str
+  token_loss: Callable[[Scored], types.Array]
+  weight: float = 1.0
   by: str = 'sum'
-  kl: float = 0.0
-  entropy: float = 0.0
-  distill: float = 0.0
-  alpha: float = 1.0
+  second: bool | None = None
   apart: bool = False
+  reads: tuple[str, ...] = ()
+  figure: str = ''
 
 
-PLAIN = Loss()
+Loss = tuple[Term, ...]
+
+
+def surrogate(
+  kind: str = 'clipped',
+  *,
+  clip_low: float = 0.2,
+  clip_high: float = 0.2,
+  gamma: float = 0.1,
+  name: str = 'surrogate',
+  **fields: Any,
+) -> Term:
+  """Returns the term of advantages; see `policy_gradient.surrogate`.
+
+  Args:
+    kind: of the ratio.
+    clip_low: of the clipped kinds.
+    clip_high: of the clipped kinds.
+    gamma: of the shaped kinds.
+    name: of the term.
+    **fields: other fields of `Term`.
+  """
+  reads = (WRITER,) if kind in policy_gradient.RATIOS else ()
+
+  def token_loss(scored):
+    rows = scored.rows
+    old = rows.old_logprob if reads else scored.logprob
+    return -policy_gradient.surrogate(
+      scored.logprob, old, rows.advantage, rows.answer, kind=kind,
+      clip_low=clip_low, clip_high=clip_high, gamma=gamma,
+    )  # fmt: skip
+
+  return Term(name, token_loss, reads=reads, **fields)
+
+
+def kl(weight: float, **fields: Any) -> Term:
+  """Returns the divergence from the reference, whose gradient is KL's (k2)."""
+
+  def token_loss(scored):
+    return policy_gradient.kl_estimate(
+      scored.logprob, scored.rows.reference, 'k2'
+    )
+
+  return Term('kl', token_loss, weight, reads=(REFERENCE,), **fields)
+
+
+def distilled(alpha: float, weight: float = 1.0, **fields: Any) -> Term:
+  """Returns the divergence from a teacher, of the texts marked `second`.
+
+  Args:
+    alpha: see `distillation.divergence`.
+    weight: of the term.
+    **fields: other fields of `Term`.
+  """
+
+  def token_loss(scored):
+    student = jax.nn.log_softmax(scored.logits)
+    return distillation.divergence(student, scored.rows.teacher, alpha=alpha)
+
+  fields = {'second': True, **fields}
+  return Term('distilled', token_loss, weight, reads=(TEACHER,), **fields)
+
+
+def entropy(bonus: float = 0.0, **fields: Any) -> Term:
+  """Returns the entropy, which is reported, and raised where it has a bonus.
+
+  Args:
+    bonus: minus the weight of the term.
+    **fields: other fields of `Term`.
+  """
+
+  def token_loss(scored):
+    return policy_gradient.entropy(scored.logits)
+
+  return Term('bonus', token_loss, -bonus, figure='entropy', **fields)
+
+
+PLAIN: Loss = (surrogate(), entropy())
+
+
+def reads(loss: Loss, leaf: str) -> bool:
+  """Returns whether a term reads `WRITER`, `REFERENCE` or `TEACHER`."""
+  return any(leaf in term.reads for term in loss)
 
 
 def objective(
@@ -61,69 +151,71 @@ def objective(
   dtype: Any = jnp.float32,
   remat: bool = False,
 ) -> types.Objective:
-  """Returns the objective of `Rollouts`: a surrogate of every text.
+  """Returns the objective of `rollouts.Rollouts`: each term has a mean.
 
   Args:
     config: of the policy.
-    loss: what is descended. With `kl`, `teacher` of the rollouts is the
-      reference's log-probabilities `[B, N]`; with `distill`, the teacher's of
-      all tokens, `[B, N, V]`.
+    loss: what is descended.
     dtype: of the computation.
     remat: see `Decoder`.
 
   Raises:
-    ValueError: the loss has both `kl` and `distill`.
+    ValueError: two terms have one name.
   """
-  if loss.kl and loss.distill:
-    raise ValueError('a loss has a reference or a teacher, not both')
-
-  def valued(part, now, rows):
-    return policy_gradient.surrogate(
-      now, jnp.asarray(rows.old_logprob), jnp.asarray(rows.advantage),
-      jnp.asarray(rows.answer), kind=part.kind, clip_low=part.clip_low,
-      clip_high=part.clip_high, gamma=part.gamma,
-    )  # fmt: skip
+  names = [term.name for term in loss]
+  if len(set(names)) < len(names):
+    raise ValueError(f'two terms have one name: {names}')
 
   def of(params, people, state, batch, gather):
     del people, state, gather
-    rows = batch.rows
-    ids, answer = jnp.asarray(rows.ids), jnp.asarray(rows.answer)
-    width = answer.shape[1]
-    logit = logprobs.logits(
-      config, params['policy'], ids, jnp.asarray(rows.seen), width,
-      dtype=dtype, remat=remat,
+    rows = jax.tree.map(jnp.asarray, batch.rows)
+    width = rows.answer.shape[1]
+    logits = logprobs.logits(
+      config, params['policy'], rows.ids, rows.seen, width, dtype=dtype,
+      remat=remat,
     )  # fmt: skip
-    now = logprobs.at(logit, ids[:, -width:])
-    value = valued(loss.first, now, rows)
-    if loss.second is not None:
-      chosen = jnp.asarray(rows.second)[:, None] > 0
-      value = jnp.where(chosen, valued(loss.second, now, rows), value)
-    spread = jnp.where(answer > 0, policy_gradient.entropy(logit), 0.0)
-    if loss.entropy:
-      value = value + loss.entropy * spread
-    if loss.kl:
-      apart = policy_gradient.kl_estimate(now, jnp.asarray(rows.teacher), 'k2')
-      value = value - loss.kl * jnp.where(answer > 0, apart, 0.0)
-    if loss.distill:
-      apart = distillation.divergence(
-        jax.nn.log_softmax(logit), jnp.asarray(rows.teacher), alpha=loss.alpha
-      )
-      told = (answer > 0) & (jnp.asarray(rows.second)[:, None] > 0)
-      value = value - loss.distill * jnp.where(told, apart, 0.0)
-    total, count = policy_gradient.summed(
-      value, answer.astype(value.dtype), by=loss.by, length=width
-    )
-    total = -jnp.asarray(rows.weight) * total
-    count = jnp.asarray(rows.share) * count
-    terms = {'surrogate': (total, count)}
-    if loss.apart:
-      second = jnp.asarray(rows.second)
-      first = 1.0 - second
-      terms = {
-        'first': (first * total, first * count),
-        'second': (second * total, second * count),
-      }
-    each = spread.sum(-1) / jnp.maximum(answer.sum(-1), 1)
-    return terms, {}, {'entropy': (each, jnp.ones_like(each))}
+    scored = Scored(logits, logprobs.at(logits, rows.ids[:, -width:]), rows)
+    totals, figures = {}, {}
+    if rows.sampler_logprob is not None:
+      figures['sampler_gap'] = _gap(scored)
+    for term in loss:
+      if not (term.weight or term.figure):
+        continue
+      value = jnp.where(rows.answer > 0, term.token_loss(scored), 0.0)
+      if term.figure:
+        figures[term.figure] = _per_token(value, rows.answer)
+      if term.weight:
+        totals[term.name] = _weighed(term, value, rows)
+    return totals, {}, figures
 
   return of
+
+
+def _gap(scored):
+  """Returns how far the sampler's log-probabilities are from ours, and where.
+
+  They are NaN for texts that were written under another prompt.
+  """
+  theirs = scored.rows.sampler_logprob
+  own = (scored.rows.answer > 0) & jnp.isfinite(theirs)
+  gap = jnp.where(own, jnp.abs(scored.logprob - theirs), 0.0)
+  return gap.sum(-1), own.sum(-1).astype(gap.dtype)
+
+
+def _per_token(value, answer):
+  """Returns the figure of each text: its mean over tokens."""
+  each = value.sum(-1) / jnp.maximum(answer.sum(-1), 1)
+  return each, jnp.ones_like(each)
+
+
+def _weighed(term, value, rows):
+  """Returns a term's total and count of every text."""
+  total, count = policy_gradient.summed(
+    value, rows.answer.astype(value.dtype), by=term.by, length=value.shape[1]
+  )
+  total, count = term.weight * rows.weight * total, rows.share * count
+  if term.second is None:
+    return total, count
+  chosen = (rows.second > 0) == term.second
+  total = jnp.where(chosen, total, 0.0)
+  return total, jnp.where(chosen, count, 0.0) if term.apart else count

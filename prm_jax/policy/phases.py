@@ -97,10 +97,12 @@ def trained(
     loss: what is descended.
     training: rate, steps and precision.
     collect: `Phase.collect`: makes a step's rollouts.
-    keep: whether the policy at the start stays, in `state.constants`.
+    keep: whether the policy at the start stays, in `state.constants`, though
+      no term of the loss reads a reference.
     average: share of the new parameters in a moving average of the policy, in
       `state.average`; none if None.
   """
+  keep = keep or losses.reads(loss, losses.REFERENCE)
   phase = types.Phase(
     'policy', begin=keep_start if keep else None, steps=training.steps,
     collect=collect, optimizer=adam(training.learning_rate),

@@ -9,7 +9,7 @@ import numpy as np
 
 from prm_jax import types
 from prm_jax.models import decoder, sampling
-from prm_jax.policy import logprobs, losses, outcomes, padding, tasks
+from prm_jax.policy import logprobs, losses, padding, tasks
 
 
 class Rollouts(NamedTuple):
@@ -19,28 +19,33 @@ class Rollouts(NamedTuple):
     ids: `[B, P + N]` int32: prompts, padded on the left, and answers.
     seen: `[B, P + N]` 1 for tokens.
     answer: `[B, N]` 1 for tokens of the answer.
-    old_logprob: `[B, N]` under the policy that wrote them.
     advantage: `[B, N]`.
-    second: `[B]` 1 for texts of the second surrogate (refinements).
+    second: `[B]` 1 for texts of terms of second texts: refinements, texts with
+      a teacher.
     weight: `[B]` of the text's objective.
     share: `[B]` of what the text counts for in the mean.
     mask: `[B]` 0 for texts that were dropped.
-    teacher: `[B, N]` log-probabilities under a reference, or `[B, N, V]` those
-      of a teacher.
     example_id: `[B]` int32.
+    old_logprob: `[B, N]` under the policy that wrote them, if a term reads it.
+    reference: `[B, N]` log-probabilities under a reference, likewise.
+    teacher: `[B, N, V]` those of a teacher, likewise.
+    sampler_logprob: `[B, N]` what the sampler said of its tokens, to compare
+      with; NaN where it read another prompt. None if nothing was sampled.
   """
 
   ids: types.ArrayLike
   seen: types.ArrayLike
   answer: types.ArrayLike
-  old_logprob: types.ArrayLike
   advantage: types.ArrayLike
   second: types.ArrayLike
   weight: types.ArrayLike
   share: types.ArrayLike
   mask: types.ArrayLike
-  teacher: types.ArrayLike
   example_id: types.ArrayLike
+  old_logprob: types.ArrayLike | None = None
+  reference: types.ArrayLike | None = None
+  teacher: types.ArrayLike | None = None
+  sampler_logprob: types.ArrayLike | None = None
 
 
 class Written(NamedTuple):
@@ -117,22 +122,25 @@ class Texts(NamedTuple):
 
 def preparer(
   config: decoder.DecoderConfig, count: int, loss: losses.Loss, dtype: Any
-) -> Callable[..., tuple[Rollouts, types.Mean]]:
-  """Returns `(state, texts, logprob) -> (rollouts, gap)`.
+) -> Callable[..., Rollouts]:
+  """Returns `(state, texts, sampler_logprob) -> rollouts`.
 
-  The writer's log-probabilities are computed by the trainer's function; the
-  gap is their mean absolute distance from the sampler's, `logprob` `[B, N]`,
-  which is NaN for texts that were written under another prompt.
+  Log-probabilities of writer and reference are computed by the trainer's
+  function where a term of the loss reads them; `sampler_logprob` `[B, N]` is
+  NaN for texts that were written under another prompt.
   """
   score = logprobs.scorer(config, count, dtype)
 
-  def prepare(state, texts, logprob):
+  def prepare(state, texts, sampler_logprob):
     ids, seen = padding.follow(texts.prompts, texts.answers)
-    old = np.asarray(score(state.params['policy'], ids, seen))
     B, answer = len(ids), texts.answers.mask
-    teacher = np.zeros_like(old) if texts.teacher is None else texts.teacher
-    if loss.kl:
-      teacher = np.asarray(score(state.constants.start, ids, seen))
+    read: dict[str, types.ArrayLike] = {}
+    if losses.reads(loss, losses.WRITER):
+      read['old_logprob'] = score(state.params['policy'], ids, seen)
+    if losses.reads(loss, losses.REFERENCE):
+      read['reference'] = score(state.constants.start, ids, seen)
+    if losses.reads(loss, losses.TEACHER):
+      read['teacher'] = texts.teacher
     advantage = np.asarray(texts.advantage, np.float32)
     if advantage.ndim == 1:
       advantage = np.broadcast_to(advantage[:, None], answer.shape)
@@ -140,12 +148,11 @@ def preparer(
     second = zeros if texts.second is None else texts.second
     weight = zeros + 1 if texts.weight is None else texts.weight
     share = zeros + 1 if texts.share is None else texts.share
-    made = Rollouts(
-      ids, seen, answer, old, advantage, np.asarray(second, np.float32),
+    return Rollouts(
+      ids, seen, answer, advantage, np.asarray(second, np.float32),
       np.asarray(weight, np.float32), np.asarray(share, np.float32),
-      np.asarray(texts.mask, np.float32), teacher, np.arange(B, dtype=np.int32),
+      np.asarray(texts.mask, np.float32), np.arange(B, dtype=np.int32),
+      sampler_logprob=sampler_logprob, **read,
     )  # fmt: skip
-    own = (answer > 0) & np.isfinite(logprob)
-    return made, outcomes.as_mean(np.abs(old - logprob), own)
 
   return prepare

@@ -92,9 +92,9 @@ def test_an_answer_whose_verdict_fails_is_dropped():
 
 
 @pytest.mark.parametrize('teacher', directive.TEACHERS)
-@pytest.mark.parametrize('distill', [0.0, 1.0])
+@pytest.mark.parametrize('distill', [False, True])
 def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
-  loss = losses.Loss(losses.Surrogate(), distill=distill, alpha=1.0)
+  loss = losses.PLAIN + (losses.distilled(1.0),) * distill
   learner = learner_of(
     hinting(hinted=(True,)), evaluative=0.0, teacher=teacher, loss=loss,
     training=phases.Training(5e-3, 60),
@@ -132,5 +132,5 @@ def test_bad_replies_settings_are_refused():
     learner_of(hinting(), teacher='ema')
   with pytest.raises(ValueError, match="baseline 'mean'"):
     learner_of(hinting(), baseline='mean')
-  with pytest.raises(ValueError, match='not both'):
-    learner_of(hinting(), loss=losses.Loss(kl=1.0, distill=1.0))
+  with pytest.raises(ValueError, match='two terms have one name'):
+    learner_of(hinting(), loss=losses.PLAIN * 2)
