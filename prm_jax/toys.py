@@ -139,7 +139,7 @@ def problems(**given: Any) -> World:
 
   task = tasks.Task(
     lambda problem: padding.full(arithmetic.prompts(world.take(problem))),
-    verify, refine, _ANSWER, (arithmetic.END,),
+    verify, refine, _ANSWER, (arithmetic.END,), traced=True,
   )  # fmt: skip
   made = {
     'task': task,
@@ -155,8 +155,8 @@ def problems(**given: Any) -> World:
 
 
 def _critic(world: arithmetic.Problems) -> critics.Critic:
-  def critic(key, policy, problem, attempts, reward):
-    del policy, reward
+  def critic(key, policy, problem, attempts, reward, needed):
+    del policy, reward, needed
     said = arithmetic.critique(
       tasks.generator(key), world.take(problem), attempts.ids,
       'step_by_step',
@@ -170,11 +170,12 @@ def _replies(world: arithmetic.Problems) -> directive.Replies:
   critic = _critic(world)
 
   def replies(key, problem, answers):
-    said, _ = critic(key, None, problem, answers, np.zeros(len(problem)))
-    told = arithmetic.refinements(world.take(problem), answers.ids, said.ids)
+    zeros = np.zeros(len(problem))
+    said, _ = critic(key, None, problem, answers, zeros, zeros)
+    hinted = arithmetic.refinements(world.take(problem), answers.ids, said.ids)
     verdict = np.where(answers.ids[:, 0] % 2, 1.0, -1.0)
     return directive.Reply(
-      verdict, padding.full(told), np.ones(len(problem), bool)
+      verdict, padding.full(hinted), np.ones(len(problem), bool)
     )
 
   return replies

@@ -26,6 +26,14 @@ Key = jax.Array  # a typed key, `jax.random.key`
 PyTree = Any
 
 
+def namespace(array: ArrayLike) -> Any:
+  """Returns numpy or jax.numpy, whichever made an array: on the host or not.
+
+  What is written with it, and given arrays of jax, can be traced.
+  """
+  return array.__array_namespace__()
+
+
 # ------------------------------------------------------------------ evidence
 
 

@@ -95,7 +95,9 @@ def task_of(
   def prompts(problem):
     return padding.full(arithmetic.prompts(pool.take(problem)))
 
-  return tasks.Task(prompts, verify, refine, ANSWER, (arithmetic.END,))
+  return tasks.Task(
+    prompts, verify, refine, ANSWER, (arithmetic.END,), traced=True
+  )
 
 
 # -------------------------------------------------------------------- critics
@@ -106,8 +108,8 @@ def rule(
 ) -> critics.Critic:
   """Returns a critic that knows the truth; see `arithmetic.critique`."""
 
-  def critic(key, policy, problem, attempts, reward):
-    del policy, reward
+  def critic(key, policy, problem, attempts, reward, needed):
+    del policy, reward, needed
     said = arithmetic.critique(
       tasks.generator(key),
       pool.take(problem),

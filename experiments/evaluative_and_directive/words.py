@@ -133,13 +133,13 @@ def _replies(words, asked, wanted, rate, error) -> directive.Replies:
     rng = tasks.generator(key)
     liked = words.task.verify(row, said) > 0.5
     hinted = rng.random(len(row)) < rate
-    told = [
-      f'{asked[i]}\n{hint(rng, wanted, error)}' if there else asked[i]
-      for i, there in zip(row, hinted, strict=True)
+    prompts = [
+      f'{asked[i]}\n{hint(rng, wanted, error)}' if with_hint else asked[i]
+      for i, with_hint in zip(row, hinted, strict=True)
     ]
     return directive.Reply(
       np.where(liked, 1.0, -1.0).astype(np.float32),
-      words.encode([sampling.chatml(text) for text in told]),
+      words.encode([sampling.chatml(text) for text in prompts]),
       hinted,
     )
 

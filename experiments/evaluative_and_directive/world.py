@@ -53,14 +53,15 @@ def make(arm: str, seed: int) -> World:
   task = tasks.Task(
     lambda row: padding.full(personas.prompts(people, take(pool, row))),
     lambda row, said: personas.fits(people, take(pool, row), said.ids) * 1.0,
-    None, personas.ANSWER, (personas.END,),
+    None, personas.ANSWER, (personas.END,), traced=True,
   )  # fmt: skip
   return World(people, np.asarray(known), held_out, pool, task)
 
 
 def take(asked: personas.Asked, row: np.ndarray) -> personas.Asked:
-  """Returns some of the prompts."""
-  return personas.Asked(*(leaf[row] for leaf in asked))
+  """Returns some of the prompts, where the index is: host or device."""
+  asarray = types.namespace(row).asarray
+  return personas.Asked(*(asarray(leaf)[row] for leaf in asked))
 
 
 def replies(
@@ -76,17 +77,17 @@ def replies(
       of who asks.
   """
 
-  def reply(key, row, said):
+  def heard(key, row, said):
     rng = tasks.generator(key)
     asked = take(world.pool, row)
-    found = personas.reply(
+    reply = personas.reply(
       rng, world.people, asked, said.ids, hint_rate=hint_rate,
       hint_error=1.0 if shuffled else hint_error,
     )  # fmt: skip
-    told = personas.prompts(world.people, asked, found.hint)
-    return directive.Reply(found.verdict, padding.full(told), found.hinted)
+    hinted = personas.prompts(world.people, asked, reply.hint)
+    return directive.Reply(reply.verdict, padding.full(hinted), reply.hinted)
 
-  return reply
+  return heard
 
 
 # ---------------------------------------------------------------- examination

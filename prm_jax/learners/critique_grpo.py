@@ -1,8 +1,9 @@
 """Critique-GRPO: answers and what criticism made of them, learned together."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -111,71 +112,134 @@ class _Collect:
   prepare: Callable[..., rollouts.Rollouts]
 
   def __call__(self, key, state, batch):
-    keys = jax.random.split(key, 4)
+    keys = tasks.split(key, 4)
     policy, n = state.params['policy'], self.samples
     problem = np.asarray(batch.rows.problem)
-    prompts = self.task.prompts(problem)
-    first = self._write(keys[0], policy, prompts, n)
-    reward = self.task.verify(np.repeat(problem, n), first.tokens)
-    reward = reward.reshape(-1, n)
-    solved = (reward > 0.5).any(1)
-    wrong = np.logical_not(solved) if self.gate else np.ones_like(solved)
+    prompts, verify = self.task.prompts(problem), tasks.verifier(self.task)
+    first = self._write(keys[0], policy, prompts, count=n)
+    reward = verify(np.repeat(problem, n), first.tokens)
+    attempts = _attempts(first.tokens, reward, n, self.refined, self.gate)
+    # What a critic reads: nothing else is fetched of a step.
+    attempts = jax.device_get(attempts)
+    again, spent = self._refine(keys[2:], state, problem, attempts)
+    # One more answer to each solved problem, so that all have n + 1 texts.
+    wrong = attempts.wrong
+    more = self._write(keys[1], policy, prompts, active=~wrong)
+    rank = None
+    if self.refined > 1:
+      rank = verify(np.repeat(problem, self.refined), again.tokens)
+    last = _last(again.tokens, rank, more, wrong)
+    texts, metrics = _joined(
+      prompts, first, last, reward, verify(problem, last.tokens), wrong,
+      batch.rows.mask, again.tokens.mask, spent,
+    )  # fmt: skip
+    return types.Batch(self.prepare(state, texts)), metrics
 
-    # One more answer to each problem; those to unsolved ones are not used.
-    more = self._write(keys[1], policy, prompts)
-    again, spent, there = self._refine(
-      keys[2:], state, problem, first.tokens, reward, wrong
-    )
-    chosen = wrong[:, None]
-    last = jax.tree.map(lambda a, b: np.where(chosen, a, b), again, more.tokens)
-    last_reward = self.task.verify(problem, last)
-    last_reward = np.where(wrong & ~there, np.nan, last_reward)
-    both = np.concatenate([reward, last_reward[:, None]], 1)
-    texts = _texts(prompts, first.tokens, last, both, wrong, batch.rows.mask)
-    # A refinement was not written under the prompt that it is scored under.
-    its = np.where(chosen, np.nan, more.logprob)
-    said = np.concatenate([first.logprob, its])
-    used = more.tokens.mask.sum(1)[~wrong].sum()
-    counted = np.asarray(batch.rows.mask) > 0
-    joint = outcomes.outcomes(both, counted)
-    metrics = {
-      **outcomes.outcomes(reward, counted),
-      'no_gradient': joint['no_gradient'],
-      'tokens': outcomes.total(first.tokens.mask.sum() + used + spent),
-      'criticised': outcomes.as_mean(wrong, counted),
-      'valid_refinement': outcomes.as_mean(
-        last_reward > 0.5, wrong & there & counted
-      ),
-      'no_critique': outcomes.as_mean(~there, wrong & counted),
-    }
-    return types.Batch(self.prepare(state, texts, said)), metrics
-
-  def _write(self, key, params, prompts, count=1):
-    return rollouts.write(
-      key, self.config, params, prompts, self.task, count=count, **self.writing
+  def _write(self, key, params, prompts, **options):
+    return rollouts.draw(
+      key, self.config, params, prompts, self.task, **options, **self.writing
     )
 
-  def _refine(self, keys, state, problem, attempts, reward, wrong):
-    """Returns the best refinements, tokens spent, and where there are any."""
-    B, m = len(problem), self.refined
-    row = (np.arange(B)[:, None] * self.samples + np.arange(m)).ravel()
-    tried = padding.take(attempts, row)
-    asked, policy = np.repeat(problem, m), state.params['policy']
-    said, cost = self.critic(
-      keys[0], policy, asked, tried, reward[:, :m].ravel()
+  def _refine(self, keys, state, problem, attempts):
+    """Returns refinements of wrong problems' attempts, and tokens spent."""
+    policy, asked = state.params['policy'], np.repeat(problem, self.refined)
+    needed = np.repeat(attempts.wrong, self.refined)
+    critiques, spent = self.critic(
+      keys[0], policy, asked, attempts.tokens, attempts.reward, needed
     )
-    there = np.asarray(said.mask).any(axis=1)
+    prompts = self.task.refine(asked, attempts.tokens, critiques)  # type: ignore[misc]
     writer = policy if self.live else state.constants.start
-    prompts = self.task.refine(asked, tried, said)  # type: ignore[misc]
-    found = self._write(keys[1], writer, prompts).tokens
-    value = self.task.verify(asked, found)
-    value = np.where(there & np.isfinite(value), value, -1.0)
-    best = value.reshape(B, m).argmax(1) + np.arange(B) * m
-    needed = np.repeat(wrong, m)
-    # All were criticised and written again; what counts are unsolved ones.
-    spent = found.mask.sum(1)[needed].sum() + cost * needed.mean()
-    chosen = padding.take(found, best)
-    return chosen, spent, np.asarray(there)[best]
+    active = needed & critiques.mask.any(1)
+    return self._write(keys[1], writer, prompts, active=active), spent
+
+
+class _Attempts(NamedTuple):
+  """Answers that a critic may read: the first m of each problem.
+
+  Attributes:
+    tokens: `[B m, N]`.
+    reward: `[B m]`.
+    wrong: `[B]` bool, problems whose answers are criticised.
+  """
+
+  tokens: types.Tokens
+  reward: types.ArrayLike
+  wrong: types.ArrayLike
+
+
+@functools.partial(jax.jit, static_argnames=('samples', 'refined', 'gate'))
+def _attempts(tokens, reward, samples, refined, gate) -> _Attempts:
+  reward = reward.reshape(-1, samples)
+  wrong = jnp.ones(len(reward), bool)
+  if gate:
+    wrong = ~(reward > 0.5).any(1)
+  row = np.arange(len(reward))[:, None] * samples + np.arange(refined)
+  return _Attempts(
+    padding.take(tokens, row.ravel()), reward[:, :refined].ravel(), wrong
+  )
+
+
+@jax.jit
+def _last(again, rank, more, wrong) -> rollouts.Written:
+  """Returns each problem's last text: the best refinement, or an answer.
+
+  A refinement was not written under the prompt that it is scored under: its
+  writer's log-probabilities are NaN. Without a critique it has no token.
+  """
+  if rank is not None:
+    there = again.mask.any(1) & jnp.isfinite(rank)
+    value = jnp.where(there, rank, -1.0).reshape(len(wrong), -1)
+    best = value.argmax(1) + jnp.arange(len(wrong)) * value.shape[1]
+    again = padding.take(again, best)
+  refinement = rollouts.Written(again, jnp.full(more.logprob.shape, jnp.nan))
+  return jax.tree.map(
+    lambda a, b: jnp.where(wrong[:, None], a, b), refinement, more
+  )
+
+
+@jax.jit
+def _joined(
+  prompts, first, last, reward, last_reward, wrong, mask, refinements, spent
+):
+  """Returns answers, then last texts, with their joint advantages; figures."""
+  B, n = len(wrong), len(reward) // len(wrong)
+  reward, counted = reward.reshape(B, n), mask > 0
+  written = last.tokens.mask.any(1)
+  last_reward = jnp.where(written, last_reward, jnp.nan)
+  both = jnp.concatenate([reward, last_reward[:, None]], 1)
+  there = jnp.isfinite(both)
+  advantage = policy_gradient.joint(both, there)
+  # A problem counts once: the mean over its answers, and its refinement.
+  share = 1.0 / jnp.where(wrong, n, n + 1)
+
+  def texts(first, last):
+    return jnp.concatenate([first.ravel(), last])
+
+  count = texts(share.repeat(n), jnp.where(wrong, 0.0, share))
+  answers = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, last)
+  joined = rollouts.Texts(
+    padding.join(padding.repeat(prompts, n), prompts),
+    answers.tokens,
+    texts(advantage[:, :n], advantage[:, n]),
+    texts(there[:, :n], there[:, n]) * texts(mask.repeat(n), mask),
+    second=texts(jnp.zeros(B * n), wrong),
+    weight=jnp.where(count > 0, count, 1.0),
+    share=count,
+    sampler_logprob=answers.logprob,
+  )
+  more = jnp.where(wrong[:, None], 0, last.tokens.mask)
+  tokens = first.tokens.mask.sum() + more.sum() + refinements.sum() + spent
+  figures = {
+    **outcomes.outcomes(reward, counted),
+    'no_gradient': outcomes.outcomes(both, counted)['no_gradient'],
+    'tokens': outcomes.total(tokens),
+    'criticised': outcomes.as_mean(wrong, counted),
+    'valid_refinement': outcomes.as_mean(
+      last_reward > 0.5, wrong & written & counted
+    ),
+    'no_critique': outcomes.as_mean(~written, wrong & counted),
+  }
+  return joined, figures
 
 
 def _check(task, samples, refined, refiner) -> None:
@@ -185,27 +249,3 @@ def _check(task, samples, refined, refiner) -> None:
     raise ValueError(f'{refined} refinements of {samples} answers')
   if task.refine is None:
     raise ValueError('the task has no `refine`: it cannot ask again')
-
-
-def _texts(prompts, first, last, reward, wrong, mask) -> rollouts.Texts:
-  """Returns answers, then last texts, with their joint advantages."""
-  B, width = reward.shape
-  n = width - 1
-  there = np.isfinite(reward)
-  advantage = np.asarray(
-    policy_gradient.joint(jnp.asarray(reward), jnp.asarray(there, jnp.int32))
-  )
-  answers = jax.tree.map(lambda a, b: np.concatenate([a, b]), first, last)
-  # A problem counts once: the mean over its answers, and its refinement.
-  share = 1.0 / np.where(wrong, n, n + 1)
-  count = np.concatenate([np.repeat(share, n), np.where(wrong, 0.0, share)])
-  return rollouts.Texts(
-    padding.join(padding.repeat(prompts, n), prompts),
-    answers,
-    np.concatenate([advantage[:, :n].ravel(), advantage[:, n]]),
-    mask=np.concatenate([there[:, :n].ravel(), there[:, n]])
-    * np.concatenate([np.repeat(mask, n), mask]),
-    second=np.concatenate([np.zeros(B * n), wrong]),
-    weight=np.where(count > 0, count, 1.0),
-    share=count,
-  )

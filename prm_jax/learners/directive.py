@@ -1,6 +1,7 @@
 """Learning from replies: verdicts (evaluative) and hints (directive)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +16,6 @@ from prm_jax.policy import (
   logprobs,
   losses,
   outcomes,
-  padding,
   phases,
   rollouts,
   tasks,
@@ -31,16 +31,16 @@ class Reply(NamedTuple):
 
   Attributes:
     verdict: `[B]` +1, -1, or 0 for none; NaN drops the answer.
-    told: prompts that hold the hint, for the teacher.
+    prompts: those that hold the hint, for the teacher.
     hinted: `[B]` bool, whether there was a hint.
   """
 
   verdict: np.ndarray
-  told: types.Tokens
+  prompts: types.Tokens
   hinted: np.ndarray
 
 
-# `(key, problems [B], answers) -> Reply`.
+# `(key, problems [B], answers) -> Reply`, on the host.
 Replies = Callable[[types.Key, np.ndarray, types.Tokens], Reply]
 
 
@@ -117,60 +117,86 @@ class _Collect:
   centred: bool
   teacher: str
   clip: float | None
-  distill: bool
+  distills: bool
   writing: Mapping[str, Any]
   prepare: Callable[..., rollouts.Rollouts]
 
   def __call__(self, key, state, batch):
-    keys = jax.random.split(key)
+    keys = tasks.split(key, 2)
     problem = np.asarray(batch.rows.problem)
     prompts = self.task.prompts(problem)
-    said = rollouts.write(
+    written = rollouts.draw(
       keys[0], self.config, state.params['policy'], prompts, self.task,
       **self.writing,
     )  # fmt: skip
-    reply = self.replies(keys[1], problem, said.tokens)
-    known = np.isfinite(reply.verdict) * np.asarray(batch.rows.mask)
-    verdict = np.where(known > 0, reply.verdict, 0.0)
-    baseline = verdict.sum() / max(known.sum(), 1) if self.centred else 0.0
-    hinted = np.asarray(reply.hinted, np.float32) * known
-    gap, told = self._teacher(state, prompts, said.tokens, reply, hinted)
-    advantage = distillation.combined(
-      jnp.asarray(verdict - baseline * known), gap,
-      evaluative=self.evaluative, directive_weight=self.directed,
+    # What people read: nothing else is fetched of a step.
+    reply = self.replies(keys[1], problem, jax.device_get(written.tokens))
+    known = self._asked(state, prompts, written.tokens, reply)
+    texts, metrics = _credited(
+      prompts, written, reply.verdict, reply.hinted, batch.rows.mask,
+      (known.get('hinted_logprob'), known.get('old_logprob')), self.clip,
+      (self.evaluative, self.directed), self.centred,
     )  # fmt: skip
-    # Where verdicts count for nothing, an answer without a hint is dropped.
-    mask = known if self.evaluative else hinted
-    texts = rollouts.Texts(
-      prompts, said.tokens, np.asarray(advantage), mask, second=hinted,
-      teacher=told,
+    rows = self.prepare(
+      state, texts, teacher=known.get('teacher'),
+      old_logprob=known.get('old_logprob'),
     )  # fmt: skip
-    metrics = {
-      'reward': outcomes.as_mean(verdict, known),
-      'hinted': outcomes.as_mean(hinted, known),
-      'failed': outcomes.as_mean(~np.isfinite(reply.verdict), batch.rows.mask),
-      'directive_size': outcomes.as_mean(np.abs(gap).mean(1), hinted),
-      'tokens': outcomes.total(said.tokens.mask.sum()),
-    }
-    return types.Batch(self.prepare(state, texts, said.logprob)), metrics
+    return types.Batch(rows), metrics
 
-  def _teacher(self, state, prompts, answers, reply, hinted):
-    """Returns directive advantages `[B, N]`, and the teacher's `[B, N, V]`."""
-    policy = state.params['policy']
+  def _asked(self, state, prompts, answers, reply):
+    """Returns the log-probabilities that hints are made of, by name."""
+    policy, count = state.params['policy'], self.task.max_new_tokens
     teacher = {
       'live': lambda: policy,
       'average': lambda: state.average['policy'],
       'frozen': lambda: state.constants.start,
     }[self.teacher]()
-    count = self.task.max_new_tokens
-    there = answers.mask * hinted[:, None]
-    with_hint = padding.follow(reply.told, answers)
-    if self.distill:
-      tell = logprobs.teller(self.config, count, self.writing['dtype'])
-      return np.zeros(there.shape, np.float32), tell(teacher, *with_hint)
-    score = logprobs.scorer(self.config, count, self.writing['dtype'])
-    gap = distillation.directive(
-      score(teacher, *with_hint),
-      score(policy, *padding.follow(prompts, answers)), clip=self.clip,
-    )  # fmt: skip
-    return np.where(there > 0, gap, 0.0), None
+    sizes = self.config, count, self.writing['dtype']
+    if self.distills:
+      hinted = rollouts.follow(reply.prompts, answers)
+      return {'teacher': logprobs.teller(*sizes)(teacher, *hinted)}
+    if not self.directed:
+      return {}
+    score = logprobs.scorer(*sizes)
+    return {
+      'hinted_logprob': score(
+        teacher, *rollouts.follow(reply.prompts, answers)
+      ),
+      'old_logprob': score(policy, *rollouts.follow(prompts, answers)),
+    }
+
+
+@functools.partial(jax.jit, static_argnames=('clip', 'weights', 'centred'))
+def _credited(
+  prompts, written, verdict, hinted, mask, logprob, clip, weights, centred
+):
+  """Returns answers with what verdicts and hints credit them, and figures."""
+  evaluative, directed = weights
+  failed, answer = ~jnp.isfinite(verdict), written.tokens.mask
+  heard = ~failed * mask
+  verdict = jnp.where(heard > 0, verdict, 0.0)
+  baseline = verdict.sum() / jnp.maximum(heard.sum(), 1) if centred else 0.0
+  hinted = hinted * heard
+  gap = jnp.zeros(answer.shape)
+  if directed:
+    gap = distillation.directive(*logprob, clip=clip)
+    gap = jnp.where(answer * hinted[:, None] > 0, gap, 0.0)
+  advantage = distillation.combined(
+    verdict - baseline * heard, gap, evaluative=evaluative,
+    directive_weight=directed,
+  )  # fmt: skip
+  # Where verdicts count for nothing, an answer without a hint is dropped.
+  texts = rollouts.Texts(
+    prompts, written.tokens, advantage, heard if evaluative else hinted,
+    second=hinted, sampler_logprob=written.logprob,
+  )  # fmt: skip
+  figures = {
+    'reward': outcomes.as_mean(verdict, heard),
+    'hinted': outcomes.as_mean(hinted, heard),
+    'failed': outcomes.as_mean(failed, mask),
+    'tokens': outcomes.total(answer.sum()),
+  }
+  if directed:
+    size = outcomes.as_mean(jnp.abs(gap).mean(1), hinted)
+    figures['directive_size'] = size
+  return texts, figures

@@ -1,5 +1,8 @@
 """GRPO and its relatives: a policy learns from how right its answers are."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -51,22 +54,34 @@ def grpo(
   def collect(key, state, batch):
     problem = np.asarray(batch.rows.problem)
     prompts = task.prompts(problem)
-    written = rollouts.write(
+    written = rollouts.draw(
       key, config, state.params['policy'], prompts, task, count=samples,
       **training.writing,
     )  # fmt: skip
-    reward = task.verify(np.repeat(problem, samples), written.tokens)
-    group = outcomes.fill(reward.reshape(-1, samples))
-    found = np.asarray(ADVANTAGES[advantage](jnp.asarray(group)))
-    texts = rollouts.Texts(
-      padding.repeat(prompts, samples), written.tokens, found.ravel(),
-      mask=np.isfinite(reward) * np.repeat(batch.rows.mask, samples),
-    )  # fmt: skip
-    metrics = {
-      **outcomes.outcomes(reward.reshape(-1, samples), batch.rows.mask),
-      'tokens': outcomes.total(written.tokens.mask.sum()),
-    }
-    return types.Batch(prepare(state, texts, written.logprob)), metrics
+    reward = verify(np.repeat(problem, samples), written.tokens)
+    texts, metrics = _credited(
+      prompts, written, reward, batch.rows.mask, advantage
+    )
+    return types.Batch(prepare(state, texts)), metrics
 
+  verify = tasks.verifier(task)
   prepare = rollouts.preparer(config, task.max_new_tokens, loss, training.dtype)
   return phases.trained(config, loss, training, collect)
+
+
+@functools.partial(jax.jit, static_argnames='advantage')
+def _credited(prompts, written, reward, mask, advantage):
+  """Returns texts with their advantages, and figures."""
+  reward = reward.reshape(len(mask), -1)
+  n = reward.shape[1]
+  credit = ADVANTAGES[advantage](outcomes.fill(reward))
+  texts = rollouts.Texts(
+    padding.repeat(prompts, n), written.tokens, credit.ravel(),
+    jnp.isfinite(reward).ravel() * mask.repeat(n),
+    sampler_logprob=written.logprob,
+  )  # fmt: skip
+  metrics = {
+    **outcomes.outcomes(reward, mask),
+    'tokens': outcomes.total(written.tokens.mask.sum()),
+  }
+  return texts, metrics

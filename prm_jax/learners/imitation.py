@@ -2,7 +2,8 @@
 
 from typing import Any
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 import optax
 
 from prm_jax import types
@@ -11,7 +12,6 @@ from prm_jax.policy import (
   demonstrations,
   losses,
   outcomes,
-  padding,
   phases,
   rollouts,
 )
@@ -26,7 +26,7 @@ def imitation(
   warm_up: int = 100,
   steps: int = 1000,
   weight_decay: float = 0.0,
-  dtype: Any = np.float32,
+  dtype: Any = jnp.float32,
   remat: bool = False,
 ) -> types.Learner:
   """Returns the learner of a policy from demonstrations.
@@ -50,18 +50,8 @@ def imitation(
   loss = (losses.surrogate('log', name='imitation', by='token_mean'),)
 
   def collect(key, state, batch):
-    prompts, answers = shown(key, state.constants.start)
-    ids, seen = padding.follow(prompts, answers)
-    B, answer = len(ids), answers.mask
-    there = np.asarray(answer.any(1), np.float32)
-    ones = np.ones(answer.shape, np.float32)
-    made = rollouts.Rollouts(
-      ids, seen, answer, ones, np.zeros(B, np.float32),
-      np.ones(B, np.float32), np.ones(B, np.float32), there,
-      np.arange(B, dtype=np.int32),
-    )  # fmt: skip
-    metrics = {'shown': outcomes.total(there.sum())}
-    return types.Batch(made), metrics
+    texts, count = _demonstrations(*shown(key, state.constants.start))
+    return types.Batch(rollouts.arranged(texts)), {'shown': count}
 
   schedule = optax.warmup_cosine_decay_schedule(
     0.0, learning_rate, warm_up, max(steps, warm_up + 1), last * learning_rate
@@ -78,3 +68,11 @@ def imitation(
     optimizer=optimizer, train='policy',
   )  # fmt: skip
   return phases.learner(config, (phase,), keep=True)
+
+
+@jax.jit
+def _demonstrations(prompts, answers):
+  """Returns demonstrations as texts, and how many there are."""
+  there = answers.mask.any(1)
+  texts = rollouts.Texts(prompts, answers, jnp.ones(len(there)), there)
+  return texts, outcomes.total(there.sum())

@@ -78,65 +78,72 @@ def rltf(
 
 def _collector(task, critic, config, samples, requests, predict, writing):
   """Returns `Phase.collect`: writes twice, with a critique between."""
+  verify = tasks.verifier(task)
 
   def collect(key, state, batch):
-    keys = jax.random.split(key, 3)
+    keys = tasks.split(key, 3)
     policy = state.params['policy']
     problem = np.asarray(batch.rows.problem)
     prompts = padding.repeat(task.prompts(problem), samples)
     asked = np.repeat(problem, samples)
-    mask = np.repeat(batch.rows.mask, samples)
 
-    def say(key, prompts):
-      return rollouts.write(
-        key, config, policy, prompts, task, **writing
+    def say(key, prompts, active=None):
+      return rollouts.draw(
+        key, config, policy, prompts, task, active=active, **writing
       ).tokens
 
     first = say(keys[0], prompts)
-    before = task.verify(asked, first).reshape(-1, samples)
-    critique, cost = critic(keys[1], policy, asked, first, before.ravel())
-    there = np.asarray(critique.mask).any(axis=1)
-    second = say(keys[2], task.refine(asked, first, critique))
-    after = task.verify(asked, second)
+    # What a critic reads: nothing else is fetched of a step.
+    first, before = jax.device_get((first, verify(asked, first)))
     # Without a first answer whose reward is known there is no baseline.
-    based = np.isfinite(before).any(1).repeat(samples)
-    known = np.isfinite(after) & there & based
-    advantage = policy_gradient.first_turn(
-      jnp.asarray(np.where(known, after, 0.0)).reshape(-1, samples),
-      jnp.asarray(outcomes.fill(before)),
-    )
-    credit = np.asarray(advantage).ravel() * known
-    texts = [(prompts, second, credit, known * mask)]
+    based = np.isfinite(before.reshape(-1, samples)).any(1).repeat(samples)
+    critiques, spent = critic(keys[1], policy, asked, first, before, based)
+    active = based & critiques.mask.any(1)
+    second = say(keys[2], task.refine(asked, first, critiques), active)
+    texts, metrics = _credited(
+      prompts, first, second, before, verify(asked, second), active,
+      batch.rows.mask, spent,
+    )  # fmt: skip
     if requests is not None:
-      share = np.full(len(asked), predict)
-      texts.append((requests(asked, first), critique, share, there * mask))
-    made = _rollouts(texts)
-    metrics = {
-      **outcomes.outcomes(before, batch.rows.mask),
-      'no_gradient': outcomes.as_mean(
-        ~credit.reshape(-1, samples).any(1), batch.rows.mask
-      ),
-      'valid_refinement': outcomes.as_mean(after > 0.5, known * mask),
-      'tokens': outcomes.total(first.mask.sum() + second.mask.sum() + cost),
-    }
-    return types.Batch(made), metrics
+      texts = _beside(
+        texts, requests(asked, first), critiques, predict, batch.rows.mask
+      )
+    return types.Batch(rollouts.arranged(texts)), metrics
 
   return collect
 
 
-def _rollouts(texts) -> rollouts.Rollouts:
-  """Returns second tries and critiques, each of which has a mean."""
-  # Critiques in words are padded on the left.
-  answers = padding.stack(*(answer for _, answer, *_ in texts))
-  prompts = padding.join(*(prompt for prompt, *_ in texts))
-  advantage = np.concatenate([value for *_, value, _ in texts])
-  mask = np.concatenate([value for *_, value in texts])
-  ids, seen = padding.follow(prompts, answers)
-  zeros = np.zeros(answers.mask.shape, np.float32)
-  ones = np.ones(len(ids), np.float32)
-  second = np.arange(len(ids)) >= len(texts[0][1].ids)
-  return rollouts.Rollouts(
-    ids, seen, answers.mask, zeros + advantage[:, None],
-    second.astype(np.float32), ones, ones, np.asarray(mask, np.float32),
-    np.arange(len(ids), dtype=np.int32),
-  )  # fmt: skip
+@jax.jit
+def _credited(prompts, first, second, before, after, active, mask, spent):
+  """Returns second tries with what they are credited with, and figures."""
+  n = len(before) // len(mask)
+  before, each = before.reshape(-1, n), mask.repeat(n)
+  there = jnp.isfinite(after) & active
+  advantage = policy_gradient.first_turn(
+    jnp.where(there, after, 0.0).reshape(-1, n), outcomes.fill(before)
+  )
+  credit = advantage.ravel() * there
+  texts = rollouts.Texts(prompts, second, credit, there * each)
+  tokens = first.mask.sum() + second.mask.sum() + spent
+  figures = {
+    **outcomes.outcomes(before, mask),
+    'no_gradient': outcomes.as_mean(~credit.reshape(-1, n).any(1), mask),
+    'valid_refinement': outcomes.as_mean(after > 0.5, there * each),
+    'tokens': outcomes.total(tokens),
+  }
+  return texts, figures
+
+
+@jax.jit
+def _beside(texts, requests, critiques, predict, mask) -> rollouts.Texts:
+  """Returns second tries, and critiques after what asks for them."""
+  count = len(texts.mask)
+  spoken = critiques.mask.any(1) * mask.repeat(count // len(mask))
+  return rollouts.Texts(
+    padding.join(texts.prompts, requests),
+    # Critiques in words are padded on the left.
+    padding.stack(texts.answers, critiques),
+    jnp.concatenate([texts.advantage, jnp.full(count, predict)]),
+    jnp.concatenate([texts.mask, spoken]),
+    second=jnp.arange(2 * count) >= count,
+  )

@@ -1,6 +1,7 @@
 """SDPO: a policy that was told what worked teaches the one that was not."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
@@ -66,45 +67,58 @@ def _collector(task, critic, config, samples, loss, writing):
     config, task.max_new_tokens, loss, writing['dtype']
   )
   tell = logprobs.teller(config, task.max_new_tokens, writing['dtype'])
+  verify = tasks.verifier(task)
 
   def collect(key, state, batch):
-    keys = jax.random.split(key)
+    keys = tasks.split(key, 2)
     policy = state.params['policy']
     problem = np.asarray(batch.rows.problem)
-    prompts = task.prompts(problem)
-    said = rollouts.write(
-      keys[0], config, policy, prompts, task, count=samples,
-      **writing,
-    )  # fmt: skip
-    asked = np.repeat(problem, samples)
-    reward = task.verify(asked, said.tokens)
+    asked, prompts = np.repeat(problem, samples), task.prompts(problem)
+    written = rollouts.draw(
+      keys[0], config, policy, prompts, task, count=samples, **writing
+    )
+    reward = verify(asked, written.tokens)
+    # What a critic reads: nothing else is fetched of a step.
+    answers, reward = jax.device_get((written.tokens, reward))
     model = sibling(reward.reshape(-1, samples))
     shown = np.where(model >= 0, model, np.arange(len(asked)))
-    read = padding.take(said.tokens, shown)
-    critique, cost = critic(keys[1], policy, asked, read, reward[shown])
-    told = task.refine(asked, read, critique)
     # A right answer without a right sibling has nothing to learn from.
-    taught = (model >= 0) | (reward < 0.5)
-    taught &= np.asarray(critique.mask).any(axis=1) & np.isfinite(reward)
-    teacher = state.average['policy']
-    mask = taught * np.repeat(batch.rows.mask, samples)
-    texts = rollouts.Texts(
-      padding.repeat(prompts, samples), said.tokens, np.zeros(len(asked)),
-      mask, second=np.ones(len(asked)),
-      teacher=tell(teacher, *padding.follow(told, said.tokens)),
+    teachable = ((model >= 0) | (reward < 0.5)) & np.isfinite(reward)
+    read = padding.take(answers, shown)
+    critiques, spent = critic(
+      keys[1], policy, asked, read, reward[shown], teachable
+    )
+    hinted = task.refine(asked, read, critiques)
+    texts, metrics = _taught(
+      prompts, written, reward, teachable & critiques.mask.any(1),
+      batch.rows.mask, spent,
     )  # fmt: skip
-    metrics = {
-      **outcomes.outcomes(reward.reshape(-1, samples), batch.rows.mask),
-      # Whatever the rewards: a teacher's gradient does not need them to differ.
-      'no_gradient': outcomes.as_mean(
-        ~taught.reshape(-1, samples).any(1), batch.rows.mask
-      ),
-      'tokens': outcomes.total(said.tokens.mask.sum() + cost),
-      'taught': outcomes.as_mean(taught, np.repeat(batch.rows.mask, samples)),
-    }
-    return types.Batch(prepare(state, texts, said.logprob)), metrics
+    teacher = tell(
+      state.average['policy'], *rollouts.follow(hinted, written.tokens)
+    )
+    return types.Batch(prepare(state, texts, teacher=teacher)), metrics
 
   return collect
+
+
+@jax.jit
+def _taught(prompts, written, reward, taught, mask, spent):
+  """Returns the texts that a teacher has something to say of, and figures."""
+  n = len(reward) // len(mask)
+  each = mask.repeat(n)
+  texts = rollouts.Texts(
+    padding.repeat(prompts, n), written.tokens, jnp.zeros(len(reward)),
+    taught * each, second=jnp.ones(len(reward)),
+    sampler_logprob=written.logprob,
+  )  # fmt: skip
+  figures = {
+    **outcomes.outcomes(reward.reshape(-1, n), mask),
+    # Whatever the rewards: a teacher's gradient does not need them to differ.
+    'no_gradient': outcomes.as_mean(~taught.reshape(-1, n).any(1), mask),
+    'tokens': outcomes.total(written.tokens.mask.sum() + spent),
+    'taught': outcomes.as_mean(taught, each),
+  }
+  return texts, figures
 
 
 def sibling(reward: np.ndarray) -> np.ndarray:
@@ -117,10 +131,9 @@ def sibling(reward: np.ndarray) -> np.ndarray:
   """
   B, n = reward.shape
   right = reward > 0.5
-  found = np.full((B, n), -1)
+  place = np.full((B, n), -1)
   for shift in range(n - 1, 0, -1):
     other = np.roll(right, -shift, 1)
-    place = (np.arange(n) + shift) % n
-    found = np.where(other, place, found)
+    place = np.where(other, (np.arange(n) + shift) % n, place)
   rows = np.arange(B)[:, None] * n
-  return np.where(found >= 0, found + rows, -1).ravel()
+  return np.where(place >= 0, place + rows, -1).ravel()

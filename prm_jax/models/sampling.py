@@ -49,11 +49,12 @@ class _Plan(NamedTuple):
 
 
 class _Rows(NamedTuple):
-  source: types.Array
-  row_ids: types.Array
-  temperature: types.Array
-  top_p: types.Array
-  top_k: types.Array
+  source: types.ArrayLike
+  row_ids: types.ArrayLike
+  temperature: types.ArrayLike
+  top_p: types.ArrayLike
+  top_k: types.ArrayLike
+  active: types.ArrayLike
 
 
 class _State(NamedTuple):
@@ -79,6 +80,7 @@ def sample(
   pad_id: int = 0,
   row_ids: types.ArrayLike | None = None,
   source: types.ArrayLike | None = None,
+  active: types.ArrayLike | None = None,
   shift: types.Array | None = None,
   filtered: bool = True,
   dtype: Any = jnp.float32,
@@ -104,23 +106,26 @@ def sample(
     row_ids: `[R]` integers below 2^32; 0..R-1 if None.
     source: `[R]` the prompt that each row continues, so that a prompt is read
       once for many continuations; 0..B-1 if None.
+    active: `[R]` bool, rows that are written: the loop does not wait for
+      others, which get no token. All if None.
     shift: `[L, B or 1, D]` steering of every prompt, as `Decoder` takes it;
       continuations are steered as their prompt.
     filtered: False is faster where all top_p are 1 and all top_k are 0, which
       are then not looked at.
     dtype: of the computation; logits are float32.
   """
-  prompt_ids = jnp.asarray(prompt_ids)
-  B = prompt_ids.shape[0]
-  source = jnp.arange(B) if source is None else jnp.asarray(source)
+  source = np.arange(len(prompt_ids)) if source is None else source
   (R,) = source.shape
 
-  def each(value, kind=jnp.float32):
-    return jnp.broadcast_to(jnp.asarray(value, kind), (R,))
+  def each(value, kind: Any = np.float32):
+    # What is on the host stays there: no program for every setting.
+    numpy = jnp if isinstance(value, jax.Array) else np
+    return numpy.broadcast_to(numpy.asarray(value, kind), (R,))
 
-  row_ids = jnp.arange(R) if row_ids is None else jnp.asarray(row_ids)
+  row_ids = np.arange(R) if row_ids is None else row_ids
   rows = _Rows(
-    *(source, row_ids, each(temperature), each(top_p), each(top_k, jnp.int32))
+    *(source, row_ids, each(temperature), each(top_p), each(top_k, np.int32)),
+    each(True if active is None else active, bool),
   )
   if max_new_tokens < 1:
     raise ValueError(f'max_new_tokens is {max_new_tokens}: at least 1')
@@ -129,7 +134,7 @@ def sample(
     jnp.dtype(dtype),
   )
   run = _sampler(config, plan)
-  return run(key, params, prompt_ids, jnp.asarray(prompt_mask), rows, shift)
+  return run(key, params, prompt_ids, prompt_mask, rows, shift)
 
 
 @functools.lru_cache(maxsize=16)
@@ -166,7 +171,7 @@ def _sampler(config: decoder.DecoderConfig, plan: _Plan) -> Callable:
       jnp.full((R, N), plan.pad_id, jnp.int32), jnp.zeros((R, N), jnp.int32),
       jnp.zeros((R, N)), jnp.zeros((R, N)),
     )  # fmt: skip
-    start = (jnp.int32(0), token[rows.source], jnp.zeros(R, bool), cache, empty)
+    start = (jnp.int32(0), token[rows.source], ~rows.active, cache, empty)
     return jax.lax.while_loop(unfinished, advance, _State(*start)).samples
 
   return run

@@ -10,12 +10,14 @@ from prm_jax import types
 from prm_jax.models import decoder
 from prm_jax.policy import padding, rollouts, tasks
 
-# `(key, policy's params, problems [R], attempts, rewards [R]) -> (critiques,
-# generated tokens)`. A critique without tokens is none: what would have been
-# made of it is dropped and counted.
+# `(key, policy's params, problems [R], attempts, rewards [R], needed [R]) ->
+# (critiques, generated tokens)`. Attempts and rewards are on the host, and so
+# are critiques, unless a policy writes them. Those that are not needed are not
+# read. A critique without tokens is none: what would have been made of it is
+# dropped and counted.
 Critic = Callable[
-  [types.Key, types.PyTree, np.ndarray, types.Tokens, np.ndarray],
-  tuple[types.Tokens, int],
+  [types.Key, types.PyTree, np.ndarray, types.Tokens, np.ndarray, np.ndarray],
+  tuple[types.Tokens, types.Scalar],
 ]
 # `(problems [R], attempts) -> prompts` that ask for a critique.
 Requests = Callable[[np.ndarray, types.Tokens], types.Tokens]
@@ -36,14 +38,13 @@ def rule(
     encode: tokens of critiques; of '', none.
   """
 
-  def critic(key, policy, problem, attempts, reward):
+  def critic(key, policy, problem, attempts, reward, needed):
     del key, policy
-    texts = decode(attempts)
-    said = [
-      says(int(row), text, float(value))
-      for row, text, value in zip(problem, texts, reward, strict=True)
-    ]
-    return encode(said), 0
+    rows = zip(problem, decode(attempts), reward, needed, strict=True)
+    return encode([
+      says(int(row), text, float(value)) if read else ''
+      for row, text, value, read in rows
+    ]), 0  # fmt: skip
 
   return critic
 
@@ -67,13 +68,13 @@ def own(
   """
   limits = tasks.Limits(max_new_tokens, tuple(stop_ids))
 
-  def critic(key, policy, problem, attempts, reward):
+  def critic(key, policy, problem, attempts, reward, needed):
     del reward
-    said = rollouts.write(
+    said = rollouts.draw(
       key, config, policy, requests(problem, attempts), limits,
-      temperature=temperature,
+      active=needed, temperature=temperature,
     ).tokens  # fmt: skip
-    return said, int(said.mask.sum())
+    return said, said.mask.sum()
 
   return critic
 
@@ -86,8 +87,9 @@ def shuffled(critic: Critic) -> Critic:
   round; with one problem alone, the next attempt's.
   """
 
-  def shuffle(key, policy, problem, attempts, reward):
-    said, cost = critic(key, policy, problem, attempts, reward)
+  def shuffle(key, policy, problem, attempts, reward, needed):
+    everything = np.ones_like(needed)
+    said, cost = critic(key, policy, problem, attempts, reward, everything)
     problem, wrong = np.asarray(problem), ~(np.asarray(reward) > 0.5)
     order = np.arange(len(problem))
     for group in (np.flatnonzero(wrong), np.flatnonzero(~wrong)):
@@ -126,18 +128,19 @@ def replayed(
   Raises:
     ValueError: the file is malformed, or names a problem that is unknown.
   """
-  known = _read(path, set(names))
+  critiques = _read(path, set(names))
 
   def says(problem, attempt, reward):
     del reward
     name = names[problem]
-    return known.get((name, attempt.strip()), known.get((name, None), ''))
+    of_any = critiques.get((name, None), '')
+    return critiques.get((name, attempt.strip()), of_any)
 
   return rule(says, decode, encode)
 
 
 def _read(path, names) -> dict[tuple[str, str | None], str]:
-  found = {}
+  critiques = {}
   lines = path.read_text(encoding='utf-8').splitlines()
   for number, line in enumerate(lines, 1):
     if not line.strip():
@@ -158,5 +161,5 @@ def _read(path, names) -> dict[tuple[str, str | None], str]:
     if attempt is not None and not isinstance(attempt, str):
       raise ValueError(f'{where}: attempt: expected a text')
     key = row['problem'], attempt.strip() if attempt is not None else None
-    found[key] = row['critique']
-  return found
+    critiques[key] = row['critique']
+  return critiques

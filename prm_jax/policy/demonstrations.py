@@ -40,18 +40,19 @@ def refinements(
   if ask_again is None:
     raise ValueError('the task has no `refine`: it cannot ask again')
 
+  verify = tasks.verifier(task)
+
   def shown(key, start):
-    keys = jax.random.split(key, 4)
+    keys = tasks.split(key, 4)
     problem = tasks.generator(keys[3]).integers(0, problems, batch)
-    prompts, said, critique = _criticised(
+    prompts, attempts, critiques = _criticised(
       keys, task, critic, config, start, problem
     )
-    again = rollouts.write(
-      keys[2], config, start, ask_again(problem, said, critique), task
-    ).tokens
-    right = task.verify(problem, again) > 0.5
-    right &= np.asarray(critique.mask).any(1)
-    return prompts, again._replace(mask=again.mask * right[:, None])
+    again = rollouts.draw(
+      keys[2], config, start, ask_again(problem, attempts, critiques), task,
+      active=critiques.mask.any(1),
+    ).tokens  # fmt: skip
+    return prompts, _right(again, verify(problem, again))
 
   return shown
 
@@ -84,30 +85,39 @@ def critiques(
   half = batch // 2
 
   def shown(key, start):
-    keys = jax.random.split(key, 4)
+    keys = tasks.split(key, 4)
     problem = tasks.generator(keys[3]).integers(0, problems, batch)
-    prompts, said, critique = _criticised(
+    prompts, attempts, critiques = _criticised(
       keys, task, critic, config, start, problem
     )
-    asked = requests(problem, said)
+    asked, critiques = requests(problem, attempts), jax.device_get(critiques)
     return (
       padding.join(
         padding.take(asked, slice(half)),
         padding.take(prompts, slice(half, None)),
       ),
       padding.stack(
-        padding.take(critique, slice(half)),
-        padding.take(said, slice(half, None)),
+        padding.take(critiques, slice(half)),
+        padding.take(attempts, slice(half, None)),
       ),
     )
 
   return shown
 
 
+@jax.jit
+def _right(answers, reward) -> types.Tokens:
+  """Returns answers; those that are not right have no token."""
+  right = (reward > 0.5)[:, None]
+  return answers._replace(mask=answers.mask * right)
+
+
 def _criticised(keys, task, critic, config, start, problem):
   """Returns prompts, the start's answers, and what is said of these."""
   prompts = task.prompts(problem)
-  said = rollouts.write(keys[0], config, start, prompts, task).tokens
-  reward = task.verify(problem, said)
-  critique, _ = critic(keys[1], start, problem, said, reward)
-  return prompts, said, critique
+  attempts = rollouts.draw(keys[0], config, start, prompts, task).tokens
+  reward = tasks.verifier(task)(problem, attempts)
+  attempts, reward = jax.device_get((attempts, reward))
+  everything = np.ones(len(problem), bool)
+  critiques, _ = critic(keys[1], start, problem, attempts, reward, everything)
+  return prompts, attempts, critiques

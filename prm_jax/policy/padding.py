@@ -1,4 +1,8 @@
-"""Texts as token ids: joined and repeated, padded on either side."""
+"""Texts as token ids: joined and repeated, padded on either side.
+
+Arrays of the host give such, and those of jax give those of jax, traced or
+not.
+"""
 
 from typing import Any
 
@@ -8,9 +12,10 @@ import numpy as np
 from prm_jax import types
 
 
-def full(ids: np.ndarray) -> types.Tokens:
+def full(ids: types.ArrayLike) -> types.Tokens:
   """Returns texts without padding."""
-  return types.Tokens(np.asarray(ids, np.int32), np.ones(ids.shape, np.int32))
+  numpy = types.namespace(ids)
+  return types.Tokens(ids.astype(np.int32), numpy.ones(ids.shape, np.int32))
 
 
 def take(tokens: types.Tokens, rows: Any) -> types.Tokens:
@@ -20,20 +25,21 @@ def take(tokens: types.Tokens, rows: Any) -> types.Tokens:
 
 def repeat(tokens: types.Tokens, count: int) -> types.Tokens:
   """Returns every text `count` times, side by side."""
-  return jax.tree.map(lambda leaf: np.repeat(leaf, count, 0), tokens)
+  numpy = types.namespace(tokens.ids)
+  return jax.tree.map(lambda leaf: numpy.repeat(leaf, count, 0), tokens)
 
 
 def join(*given: types.Tokens) -> types.Tokens:
   """Returns the texts of all, padded on the left to one length."""
   T = max(tokens.ids.shape[1] for tokens in given)
 
-  def wide(leaf):
-    return np.pad(leaf, ((0, 0), (T - leaf.shape[1], 0)))
+  def joined(*leaves):
+    numpy = types.namespace(leaves[0])
+    return numpy.concatenate([
+      numpy.pad(leaf, ((0, 0), (T - leaf.shape[1], 0))) for leaf in leaves
+    ])  # fmt: skip
 
-  return types.Tokens(
-    np.concatenate([wide(tokens.ids) for tokens in given]),
-    np.concatenate([wide(tokens.mask) for tokens in given]),
-  )
+  return jax.tree.map(joined, *given)
 
 
 def stack(*given: types.Tokens) -> types.Tokens:
@@ -41,26 +47,28 @@ def stack(*given: types.Tokens) -> types.Tokens:
   N = max(tokens.ids.shape[1] for tokens in given)
 
   def tight(tokens):
-    order = np.argsort(tokens.mask == 0, -1, kind='stable')
+    numpy = types.namespace(tokens.ids)
+    order = numpy.argsort(tokens.mask == 0, -1, stable=True)
     pad = ((0, 0), (0, N - order.shape[1]))
-    return [
-      np.pad(np.take_along_axis(leaf, order, -1), pad)
-      for leaf in (tokens.ids, tokens.mask)
-    ]
+    return jax.tree.map(
+      lambda leaf: numpy.pad(numpy.take_along_axis(leaf, order, -1), pad),
+      tokens,
+    )
 
-  leaves = zip(*map(tight, given), strict=True)
-  return types.Tokens(*(np.concatenate(leaf) for leaf in leaves))
+  return join(*map(tight, given))
 
 
 def follow(
   prompts: types.Tokens, answers: types.Tokens
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[types.Array, types.Array]:
   """Returns ids and tokens seen `[B, P + N]`, prompts padded on the left."""
-  order = np.argsort(prompts.mask, -1, kind='stable')
-  ids, mask = (
-    np.take_along_axis(leaf, order, -1) for leaf in (prompts.ids, prompts.mask)
-  )
+  numpy = types.namespace(prompts.ids)
+  order = numpy.argsort(prompts.mask, -1, stable=True)
+
+  def beside(prompt, answer):
+    left = numpy.take_along_axis(prompt, order, -1)
+    return numpy.concatenate([left, answer], 1).astype(np.int32)
+
   return (
-    np.concatenate([ids, answers.ids], 1).astype(np.int32),
-    np.concatenate([mask, answers.mask], 1).astype(np.int32),
-  )
+    beside(prompts.ids, answers.ids), beside(prompts.mask, answers.mask)
+  )  # fmt: skip

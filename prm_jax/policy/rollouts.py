@@ -1,4 +1,4 @@
-"""Answers: written by a policy, and made ready for its update."""
+"""Answers on the device: written by a policy, made ready for its update."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -57,10 +57,10 @@ class Written(NamedTuple):
   """
 
   tokens: types.Tokens
-  logprob: np.ndarray
+  logprob: types.ArrayLike
 
 
-def write(
+def draw(
   key: types.Key,
   config: decoder.DecoderConfig,
   params: types.PyTree,
@@ -68,10 +68,13 @@ def write(
   limits: tasks.Limits | tasks.Task,
   *,
   count: int = 1,
+  active: types.ArrayLike | None = None,
   temperature: float = 1.0,
   dtype: Any = jnp.float32,
 ) -> Written:
   """Returns `count` answers to every prompt, those of a prompt side by side.
+
+  They stay on the device.
 
   Args:
     key: of the draws.
@@ -80,20 +83,22 @@ def write(
     prompts: B.
     limits: where answers end; a task knows.
     count: n; R = B n.
+    active: `[R]` which answers are written; others have no token.
     temperature: of the draws.
     dtype: of the computation.
   """
-  B = len(prompts.ids)
-  found = sampling.sample(
+  samples = sampling.sample(
     key, config, params, prompts.ids, prompts.mask,
     max_new_tokens=limits.max_new_tokens, stop_ids=limits.stop_ids,
-    source=np.repeat(np.arange(B), count), temperature=temperature,
-    filtered=False, dtype=dtype,
+    source=np.repeat(np.arange(len(prompts.ids)), count), active=active,
+    temperature=temperature, filtered=False, dtype=dtype,
   )  # fmt: skip
-  ids, mask, logprob = jax.device_get(
-    (found.ids, found.mask, found.base_logprob)
-  )
-  return Written(types.Tokens(ids, mask), logprob)
+  return Written(types.Tokens(samples.ids, samples.mask), samples.base_logprob)
+
+
+def write(*given: Any, **options: Any) -> Written:
+  """Returns what `draw` does, of the same arguments, on the host."""
+  return jax.device_get(draw(*given, **options))
 
 
 class Texts(NamedTuple):
@@ -104,55 +109,73 @@ class Texts(NamedTuple):
     answers: `[B, N]`.
     advantage: `[B]`, or `[B, N]` of every token.
     mask: `[B]` 0 for answers that do not count.
-    second: `[B]` 1 for refinements, or for texts with a teacher.
+    second: `[B]` 1 for texts of terms of second texts; 0 if None.
     weight: `[B]` of the text's objective; 1 if None.
     share: `[B]` of what it counts for in the mean; 1 if None.
-    teacher: `[B, N, V]` log-probabilities, if the loss distills.
+    sampler_logprob: see `Rollouts`.
   """
 
   prompts: types.Tokens
   answers: types.Tokens
-  advantage: np.ndarray
-  mask: np.ndarray
-  second: np.ndarray | None = None
-  weight: np.ndarray | None = None
-  share: np.ndarray | None = None
-  teacher: types.ArrayLike | None = None
+  advantage: types.ArrayLike
+  mask: types.ArrayLike
+  second: types.ArrayLike | None = None
+  weight: types.ArrayLike | None = None
+  share: types.ArrayLike | None = None
+  sampler_logprob: types.ArrayLike | None = None
+
+
+follow = jax.jit(padding.follow)
+
+
+@jax.jit
+def arranged(texts: Texts) -> Rollouts:
+  """Returns texts as an update reads them, without what terms may read."""
+  ids, seen = padding.follow(texts.prompts, texts.answers)
+  B, N = texts.answers.mask.shape
+
+  def each(value, default):
+    value = default if value is None else value
+    return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (B,))
+
+  advantage = jnp.asarray(texts.advantage, jnp.float32)
+  if advantage.ndim == 1:
+    advantage = advantage[:, None]
+  return Rollouts(
+    ids, seen, texts.answers.mask, jnp.broadcast_to(advantage, (B, N)),
+    each(texts.second, 0.0), each(texts.weight, 1.0), each(texts.share, 1.0),
+    each(texts.mask, 1.0), jnp.arange(B),
+    sampler_logprob=texts.sampler_logprob,
+  )  # fmt: skip
 
 
 def preparer(
   config: decoder.DecoderConfig, count: int, loss: losses.Loss, dtype: Any
 ) -> Callable[..., Rollouts]:
-  """Returns `(state, texts, sampler_logprob) -> rollouts`.
+  """Returns `(state, texts, teacher=None, old_logprob=None) -> rollouts`.
 
   Log-probabilities of writer and reference are computed by the trainer's
-  function where a term of the loss reads them; `sampler_logprob` `[B, N]` is
-  NaN for texts that were written under another prompt.
+  function, where a term of the loss reads them and they are not known yet.
+
+  Args:
+    config: of the policy.
+    count: N.
+    loss: whose terms read.
+    dtype: of the computation.
   """
   score = logprobs.scorer(config, count, dtype)
 
-  def prepare(state, texts, sampler_logprob):
-    ids, seen = padding.follow(texts.prompts, texts.answers)
-    B, answer = len(ids), texts.answers.mask
-    read: dict[str, types.ArrayLike] = {}
-    if losses.reads(loss, losses.WRITER):
-      read['old_logprob'] = score(state.params['policy'], ids, seen)
+  def prepare(state, texts, *, teacher=None, old_logprob=None):
+    rows = arranged(texts)
+    if not losses.reads(loss, losses.WRITER):
+      old_logprob = None
+    elif old_logprob is None:
+      old_logprob = score(state.params['policy'], rows.ids, rows.seen)
+    reference = None
     if losses.reads(loss, losses.REFERENCE):
-      read['reference'] = score(state.constants.start, ids, seen)
-    if losses.reads(loss, losses.TEACHER):
-      read['teacher'] = texts.teacher
-    advantage = np.asarray(texts.advantage, np.float32)
-    if advantage.ndim == 1:
-      advantage = np.broadcast_to(advantage[:, None], answer.shape)
-    zeros = np.zeros(B, np.float32)
-    second = zeros if texts.second is None else texts.second
-    weight = zeros + 1 if texts.weight is None else texts.weight
-    share = zeros + 1 if texts.share is None else texts.share
-    return Rollouts(
-      ids, seen, answer, advantage, np.asarray(second, np.float32),
-      np.asarray(weight, np.float32), np.asarray(share, np.float32),
-      np.asarray(texts.mask, np.float32), np.arange(B, dtype=np.int32),
-      sampler_logprob=sampler_logprob, **read,
-    )  # fmt: skip
+      reference = score(state.constants.start, rows.ids, rows.seen)
+    return rows._replace(
+      old_logprob=old_logprob, reference=reference, teacher=teacher
+    )
 
   return prepare

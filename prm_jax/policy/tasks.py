@@ -1,5 +1,6 @@
 """What a policy is asked, and what is made of its answers, in token ids."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,10 +30,12 @@ class Task(NamedTuple):
   Attributes:
     prompts: `(problem) -> Tokens`.
     verify: `(problem, Tokens) -> [B]` rewards; NaN where it fails, and the
-      answer is dropped.
+      answer is dropped. On the host, unless `traced`.
     refine: `(problem, attempts, critiques) -> Tokens`: prompts that ask again.
     max_new_tokens: N of an answer.
     stop_ids: tokens that end an answer.
+    traced: whether `verify` is made of what jax traces, so that answers are
+      verified where they are written.
   """
 
   prompts: Callable[[np.ndarray], types.Tokens]
@@ -42,6 +45,7 @@ class Task(NamedTuple):
   )
   max_new_tokens: int
   stop_ids: tuple[int, ...]
+  traced: bool = False
 
 
 class Problems(NamedTuple):
@@ -59,6 +63,33 @@ def problems(row: np.ndarray) -> types.Batch:
   return types.Batch(Problems(row, ones, np.arange(len(row), dtype=np.int32)))
 
 
+@functools.partial(jax.jit, static_argnames='count')
+def split(key: types.Key, count: int) -> tuple[types.Key, ...]:
+  """Returns keys, as `jax.random.split` makes them, by one program."""
+  return tuple(jax.random.split(key, count))
+
+
 def generator(key: types.Key) -> np.random.Generator:
   """Returns NumPy's generator of a key, for what happens on the host."""
   return np.random.default_rng(np.asarray(jax.random.key_data(key)))
+
+
+@functools.lru_cache(maxsize=32)
+def verifier(
+  task: Task,
+) -> Callable[[types.ArrayLike, types.Tokens], types.ArrayLike]:
+  """Returns `(problem [R], answers) -> rewards [R]`, float32.
+
+  Answers on a device are verified there if the task can, else they are fetched
+  first.
+  """
+  if task.traced:
+    return jax.jit(
+      lambda problem, answers: task.verify(problem, answers).astype(np.float32)
+    )
+
+  def verify(problem, answers):
+    rewards = task.verify(np.asarray(problem), jax.device_get(answers))
+    return np.asarray(rewards, np.float32)
+
+  return verify

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from tokenizers import Tokenizer
 
@@ -76,13 +77,14 @@ def words(
     ])  # fmt: skip
 
   def decode(tokens):
-    found = []
+    texts = []
+    tokens = jax.device_get(tokens)  # a policy's own critiques
     for ids, mask in zip(tokens.ids, tokens.mask, strict=True):
-      kept = [int(t) for t in ids[mask > 0]]
-      if kept and kept[-1] in ends:
-        kept.pop()
-      found.append(tokenizer.decode(kept))
-    return found
+      text = [int(token) for token in ids[mask > 0]]
+      if text and text[-1] in ends:
+        text.pop()
+      texts.append(tokenizer.decode(text))
+    return texts
 
   def asked(frame, problem, attempts, critiques):
     return encode([
@@ -114,11 +116,9 @@ def _padded(ids: list[list[int]]) -> types.Tokens:
   """Returns texts padded on the left to a multiple of `_ROUND` tokens."""
   longest = max(1, *(len(row) for row in ids)) if ids else 1
   T = -(-longest // _ROUND) * _ROUND
-  found = types.Tokens(
-    np.zeros((len(ids), T), np.int32), np.zeros((len(ids), T), np.int32)
-  )
+  tokens, mask = np.zeros((2, len(ids), T), np.int32)
   for place, row in enumerate(ids):
     if row:
-      found.ids[place, T - len(row) :] = row
-      found.mask[place, T - len(row) :] = 1
-  return found
+      tokens[place, T - len(row) :] = row
+      mask[place, T - len(row) :] = 1
+  return types.Tokens(tokens, mask)

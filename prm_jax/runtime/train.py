@@ -358,6 +358,7 @@ class _Run:
     self.read: tuple[int, Any] | None = None  # phase, and features it reads
     self.manager, self.every, self.log, self.bar = manager, every, log, bar
     self.done = 0  # steps of the whole run
+    self.round = 0  # on the host: to ask the state would wait for its step
     self.saved: int | None = None
 
   def _bare(self, state):
@@ -414,7 +415,7 @@ class _Run:
     return self._bare(state)
 
   def _phase(self, state, number, step, interrupts):
-    _, index = self.trainer.order[number]
+    self.round, index = self.trainer.order[number]
     phase = self.trainer.phases[index]
     while step < phase.steps and not interrupts.signal:
       before = self.done
@@ -527,7 +528,11 @@ class _Run:
     batch = self._rows(phase, step)
     if phase.collect is None:
       return batch, {}
-    return phase.collect(_collect_key(state, number), self._bare(state), batch)
+    # Rounds and further batches of a step are folded in where there are any,
+    # so that a run of one round has the keys that it always had.
+    extra = tuple(count for count in (self.round, number) if count)
+    key = _collect_key(state.key, state.phase, state.step, extra)
+    return phase.collect(key, self._bare(state), batch)
 
   def _rows(self, phase, step):
     if self.batches is None:
@@ -544,11 +549,8 @@ class _Run:
     return batch
 
 
-def _collect_key(state, number):
-  key = jax.random.fold_in(state.key, _COLLECT)
-  # Rounds and further batches of a step are folded in where there are any, so
-  # that a run of one round has the keys that it always had.
-  for extra in (int(state.round), number):
-    if extra:
-      key = jax.random.fold_in(key, extra)
-  return jax.random.fold_in(jax.random.fold_in(key, state.phase), state.step)
+@jax.jit
+def _collect_key(key, phase, step, extra):
+  for count in (_COLLECT, *extra, phase, step):
+    key = jax.random.fold_in(key, count)
+  return key

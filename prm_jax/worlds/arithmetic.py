@@ -4,12 +4,15 @@ A problem is a state of two digits and K steps `operator digit digit`; a step
 looks every digit of the state up in the operator's table. A solution states
 the value after every step. `#` is a fixed random table that nobody could
 guess: a policy that takes it for `+` is wrong on all its problems, however
-often it tries. Everything is token ids, on the host.
+often it tries. Everything is token ids. Problems and critiques are drawn on the
+host; what is written and whether it is right can be traced, too.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+
+from prm_jax import types
 
 DIGITS = 2  # of a state
 TOKENS = (
@@ -33,7 +36,7 @@ CLASSES = {
 
 
 class Problems(NamedTuple):
-  """B problems of K steps.
+  """B problems of K steps; arrays of jax where they are verified on a device.
 
   Attributes:
     start: `[B, 2]` digits.
@@ -48,10 +51,10 @@ class Problems(NamedTuple):
   table: np.ndarray
 
   def take(self, index: np.ndarray) -> 'Problems':
-    """Returns some of the problems."""
-    return Problems(
-      self.start[index], self.operator[index], self.operand[index], self.table
-    )
+    """Returns some of the problems, where the index is: host or device."""
+    numpy = types.namespace(index)
+    start, operator, operand, table = map(numpy.asarray, self)
+    return Problems(start[index], operator[index], operand[index], table)
 
 
 def tables(rng: np.random.Generator) -> np.ndarray:
@@ -127,11 +130,11 @@ def follow(problems: Problems, value: np.ndarray, first: int) -> np.ndarray:
     value: `[B, 2]` before step `first`.
     first: step.
   """
-  found = []
+  after = []
   for step in range(first, problems.operator.shape[1]):
     value = apply(problems, value, step)
-    found.append(value)
-  return np.stack(found, 1)
+    after.append(value)
+  return types.namespace(value).stack(after, 1)
 
 
 # --------------------------------------------------------------------- tokens
@@ -139,12 +142,14 @@ def follow(problems: Problems, value: np.ndarray, first: int) -> np.ndarray:
 
 def prompts(problems: Problems) -> np.ndarray:
   """Returns the problems' token ids `[B, 2 + 2 + 3 K]`: `? 3 4 + 1 2 =`."""
+  numpy = types.namespace(problems.start)
   B, K = problems.operator.shape
-  found = [np.full((B, 1), _ID['?']), _ZERO + problems.start]
+  parts = [numpy.full((B, 1), _ID['?']), _ZERO + problems.start]
   for k in range(K):
-    found.append(_ID['+'] + problems.operator[:, k, None])
-    found.append(_ZERO + problems.operand[:, k])
-  return np.concatenate([*found, np.full((B, 1), _ID['='])], 1).astype(np.int32)
+    parts.append(_ID['+'] + problems.operator[:, k, None])
+    parts.append(_ZERO + problems.operand[:, k])
+  parts.append(numpy.full((B, 1), _ID['=']))
+  return numpy.concatenate(parts, 1).astype(np.int32)
 
 
 def responses(values: np.ndarray) -> np.ndarray:
@@ -168,14 +173,14 @@ class Parsed(NamedTuple):
 
 def parse(ids: np.ndarray, steps: int) -> Parsed:
   """Returns what responses `[B, N]` say; too short ones are not whole."""
-  ids = np.asarray(ids)
+  numpy = types.namespace(ids)
   wanted = DIGITS * steps
   short = max(0, wanted + 1 - ids.shape[1])
-  ids = np.pad(ids, ((0, 0), (0, short)), constant_values=PAD)
+  ids = numpy.pad(ids, ((0, 0), (0, short)), constant_values=PAD)
   digits = ids[:, :wanted] - _ZERO
-  known = (digits >= 0) & (digits < 10)
-  values = np.where(known, digits, -1).reshape(-1, steps, DIGITS)
-  return Parsed(values, known.all(1) & (ids[:, wanted] == END))
+  is_digit = (digits >= 0) & (digits < 10)
+  values = numpy.where(is_digit, digits, -1).reshape(-1, steps, DIGITS)
+  return Parsed(values, is_digit.all(1) & (ids[:, wanted] == END))
 
 
 def verify(
@@ -188,10 +193,10 @@ def verify(
     ids: `[B, N]` responses.
     final_only: whether the last value alone has to be right.
   """
-  found = parse(ids, problems.operator.shape[1])
-  right = found.values == chains(problems)
+  said = parse(ids, problems.operator.shape[1])
+  right = said.values == chains(problems)
   right = right[:, -1:] if final_only else right
-  return (found.whole & right.all((1, 2))).astype(np.float32)
+  return (said.whole & right.all((1, 2))).astype(np.float32)
 
 
 # ------------------------------------------------------------------ critiques
@@ -199,8 +204,8 @@ def verify(
 
 def first_error(problems: Problems, ids: np.ndarray) -> np.ndarray:
   """Returns the first wrong step `[B]` of responses; K where none is."""
-  found = parse(ids, problems.operator.shape[1])
-  wrong = (found.values != chains(problems)).any(2)
+  said = parse(ids, problems.operator.shape[1])
+  wrong = (said.values != chains(problems)).any(2)
   K = wrong.shape[1]
   return np.where(wrong.any(1), wrong.argmax(1), K)
 
@@ -310,7 +315,7 @@ def refinements(
   """Returns prompts that ask again `[B, 2 K + 6 + P]`.
 
   Attempt and critique stand before the problem, which ends both prompts at
-  the same distance from the response.
+  the same distance from the response. They are where the critiques are.
 
   Args:
     problems: B.
@@ -318,9 +323,11 @@ def refinements(
     critiques: `[B, 6]`.
   """
   K = problems.operator.shape[1]
-  return np.concatenate(
-    [attempts[:, : DIGITS * K], critiques, prompts(problems)], 1
-  ).astype(np.int32)
+  return (
+    types.namespace(critiques)
+    .concatenate([attempts[:, : DIGITS * K], critiques, prompts(problems)], 1)
+    .astype(np.int32)
+  )
 
 
 def requests(problems: Problems, attempts: np.ndarray) -> np.ndarray:

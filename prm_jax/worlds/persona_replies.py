@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from prm_jax import types
+
 LENGTH = 5
 SIZES = (2, 2, 4)  # values of order, case and mark
 FORMATS = 16
@@ -60,7 +62,7 @@ class Asked(NamedTuple):
   @property
   def truth(self) -> np.ndarray:
     """Whether the first digit is large, `[B]` 0 or 1."""
-    return (self.digits[:, 0] >= 5).astype(int)
+    return (self.digits[:, 0] >= 5).astype(np.int32)
 
 
 class Replies(NamedTuple):
@@ -131,21 +133,27 @@ def written(
     style: `[B, 3]` order, case and mark.
     said: `[B]` 1 that the first digit is large.
   """
-  order, case, mark = np.asarray(style).T
-  turned = np.where(order[:, None] == 1, digits[:, ::-1], digits)
-  first = np.where(case == 1, _CAPITAL, _PLAIN)[:, None]
-  end = [_MARK + mark, _SAID + np.asarray(said), np.full(len(mark), END)]
-  return np.concatenate([first + turned, np.stack(end, 1)], 1).astype(np.int32)
+  numpy = types.namespace(digits)
+  order, case, mark = numpy.asarray(style).T
+  turned = numpy.where(order[:, None] == 1, digits[:, ::-1], digits)
+  first = numpy.where(case == 1, _CAPITAL, _PLAIN)[:, None]
+  end = [_MARK + mark, _SAID + numpy.asarray(said), numpy.full(len(mark), END)]
+  parts = [first + turned, numpy.stack(end, 1)]
+  return numpy.concatenate(parts, 1).astype(np.int32)
 
 
 def fits(people: People, asked: Asked, ids: np.ndarray) -> np.ndarray:
-  """Returns whether answers `[B, N]` are right and as wanted, `[B]` bool."""
-  liked = np.where(people.agreed[asked.person], asked.claim, asked.truth)
-  wanted = written(asked.digits, people.wanted[asked.person], liked)
-  ids = np.asarray(ids)[:, :ANSWER]
+  """Returns whether answers `[B, N]` are right and as wanted, `[B]` bool.
+
+  It can be traced, of prompts and answers that are arrays of jax.
+  """
+  numpy = types.namespace(asked.person)
+  agreed = numpy.asarray(people.agreed)[asked.person]
+  liked = numpy.where(agreed, asked.claim, asked.truth)
+  wanted = numpy.asarray(people.wanted)[asked.person]
   if ids.shape[1] < ANSWER:
-    return np.zeros(len(ids), bool)
-  return (ids == wanted).all(1)
+    return numpy.zeros(len(ids), bool)
+  return (ids[:, :ANSWER] == written(asked.digits, wanted, liked)).all(1)
 
 
 def stated(ids: np.ndarray) -> np.ndarray:

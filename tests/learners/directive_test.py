@@ -58,7 +58,7 @@ def test_verdicts_alone_are_broadcast_and_hints_alone_are_the_teachers():
   learner = learner_of(hinting(), evaluative=0.0, clip=None)
   params = start(learner).params['policy']
   answers = types.Tokens(made.ids[:, -N:], made.answer)
-  told = hinting()(None, np.arange(PROBLEMS), answers).told
+  told = hinting()(None, np.arange(PROBLEMS), answers).prompts
   with_hint = sampling.log_probability(
     CONFIG, params, *padding.follow(told, answers)
   )[:, -N:]
@@ -104,7 +104,7 @@ def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
 
   def apart(params, teacher):
     asked = prompts(np.arange(PROBLEMS))
-    told = hinting()(None, np.arange(PROBLEMS), None).told
+    told = hinting()(None, np.arange(PROBLEMS), None).prompts
     answers = full(np.zeros((PROBLEMS, N)))
     tell = logprobs.teller(CONFIG, N)
     mine = tell(params, *padding.follow(asked, answers))[:, 0]
@@ -121,7 +121,7 @@ def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
 def test_a_policy_that_needs_no_hint_is_left_alone():
   def silent(key, problem, answers):
     reply = hinting()(key, problem, answers)
-    return reply._replace(told=prompts(problem))  # the hint says nothing
+    return reply._replace(prompts=prompts(problem))  # the hint says nothing
 
   made, _ = collected(learner_of(silent, evaluative=0.0))
   np.testing.assert_allclose(made.advantage, 0.0, atol=1e-5)

@@ -240,9 +240,9 @@ def test_a_critic_that_says_nothing_drops_the_refinement():
 def test_refinements_come_from_the_start_if_the_refiner_is_frozen():
   seen = []
 
-  def spy(key, policy, problem, attempts, reward):
+  def spy(key, policy, *given):
     seen.append(policy)
-    return critic(key, policy, problem, attempts, reward)
+    return critic(key, policy, *given)
 
   def last(refiner):
     learner = critique_grpo.critique_grpo(
@@ -440,8 +440,8 @@ def test_a_group_without_a_first_reward_credits_no_second_try():
       found[:2] = np.nan  # both first answers to the first problem
     return found
 
-  def padded_left(key, policy, problem, attempts, reward):
-    said, cost = critic(key, policy, problem, attempts, reward)
+  def padded_left(*given):
+    said, cost = critic(*given)
     return jax.tree.map(lambda leaf: np.pad(leaf, ((0, 0), (2, 0))), said), cost
 
   verify.calls = 0

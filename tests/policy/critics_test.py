@@ -73,7 +73,10 @@ def attempts(task, *said):
 
 def ask(critic, task, problem, given):
   reward = np.zeros(len(problem))
-  found, cost = critic(jax.random.key(0), {}, np.array(problem), given, reward)
+  needed = np.ones(len(problem), bool)
+  found, cost = critic(
+    jax.random.key(0), {}, np.array(problem), given, reward, needed
+  )
   assert cost == 0
   return task.decode(found)
 
@@ -100,7 +103,9 @@ def test_shuffled_critiques_are_of_other_problems(task):
   reward = np.array([1.0, 0.0, 1.0, 0.0])
   given = attempts(task, *'abcd')
   known = critics.rule(lambda row, text, reward: text, task.decode, task.encode)
-  said, _ = critics.shuffled(known)(None, None, np.arange(4), given, reward)
+  said, _ = critics.shuffled(known)(
+    None, None, np.arange(4), given, reward, reward < 0.5
+  )
   assert task.decode(said) == ['c', 'd', 'a', 'b']
   # One problem alone has no other.
   assert ask(critic, task, [1, 1], attempts(task, 'a', 'b')) == ['two', 'two']
