@@ -56,7 +56,7 @@ def run(
   from prm_jax.report import page  # draws: heavy, and only needed here
 
   path, folder = Path(data), Path(workdir) / FOLDER
-  digest = schema.file_digest(path) if path.is_file() else ''
+  digest = writers.file_digest(path) if path.is_file() else ''
   _check_data(path, digest, folder)
   training.check_memory(path, memory)
   judged, report = schema.read_jsonl(path)
@@ -82,7 +82,7 @@ def run(
   if audited:
     results['tables']['audit'] = audited
   results['answer'] = page.plain_answer(results)
-  if schema.file_digest(path) != digest:
+  if writers.file_digest(path) != digest:
     raise ValueError(f'{path} changed while it was compared: begin anew')
   writers.write_lines(folder / training.PREDICTIONS, found.predictions)
   writers.write_json_atomic(folder / 'results.json', results)

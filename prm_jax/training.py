@@ -145,7 +145,7 @@ def judgements(
     where = str(data)
     check_memory(Path(data), memory)
     judged, report = schema.read_jsonl(Path(data))
-    digest = schema.file_digest(Path(data))
+    digest = writers.file_digest(Path(data))
     for line in report.lines():
       print(line, file=sys.stderr)
   else:

@@ -9,7 +9,6 @@ Both may have `topic` (a grouping of prompts; the prompt itself if absent) and
 
 import dataclasses
 import gzip
-import hashlib
 import json
 import math
 import zlib
@@ -597,9 +596,3 @@ def judgement_lines(judged: Judgements) -> Iterator[str]:
     }
     parse_row(row)
     yield json.dumps(row) + '\n'
-
-
-def file_digest(path: Path) -> str:
-  """Returns the hexadecimal SHA-256 of a file."""
-  with path.open('rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -1,6 +1,5 @@
 """Checkpoints: state, data position and configuration, whole or not at all."""
 
-import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
@@ -223,9 +222,7 @@ def _digests(folder: pathlib.Path) -> dict[str, str]:
   digests = {}
   for path in sorted(folder.glob('*/**/*')):
     if path.is_file():
-      with path.open('rb') as file:
-        digest = hashlib.file_digest(file, 'sha256')
-      digests[path.relative_to(folder).as_posix()] = digest.hexdigest()
+      digests[path.relative_to(folder).as_posix()] = writers.file_digest(path)
   return digests
 
 

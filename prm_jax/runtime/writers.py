@@ -1,6 +1,7 @@
 """Where figures go: JSON-lines, the terminal, and whole JSON files."""
 
 import gzip
+import hashlib
 import json
 import math
 import os
@@ -177,3 +178,9 @@ def make_folder(folder: PathLike) -> pathlib.Path:
       'change its permissions'
     )
   return folder
+
+
+def file_digest(path: PathLike) -> str:
+  """Returns the hexadecimal SHA-256 of a file."""
+  with pathlib.Path(path).open('rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
