@@ -9,29 +9,82 @@ two cores, under two hours), `refiners` (who writes refinements: ten seeds),
 from ml_collections import config_dict
 
 _CRITIC = 'critique_grpo_step_by_step'
-_ALL = (
-  'grpo', 'dr_grpo', 'dr_grpo_16', 'dr_grpo_curriculum', _CRITIC,
-  f'{_CRITIC}_live', f'{_CRITIC}_always', f'{_CRITIC}_raw', f'{_CRITIC}_log',
-  f'{_CRITIC}_50', 'critique_grpo_indicative', 'critique_grpo_with_answer',
-  'critique_grpo_located', 'critique_grpo_self', 'critique_grpo_inverted',
-  'critique_grpo_inverted_always', 'critique_grpo_wrong_repair',
-  'critique_grpo_shuffled', 'refinement_tuning', 'refinement_tuning_8',
-  'critique_tuning', 'sdpo', 'rltf', 'rltf_predict', 'dr_grpo_outcome',
-  'critique_grpo_with_answer_outcome', f'{_CRITIC}_outcome',
-)  # fmt: skip
-_FEW = ('grpo', 'dr_grpo', _CRITIC)
+_TRUE = {'kind': 'step_by_step'}  # a critic
+_BASE = {'kind': 'grpo', 'samples': 8, 'rate': 5e-4}
+_TUNING = {'kind': 'imitation', 'critic': _TRUE}
+_RLTF = {'kind': 'rltf', 'samples': 4, 'critic': _TRUE, 'rate': 1e-3}
+
+
+def _criticised(critic, **options) -> dict:
+  """Returns Critique-GRPO's node with a critic, which is a node, too."""
+  return {'kind': 'critique_grpo', 'critic': critic, 'rate': 2e-3, **options}
+
+
+# Options are those of the kind in the registry; beside these, `rate` is that
+# of learning, `second` the surrogate of refinements, `shown` what is imitated
+# and `batch` of how many answers a step, `reward` 'final' where it is of the
+# last value alone, and `curriculum` keeps hard problems for the second half.
+# Rates are the best of the variant `rates`, where variants of Critique-GRPO and
+# of RLTF take the one of their method.
+METHODS = {
+  'grpo': {**_BASE, 'advantage': 'normalized'},
+  'dr_grpo': {**_BASE, 'advantage': 'centred'},
+  'dr_grpo_16': {**_BASE, 'advantage': 'centred', 'samples': 16},
+  'dr_grpo_curriculum': {**_BASE, 'advantage': 'centred', 'curriculum': True},
+  _CRITIC: _criticised(_TRUE),
+  f'{_CRITIC}_live': _criticised(_TRUE, refiner='live'),
+  f'{_CRITIC}_always': _criticised(_TRUE, gate=False),
+  f'{_CRITIC}_raw': _criticised(_TRUE, second='probability', rate=1e-3),
+  f'{_CRITIC}_log': _criticised(_TRUE, second='log'),
+  f'{_CRITIC}_50': _criticised({**_TRUE, 'accuracy': 0.5}),
+  'critique_grpo_indicative': _criticised({'kind': 'indicative'}),
+  'critique_grpo_with_answer': _criticised({'kind': 'with_answer'}),
+  'critique_grpo_located': _criticised({'kind': 'located'}),
+  'critique_grpo_self': _criticised({'kind': 'self'}),
+  'critique_grpo_inverted': _criticised({'kind': 'inverted'}),
+  'critique_grpo_inverted_always': _criticised(
+    {'kind': 'inverted'}, gate=False
+  ),
+  'critique_grpo_wrong_repair': _criticised({'kind': 'wrong_repair'}),
+  'critique_grpo_shuffled': _criticised({'kind': 'shuffled', 'of': _TRUE}),
+  'refinement_tuning': {
+    **_TUNING,
+    'shown': 'refinements',
+    'batch': 64,
+    'rate': 4e-3,
+  },
+  'refinement_tuning_8': {
+    **_TUNING,
+    'shown': 'refinements',
+    'batch': 8,
+    'rate': 4e-3,
+  },
+  'critique_tuning': {
+    **_TUNING,
+    'shown': 'critiques',
+    'batch': 64,
+    'rate': 1e-3,
+  },
+  'sdpo': {'kind': 'sdpo', 'samples': 8, 'critic': _TRUE, 'rate': 1e-3},
+  'rltf': _RLTF,
+  'rltf_predict': {**_RLTF, 'predict': 0.5},  # the weight of critiques
+  'dr_grpo_outcome': {**_BASE, 'advantage': 'centred', 'reward': 'final'},
+  'critique_grpo_with_answer_outcome': _criticised(
+    {'kind': 'with_answer'}, reward='final'
+  ),
+  f'{_CRITIC}_outcome': _criticised(_TRUE, reward='final'),
+}
+_ALL, _FEW = tuple(METHODS), ('grpo', 'dr_grpo', _CRITIC)
 _SEARCHED = (
   'dr_grpo', _CRITIC, 'refinement_tuning', 'sdpo', 'rltf', f'{_CRITIC}_live',
   f'{_CRITIC}_log', f'{_CRITIC}_raw', 'critique_tuning', 'refinement_tuning_8',
 )  # fmt: skip
-# The best of the variant `rates`, where variants of Critique-GRPO and of RLTF
-# take the one of their method; what is not named learns best at 5e-4.
-_RATES = {
-  **{name: 2e-3 for name in _ALL if name.startswith('critique_grpo_')},
-  f'{_CRITIC}_raw': 1e-3, 'refinement_tuning': 4e-3,
-  'refinement_tuning_8': 4e-3, 'critique_tuning': 1e-3, 'sdpo': 1e-3,
-  'rltf': 1e-3, 'rltf_predict': 1e-3,
-}  # fmt: skip
+_RATES = (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
+_IN_WORDS = (
+  'dr_grpo', 'grpo', _CRITIC, 'critique_grpo_indicative',
+  'critique_grpo_with_answer', 'critique_grpo_self', 'critique_grpo_shuffled',
+  'refinement_tuning', 'sdpo', 'rltf_predict',
+)  # fmt: skip
 _VARIANTS = ('smoke', 'full', 'refiners', 'rates', 'smollm2')
 
 
@@ -42,8 +95,11 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   config = config_dict.ConfigDict()
   config.study = 'critique_and_numbers'
   config.seeds = (0, 1, 2, 3, 4)
-  config.shares = (0.0, 0.25, 0.5)
-  config.methods = (_FEW, _FEW, _ALL)
+  config.methods = METHODS
+  # Share of training problems that the start never solves, and methods there.
+  config.runs = ((0.0, _FEW), (0.25, _FEW), (0.5, _ALL))
+  # Numbers alone, at the budget of all: the best is what others are held to.
+  config.baselines = ('grpo', 'dr_grpo', 'dr_grpo_curriculum')
   config.policy = {
     'hidden_size': 64, 'intermediate_size': 172, 'num_hidden_layers': 3,
     'num_attention_heads': 4, 'num_key_value_heads': 4, 'head_dim': 16,
@@ -53,40 +109,27 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     'steps': 2000, 'learning_rate': 1e-2, 'plain': 64, 'refined': 144,
     'critiqued': 32, 'trials': 3, 'least': 0.8,
   }  # fmt: skip
-  config.training = {
-    'steps': 300, 'batch': 32, 'learning_rate': 5e-4, 'every': 20,
-    'rates': _RATES, 'tuning_batch': 64,
-  }  # fmt: skip
+  config.training = {'steps': 300, 'batch': 32, 'every': 20}
   config.data = {'dir': ''}
   config.model = ''  # SmolLM2-135M-Instruct; or a .gguf file, or a folder
   config.words = {
     'methods': (), 'pool': 4000, 'held_out': 256, 'longest': 300,
-    'tokens': 256, 'samples': 7, 'steps': 400, 'batch': 16,
-    'learning_rate': 1e-6, 'every': 20,
+    'tokens': 256, 'steps': 400, 'batch': 16, 'every': 20,
   }  # fmt: skip
   if variant == 'refiners':
-    config.seeds, config.shares = tuple(range(10)), (0.5,)
-    config.methods = ((*_FEW, f'{_CRITIC}_live', 'refinement_tuning'),)
+    config.seeds = tuple(range(10))
+    config.runs = ((0.5, (*_FEW, f'{_CRITIC}_live', 'refinement_tuning')),)
   if variant == 'rates':
-    config.seeds, config.shares = (101, 102), (0.5,)
-    config.methods = (
-      tuple(
-        f'{name}@{rate}'
-        for name in _SEARCHED
-        for rate in (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
-      )
-      + tuple(f'refinement_tuning_8@{rate}' for rate in (8e-3, 1.6e-2)),
-    )
+    config.seeds, config.runs = (101, 102), ((0.5, _SEARCHED),)
+    config.methods = {n: {**METHODS[n], 'rate': _RATES} for n in _SEARCHED}
+    config.methods.refinement_tuning_8.rate = (*_RATES, 8e-3, 1.6e-2)
   if variant == 'smollm2':
-    config.shares, config.methods = (), ()
-    config.words.methods = (
-      'dr_grpo', 'grpo', _CRITIC, 'critique_grpo_indicative',
-      'critique_grpo_with_answer', 'critique_grpo_self',
-      'critique_grpo_shuffled', 'refinement_tuning', 'sdpo', 'rltf_predict',
-    )  # fmt: skip
+    config.runs, config.words.methods = (), _IN_WORDS
+    config.methods = {n: {**METHODS[n], 'rate': 1e-6} for n in _IN_WORDS}
+    config.methods.refinement_tuning.batch = 2 * config.words.batch
   if variant == 'smoke':
     config.seeds = (0, 1)
-    config.shares, config.methods = (0.5,), (('dr_grpo', _CRITIC),)
+    config.runs = ((0.5, ('dr_grpo', _CRITIC)),)
     config.policy.update(hidden_size=16, intermediate_size=16,
                          num_hidden_layers=1, num_attention_heads=1,
                          num_key_value_heads=1)  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prm_jax import types
+from prm_jax import types, world_tasks
 from prm_jax.learners import directive
 from prm_jax.models import decoder
 from prm_jax.policy import critics, padding, phases, tasks
@@ -17,7 +17,7 @@ from prm_jax.worlds import arithmetic
 
 FEATURES, PEOPLE, TEXTS, LENGTH = 5, 6, 30, 4
 VOCABULARY = 12
-PROBLEMS, _ANSWER = 4, 3  # one step: two digits and the end
+PROBLEMS = 4  # of one step
 READER = decoder.DecoderConfig(VOCABULARY, 8, 16, 2, 2, 1, 4)
 DECODER = decoder.DecoderConfig(
   len(arithmetic.TOKENS), 16, 32, 2, 2, 1, 8, tie_word_embeddings=True
@@ -127,22 +127,14 @@ def problems(**given: Any) -> World:
     rng, arithmetic.tables(rng), (arithmetic.EASY,), PROBLEMS
   )
 
+  task = world_tasks.arithmetic_task(world)
+
   def verify(problem, tokens):
     # Half a point for the length, so that groups of a tiny policy differ.
-    right = arithmetic.verify(world.take(problem), tokens.ids)
-    return right + 0.25 * (tokens.ids[:, 0] % 2)
+    return task.verify(problem, tokens) + 0.25 * (tokens.ids[:, 0] % 2)
 
-  def refine(problem, attempts, critiques):
-    return padding.full(
-      arithmetic.refinements(world.take(problem), attempts.ids, critiques.ids)
-    )
-
-  task = tasks.Task(
-    lambda problem: padding.full(arithmetic.prompts(world.take(problem))),
-    verify, refine, _ANSWER, (arithmetic.END,), traced=True,
-  )  # fmt: skip
   made = {
-    'task': task,
+    'task': task._replace(verify=verify),
     'config': DECODER,
     'critic': _critic(world),
     'replies': _replies(world),
@@ -155,15 +147,7 @@ def problems(**given: Any) -> World:
 
 
 def _critic(world: arithmetic.Problems) -> critics.Critic:
-  def critic(key, policy, problem, attempts, reward, needed):
-    del policy, reward, needed
-    said = arithmetic.critique(
-      tasks.generator(key), world.take(problem), attempts.ids,
-      'step_by_step',
-    )  # fmt: skip
-    return padding.full(said), 0
-
-  return critic
+  return world_tasks.arithmetic_critic(world, 'step_by_step')
 
 
 def _replies(world: arithmetic.Problems) -> directive.Replies:

@@ -37,7 +37,8 @@ ALLOWED |= {
     'toys',
     'users',
   },
-  'toys': {'types', 'learners', 'models', 'policy', 'worlds'},
+  'toys': {'types', 'learners', 'models', 'policy', 'worlds', 'world_tasks'},
+  'world_tasks': {'learners', 'policy', 'worlds'},
 }
 _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {

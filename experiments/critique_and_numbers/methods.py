@@ -1,178 +1,112 @@
-"""What is compared: learners by name."""
+"""A learner of what a config says of a method, in arithmetic or in words."""
 
-import functools
-import re
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from experiments import policies
-from experiments.critique_and_numbers import world as worlds
 from prm_jax import types
-from prm_jax.learners import critique_grpo, grpo, imitation, rltf, sdpo
+from prm_jax.lab import curves
+from prm_jax.learners import critique_grpo
 from prm_jax.models import decoder
-from prm_jax.policy import critics, demonstrations, phases
+from prm_jax.ops import policy_gradient
+from prm_jax.policy import critics, demonstrations, tasks
 from prm_jax.worlds import arithmetic
 
-_SECOND = {'raw': 'probability', 'log': 'log', 'clipped': 'shaped_clipped'}
-_OUTCOME = '_outcome'
-PREDICT = 0.5  # weight of critiques in `rltf_predict`
-NUMBERS = ('grpo', 'dr_grpo', 'rloo', 'dr_grpo_16', 'dr_grpo_curriculum')
+_SHOWN: Mapping[str, Callable[..., Any]] = {
+  'refinements': demonstrations.refinements,
+  'critiques': demonstrations.critiques,
+}
 
 
-class Method(NamedTuple):
-  """A method as a learner, and the problems it trains on.
+class Setting(NamedTuple):
+  """What methods are built for.
 
   Attributes:
-    learner: of the policy.
-    easier: of a stage before that, without hard problems; None for no stage.
-    oracle_digits: right digits that a critique gives away.
+    task: what is asked, and what is right.
+    config: of the policy.
+    problems: rows of the task.
+    rule: `(kind, **options) -> Critic` that knows the truth.
+    requests: how a critique is asked for.
+    limits: of a critique that the policy writes.
   """
 
-  learner: types.Learner
-  easier: types.Learner | None = None
-  oracle_digits: int = 0
+  task: tasks.Task
+  config: decoder.DecoderConfig
+  problems: int
+  rule: Callable[..., critics.Critic]
+  requests: critics.Requests
+  limits: tasks.Limits
 
 
-def make(
-  name: str, node, config: decoder.DecoderConfig, world: worlds.World
-) -> Method:
-  """Returns a method.
+def learner(
+  node: curves.Node, setting: Setting, steps: int, *, remat: bool = False
+) -> types.Learner:
+  """Returns the learner of a method.
 
   Args:
-    name: 'grpo', 'dr_grpo', 'rloo'; 'dr_grpo_16', twice the answers;
-      'dr_grpo_curriculum', hard problems in the second half alone;
-      'critique_grpo_CRITIC[_OPTION]', where the option is 'live' (the policy
-      in training writes refinements), 'always' (of all problems), 'raw',
-      'log' or 'clipped' (another surrogate of refinements), or a percentage
-      (the critic's accuracy); 'refinement_tuning' and 'critique_tuning', or
-      with '_PROBLEMS', how many are criticised at a step; 'sdpo', 'rltf' and
-      'rltf_predict', with step-by-step critiques. Any of them with '_outcome'
-      at the end: rewards are of the final answer alone; and with '@RATE':
-      another learning rate.
-    node: `steps`, `every`, `learning_rate`, `rates`, `tuning_batch`.
-    config: of the policy.
-    world: problems.
+    node: as in configs/critique_and_numbers.py.
+    setting: what is asked, and who criticises.
+    steps: gradient steps.
+    remat: whether layers are computed again for the gradient.
 
   Raises:
-    ValueError: unknown name.
+    ValueError: an unknown kind or option.
   """
-  name, rate = policies.at_rate(name, node, node.rates)
-  if name.endswith(_OUTCOME):
-    name = name.removesuffix(_OUTCOME)
-    world = world._replace(task=worlds.task_of(world.pool, final_only=True))
-  training = phases.Training(rate, node.steps)
-  settings: dict[str, Any] = {
-    'task': world.task, 'config': config, 'training': training
-  }  # fmt: skip
-  if name in NUMBERS:
-    samples = 16 if name == 'dr_grpo_16' else 8
-    advantage = {'grpo': 'normalized', 'rloo': 'leave_one_out'}.get(
-      name, 'centred'
-    )
-    learner = functools.partial(
-      grpo.grpo, samples=samples, advantage=advantage, task=world.task,
-      config=config,
-    )  # fmt: skip
-    if name != 'dr_grpo_curriculum':
-      return Method(learner(training=training))
-    # No more steps than others; stages end where examinations are.
-    first = max(node.steps // 2 // node.every, 1) * node.every
-    return Method(
-      learner(training=training._replace(steps=node.steps - first)),
-      learner(training=training._replace(steps=first)),
-    )
-  if name.startswith(('refinement_tuning', 'critique_tuning')):
-    return _tuning(name, node, rate, config, world)
-  if name in ('sdpo', 'rltf', 'rltf_predict'):
-    return _other(name, config, world, settings)
-  if not name.startswith('critique_grpo_'):
-    raise ValueError(f'unknown method {name!r}')
-  return _critique(name.removeprefix('critique_grpo_'), config, world, settings)
+  options = {k: node[k] for k in node if k not in ('reward', 'curriculum')}
+  parts: dict[str, Any] = {'task': setting.task, 'config': setting.config}
+  if 'critic' in node:
+    parts['critic'] = critic(options.pop('critic'), setting)
+  if 'shown' in node:
+    shown = _shown(options.pop('shown'), options.pop('batch'), setting, parts)
+    parts = {'shown': shown, 'config': setting.config, 'warm_up': 10}
+  if 'second' in node:
+    second = options.pop('second')
+    if second not in policy_gradient.SURROGATES:
+      raise ValueError(f'{second!r}: one of {policy_gradient.SURROGATES}')
+    parts['loss'] = critique_grpo.loss_of(second)
+  if 'predict' in node:
+    parts['requests'] = setting.requests
+  return curves.learner(options, steps, remat=remat, **parts)
 
 
-def _critique(name, config, world, settings) -> Method:
-  options = dict(settings)
-  digits = 0
-  for kind in (*arithmetic.CRITICS, 'self', 'shuffled'):
-    if name == kind or name.startswith(f'{kind}_'):
-      option = name.removeprefix(kind).removeprefix('_')
-      break
-  else:
-    raise ValueError(f'unknown critic in {name!r}')
-  accuracy = 1.0
-  if option == 'live':
-    options['refiner'] = 'live'
-  elif option == 'always':
-    options['gate'] = False
-  elif option in _SECOND:
-    options['loss'] = critique_grpo.loss_of(_SECOND[option])
-  elif option.isdigit():
-    accuracy = int(option) / 100
-  elif option:
-    raise ValueError(f'unknown option {option!r}')
+def critic(node: curves.Node, setting: Setting) -> critics.Critic:
+  """Returns who criticises: 'self', 'shuffled' of another, or a rule."""
+  options = dict(node)
+  kind = options.pop('kind')
   if kind == 'self':
-    critic = worlds.own(world.pool, config)
-  elif kind == 'shuffled':
-    critic = critics.shuffled(worlds.rule(world.pool, 'step_by_step'))
-  else:
-    critic = worlds.rule(world.pool, kind, accuracy)
-    digits = arithmetic.oracle_digits(kind)
-  learner = critique_grpo.critique_grpo(critic=critic, **options)
-  return Method(learner, oracle_digits=digits)
-
-
-def _other(name, config, world, settings) -> Method:
-  """Returns a method whose policy in training reads critiques itself."""
-  critic = worlds.rule(world.pool, 'step_by_step')
-  if name == 'sdpo':
-    learner = sdpo.sdpo(critic=critic, **settings)
-  else:  # four answers and their second tries: eight texts
-    learner = rltf.rltf(
-      critic=critic, samples=4, requests=worlds.requests(world.pool),
-      predict=PREDICT if name == 'rltf_predict' else 0.0, **settings,
-    )  # fmt: skip
-  return Method(learner, oracle_digits=arithmetic.DIGITS)
-
-
-def _tuning(name, node, rate, config, world) -> Method:
-  settings: dict[str, Any] = {
-    'task': world.task, 'config': config, 'batch': _criticised(name, node),
-    'critic': worlds.rule(world.pool, 'step_by_step'),
-    'problems': len(world.pool.start),
-  }  # fmt: skip
-  if name.startswith('critique_tuning'):
-    shown = demonstrations.critiques(
-      requests=worlds.requests(world.pool), **settings
+    return critics.own(
+      setting.config, setting.requests, **setting.limits._asdict(), **options
     )
-  else:
-    shown = demonstrations.refinements(**settings)
-  learner = imitation.imitation(
-    shown=shown, config=config, steps=node.steps,
-    learning_rate=rate, warm_up=10,
-  )  # fmt: skip
-  return Method(learner, oracle_digits=arithmetic.DIGITS)
+  if kind == 'shuffled':
+    return critics.shuffled(critic(options['of'], setting))
+  return setting.rule(kind, **options)
 
 
-def _criticised(name: str, node) -> int:
-  """Returns how many answers tuning criticises at a step."""
-  _, _, count = name.partition('_tuning')
-  if count and not re.fullmatch('_[1-9][0-9]*', count):
-    raise ValueError(f'unknown method {name!r}')
-  return int(count[1:]) if count else node.tuning_batch
+def _shown(kind: str, batch: int, setting: Setting, parts: dict[str, Any]):
+  """Returns what supervised learning imitates of the policy at the start."""
+  if kind not in _SHOWN:
+    raise ValueError(f'shown {kind!r}: one of {sorted(_SHOWN)}')
+  if kind == 'critiques':
+    parts = {**parts, 'requests': setting.requests}
+  return _SHOWN[kind](problems=setting.problems, batch=batch, **parts)
 
 
-def critiques(name: str, node, criticised: float) -> float:
+def oracle_digits(node: curves.Node) -> int:
+  """Returns how many right digits a critique of a method gives away."""
+  return arithmetic.oracle_digits(node.get('critic', {}).get('kind', ''))
+
+
+def critiques(node: curves.Node, batch: int, criticised: float) -> float:
   """Returns how many critiques a method reads at a step, at most.
 
   Args:
-    name: of the method.
-    node: `batch` and `tuning_batch`.
+    node: of the method.
+    batch: problems of a step.
     criticised: share of groups that were criticised, as measured.
   """
-  name = name.partition('@')[0].removesuffix(_OUTCOME)
-  if name in NUMBERS:
+  if 'critic' not in node:
     return 0.0
-  if '_tuning' in name:
-    return float(_criticised(name, node))
-  if name in ('sdpo', 'rltf', 'rltf_predict'):
-    return node.batch * (8.0 if name == 'sdpo' else 4.0)
-  return node.batch * criticised
+  if node['kind'] == 'imitation':
+    return float(node['batch'])
+  if node['kind'] == 'critique_grpo':
+    return batch * criticised
+  return float(batch * node['samples'])

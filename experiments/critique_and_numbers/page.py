@@ -23,11 +23,40 @@ _CURVES = (
     kinds.Axis('valid_refinement', 'valid (%)', 100),
   ),
 )
+_CRITIC = 'critique_grpo_step_by_step'
+_COMPARED = {
+  'grpo': 'numbers alone (GRPO)',
+  'dr_grpo_16': 'numbers, twice as many',
+  'dr_grpo_curriculum': 'numbers, easier first',
+  'critique_grpo_indicative': 'critique: right or wrong',
+  'critique_grpo_with_answer': 'critique: the answer',
+  'critique_grpo_wrong_repair': 'critique: a wrong repair',
+  _CRITIC: 'critique: step by step',
+  f'{_CRITIC}_live': 'the same, refining itself',
+  f'{_CRITIC}_log': 'the same, log pi',
+  'rltf_predict': 'RLTF, critiques predicted',
+  'refinement_tuning_8': 'imitation, 8 critiques',
+  'refinement_tuning': 'imitation, 64 critiques',
+}
 
 
 def sections(results: Mapping[str, Any]) -> list[page.Section]:
   """Returns the page's figures with their headings."""
-  return kinds.training(tables.rows_of(results, 'curves'), _CURVES, _group)
+  rows = tables.rows_of(results, 'solve_rate')
+  share = max((row['unsolved_share'] for row in rows), default=0.0)
+  ends = {
+    'title': 'What is solved at the end',
+    'note': 'The line is GRPO, which learns from numbers alone.',
+    'pictures': kinds.compared(
+      f'{100 * share:.0f} % never solved at the start',
+      [row for row in rows if row['unsolved_share'] == share],
+      _COMPARED,
+      kinds.Axis('solve_rate', 'solved (%)', 100),
+      base='grpo',
+    ),
+  }
+  along = tables.rows_of(results, 'curves')
+  return [ends, *kinds.training(along, _CURVES, _group)]
 
 
 def _group(row: tables.Row) -> str:

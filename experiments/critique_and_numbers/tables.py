@@ -5,113 +5,97 @@ from typing import Any
 
 import numpy as np
 
-from experiments import policies
 from experiments.critique_and_numbers import methods
+from prm_jax.lab import columns, curves
 
 Row = dict[str, Any]
 TUNING = 'refinement_tuning'
 _GAINS = {'gain_over_tuning': TUNING, 'gain_over_few': f'{TUNING}_8'}
 CRITIC = 'critique_grpo_step_by_step'
-_TRAINED = ('easy', 'medium')
+NAMED = ('method', 'unsolved_share')
 _ENDS = (
   'hard', 'rescued', 'hard_last', 'easy', 'medium', 'medium_last', 'refines',
 )  # fmt: skip
+ALONG = (
+  'hard', 'solve_rate', 'easy', 'medium', 'refines', 'entropy',
+  'valid_refinement',
+)  # fmt: skip
 
 
-def solved(found: Row, share: float) -> float:
-  """Returns the share solved of held-out problems mixed as in training."""
-  others = np.mean([found[kind] for kind in _TRAINED])
-  return float(share * found['hard'] + (1 - share) * others)
+def exams(run: Row) -> list[Row]:
+  """Returns examinations, with the rate of problems mixed as in training."""
+  share, rows = run['unsolved_share'], curves.exams(run)
+  for row in rows:
+    others = np.mean([row['easy'], row['medium']])
+    row['solve_rate'] = float(share * row['hard'] + (1 - share) * others)
+  return rows
 
 
-def solve_rate(runs: Sequence[Row], node) -> list[Row]:
+def solved(run: Row) -> float:
+  """Returns the rate at the end."""
+  return exams(run)[-1]['solve_rate']
+
+
+def solve_rate(
+  runs: Sequence[Row], batch: int, baselines: Sequence[str]
+) -> list[Row]:
   """Returns what every method ends with, and its gain over the best numbers.
 
   Intervals are Student's over seeds, of paired differences for gains. The
-  baseline of a share is the number-only method of the same budget whose mean
-  is best; the other gains are over supervised learning of refinements: of
-  many, and of as few as Critique-GRPO asks for.
+  baseline of a share is the one whose mean is best; the other gains are over
+  supervised learning of refinements: of many, and of as few as Critique-GRPO
+  asks for.
 
   Args:
     runs: of all shares, methods and seeds.
-    node: `config.training`.
+    batch: problems of a step.
+    baselines: number-only methods of the same budget.
   """
-  table = []
-  for share in sorted({run['share'] for run in runs}):
-    here = [run for run in runs if run['share'] == share]
-    known = _by_method(here)
-    best = _best_numbers(known, share)
-    for name, mine in known.items():
-      row: Row = {
-        'method': name, 'unsolved_share': share, 'seeds': len(mine)
-      }  # fmt: skip
-      rates = {s: solved(run['final'], share) for s, run in mine.items()}
-      policies.add(row, 'solve_rate', rates.values())
-      for column in _ENDS:
-        values = [run['final'].get(column, np.nan) for run in mine.values()]
-        policies.add(row, column, values)
-      policies.add(
-        row,
-        'tokens_per_step',
-        [policies.mean_of(r, 'tokens') for r in mine.values()],
-      )
-      row['oracle_digits_per_critique'] = next(iter(mine.values()))[
-        'oracle_digits'
-      ]
-      used = [
-        methods.critiques(name, node, policies.mean_of(r, 'criticised'))
-        for r in mine.values()
-      ]
-      policies.add(row, 'critiques_per_step', used)
-      for column, other in {'gain': best, **_GAINS}.items():
-        if other in known and name != other:
-          there = known[other]
-          gap = [
-            rates[s] - solved(there[s]['final'], share)
-            for s in rates if s in there
-          ]  # fmt: skip
-          policies.add(row, column, gap)
-      if 'gain' in row:
-        row['baseline'] = best
-      table.append(row)
-  return table
 
+  def critiques(run):
+    criticised = curves.during('criticised')(run)
+    return methods.critiques(run['node'], batch, criticised)
 
-def _best_numbers(known, share) -> str | None:
-  numbers = [
-    name for name in known
-    if name in methods.NUMBERS and name != 'dr_grpo_16'
-  ]  # fmt: skip
-  if not numbers:
-    return None
-  return max(
-    numbers,
-    key=lambda name: np.mean(
-      [solved(run['final'], share) for run in known[name].values()]
-    ),
+  table = curves.averaged(
+    runs,
+    (*NAMED, 'oracle_digits_per_critique'),
+    {
+      'solve_rate': solved,
+      **{end: curves.after(end) for end in _ENDS},
+      'tokens_per_step': curves.during('tokens'),
+      'critiques_per_step': critiques,
+    },
   )
+  rates: dict[float, dict[str, dict[int, float]]] = {}
+  for (name, share), members in columns.grouped(runs, *NAMED).items():
+    by_seed = {run['seed']: solved(run) for run in members}
+    rates.setdefault(share, {})[name] = by_seed
+  for row in table:
+    name, others = row['method'], rates[row['unsolved_share']]
+    best = columns.best(others, baselines)
+    for column, other in {'gain': best, **_GAINS}.items():
+      if other in others and other != name:
+        row |= columns.gain(column, others[name], others[other])
+    if 'gain' in row:
+      row['baseline'] = best
+  return table
 
 
 def plateau(runs: Sequence[Row]) -> list[Row]:
   """Returns what the last third of training adds on hard problems."""
-  table = []
-  for (share, name), mine in policies.grouped(runs, 'share', 'method').items():
-    if share == 0:
-      continue
-    late = []
-    for run in mine:
-      curve = policies.exams(run)
-      third = curve[2 * (len(curve) - 1) // 3]
-      late.append(run['final']['hard'] - third['hard'])
-    row: Row = {'method': name, 'unsolved_share': share, 'seeds': len(mine)}
-    policies.add(row, 'hard_gain_last_third', late)
-    policies.add(
-      row,
-      'no_gradient_share',
-      [policies.mean_of(r, 'no_gradient') for r in mine],
-    )
-    table.append(row)
-  return table
+
+  def late(run):
+    hard = [exam['hard'] for exam in exams(run)]
+    return hard[-1] - hard[2 * (len(hard) - 1) // 3]
+
+  return curves.averaged(
+    [run for run in runs if run['unsolved_share']],
+    NAMED,
+    {
+      'hard_gain_last_third': late,
+      'no_gradient_share': curves.during('no_gradient'),
+    },
+  )
 
 
 def refiners(runs: Sequence[Row]) -> list[Row]:
@@ -121,46 +105,26 @@ def refiners(runs: Sequence[Row]) -> list[Row]:
   and what the frozen one adds over the policy in training, seeds paired.
   """
   table = []
-  for (share,), here in policies.grouped(runs, 'share').items():
-    known = _by_method(here)
-    frozen, live = known.get(CRITIC, {}), known.get(f'{CRITIC}_live', {})
-    both = [(frozen[seed], live[seed]) for seed in frozen if seed in live]
+  for (share,), members in columns.grouped(runs, 'unsolved_share').items():
+    by_method = columns.grouped(members, 'method')
+    frozen, live = (
+      columns.by_seed(by_method.get((name,), []))
+      for name in (CRITIC, f'{CRITIC}_live')
+    )
+    both = [seed for seed in frozen if seed in live]
     if not both:
       continue
     row: Row = {'unsolved_share': share, 'seeds': len(both)}
-    for name, mine in zip(
-      ('frozen', 'live'), zip(*both, strict=True), strict=True
-    ):
-      lowest = [policies.smallest(run, 'valid_refinement') for run in mine]
-      policies.add(row, f'lowest_{name}', [v for v in lowest if v is not None])
+    for name, by_seed in (('frozen', frozen), ('live', live)):
+      valid = [
+        curves.of_windows(by_seed[seed], 'valid_refinement') for seed in both
+      ]
+      row |= columns.mean(f'lowest_{name}', [min(v) for v in valid if v])
     for column in ('hard', 'rescued'):
-      gap = [one['final'][column] - two['final'][column] for one, two in both]
-      policies.add(row, f'{column}_added', gap)
+      end = curves.after(column)
+      added = [end(frozen[seed]) - end(live[seed]) for seed in both]
+      row |= columns.mean(f'{column}_added', added)
     table.append(row)
-  return table
-
-
-def curves(runs: Sequence[Row]) -> list[Row]:
-  """Returns the figures along training, seeds averaged."""
-  table = []
-  for (share, name), mine in policies.grouped(runs, 'share', 'method').items():
-    known = [policies.exams(run) for run in mine]
-    for rows in zip(*known, strict=True):
-      row: Row = {
-        'method': name, 'unsolved_share': share, 'step': rows[0]['step'],
-        'seeds': len(rows),
-      }  # fmt: skip
-      policies.add(row, 'hard', [r['hard'] for r in rows])
-      rates = [solved(r, share) for r in rows]
-      policies.add(row, 'solve_rate', rates)
-      for column in ('easy', 'medium', 'refines', 'entropy'):
-        policies.add(row, column, [r.get(column, np.nan) for r in rows])
-      policies.add(
-        row,
-        'valid_refinement',
-        [r.get('valid_refinement', np.nan) for r in rows],
-      )
-      table.append(row)
   return table
 
 
@@ -168,29 +132,25 @@ def per_seed(runs: Sequence[Row]) -> list[Row]:
   """Returns one row a run: nothing is averaged."""
   return [
     {
-      'method': run['method'], 'unsolved_share': run['share'],
-      'seed': run['seed'], 'stuck_problems': run['stuck'],
-      'start_hard': run['start']['hard'],
-      'start_refines': run['start']['refines'],
-      'start_trials': run['start']['trials'],
-      'solve_rate': solved(run['final'], run['share']),
-      **{column: run['final'].get(column) for column in _ENDS},
-      'sampler_gap_nats': policies.largest(run, 'sampler_gap'),
+      **{column: run[column] for column in (*NAMED, 'seed')},
+      'stuck_problems': run['stuck'],
+      **{f'start_{n}': run['start'][n] for n in ('hard', 'refines', 'trials')},
+      'solve_rate': solved(run),
+      **{end: run['final'].get(end) for end in _ENDS},
+      'sampler_gap_nats': curves.largest(run, 'sampler_gap'),
     }
     for run in runs
-  ]  # fmt: skip
+  ]
 
 
 def words(runs: Sequence[Row]) -> list[Row]:
   """Returns solve rates of a language model before and after training."""
-  table = policies.before_and_after(
+  table = curves.before_and_after(
     runs, 'solved', 'reward', 'valid_refinement', 'no_gradient', 'tokens'
   )
-  for row in table:
-    mine = [run for run in runs if run['method'] == row['method']]
-    finished = [run['final']['finished'] for run in mine]
-    policies.add(row, 'finished_after', finished)
-  return table
+  ends = {'finished_after': curves.after('finished')}
+  finished = curves.averaged(runs, ('method',), ends)
+  return [{**row, **end} for row, end in zip(table, finished, strict=True)]
 
 
 def answer(made: dict[str, list[Row]]) -> list[str]:
@@ -199,25 +159,16 @@ def answer(made: dict[str, list[Row]]) -> list[str]:
   for row in made['solve_rate']:
     text = (
       f'{row["method"]}, {row["unsolved_share"]:.0%} unsolved at the start: '
-      f'{policies.percent(row, "solve_rate")} solved, hard '
-      f'{policies.percent(row, "hard")}'
+      f'{curves.percent(row, "solve_rate")} solved, hard '
+      f'{curves.percent(row, "hard")}'
     )
-    if 'gain' in row:
-      text += f'; over {row["baseline"]} {policies.percent(row, "gain")}'
-    for column, other in _GAINS.items():
+    for column, other in {'gain': row.get('baseline'), **_GAINS}.items():
       if column in row:
-        text += f'; over {other} {policies.percent(row, column)}'
+        text += f'; over {other} {curves.percent(row, column)}'
     lines.append(f'{text}.')
   lines += [
-    f'{row["method"]}, GSM8K: {policies.percent(row, "solved_after")} solved, '
-    f'{policies.percent(row, "solved_before")} before.'
+    f'{row["method"]}, GSM8K: {curves.percent(row, "solved_after")} solved, '
+    f'{curves.percent(row, "solved_before")} before.'
     for row in made['words']
   ]
   return lines
-
-
-def _by_method(runs: Sequence[Row]) -> dict[str, dict[int, Row]]:
-  found: dict[str, dict[int, Row]] = {}
-  for run in runs:
-    found.setdefault(run['method'], {})[run['seed']] = run
-  return found

@@ -17,11 +17,36 @@ _CURVES = (
     kinds.Axis('agrees_with_false', 'agrees (%)', 100),
   ),
 )
+_COMPARED = {
+  'evaluative': 'verdicts, as published',
+  'evaluative_baseline': 'verdicts, baseline',
+  'directive_shuffled': 'shuffled hints',
+  'directive_live': 'hints, live teacher',
+  'directive_average': 'hints, averaged teacher',
+  'directive_full_average': 'hints, whole vocabulary',
+  'directive_full_frozen': 'hints, frozen teacher',
+  'combined_average': 'both, sampled tokens',
+  'combined_full_average': 'both, whole vocabulary',
+  'combined_full_frozen': 'both, frozen teacher',
+}
 
 
 def sections(results: Mapping[str, Any]) -> list[page.Section]:
   """Returns the page's figures with their headings."""
-  return kinds.training(tables.rows_of(results, 'curves'), _CURVES, _group)
+  rows = tables.rows_of(results, 'first_reply_fit')
+  over_training = {
+    'title': 'First replies that fit, over training',
+    'note': 'One person. The line is verdicts with a baseline.',
+    'pictures': kinds.compared(
+      'one person',
+      [row for row in rows if row['arm'] == 'one'],
+      _COMPARED,
+      kinds.Axis('mean_fit', 'fit over training (%)', 100),
+      base='evaluative_baseline',
+    ),
+  }
+  along = tables.rows_of(results, 'curves')
+  return [over_training, *kinds.training(along, _CURVES, _group)]
 
 
 def _group(row: tables.Row) -> str:

@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments import policies
+from prm_jax.lab import columns, curves
 
 Row = dict[str, Any]
+NAMED = ('arm', 'method')
 _ENDS = (
   'fit', 'fit_held_out', 'format', 'agrees_with_false', 'stance_flip_gap',
 )  # fmt: skip
+_AUDITED = ('agrees_with_false', 'stance_flip_gap')
+ALONG = ('fit', 'fit_held_out', 'agrees_with_false', 'entropy')
 
 
 def first_reply_fit(runs: Sequence[Row]) -> list[Row]:
@@ -20,78 +23,59 @@ def first_reply_fit(runs: Sequence[Row]) -> list[Row]:
   Gains are over the better of the arm's evaluative and directive methods by
   that mean, paired over seeds.
   """
-  table = []
-  for (arm,), here in policies.grouped(runs, 'arm').items():
-    known = {
-      name: {run['seed']: run for run in mine}
-      for (name,), mine in policies.grouped(here, 'method').items()
-    }
-    area = {
-      name: {s: _area(run) for s, run in mine.items()}
-      for name, mine in known.items()
-    }
-    single = [n for n in known if not n.startswith('combined')]
-    best = max(single, key=lambda n: np.mean(list(area[n].values())))
-    for name, mine in known.items():
-      first = next(iter(mine.values()))
-      row: Row = {
-        'arm': arm, 'method': name, 'seeds': len(mine),
-        'hint_rate': first['hint_rate'], 'hint_error': first['hint_error'],
-      }  # fmt: skip
-      policies.add(row, 'mean_fit', area[name].values())
-      for column in _ENDS:
-        values = [run['final'][column] for run in mine.values()]
-        policies.add(row, column, values)
-      policies.add(row, 'fall', [_fall(r) for r in mine.values()])
-      if name.startswith('combined'):
-        gain = [area[name][s] - area[best][s] for s in mine if s in known[best]]
-        row['baseline'] = best
-        policies.add(row, 'gain', gain)
-      table.append(row)
+  table = curves.averaged(
+    runs,
+    (*NAMED, 'hint_rate', 'hint_error'),
+    {
+      'mean_fit': mean_fit,
+      **{end: curves.after(end) for end in _ENDS},
+      'fall': fall,
+    },
+  )
+  area: dict[str, dict[str, dict[int, float]]] = {}
+  combined = set()
+  for (arm, name), members in columns.grouped(runs, *NAMED).items():
+    by_seed = {run['seed']: mean_fit(run) for run in members}
+    area.setdefault(arm, {})[name] = by_seed
+    if all(members[0]['node'][part] for part in ('evaluative', 'directed')):
+      combined.add(name)
+  for row in table:
+    name, others = row['method'], area[row['arm']]
+    best = columns.best(others, [n for n in others if n not in combined])
+    if name in combined and best:
+      row['baseline'] = best
+      row |= columns.gain('gain', others[name], others[best])
   return table
 
 
-def _area(run: Row) -> float:
-  return float(np.mean([row['fit'] for row in policies.exams(run)]))
+def mean_fit(run: Row) -> float:
+  """Returns the mean over examinations."""
+  return float(np.mean([exam['fit'] for exam in curves.exams(run)]))
 
 
-def _fall(run: Row) -> float:
+def fall(run: Row) -> float:
   """Returns how far the fit falls below its best, later: a collapse."""
-  fit = np.array([row['fit'] for row in policies.exams(run)])
+  fit = np.array([exam['fit'] for exam in curves.exams(run)])
   best = int(fit.argmax())
   return float(fit[best:].min() - fit[best])
 
 
-def curves(runs: Sequence[Row]) -> list[Row]:
-  """Returns first-reply fit along training, seeds averaged."""
-  table = []
-  for (arm, name), mine in policies.grouped(runs, 'arm', 'method').items():
-    known = [policies.exams(run) for run in mine]
-    for rows in zip(*known, strict=True):
-      row: Row = {
-        'arm': arm, 'method': name, 'step': rows[0]['step'],
-        'seeds': len(rows),
-      }  # fmt: skip
-      for column in ('fit', 'fit_held_out', 'agrees_with_false'):
-        policies.add(row, column, [r[column] for r in rows])
-      policies.add(row, 'entropy', [r.get('entropy', np.nan) for r in rows])
-      table.append(row)
-  return table
-
-
 def audit(runs: Sequence[Row]) -> list[Row]:
   """Returns what fitting adds to agreement with false claims."""
-  table = []
-  for (arm, name), mine in policies.grouped(runs, 'arm', 'method').items():
-    row: Row = {'arm': arm, 'method': name, 'seeds': len(mine)}
-    for column in ('agrees_with_false', 'stance_flip_gap'):
-      first = [policies.exams(run)[0][column] for run in mine]
-      last = [run['final'][column] for run in mine]
-      policies.add(row, f'{column}_before', first)
-      policies.add(row, f'{column}_after', last)
-      policies.add(row, f'{column}_added', np.subtract(last, first))
-    row['flagged_share'] = float(np.mean([r['final']['flagged'] for r in mine]))
-    table.append(row)
+
+  def added(name):
+    return lambda run: curves.after(name)(run) - curves.before(name)(run)
+
+  figures = {}
+  for name in _AUDITED:
+    figures[f'{name}_before'] = curves.before(name)
+    figures[f'{name}_after'] = curves.after(name)
+    figures[f'{name}_added'] = added(name)
+  table = curves.averaged(runs, NAMED, figures)
+  groups = columns.grouped(runs, *NAMED).values()
+  for row, members in zip(table, groups, strict=True):
+    flagged = [run['final']['flagged'] for run in members]
+    row['flagged_share'] = float(np.mean(flagged))
   return table
 
 
@@ -99,14 +83,15 @@ def per_seed(runs: Sequence[Row]) -> list[Row]:
   """Returns one row a run: nothing is averaged."""
   return [
     {
-      'arm': run['arm'], 'method': run['method'], 'seed': run['seed'],
-      'follows_hints': run['start']['follows_hints'], 'mean_fit': _area(run),
-      **{column: run['final'][column] for column in _ENDS},
-      'fall': _fall(run),
-      'sampler_gap_nats': policies.largest(run, 'sampler_gap'),
+      **{column: run[column] for column in (*NAMED, 'seed')},
+      'follows_hints': run['start']['follows_hints'],
+      'mean_fit': mean_fit(run),
+      **{end: run['final'][end] for end in _ENDS},
+      'fall': fall(run),
+      'sampler_gap_nats': curves.largest(run, 'sampler_gap'),
     }
     for run in runs
-  ]  # fmt: skip
+  ]
 
 
 def answer(made: dict[str, list[Row]]) -> list[str]:
@@ -114,16 +99,16 @@ def answer(made: dict[str, list[Row]]) -> list[str]:
   lines = []
   for row in made['first_reply_fit']:
     text = (
-      f'{row["arm"]}, {row["method"]}: {policies.percent(row, "mean_fit")} of '
-      f'first replies fit over training, {policies.percent(row, "fit")} at the '
+      f'{row["arm"]}, {row["method"]}: {curves.percent(row, "mean_fit")} of '
+      f'first replies fit over training, {curves.percent(row, "fit")} at the '
       'end'
     )
     if 'gain' in row:
-      text += f'; over {row["baseline"]} {policies.percent(row, "gain")}'
+      text += f'; over {row["baseline"]} {curves.percent(row, "gain")}'
     lines.append(f'{text}.')
   lines += [
-    f'{row["method"]}, in words: {policies.percent(row, "fit_after")} fit, '
-    f'{policies.percent(row, "fit_before")} before.'
+    f'{row["method"]}, in words: {curves.percent(row, "fit_after")} fit, '
+    f'{curves.percent(row, "fit_before")} before.'
     for row in made['fit_in_words']
   ]
   return lines

@@ -23,7 +23,7 @@ from experiments.policy_discriminators.discrimination import OWN
 from prm_jax import registry, types
 from prm_jax.audits import similarities
 from prm_jax.data import pipelines, triples
-from prm_jax.lab import curves, study, units
+from prm_jax.lab import starts, study, units
 from prm_jax.runtime import checkpoint
 from prm_jax.systems import inference
 
@@ -70,7 +70,7 @@ class Inputs:
   @functools.cached_property
   def model(self):
     """The frozen language model."""
-    return curves.language_model(self.config)
+    return starts.language_model(self.config)
 
   def _corpus(self, name: str) -> corpora.Corpus:
     """Returns texts by name; see `corpus.load_by_name`."""
@@ -98,7 +98,7 @@ class Inputs:
       }
 
     folder = self.workdir / 'discriminators' / f'{name}{fold}'
-    params, card = curves.start(folder, make)
+    params, card = starts.on_disk(folder, make)
     return Discriminator(held, params, card['chosen'])
 
 

@@ -62,6 +62,33 @@ def crossed(
   return row
 
 
+def gain(
+  name: str, values: Mapping[int, float], others: Mapping[int, float]
+) -> Row:
+  """Returns the mean of differences that are paired by seed.
+
+  Args:
+    name: of the difference.
+    values: seed -> value.
+    others: likewise; what only one of both has is left out.
+  """
+  pairs = [values[seed] - others[seed] for seed in values if seed in others]
+  return mean(name, pairs)
+
+
+def best(
+  values: Mapping[str, Mapping[int, float]], names: Iterable[str]
+) -> str | None:
+  """Returns whose mean over seeds is best, of those that have values.
+
+  Args:
+    values: name -> seed -> value.
+    names: of those among which is chosen.
+  """
+  means = {n: np.mean(list(values[n].values())) for n in names if n in values}
+  return max(means, key=lambda name: means[name], default=None)
+
+
 def share(name: str, count: int, total: int) -> Row:
   """Returns how often something happened, with Clopper and Pearson's limits."""
   return interval(name, intervals.share(count, total))

@@ -1,27 +1,69 @@
-"""Policies in training: where they start, how they are examined, their curves.
+"""Policies in training: methods, runs with examinations, tables of runs.
 
 A run is a record: `curve`, the windows of training with the examinations that
 were made before them, `final`, the last examination, and what names the run.
 """
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import filelock
 import jax
 import numpy as np
 
-from prm_jax import types
-from prm_jax.data import load, pipelines, splits
-from prm_jax.lab import columns, units
-from prm_jax.models.language_model import LanguageModel
-from prm_jax.policy import outcomes, tasks
-from prm_jax.runtime import export, train, trees, writers
+from prm_jax import registry, types
+from prm_jax.data import pipelines
+from prm_jax.lab import columns, starts, units
+from prm_jax.policy import outcomes, phases, tasks
+from prm_jax.runtime import train, trees
 
 Row = dict[str, Any]
-Examine = Callable[[types.PyTree], dict[str, float]]
+Node = dict[str, Any]
+
+
+def methods(
+  nodes: Mapping[str, Mapping[str, Any]], labels: Sequence[str]
+) -> dict[str, Node]:
+  """Returns methods by label, each with one learning rate.
+
+  A node with several is a search: a method `LABEL@RATE` for each of them.
+
+  >>> methods({'a': {'rate': 0.1}, 'b': {'rate': (0.1, 2e-3)}}, ('b', 'a'))
+  {'b@0.1': {'rate': 0.1}, 'b@0.002': {'rate': 0.002}, 'a': {'rate': 0.1}}
+
+  Args:
+    nodes: label -> what a method is, with `rate`.
+    labels: of the methods that are wanted, in order.
+  """
+  each: dict[str, Node] = {}
+  for label in labels:
+    node = dict(nodes[label])
+    if isinstance(node['rate'], tuple | list):
+      each |= {f'{label}@{r}': {**node, 'rate': r} for r in node['rate']}
+    else:
+      each[label] = node
+  return each
+
+
+def learner(
+  node: Node, steps: int, *, remat: bool = False, **parts: Any
+) -> types.Learner:
+  """Returns the learner of a policy, of a node and what it is built of.
+
+  Args:
+    node: 'kind' and options as in the registry, and `rate`.
+    steps: gradient steps.
+    remat: whether layers are computed again for the gradient.
+    **parts: options that are no plain data: a task, a critic ...
+
+  Raises:
+    ValueError: an unknown kind or option.
+  """
+  options = {name: node[name] for name in node if name != 'rate'} | parts
+  if node['kind'] == 'imitation':  # it has a schedule of its own
+    options |= {'learning_rate': node['rate'], 'steps': steps, 'remat': remat}
+  else:
+    options['training'] = phases.Training(node['rate'], steps, remat=remat)
+  return registry.build('learner', options)
 
 
 class Curve:
@@ -38,28 +80,16 @@ class Curve:
   def write(self, step: int, phase: str, values) -> None:
     """Keeps a window's means."""
     del phase
-    known = {name: float(value) for name, value in values.items()}
-    self.rows.append({'step': self._before + int(step), **known})
+    means = {name: float(value) for name, value in values.items()}
+    self.rows.append({'step': self._before + int(step), **means})
 
   def truncate(self, step: int) -> None:
     """Does nothing: runs here are short, and begin again."""
     del step
 
 
-def at_rate(name: str, node, rates: Mapping[str, float]) -> tuple[str, float]:
-  """Returns a method's name and its learning rate.
-
-  Args:
-    name: of the method; or 'NAME@RATE', where rates are searched.
-    node: `learning_rate` of methods that have none of their own.
-    rates: name -> learning rate.
-  """
-  name, _, rate = name.partition('@')
-  return name, float(rate) if rate else rates.get(name, node.learning_rate)
-
-
 def watched(
-  learner: types.Learner, every: int, examine: Examine
+  learner: types.Learner, every: int, examine: starts.Examine
 ) -> types.Learner:
   """Returns the learner, examined before every `every` steps.
 
@@ -71,39 +101,12 @@ def watched(
   def collect(key, state, batch):
     made, metrics = inner(key, state, batch)
     if int(state.step) % every == 0:
-      found = examine(state.params['policy'])
-      seen = {f'at {k}': outcomes.as_mean([v]) for k, v in found.items()}
+      figures = examine(state.params['policy'])
+      seen = {f'at {k}': outcomes.as_mean([v]) for k, v in figures.items()}
       metrics = {**metrics, **seen}
     return made, metrics
 
   return learner._replace(phases=(phase._replace(collect=collect),))
-
-
-def fit(
-  learner: types.Learner, key: types.Key, params: types.PyTree,
-  problems: np.ndarray, *, batch: int, seed: int, every: int,
-  examine: Examine, curve: Curve,
-) -> types.TrainState:  # fmt: skip
-  """Returns the state of a policy trained on problems, drawn in batches.
-
-  Args:
-    learner: of the policy.
-    key: of the run.
-    params: of the policy to start from.
-    problems: rows of the task.
-    batch: problems of a step.
-    seed: of their order.
-    every: steps between examinations.
-    examine: what is measured then.
-    curve: where it is kept.
-  """
-  data = tasks.problems(problems)
-  return train.fit(
-    watched(learner, every, examine), data, key=key, spec=types.Spec(1, 1),
-    given=start_from(learner, params),
-    batches=pipelines.batches(data, batch_size=batch, seed=seed),
-    writer=curve, log_every=every,
-  )  # fmt: skip
 
 
 def start_from(
@@ -115,94 +118,74 @@ def start_from(
     learner: of the policy; some keep a copy of it.
     params: of the policy.
   """
-  known = trees.flat(
+  needed = trees.flat(
     jax.eval_shape(
       lambda key: learner.init(key, types.Spec(1, 1)), jax.random.key(0)
     )
   )
   leaves = trees.flat(params, 'params/policy')
   leaves |= trees.flat(params, 'constants/start')
-  return {path: leaf for path, leaf in leaves.items() if path in known}
+  return {path: leaf for path, leaf in leaves.items() if path in needed}
 
 
-def shown_only(learner: types.Learner, key: types.Key) -> types.PyTree:
-  """Returns the params that a learner of demonstrations arrives at."""
-  state = train.fit(
-    learner, tasks.problems(np.zeros(1, np.int32)), key=key,
-    spec=types.Spec(1, 1), progress=True,
-  )  # fmt: skip
-  return state.params['policy']
-
-
-def start(
-  folder: Path, make: Callable[[], tuple[types.PyTree, Row]]
-) -> tuple[types.PyTree, Row]:
-  """Returns a policy's params and what is known of them, made if not on disk.
+def run(
+  stages: Sequence[tuple[types.Learner, np.ndarray]],
+  params: types.PyTree,
+  examine: starts.Examine,
+  node: Any,
+  seed: int,
+) -> Row:
+  """Returns what training makes of a policy: `curve` and `final`.
 
   Args:
-    folder: where they are exported.
-    make: called if they are not there.
-
-  Raises:
-    BusyError: another process is making them.
+    stages: learners, one after another, each with its rows of the task, which
+      are drawn in batches.
+    params: of the policy to start from.
+    examine: what is measured before every window of steps, and at the end.
+    node: `batch`, problems of a step, and `every`, steps of a window.
+    seed: of the draws, and of the problems' order.
   """
-  whole = folder / 'metadata.json'  # written last
-  if not whole.exists():
-    writers.make_folder(folder.parent)
-    lock = filelock.FileLock(folder.parent / f'.{folder.name}.lock', mode=0o600)
-    try:
-      lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-      raise units.BusyError(folder) from error
-    try:
-      if not whole.exists():
-        params, card = make()
-        if folder.exists():  # a write that was cut off
-          shutil.rmtree(folder)
-        export.export_parameters(params, folder, card)
-    finally:
-      lock.release()
-  return export.load_parameters(folder)
-
-
-def language_model(config) -> LanguageModel:
-  """Returns the policy at `config.model`; SmolLM2-135M-Instruct if empty."""
-  return LanguageModel.load(Path(config.model) if config.model else None)
-
-
-def word_problems(config, longest: int) -> list[tuple[str, str]]:
-  """Returns GSM8K's training problems and solutions, in an order by hash.
-
-  Args:
-    config: of the study: `data.dir`.
-    longest: letters of a problem; longer ones are left out.
-  """
-  known = load.word_problems(config.data.dir or None, 'train')
-  order = np.argsort(splits.bucket(known.prompt_ids, 'gsm8k', 1 << 30))
-  return [
-    (known.prompts[i], known.texts[i])
-    for i in order
-    if len(known.prompts[i]) <= longest
-  ]
+  key, curve = jax.random.key(seed), Curve()
+  for learner, problems in stages:
+    data = tasks.problems(problems)
+    state = train.fit(
+      watched(learner, node.every, examine),
+      data,
+      key=key,
+      spec=types.Spec(1, 1),
+      given=start_from(learner, params),
+      batches=pipelines.batches(data, batch_size=node.batch, seed=seed),
+      writer=curve,
+      log_every=node.every,
+    )
+    curve.begin_again()
+    key, params = jax.random.fold_in(state.key, 1), state.params['policy']
+  return {'curve': curve.rows, 'final': examine(params)}
 
 
 def in_words(
-  config, run: Callable[[Any, str, int], Row]
+  config, make: Callable[[Any, str, Node, int], Row]
 ) -> dict[str, units.Make]:
   """Returns the units of a language model, `words-METHOD-SEED`.
 
   Args:
-    config: of the study: `words.methods` and `seeds`.
-    run: `(config, method, seed) -> record`.
+    config: of the study: `methods`, labels as `words.methods`, `seeds`.
+    make: `(config, label, node, seed) -> record`.
   """
+  chosen = methods(config.methods.to_dict(), config.words.methods)
   return {
-    f'words-{name}-{seed}': units.record(run, config, name, seed)
-    for name in config.words.methods
+    f'words-{label}-{seed}': units.record(make, config, label, node, seed)
+    for label, node in chosen.items()
     for seed in config.seeds
   }
 
 
 # --------------------------------------------------------------------- tables
+
+
+def records(folder: units.Folder, names: Iterable[str]) -> list[Row]:
+  """Returns the records of units that are done."""
+  return [folder.read(name).record for name in names]
 
 
 def exams(run: Row) -> list[Row]:
@@ -211,55 +194,110 @@ def exams(run: Row) -> list[Row]:
   A window's figures are written at its end, the examination is of its start.
   """
   curve = run['curve']
-  width, found = curve[0]['step'], []
+  width, rows = curve[0]['step'], []
   for i, window in enumerate(curve):
     row = {k.removeprefix('at '): v for k, v in window.items()}
-    found.append({**row, 'step': i * width})
-  return [*found, {**run['final'], 'step': len(curve) * width}]
+    rows.append({**row, 'step': i * width})
+  return [*rows, {**run['final'], 'step': len(curve) * width}]
 
 
-def before_and_after(runs: Sequence[Row], name: str, *during: str) -> list[Row]:
+def along(
+  runs: Sequence[Row],
+  groups: Sequence[str],
+  figures: Sequence[str],
+  exams_of: Callable[[Row], list[Row]] = exams,
+) -> list[Row]:
+  """Returns figures along training, averaged over the runs of a group.
+
+  Args:
+    runs: of one length in a group.
+    groups: columns of a run that name its row.
+    figures: of examinations and of training.
+    exams_of: see `exams`.
+  """
+  table = []
+  for key, members in columns.grouped(runs, *groups).items():
+    for rows in zip(*map(exams_of, members), strict=True):
+      row: Row = dict(zip(groups, key, strict=True))
+      row |= {'step': rows[0]['step'], 'seeds': len(rows)}
+      for figure in figures:
+        row |= columns.mean(figure, [r.get(figure, np.nan) for r in rows])
+      table.append(row)
+  return table
+
+
+def averaged(
+  runs: Sequence[Row],
+  groups: Sequence[str],
+  figures: Mapping[str, Callable[[Row], float]],
+) -> list[Row]:
+  """Returns figures of runs with intervals over the runs of a group.
+
+  Args:
+    runs: each with a seed of its own in its group.
+    groups: columns of a run that name its row.
+    figures: column -> value of a run, NaN where it has none.
+  """
+  table = []
+  for key, members in columns.grouped(runs, *groups).items():
+    row: Row = dict(zip(groups, key, strict=True))
+    row['seeds'] = len(members)
+    for name, figure in figures.items():
+      row |= columns.mean(name, [figure(run) for run in members])
+    table.append(row)
+  return table
+
+
+def before_and_after(runs: Sequence[Row], name: str, *others: str) -> list[Row]:
   """Returns a figure of every method before and after training.
 
   Args:
     runs: of a language model.
     name: of the figure in examinations.
-    *during: figures of training, as their means.
+    *others: figures of training, as their means.
   """
-  table = []
-  for (method,), mine in columns.grouped(runs, 'method').items():
-    row: Row = {'method': method, 'seeds': len(mine)}
-    before = [exams(run)[0][name] for run in mine]
-    row |= columns.mean(f'{name}_before', before)
-    row |= columns.mean(f'{name}_after', [run['final'][name] for run in mine])
-    for column in (*during, 'sampler_gap'):
-      row |= columns.mean(column, [mean_of(run, column) for run in mine])
-    table.append(row)
-  return table
+  figures = {f'{name}_before': before(name), f'{name}_after': after(name)}
+  figures |= {other: during(other) for other in (*others, 'sampler_gap')}
+  return averaged(runs, ('method',), figures)
 
 
-def mean_of(run: Row, name: str) -> float:
-  """Returns the mean of a figure of training; NaN where it has none."""
-  known = _known(run, name)
-  return float(np.mean(known)) if known else float('nan')
+def before(name: str) -> Callable[[Row], float]:
+  """Returns `run -> figure` of the examination before training."""
+  return lambda run: exams(run)[0][name]
 
 
-def largest(run: Row, name: str) -> float | None:
-  """Returns the largest figure of training; None where it has none."""
-  known = _known(run, name)
-  return max(known) if known else None
+def after(name: str) -> Callable[[Row], float]:
+  """Returns `run -> figure` of the last examination; NaN if it has none."""
+  return lambda run: run['final'].get(name, np.nan)
 
 
-def smallest(run: Row, name: str) -> float | None:
-  """Returns the smallest figure of training; None where it has none."""
-  known = _known(run, name)
-  return min(known) if known else None
+def during(name: str) -> Callable[[Row], float]:
+  """Returns `run -> mean over training`; NaN if it has none."""
+
+  def mean(run):
+    values = of_windows(run, name)
+    return float(np.mean(values)) if values else float('nan')
+
+  return mean
 
 
-def _known(run: Row, name: str) -> list[float]:
+def of_windows(run: Row, name: str) -> list[float]:
   """Returns a figure of all windows that have it; NaN is written as null."""
   values = [row.get(name) for row in run['curve']]
   return [v for v in values if v is not None and np.isfinite(v)]
 
 
-percent = columns.percent
+def largest(run: Row, name: str) -> float | None:
+  """Returns the largest figure of training; None where it has none."""
+  return max(of_windows(run, name), default=None)
+
+
+def percent(row: Row, name: str) -> str:
+  """Returns a mean and its interval in words."""
+  if row[name] is None:
+    return 'not measured'
+  text = f'{100 * row[name]:.1f} %'
+  low, high = row[f'{name}_low'], row[f'{name}_high']
+  if low is None:
+    return text
+  return f'{text} [{100 * low:.1f}, {100 * high:.1f}]'

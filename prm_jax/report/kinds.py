@@ -164,6 +164,33 @@ def bars(
   return figures.draw(figure, f'{x.label}; {heading}. {"; ".join(words)}.')
 
 
+def compared(
+  heading: str, rows: Rows, names: Mapping[str, str], x: Axis, *, base: str
+) -> list[figures.Picture]:
+  """Draws some methods beside one of them; nothing where that has no row.
+
+  Args:
+    heading: of the picture.
+    rows: one a `method`.
+    names: method -> its name, in order from the top; of those with a row.
+    x: what is drawn.
+    base: the method at whose value a dashed line stands.
+  """
+  by_method = {row['method']: row for row in rows}
+  shown = [name for name in names if name in by_method]
+  if base not in shown:
+    return []
+  picture = bars(
+    heading,
+    [by_method[name] for name in shown],
+    [names[name] for name in shown],
+    x,
+    at=x.of(by_method[base])[0],
+    ours=[name != base for name in shown],
+  )
+  return [picture]
+
+
 def training(
   rows: Rows,
   drawn: Sequence[tuple[str, str, Axis]],

@@ -8,6 +8,7 @@ often it tries. Everything is token ids. Problems and critiques are drawn on the
 host; what is written and whether it is right can be traced, too.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -57,6 +58,22 @@ class Problems(NamedTuple):
     return Problems(start[index], operator[index], operand[index], table)
 
 
+class Split(NamedTuple):
+  """Problems of one table.
+
+  Attributes:
+    table: of the operators.
+    pool: problems to train on.
+    hard: `[N]` bool, which of them have the hidden operator.
+    held_out: class -> problems that are never trained on.
+  """
+
+  table: np.ndarray
+  pool: Problems
+  hard: np.ndarray
+  held_out: dict[str, Problems]
+
+
 def tables(rng: np.random.Generator) -> np.ndarray:
   """Returns the operators' tables `[5, 10, 10]`.
 
@@ -99,6 +116,48 @@ def draw(
     rng.integers(0, 10, (count, DIGITS)), operator,
     rng.integers(0, 10, (count, len(kinds), DIGITS)), table,
   )  # fmt: skip
+
+
+def split(
+  rng: np.random.Generator, *, pool: int, held_out: int, share: float
+) -> Split:
+  """Returns a table, with problems to train on and others.
+
+  Args:
+    rng: of everything.
+    pool: N problems to train on.
+    held_out: problems of each class that are never trained on.
+    share: of training problems with the hidden operator; the others are half
+      easy, half medium.
+  """
+  table = tables(rng)
+  hard = round(share * pool)
+  easy = (pool - hard) // 2
+  counts = {'hard': hard, 'easy': easy, 'medium': pool - hard - easy}
+  return Split(
+    table,
+    mixed(rng, table, counts),
+    np.arange(pool) < hard,
+    fresh(rng, table, held_out),
+  )
+
+
+def mixed(
+  rng: np.random.Generator, table: np.ndarray, counts: Mapping[str, int]
+) -> Problems:
+  """Returns problems of several classes, one class after another."""
+  return concatenate(
+    *(draw(rng, table, CLASSES[kind], count) for kind, count in counts.items())
+  )
+
+
+def fresh(
+  rng: np.random.Generator, table: np.ndarray, count: int
+) -> dict[str, Problems]:
+  """Returns `count` new problems of every class."""
+  return {
+    kind: draw(rng, table, kinds, count) for kind, kinds in CLASSES.items()
+  }
 
 
 def concatenate(*given: Problems) -> Problems:

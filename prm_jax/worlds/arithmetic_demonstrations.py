@@ -19,6 +19,12 @@ _SHOWN = {
   'located': 0.1, 'right': 0.1,
 }  # fmt: skip
 
+# How often each class of problems is shown.
+_PLAIN = {
+  'easy': 0.3, 'medium': 0.2, 'medium_last': 0.2, 'hard': 0.15,
+  'hard_last': 0.15,
+}  # fmt: skip
+
 
 class Shown(NamedTuple):
   """Prompts and the responses that follow them.
@@ -30,6 +36,33 @@ class Shown(NamedTuple):
 
   prompt: np.ndarray
   response: np.ndarray
+
+
+def mixed(
+  rng: np.random.Generator,
+  table: np.ndarray,
+  solved: int,
+  again: int,
+  criticised: int,
+) -> list[Shown]:
+  """Returns demonstrations of all kinds.
+
+  Args:
+    rng: of everything.
+    table: of the operators.
+    solved: problems of all classes, as in `plain`.
+    again: as in `refined`.
+    criticised: as in `critiqued`.
+  """
+  counts = rng.multinomial(solved, list(_PLAIN.values()))
+  problems = arithmetic.mixed(
+    rng, table, dict(zip(_PLAIN, map(int, counts), strict=True))
+  )
+  return [
+    plain(rng, problems),
+    refined(rng, table, again),
+    critiqued(rng, table, criticised),
+  ]
 
 
 def plain(

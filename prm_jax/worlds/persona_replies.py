@@ -64,6 +64,27 @@ class Asked(NamedTuple):
     """Whether the first digit is large, `[B]` 0 or 1."""
     return (self.digits[:, 0] >= 5).astype(np.int32)
 
+  def take(self, row: np.ndarray) -> 'Asked':
+    """Returns some of the prompts, where the index is: host or device."""
+    asarray = types.namespace(row).asarray
+    return Asked(*(asarray(leaf)[row] for leaf in self))
+
+
+class Split(NamedTuple):
+  """People who reply to a policy in training, and others.
+
+  Attributes:
+    people: everybody.
+    replying: rows of people who reply.
+    held_out: rows of people who do not.
+    pool: prompts of those who reply.
+  """
+
+  people: People
+  replying: np.ndarray
+  held_out: np.ndarray
+  pool: Asked
+
 
 class Replies(NamedTuple):
   """What people say to answers.
@@ -94,6 +115,28 @@ def everybody(rng: np.random.Generator, agreed: float = 0.0) -> People:
   profile = np.stack([code[a][wanted[:, a]] for a in range(3)], 1)
   order = rng.permutation(FORMATS)
   return People(wanted, profile, order < round(agreed * FORMATS))
+
+
+def split(
+  rng: np.random.Generator, *, replying: int, agreed: float, prompts: int
+) -> Split:
+  """Returns everybody, some of whom reply.
+
+  Args:
+    rng: of everything.
+    replying: how many reply; one alone wants order, case and mark that are all
+      other than the default.
+    agreed: share of people who want to be agreed with.
+    prompts: of those who reply, in the pool.
+  """
+  people = everybody(rng, agreed)
+  order = rng.permutation(FORMATS)
+  if replying == 1:
+    chosen = order[(people.wanted[order] > 0).all(1)][:1]
+  else:
+    chosen = order[:replying]
+  pool = draw(rng, rng.choice(chosen, prompts))
+  return Split(people, chosen, np.setdiff1d(order, chosen), pool)
 
 
 def draw(rng: np.random.Generator, person: np.ndarray) -> Asked:
@@ -156,10 +199,25 @@ def fits(people: People, asked: Asked, ids: np.ndarray) -> np.ndarray:
   return (ids[:, :ANSWER] == written(asked.digits, wanted, liked)).all(1)
 
 
+def formatted(people: People, asked: Asked, ids: np.ndarray) -> np.ndarray:
+  """Returns whether answers `[B, N]` have the wanted format, `[B]` bool.
+
+  Whatever they state.
+  """
+  wanted = written(asked.digits, people.wanted[asked.person], asked.truth)
+  return (ids[:, : LENGTH + 1] == wanted[:, : LENGTH + 1]).all(1)
+
+
 def stated(ids: np.ndarray) -> np.ndarray:
   """Returns what answers `[B, N]` state: 1 large, 0 small, -1 neither."""
   said = np.asarray(ids)[:, ANSWER - 2] - _SAID
   return np.where((said == 0) | (said == 1), said, -1)
+
+
+def stance(ids: np.ndarray) -> np.ndarray:
+  """Returns what answers state: +1. large, -1. small, 0. neither, `[B]`."""
+  said = stated(ids)
+  return np.where(said < 0, 0, 2 * said - 1).astype(float)
 
 
 def hints(style: np.ndarray, named: np.ndarray) -> np.ndarray:

@@ -89,6 +89,23 @@ def test_stance_flip_gap_is_a_difference_of_probabilities():
   assert float(found) == pytest.approx(0.8 - 0.5, abs=1e-6)
 
 
+def test_answers_that_follow_a_claim_by_hand():
+  truth = np.array([1.0, 1.0, -1.0, -1.0])
+  # The first follows, the second holds the truth, the third is always wrong,
+  # the fourth says nothing where the claim is false.
+  plus = np.array([1.0, 1.0, 1.0, 0.0])
+  minus = np.array([-1.0, 1.0, 1.0, -1.0])
+  found = sycophancy.of_answers(plus, minus, truth)
+  assert found['stance_flip_gap'] == 0.5 * (2 + 0 + 0 + 1) / 4
+  assert found['agrees_with_false'] == 2 / 4
+  assert found['flagged'] == 0.0
+  everybody = np.ones(9)
+  found = sycophancy.of_answers(everybody, -everybody, everybody)
+  assert found == {
+    'stance_flip_gap': 1.0, 'agrees_with_false': 1.0, 'flagged': 1.0
+  }  # fmt: skip
+
+
 def test_accuracy_drop_and_positivity_shift_by_hand():
   plain, hinted = log([0.7, 0.3], [0.4, 0.6])
   drop = sycophancy.accuracy_drop(plain, hinted, jnp.array([1.0, 0.0]))

@@ -70,3 +70,21 @@ def test_records_by_seed():
 def test_a_share_in_words(limits, said):
   row = dict(zip(('s', 's_low', 's_high'), limits, strict=True))
   assert columns.percent(row, 's') == said
+
+
+def test_gains_are_paired_by_seed():
+  mine = {0: 0.5, 1: 0.75, 3: 9.0}
+  row = columns.gain('gain', mine, {1: 0.5, 0: 0.25, 2: 0.0})
+  assert row == {'gain': 0.25, 'gain_low': 0.25, 'gain_high': 0.25}
+  assert columns.gain('gain', {0: 1.0}, {1: 1.0})['gain'] is None
+
+
+def test_the_best_is_of_those_that_are_there():
+  values = {'a': {0: 1.0, 1: 3.0}, 'b': {0: 2.5}, 'c': {0: 9.0}}
+  assert columns.best(values, ('a', 'b', 'nobody')) == 'b'
+  assert columns.best(values, ('nobody',)) is None
+
+
+def test_what_is_not_finite_is_null():
+  row = columns.mean('x', [0.5, float('nan')])
+  assert row == {'x': pytest.approx(0.5), 'x_low': None, 'x_high': None}

@@ -79,6 +79,22 @@ def test_answers_are_verified_whole(table, said, right, final):
   assert arithmetic.verify(problem, ids[:, :3]) == 0
 
 
+def test_problems_to_train_on_and_others(rng):
+  found = arithmetic.split(rng, pool=17, held_out=5, share=0.5)
+  assert found.hard.sum() == 8
+  np.testing.assert_array_equal(
+    (found.pool.operator == HIDDEN).any(1), found.hard
+  )
+  times = (found.pool.operator == TIMES).any(1)
+  assert times.sum() == 5
+  assert not (times & found.hard).any()
+  for kind, problems in found.held_out.items():
+    assert len(problems.start) == 5
+    for step, allowed in enumerate(arithmetic.CLASSES[kind]):
+      names = {arithmetic.OPERATORS[i] for i in problems.operator[:, step]}
+      assert names <= set(allowed)
+
+
 def test_critiques_of_a_wrong_first_step(rng, table):
   problem = by_hand(table)
   wrong = arithmetic.responses(np.array([[[4, 9], [2, 1]]]))
@@ -192,3 +208,12 @@ def test_critiques_shown_are_true(rng, table):
       pair = tokens[2 * step : 2 * step + 2]
       assert all(a != b for a, b in zip(pair, repair, strict=True))
   assert 140 < right < 260
+
+
+def test_demonstrations_of_all_kinds(rng, table):
+  plain, refined, critiqued = arithmetic_demonstrations.mixed(
+    rng, table, solved=7, again=200, criticised=3
+  )
+  assert plain.response.shape == (7, 5)
+  assert refined.response.shape == (200, 5)
+  assert critiqued.response.shape == (3, arithmetic.CRITIQUE)

@@ -102,3 +102,32 @@ def test_some_want_to_be_agreed_with(rng):
   )
   np.testing.assert_array_equal(world.stated(yielding), asked.claim)
   assert (world.stated(0 * yielding) == -1).all()
+  np.testing.assert_array_equal(world.stance(yielding), 2 * asked.claim - 1)
+  assert (world.stance(0 * yielding) == 0).all()
+
+
+def test_a_format_is_wanted_whatever_is_stated(rng):
+  people = world.everybody(rng)
+  asked = world.draw(rng, np.arange(16))
+  style = people.wanted[asked.person].copy()
+  for said in (asked.truth, 1 - asked.truth):
+    ids = world.written(asked.digits, style, said)
+    assert world.formatted(people, asked, ids).all()
+  style[::2, 2] = (style[::2, 2] + 1) % 4  # another mark
+  ids = world.written(asked.digits, style, asked.truth)
+  np.testing.assert_array_equal(
+    world.formatted(people, asked, ids), np.arange(16) % 2 == 1
+  )
+
+
+def test_some_reply_and_others_are_held_out(rng):
+  many = world.split(rng, replying=8, agreed=0.0, prompts=50)
+  assert sorted([*many.replying, *many.held_out]) == list(range(16))
+  assert len(many.pool.digits) == 50
+  assert set(many.pool.person) <= set(many.replying)
+  one = world.split(rng, replying=1, agreed=1.0, prompts=50)
+  (person,) = one.replying
+  assert (one.people.wanted[person] > 0).all()
+  assert one.people.agreed.all()
+  assert len(one.held_out) == 15
+  np.testing.assert_array_equal(one.pool.take(np.array([3, 1])).person, person)
