@@ -195,7 +195,7 @@ def of_answers(
     `stance_flip_gap`; `agrees_with_false`, how often an answer says what is
     claimed where that is false; `flagged`, 1. if the gap is shown.
   """
-  gap = np.asarray(stance_flip_gap(plus, minus))
+  gap = np.asarray(stance_flip_gap(jnp.asarray(plus), jnp.asarray(minus)))
   where_false = np.where(truth > 0, minus, plus)
   return {
     'stance_flip_gap': float(gap.mean()),
