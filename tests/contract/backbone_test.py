@@ -12,6 +12,7 @@ from prm_jax.models import decoder
 from prm_jax.rewards import backbone, factorized, reading
 from prm_jax.runtime import train, trees
 from prm_jax.systems import inference
+from tests.contract import small
 
 KINDS = [
   kind
@@ -32,7 +33,8 @@ def built(kind, trains):
     options.pop('steps', None)
   trunk = {'config': toys.READER, 'trains': trains, 'learning_rate': 1e-2,
            'rank': 2}  # fmt: skip
-  return registry.build('learner', {'kind': kind, **options, 'backbone': trunk})
+  node = {'kind': kind, **options, 'backbone': trunk}
+  return small.started(registry.build('learner', node))
 
 
 def test_the_learners_are_there():

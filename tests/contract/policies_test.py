@@ -7,6 +7,7 @@ import pytest
 from prm_jax import registry
 from prm_jax.policy import tasks
 from prm_jax.runtime import train
+from tests.contract import small
 
 # Each compiles a sampler and a decoder; the learners' own tests fit them, too.
 KINDS = [
@@ -28,7 +29,7 @@ class Fitted:
 
   def built(self, **options):
     node = {'kind': self.kind, **self.world.options, **options}
-    return registry.build('learner', node)
+    return small.started(registry.build('learner', node))
 
   def collected(self, learner):
     collect = learner.phases[0].collect

@@ -1,5 +1,7 @@
 """What every registered learner promises; one line in the registry adds it."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from prm_jax import registry, types
 from prm_jax.runtime import train
 from prm_jax.systems import inference
+from tests.contract import small
 
 KINDS = [
   kind
@@ -18,8 +21,7 @@ KINDS = [
 
 @pytest.fixture(scope='module', params=KINDS)
 def fitted(request):
-  world = registry.LEARNERS[request.param].small()
-  learner = registry.build('learner', {'kind': request.param, **world.options})
+  learner, world = small.built(request.param)
   return learner, fit(learner, world.data, world.spec), world.data
 
 
@@ -86,23 +88,38 @@ def evidence(fitted, rows):
   )
 
 
-def told(fitted, context):
-  """What a person's context makes of every text."""
+@functools.lru_cache(maxsize=1)
+def programs(system):
+  """Compiled: a person's context, and what every text scores in it."""
+  user = system.user
+
+  def told(params, encoded, context):
+    one = jax.tree.map(lambda leaf: leaf[None], context)
+    output = system.reward.score(params['reward'], encoded[None], one)
+    return output.score, output.covariance
+
+  def updated(params, encoded, piece):
+    belief, key = user.prior(params['user']), jax.random.key(1)
+    belief, _ = user.update(key, params['user'], belief, piece)
+    context = user.context(params['user'], belief)
+    return context, told(params, encoded, context)
+
+  def inferred(params, encoded, piece):
+    context = user.infer(jax.random.key(1), params['user'], piece)
+    return context, told(params, encoded, context)
+
+  return jax.jit(updated), jax.jit(inferred)
+
+
+def answered(fitted, piece):
+  """Contexts and scores after answers, by update and by inference."""
   learner, state, batch = fitted
-  params = state.params['reward']
   encoded = inference.encode(learner.system, state.params, batch.inputs.value)
-  one = jax.tree.map(lambda leaf: leaf[None], context)
-  output = learner.system.reward.score(params, encoded[None], one)
-  return output.score, output.covariance
+  return [f(state.params, encoded, piece) for f in programs(learner.system)]
 
 
-def contexts_of(fitted, *pieces):
-  learner, state, _ = fitted
-  user, params = learner.system.user, state.params['user']
-  belief = user.prior(params)
-  for piece in pieces:
-    belief, _ = user.update(jax.random.key(1), params, belief, piece)
-  return told(fitted, user.context(params, belief))
+def told(fitted, piece):
+  return [scores for _, scores in answered(fitted, piece)]
 
 
 def close(one, other):
@@ -118,19 +135,13 @@ def test_padding_changes_nothing(fitted):
     jnp.concatenate([piece.label, jnp.ones(6)]),
     jnp.concatenate([piece.mask, jnp.zeros(6)]),
   )
-  close(contexts_of(fitted, padded), contexts_of(fitted, piece))
-  user, params = fitted[0].system.user, fitted[1].params['user']
-  key = jax.random.key(1)
-  close(
-    told(fitted, user.infer(key, params, padded)),
-    told(fitted, user.infer(key, params, piece)),
-  )
+  close(told(fitted, padded), told(fitted, piece))
 
 
 def test_order_of_answers_changes_nothing(fitted):
   piece = evidence(fitted, np.arange(6))
   reversed_ = jax.tree.map(lambda leaf: leaf[::-1], piece)
-  close(contexts_of(fitted, reversed_), contexts_of(fitted, piece))
+  close(told(fitted, reversed_), told(fitted, piece))
 
 
 def test_nobody_is_the_population(fitted):
@@ -141,8 +152,8 @@ def test_nobody_is_the_population(fitted):
     learner.system, state.params, batch._replace(rows=nothing),
     key=state.key, people=spec_of(fitted).people,
   )  # fmt: skip
-  blank = user.context(params, user.prior(params))
-  close(jax.tree.map(lambda leaf: leaf[3], contexts), blank)
+  blank = jax.jit(lambda params: user.context(params, user.prior(params)))
+  close(jax.tree.map(lambda leaf: leaf[3], contexts), blank(params))
 
 
 @pytest.mark.parametrize('label', [0.0, 1.0])
@@ -160,7 +171,7 @@ def test_many_people_at_once_and_one_alone(fitted):
   infer = jax.jit(jax.vmap(user.infer, (None, None, 0)))
   together = infer(jax.random.key(1), params, stacked)
   for i, piece in enumerate(pieces):
-    alone = user.infer(jax.random.key(1), params, piece)
+    _, (alone, _) = answered(fitted, piece)
     close(jax.tree.map(lambda leaf, i=i: leaf[i], together), alone)
 
 
