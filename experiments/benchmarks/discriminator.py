@@ -236,8 +236,10 @@ def sharing_row(
     row[f'{name}_fill'] = row[f'{name}_tokens'] / np.size(value.ids)
   row |= times['separate'].times('sharing_speedup', times['shared'])
   losses = [time.result for time in times.values()]
+  fastest = row['sharing_speedup_of_fastest']
   return row | {
     'share_of_token_ratio': row['sharing_speedup'] / row['token_ratio'],
+    'share_of_token_ratio_of_fastest': fastest / row['token_ratio'],
     'packing_speedup': times['padded'].median / times['separate'].median,
     'packing_fill_ratio': row['separate_fill'] / row['padded_fill'],
     'loss_difference': max(losses) - min(losses),

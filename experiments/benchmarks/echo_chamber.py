@@ -372,4 +372,4 @@ def measure(sizes: Sizes) -> program.Tables:
 
 
 if __name__ == '__main__':
-  program.main(__doc__, measure, Sizes(), Sizes(2500, 500, 5, 20, 5, 2))
+  program.main(__doc__, measure, Sizes(), Sizes(200, 200, 4, 40, 4, 2))

@@ -8,25 +8,41 @@ from prm_jax.worlds import habitual_people as world
 SAID = world.texts(np.random.default_rng(0), 10, 6)
 
 
-def drawn(taste, seed=0):
+def drawn(taste, people=40, seed=0):
   return world.choices(
-    np.random.default_rng(seed), SAID, people=40, each=60, taste=taste
+    np.random.default_rng(seed), SAID, people=people, each=40, taste=taste
   )
 
 
-def polite(choice, text):
-  words = SAID[choice.prompt][text].split()
+@pytest.fixture(scope='module')
+def habits():
+  return drawn(0.0)
+
+
+@pytest.fixture(scope='module')
+def tastes():
+  return drawn(40.0)
+
+
+def length(words):
+  return len(words)
+
+
+def polite(words):
   return sum(word in world.POLITE for word in words) / len(words)
 
 
-def agreement(choices):
-  """How often each person chooses the politer text, ties left out, `[U]`."""
-  said: dict[int, list[bool]] = {}
+def agreement(choices, measure):
+  """How often each person chooses the text with more of it, `[U]`."""
+  shares: dict[int, list[bool]] = {}
   for one in choices:
-    gap = polite(one, one.first) - polite(one, one.second)
-    if gap and one.label != 0.5:
-      said.setdefault(one.person, []).append((gap > 0) == (one.label == 1))
-  return np.array([np.mean(said[person]) for person in sorted(said)])
+    a, b = (
+      measure(SAID[one.prompt][text].split())
+      for text in (one.first, one.second)
+    )
+    if a != b and one.label != 0.5:
+      shares.setdefault(one.person, []).append((a > b) == (one.label == 1))
+  return np.array([np.mean(shares[person]) for person in sorted(shares)])
 
 
 def test_texts_are_of_the_asked_number_and_length():
@@ -36,39 +52,31 @@ def test_texts_are_of_the_asked_number_and_length():
   assert max(lengths) < 60
 
 
-def test_everybody_chooses_between_two_texts_to_a_prompt():
-  choices = drawn(0.0)
-  assert len(choices) == 40 * 60
-  assert all(one.first != one.second for one in choices)
-  assert {one.label for one in choices} == {0.0, 0.5, 1.0}
+def test_everybody_chooses_between_two_texts_to_a_prompt(habits):
+  assert len(habits) == 40 * 40
+  assert all(one.first != one.second for one in habits)
+  assert {one.label for one in habits} == {0.0, 0.5, 1.0}
   # exp(-0.5) against 1 + 1 at a margin of nothing, less at others.
-  ties = np.mean([one.label == 0.5 for one in choices])
+  ties = np.mean([one.label == 0.5 for one in habits])
   assert 0.1 < ties < 0.35
   # The side counts 0.2 logits on average.
-  strict = [one.label for one in choices if one.label != 0.5]
+  strict = [one.label for one in habits if one.label != 0.5]
   assert 0.5 < np.mean(strict) < 0.65
 
 
-def test_longer_texts_are_preferred_on_average():
-  right = []
-  for one in drawn(0.0):
-    a, b = (
-      len(SAID[one.prompt][text].split()) for text in (one.first, one.second)
-    )
-    if one.label != 0.5 and a != b:
-      right.append((a > b) == (one.label == 1))
-  assert np.mean(right) > 0.52
+def test_length_counts_and_not_alike_for_everybody(habits):
+  # Chance alone leaves 0.09 of about 30 choices.
+  assert agreement(habits, length).std() > 0.12
 
 
-@pytest.mark.parametrize(('taste', 'apart'), [(0.0, False), (40.0, True)])
-def test_a_taste_divides_people(taste, apart):
-  share = agreement(drawn(taste))
-  assert (np.abs(share - 0.5).mean() > 0.15) == apart
-  if apart:
-    assert (share > 0.6).sum() > 10
-    assert (share < 0.4).sum() > 10
+def test_a_taste_divides_people_and_habits_do_not(habits, tastes):
+  assert np.abs(agreement(habits, polite) - 0.5).mean() < 0.15
+  share = agreement(tastes, polite)
+  assert np.abs(share - 0.5).mean() > 0.15
+  assert (share > 0.6).sum() > 10
+  assert (share < 0.4).sum() > 10
 
 
 def test_the_same_seed_draws_the_same():
-  assert drawn(40.0) == drawn(40.0)
-  assert drawn(40.0) != drawn(40.0, seed=1)
+  assert drawn(40.0, people=2) == drawn(40.0, people=2)
+  assert drawn(40.0, people=2) != drawn(40.0, people=2, seed=1)
