@@ -66,6 +66,36 @@ def calls(monkeypatch):
 # ------------------------------------------------------------------- families
 
 
+def test_a_mixed_family_differs_in_every_way():
+  options = {
+    'temperatures': (0.5,),
+    'top_k': (5, 50),
+    'systems': {'a': 'told'},
+    'names': ('plain', 'again'),
+    'temperature': 0.8,
+  }
+  found = families.mixed(
+    KEY,
+    MODEL,
+    steered=[(0, 0.5, 1), (1, 0.5, 2)],
+    adapted=[(0.1, 2)],
+    rank=2,
+    **options,
+  )
+  names = [policy.name for policy in found]
+  assert len(set(names)) == len(names) == 2 + 1 + 2 + 3 + 2
+  assert [policy.temperature for policy in found] == [0.5] * 2 + [0.8] * 8
+  assert names[3:5] == ['plain', 'again']
+  norms = families.hidden_norms(MODEL, ['The answer is as follows.'])
+  for policy, layer in zip(found[5:8], (0, 1, 1), strict=True):
+    length = np.linalg.norm(policy.steering, axis=1)
+    assert length[layer] == pytest.approx(0.5 * norms[layer], rel=1e-4)
+    assert length[1 - layer] == 0
+  for policy in found[8:]:
+    assert set(policy.adapters) == set(lora.kernels(MODEL.params))
+  assert len(families.mixed(KEY, MODEL, **options)) == 5
+
+
 def test_families_of_settings():
   decoding = families.by_decoding([0.5, 1.0], top_k=(0, 50))
   assert [(p.temperature, p.top_p, p.top_k) for p in decoding] == [

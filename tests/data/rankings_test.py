@@ -26,9 +26,13 @@ def outputs():
 
 def draw(made, **options):
   defaults = {
-    'baseline': 'm1', 'policies': [0, 1, 2, 3], 'prompts': [0, 3],
-    'gap': 0.15, 'most': 1000, 'seed': 0,
-  }  # fmt: skip
+    'baseline': 'm1',
+    'policies': [0, 1, 2, 3],
+    'prompts': [0, 3],
+    'gap': 0.15,
+    'most': 1000,
+    'seed': 0,
+  }
   return rankings.draw(made, **{**defaults, **options})
 
 

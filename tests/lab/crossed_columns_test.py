@@ -18,12 +18,12 @@ def crossed(units, seed=0):
 def test_an_interval_ends_where_the_quantity_does():
   mean = crossed(20)
   row = columns.crossed('accuracy', mean)
-  assert row == {
-    'accuracy': mean.value, 'accuracy_low': mean.low,
-    'accuracy_high': mean.high,
-  }  # fmt: skip
-  row = columns.crossed('accuracy', mean, least=0.95, most=0.96)
-  assert (row['accuracy_low'], row['accuracy_high']) == (0.95, 0.96)
+  names = ('accuracy', 'accuracy_low', 'accuracy_high')
+  assert row == dict(zip(names, mean[:3], strict=True))
+  least, most = mean.value - 1e-3, mean.value + 1e-3
+  assert mean.low < least < most < mean.high
+  row = columns.crossed('accuracy', mean, least=least, most=most)
+  assert (row['accuracy_low'], row['accuracy_high']) == (least, most)
   assert row['accuracy'] == pytest.approx(mean.value)
 
 

@@ -9,9 +9,16 @@ from prm_jax.lab import drawn
 from prm_jax.worlds import first_order
 
 NETWORK = drawn.Network(
-  words=2, hidden=16, layers=1, rotary_base=30.0, steps=40, learning_rate=1e-2,
-  batch=32, pairs=2, length=4,
-)  # fmt: skip
+  words=2,
+  hidden=16,
+  layers=1,
+  rotary_base=30.0,
+  steps=40,
+  learning_rate=1e-2,
+  batch=32,
+  pairs=2,
+  length=4,
+)
 # Policies that write one word only, each its own.
 LOGITS = 40.0 * jnp.broadcast_to(jnp.eye(2)[:, None], (2, 3, 2))
 
