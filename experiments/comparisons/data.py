@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prm_jax.data import load, schema
+from prm_jax.data import load, pipelines, schema
 
 _PEOPLE, _JUDGEMENTS = 1000, 10_000
 
@@ -48,7 +48,7 @@ def ukp10000() -> Iterator[str]:
   order = np.random.default_rng(0).permutation(people)
   total = np.cumsum(np.bincount(judged.user, minlength=people)[order])
   drawn = np.isin(judged.user, order[total <= _JUDGEMENTS])
-  yield from schema.judgement_lines(judged.take(drawn))
+  yield from schema.judgement_lines(pipelines.select(judged, drawn))
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments.personalized_vs_aggregate import page, problems
@@ -27,14 +26,10 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   source = features.Source()
 
   def made(name: str, seed: int) -> dict[str, list[str]]:
-    methods = {
+    return {
       problem.name: _methods(config, name, problem, folder)
       for problem in problems.problems(config, name, seed, source)
     }
-    # Shapes differ between data sets: programs that are not used again would
-    # fill the process's memory maps.
-    jax.clear_caches()
-    return methods
 
   return {
     f'{name}-seed{seed}': units.record(made, name, seed)

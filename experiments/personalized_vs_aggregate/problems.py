@@ -249,7 +249,7 @@ def _ukp_convarg(
   """Yields seven folds over debates, both sides of a debate together."""
   node = config.ukp_convarg
   table = load.judgements('ukp_convarg', data_dir=config.data.dir or None)
-  table = table.take(table.label != 0.5)
+  table = pipelines.select(table, table.label != 0.5)
   new = _new_people(config, table.user_ids, seed)[table.user]
   topic_of_item = np.array(table.topics)[table.item_prompt]
   topic = topic_of_item[table.items[:, 0]]
@@ -265,7 +265,7 @@ def _ukp_convarg(
     drawn = np.random.default_rng([seed, fold]).permutation(others)
     inner = _roles(split, np.isin(topic, drawn[: len(names) // 5]))
     yield fitting.of_table(
-      table.take(order),
+      pipelines.select(table, order),
       data='ukp_convarg',
       seed=seed,
       fold=fold,

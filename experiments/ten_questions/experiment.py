@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 import tqdm
 
@@ -28,8 +27,6 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   source = features.Source()
 
   def asked(data: str, seed: int) -> Iterator[tuple[str, units.Unit]]:
-    if seed == config.seeds[0]:
-      jax.clear_caches()  # seeds share their programs, data sets do not
     for setting in settings.settings(config, data, seed, source):
       yield setting.name, _curves(config, setting)
 

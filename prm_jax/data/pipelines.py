@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import grain
 import jax
@@ -10,15 +11,21 @@ import numpy as np
 from prm_jax import types
 from prm_jax.data import schema
 
+Table = TypeVar('Table', schema.Judgements, schema.Ratings)
 
-def select(ratings: schema.Ratings, chosen: np.ndarray) -> schema.Ratings:
-  """Returns some of the ratings; people and texts keep their numbers."""
-  return dataclasses.replace(
-    ratings,
-    user=ratings.user[chosen],
-    item=ratings.item[chosen],
-    rating=ratings.rating[chosen],
-  )
+
+def select(table: Table, chosen: np.ndarray) -> Table:
+  """Returns some judgements or ratings; people and texts keep their numbers.
+
+  Args:
+    table: of either.
+    chosen: rows, as numbers or a mask.
+  """
+  names = ['user', 'item', 'rating']
+  if isinstance(table, schema.Judgements):
+    names = ['user', 'items', 'label']
+  rows: dict[str, Any] = {name: getattr(table, name)[chosen] for name in names}
+  return dataclasses.replace(table, **rows)
 
 
 def pairs_from_ratings(

@@ -129,13 +129,6 @@ class Judgements(Texts):
     """Returns `[n]` int32, the row's number."""
     return np.arange(len(self.user), dtype=np.int32)
 
-  def take(self, rows: np.ndarray) -> 'Judgements':
-    """Returns some judgements, by number or mask, of the same texts."""
-    names = ('user', 'items', 'label')
-    return dataclasses.replace(
-      self, **{name: getattr(self, name)[rows] for name in names}
-    )
-
 
 @dataclasses.dataclass(frozen=True)
 class Ratings(Texts):

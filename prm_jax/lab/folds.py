@@ -108,7 +108,7 @@ def case(data: Data, regime: str, fold: int) -> Case:
   texts[pairs.items[training]] = True
   unit, name = units(data.judged)
   problem = fitting.of_table(
-    pairs.take(order),
+    pipelines.select(pairs, order),
     data=data.name,
     seed=data.seed,
     fold=fold,

@@ -69,7 +69,8 @@ def test_tables_of_the_same_texts_are_joined_and_taken_apart():
     ratings(), min_gap=0.1, scale=None, per_person=3, seed=1
   )
   rows = np.arange(len(table.user))
-  even, odd = table.take(rows % 2 == 0), table.take(rows[1::2])
+  even = pipelines.select(table, rows % 2 == 0)
+  odd = pipelines.select(table, rows[1::2])
   np.testing.assert_array_equal(even.items, table.items[::2])
   both = pipelines.joined([even, odd])
   for name in ('user', 'items', 'label'):

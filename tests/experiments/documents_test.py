@@ -38,16 +38,13 @@ def folder(tmp_path):
     'judgements': 'all',
     'role': 'personal',
     'baseline': 'aggregate',
-    'gain': 0.03,
-    'gain_low': 0.02,
-    'gain_high': 0.04,
     'people': 100,
     'pairs': 1000,
     'seeds': 3,
     'resampled': 'people',
   }
   for name, value in (('full', 0.03), ('a_smaller_one', 0.01)):
-    rows = [{**gain, 'gain': value}]
+    rows = [gain | {'gain': value, 'gain_low': 0.0, 'gain_high': 0.04}]
     text = json.dumps({'study': 'a_toy_study', 'tables': {'gain': rows}})
     (made / 'results' / f'{name}.json').write_text(text)
   for path, text in documents.documents(made):
@@ -59,7 +56,7 @@ def test_what_the_readme_tells_of_comes_first(folder):
   text = (folder / 'RESULTS.md').read_text()
   assert text.startswith('# Results: a toy study\n')
   assert text.index('## full.json') < text.index('## a_smaller_one.json')
-  assert '+3.00 [+2.00, +4.00]' in text
+  assert '+3.00 [+0.00, +4.00]' in text
   assert (folder / 'answer.svg').read_text().startswith('<?xml')
   assert stale(folder) == []
 

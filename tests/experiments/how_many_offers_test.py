@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from configs import how_many_offers
-from experiments import run
 from experiments.how_many_offers import experiment
+from prm_jax.lab import study
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ def test_the_place_of_the_best_by_hand():
 @pytest.fixture(scope='module')
 def smoke(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('offers')
-  run.run(how_many_offers.get_config('smoke'), workdir)
+  study.run(experiment.STUDY, how_many_offers.get_config('smoke'), workdir)
   return workdir
 
 
