@@ -76,15 +76,30 @@ METHODS = {
 }
 _ALL, _FEW = tuple(METHODS), ('grpo', 'dr_grpo', _CRITIC)
 _SEARCHED = (
-  'dr_grpo', _CRITIC, 'refinement_tuning', 'sdpo', 'rltf', f'{_CRITIC}_live',
-  f'{_CRITIC}_log', f'{_CRITIC}_raw', 'critique_tuning', 'refinement_tuning_8',
-)  # fmt: skip
+  'dr_grpo',
+  _CRITIC,
+  'refinement_tuning',
+  'sdpo',
+  'rltf',
+  f'{_CRITIC}_live',
+  f'{_CRITIC}_log',
+  f'{_CRITIC}_raw',
+  'critique_tuning',
+  'refinement_tuning_8',
+)
 _RATES = (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
 _IN_WORDS = (
-  'dr_grpo', 'grpo', _CRITIC, 'critique_grpo_indicative',
-  'critique_grpo_with_answer', 'critique_grpo_self', 'critique_grpo_shuffled',
-  'refinement_tuning', 'sdpo', 'rltf_predict',
-)  # fmt: skip
+  'dr_grpo',
+  'grpo',
+  _CRITIC,
+  'critique_grpo_indicative',
+  'critique_grpo_with_answer',
+  'critique_grpo_self',
+  'critique_grpo_shuffled',
+  'refinement_tuning',
+  'sdpo',
+  'rltf_predict',
+)
 _VARIANTS = ('smoke', 'full', 'refiners', 'rates', 'smollm2')
 
 
@@ -101,21 +116,36 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   # Numbers alone, at the budget of all: the best is what others are held to.
   config.baselines = ('grpo', 'dr_grpo', 'dr_grpo_curriculum')
   config.policy = {
-    'hidden_size': 64, 'intermediate_size': 172, 'num_hidden_layers': 3,
-    'num_attention_heads': 4, 'num_key_value_heads': 4, 'head_dim': 16,
-  }  # fmt: skip
+    'hidden_size': 64,
+    'intermediate_size': 172,
+    'num_hidden_layers': 3,
+    'num_attention_heads': 4,
+    'num_key_value_heads': 4,
+    'head_dim': 16,
+  }
   config.problems = {'pool': 1024, 'held_out': 256}
   config.warm = {
-    'steps': 2000, 'learning_rate': 1e-2, 'plain': 64, 'refined': 144,
-    'critiqued': 32, 'trials': 3, 'least': 0.8,
-  }  # fmt: skip
+    'steps': 2000,
+    'learning_rate': 1e-2,
+    'plain': 64,
+    'refined': 144,
+    'critiqued': 32,
+    'trials': 3,
+    'least': 0.8,
+  }
   config.training = {'steps': 300, 'batch': 32, 'every': 20}
   config.data = {'dir': ''}
   config.model = ''  # SmolLM2-135M-Instruct; or a .gguf file, or a folder
   config.words = {
-    'methods': (), 'pool': 4000, 'held_out': 256, 'longest': 300,
-    'tokens': 256, 'steps': 400, 'batch': 16, 'every': 20,
-  }  # fmt: skip
+    'methods': (),
+    'pool': 4000,
+    'held_out': 256,
+    'longest': 300,
+    'tokens': 256,
+    'steps': 400,
+    'batch': 16,
+    'every': 20,
+  }
   if variant == 'refiners':
     config.seeds = tuple(range(10))
     config.runs = ((0.5, (*_FEW, f'{_CRITIC}_live', 'refinement_tuning')),)
@@ -130,9 +160,13 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   if variant == 'smoke':
     config.seeds = (0, 1)
     config.runs = ((0.5, ('dr_grpo', _CRITIC)),)
-    config.policy.update(hidden_size=16, intermediate_size=16,
-                         num_hidden_layers=1, num_attention_heads=1,
-                         num_key_value_heads=1)  # fmt: skip
+    config.policy.update(
+      hidden_size=16,
+      intermediate_size=16,
+      num_hidden_layers=1,
+      num_attention_heads=1,
+      num_key_value_heads=1,
+    )
     config.problems = {'pool': 16, 'held_out': 8}
     config.warm.update(steps=3, trials=1, least=0.0)
     config.training.update(steps=4, batch=4, every=2)

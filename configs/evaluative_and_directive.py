@@ -49,10 +49,13 @@ METHODS = {
   'directive_shuffled': _node(0.0, 1.0, hint_error=1.0, rate=5e-4),
 }
 _RATES_MANY = {  # likewise, for many people
-  'evaluative_baseline': 2.5e-4, 'directive_average': 2.5e-4,
-  'directive_full_frozen': 2e-3, 'combined_average': 5e-4,
-  'combined_full_average': 2e-3, 'combined_full_frozen': 1e-3,
-}  # fmt: skip
+  'evaluative_baseline': 2.5e-4,
+  'directive_average': 2.5e-4,
+  'directive_full_frozen': 2e-3,
+  'combined_average': 5e-4,
+  'combined_full_average': 2e-3,
+  'combined_full_frozen': 1e-3,
+}
 _SEARCHED = (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
 _VARIANTS = ('smoke', 'full', 'rates', 'smollm2')
 _GRID = ('evaluative_baseline', 'directive_average', 'combined_average')
@@ -68,22 +71,36 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   config.study = 'evaluative_and_directive'
   config.seeds = (0, 1, 2, 3, 4)
   config.policy = {
-    'hidden_size': 48, 'intermediate_size': 128, 'num_hidden_layers': 2,
-    'num_attention_heads': 4, 'num_key_value_heads': 4, 'head_dim': 12,
-  }  # fmt: skip
+    'hidden_size': 48,
+    'intermediate_size': 128,
+    'num_hidden_layers': 2,
+    'num_attention_heads': 4,
+    'num_key_value_heads': 4,
+    'head_dim': 12,
+  }
   config.warm = {
-    'steps': 2000, 'batch': 128, 'learning_rate': 5e-3, 'trials': 3,
+    'steps': 2000,
+    'batch': 128,
+    'learning_rate': 5e-3,
+    'trials': 3,
     'least': 0.9,
-  }  # fmt: skip
+  }
   config.methods = METHODS
   config.training = {'steps': 200, 'batch': 16, 'every': 10, 'examined': 256}
   config.data = {'dir': ''}
   config.model = ''  # SmolLM2-135M-Instruct; or a .gguf file, or a folder
   config.words = {
-    'methods': (), 'pool': 4000, 'held_out': 256, 'longest': 300,
-    'tokens': 128, 'steps': 400, 'batch': 64, 'every': 20, 'hint_rate': 0.4,
+    'methods': (),
+    'pool': 4000,
+    'held_out': 256,
+    'longest': 300,
+    'tokens': 128,
+    'steps': 400,
+    'batch': 64,
+    'every': 20,
+    'hint_rate': 0.4,
     'hint_error': 0.2,
-  }  # fmt: skip
+  }
   config.arms = _arms()
   if variant == 'rates':
     config.seeds = (101, 102)
@@ -94,16 +111,22 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     config.arms = {}
     config.methods = {n: {**m, 'rate': 1e-6} for n, m in METHODS.items()}
     config.words.methods = (
-      'evaluative_baseline', 'directive_average', 'combined_average',
-      'combined_baseline_average', 'combined_full_average',
+      'evaluative_baseline',
+      'directive_average',
+      'combined_average',
+      'combined_baseline_average',
+      'combined_full_average',
       'directive_shuffled',
-    )  # fmt: skip
+    )
   if variant == 'smoke':
     config.seeds = (0, 1)
     config.policy.update(
-      hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-      num_attention_heads=1, num_key_value_heads=1,
-    )  # fmt: skip
+      hidden_size=16,
+      intermediate_size=16,
+      num_hidden_layers=1,
+      num_attention_heads=1,
+      num_key_value_heads=1,
+    )
     config.warm.update(steps=3, trials=1, least=0.0)
     config.training.update(steps=4, batch=4, every=2, examined=8)
     config.arms = {
@@ -121,9 +144,11 @@ def _arms() -> dict:
   """Returns one person, many, one who wants to be agreed with, other hints."""
   few = {**_ONE, 'methods': _GRID}
   many = (
-    *_GRID, 'directive_full_frozen', 'combined_full_average',
+    *_GRID,
+    'directive_full_frozen',
+    'combined_full_average',
     'combined_full_frozen',
-  )  # fmt: skip
+  )
   return {
     'one': {**_ONE, 'methods': tuple(METHODS)},
     'many': {

@@ -78,19 +78,22 @@ def methods(variant: str) -> config_dict.ConfigDict:
     found |= {
       'rfm': {'kind': 'rfm', 'steps': steps},
       'mrm': {
-        'kind': 'mrm', 'steps': episodes, 'dim': 8, 'inner_steps': 3,
-        'rate': 3.0, 'spread': 1.0, 'learning_rate': 0.01,
+        'kind': 'mrm',
+        'steps': episodes,
+        'dim': 8,
+        'inner_steps': 3,
+        'rate': 3.0,
+        'spread': 1.0,
+        'learning_rate': 0.01,
       },
       'pal_a': {'kind': 'pal', 'steps': steps, 'dim': 4},
-      'pal_b': {
-        'kind': 'pal', 'steps': steps, 'dim': 4, 'prompt_features': 16,
-      },
+      'pal_b': {'kind': 'pal', 'steps': steps, 'dim': 4, 'prompt_features': 16},
       'vpl': {'kind': 'vpl', 'steps': episodes, 'kl_weight': 1e-4},
       'vpl_collapsed': {'kind': 'vpl', 'steps': episodes, 'kl_weight': 1.0},
       'spl': {'kind': 'spl', 'steps': episodes, 'kl_weight': 1e-4},
       'gpo': {'kind': 'gpo', 'steps': episodes},
       'in_context': {'kind': 'in_context', 'steps': episodes},
-    }  # fmt: skip
+    }
   return config_dict.ConfigDict(found)
 
 
@@ -176,7 +179,7 @@ def alpaca_eval() -> config_dict.ConfigDict:
         'sentences': {
           **text_features((3, 5, 6), 256, unit='sentence_log', whiten=False),
           'length': False,  # the encoder alone
-        },
+        }
       },
     }
   )

@@ -143,14 +143,29 @@ def _shrink(config: config_dict.ConfigDict) -> None:
   config.real = False
   config.seeds = (0, 1)
   config.enumerable.update(
-    length=4, train=32, validation=2, test=2, references=(1, 2), hidden=16,
-    layers=1, steps=20, batch=8, stops=(5, 20), betas=(0.5, 1.0),
-    added=(1.0, 4.0), tuning_steps=50,
-  )  # fmt: skip
+    length=4,
+    train=32,
+    validation=2,
+    test=2,
+    references=(1, 2),
+    hidden=16,
+    layers=1,
+    steps=20,
+    batch=8,
+    stops=(5, 20),
+    betas=(0.5, 1.0),
+    added=(1.0, 4.0),
+    tuning_steps=50,
+  )
   config.scaling.update(
-    widths=(16, 32, 48), steps=20, policies=32, held_out=16, words=8, length=6,
+    widths=(16, 32, 48),
+    steps=20,
+    policies=32,
+    held_out=16,
+    words=8,
+    length=6,
     stops=(0.5, 1.0),
-  )  # fmt: skip
+  )
 
 
 def _grow(config: config_dict.ConfigDict) -> None:
@@ -163,9 +178,11 @@ def _grow(config: config_dict.ConfigDict) -> None:
   config.generated.update(prompts=200, samples=4, tokens=256, batch=512)
   config.ablation.update(steps=1500, prompts=397, pairs=(100, 40_000))
   config.scaling.update(
-    widths=(8, 16, 32, 64, 96, 160, 256, 384), seeds=(0, 1, 2), steps=20_000,
+    widths=(8, 16, 32, 64, 96, 160, 256, 384),
+    seeds=(0, 1, 2),
+    steps=20_000,
     batch=512,
-  )  # fmt: skip
+  )
 
 
 def _sizes(width: int, layers: int) -> dict:

@@ -71,13 +71,17 @@ def run(
   results: dict[str, Any] = {
     'study': 'compare',
     'config': {
-      'data': path.name, 'digest': digest, 'features': source.name,
-      'components': components, 'seed': seed, 'choice': chosen,
+      'data': path.name,
+      'digest': digest,
+      'features': source.name,
+      'components': components,
+      'seed': seed,
+      'choice': chosen,
     },
     'seeds': [seed],
     'notes': [*found.notes, *report.lines()],
     'tables': found.tables,
-  }  # fmt: skip
+  }
   audited = _audit(found, given, folder, encoder) if audit else []
   if audited:
     results['tables']['audit'] = audited

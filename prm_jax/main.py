@@ -177,10 +177,14 @@ def ask(arguments: argparse.Namespace) -> None:
       return 'quit'
 
   terminal.ask(
-    model.session(arguments.workdir, arguments.user), model.prior,
-    model.questions(), questions=arguments.questions,
-    threshold=arguments.threshold, read=read, write=print,
-  )  # fmt: skip
+    model.session(arguments.workdir, arguments.user),
+    model.prior,
+    model.questions(),
+    questions=arguments.questions,
+    threshold=arguments.threshold,
+    read=read,
+    write=print,
+  )
 
 
 def audit(arguments: argparse.Namespace) -> None:
@@ -218,9 +222,10 @@ def convert(arguments: argparse.Namespace) -> None:
   given = {
     name: converting.parse_columns(text) if text else None
     for name, text in (
-      ('columns', arguments.columns), ('labels', arguments.labels)
+      ('columns', arguments.columns),
+      ('labels', arguments.labels),
     )
-  }  # fmt: skip
+  }
   rows, report = converting.convert(
     arguments.name, arguments.path, user=arguments.user, **given
   )
@@ -236,10 +241,8 @@ def convert(arguments: argparse.Namespace) -> None:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
   command.__name__: command
-  for command in (
-    compare, train, score, ask, audit, forget, export, convert
-  )
-}  # fmt: skip
+  for command in (compare, train, score, ask, audit, forget, export, convert)
+}
 
 if __name__ == '__main__':
   sys.exit(run())

@@ -123,9 +123,13 @@ class Model:
     if workdir:
       _write(Path(workdir), fitted.reader, fitted.kept)
     return cls(
-      fitted.setting, fitted.state, fitted.reader, fitted.source, fitted.kept,
+      fitted.setting,
+      fitted.state,
+      fitted.reader,
+      fitted.source,
+      fitted.kept,
       results=fitted.results,
-    )  # fmt: skip
+    )
 
   @staticmethod
   def compare(
@@ -160,9 +164,12 @@ class Model:
         raise ValueError(f'{folder} holds no checkpoint: run `prm train` again')
       state = manager.restore(known.finished())
     made = cls(
-      known, state, features.Reader.load(folder / _READER),
-      features.Source(known.encoder, own_features), pool.read(folder),
-    )  # fmt: skip
+      known,
+      state,
+      features.Reader.load(folder / _READER),
+      features.Source(known.encoder, own_features),
+      pool.read(folder),
+    )
     return dataclasses.replace(made, asked=made._sessions(folder))
 
   @classmethod
@@ -173,10 +180,11 @@ class Model:
     params, _ = export.load_parameters(folder, state.params)
     encoder = folder / _ENCODER
     return cls(
-      known, state._replace(params=params),
+      known,
+      state._replace(params=params),
       features.Reader.load(folder / _READER),
       features.Source(encoder, own_features),
-    )  # fmt: skip
+    )
 
   def save(self, folder: str | Path) -> None:
     """Writes the model, with everybody's beliefs and answers, to a new folder.
@@ -329,10 +337,12 @@ class Model:
     questions = self.questions()
     context = self._context(user if self.knows(user) else None)
     index, _ = sessions.best(
-      context.mean, context.factor, questions.difference,
+      context.mean,
+      context.factor,
+      questions.difference,
       [pair for pair, _ in self.asked.get(user, Said()).answers],
       acquisition.information_gain,
-    )  # fmt: skip
+    )
     return questions.questions[index] if index >= 0 else None
 
   def answer(
@@ -468,9 +478,11 @@ class Model:
         'texts that have none: train on an encoder to audit'
       )
     written = stances.write(
-      split='audit', seed=self.setting.seed, questions=questions,
+      split='audit',
+      seed=self.setting.seed,
+      questions=questions,
       answers=answers,
-    )  # fmt: skip
+    )
     texts = [text for row in written.texts for text in row]
     prompts = [q.text for q in written.questions for _ in range(answers)]
     system, params = self.setting.learner().system, self.state.params

@@ -33,9 +33,12 @@ def parser() -> argparse.ArgumentParser:
     '--method', help='what a comparison in --workdir chose, or pref'
   )
   sub.add_argument(
-    '--set', action='append', default=[], metavar='NAME=NUMBER',
+    '--set',
+    action='append',
+    default=[],
+    metavar='NAME=NUMBER',
     help='an option of the method, such as basis_ridge=100',
-  )  # fmt: skip
+  )
   sub.add_argument(
     '--mesh', default='', help='devices that share the fit, such as data:8'
   )
@@ -43,22 +46,26 @@ def parser() -> argparse.ArgumentParser:
   sub.add_argument('--data', type=Path, required=True, help='JSON lines')
   sub.add_argument('--user', help='whose belief; the population if absent')
   sub.add_argument(
-    '--reference', type=Path,
+    '--reference',
+    type=Path,
     help='JSON lines of prompt and response: score closeness to these by the '
     'policy discriminator in --workdir',
-  )  # fmt: skip
+  )
   sub.add_argument('--output', type=Path, help='JSON lines; standard output')
   sub.add_argument(
-    '--features', type=Path,
+    '--features',
+    type=Path,
     help='.npz keyed by text hash, where training had features of your own',
-  )  # fmt: skip
+  )
   sub = command('ask', 'Ask a person what they prefer.')
   sub.add_argument('--user', default='me', help='whose answers these are')
   sub.add_argument('--questions', type=int, default=10, help='the budget')
   sub.add_argument(
-    '--threshold', type=float, default=0.005,
+    '--threshold',
+    type=float,
+    default=0.005,
     help='stop when a question would teach fewer nats',
-  )  # fmt: skip
+  )
   sub = command('audit', 'Measure what personal rewards break.')
   sub.add_argument('--questions', type=int, default=20, help='of each kind')
   sub.add_argument('--answers', type=int, default=24, help='to each question')
@@ -66,15 +73,23 @@ def parser() -> argparse.ArgumentParser:
   sub.add_argument('--user', action='append', required=True)
   sub = command('export', 'Write all that scores texts, and nobody.')
   sub.add_argument('--output', type=Path, required=True)
-  sub = command('convert', 'Write a public set as JSON lines.', workdir=False)
+  _convert(command('convert', 'Write a public set as lines.', workdir=False))
+  return parser
+
+
+def _convert(sub: argparse.ArgumentParser) -> None:
   sub.add_argument('path', type=Path, help='of the set on disk')
-  sub.add_argument('--from', dest='name', required=True, metavar='NAME',
-                   help='trl, chatbot_arena, prism or columns')  # fmt: skip
+  sub.add_argument(
+    '--from',
+    dest='name',
+    required=True,
+    metavar='NAME',
+    help='trl, chatbot_arena, prism or columns',
+  )
   sub.add_argument('--output', type=Path, required=True)
   sub.add_argument('--columns', help='OURS=THEIRS, with commas between')
   sub.add_argument('--labels', help='OURS=THEIRS, with commas between')
   sub.add_argument('--user', help='who judged, of a set that does not say')
-  return parser
 
 
 def number(text: str) -> tuple[str, float | int]:

@@ -230,10 +230,7 @@ SAFEGUARDS: dict[str, Entry] = {
     adaptive.constitutional_floor, measure='truth', least=0.8
   ),
   'empirical_shrinkage': _built(
-    reward_level.empirical_shrinkage,
-    between=1.0,
-    within=2.0,
-    answers=3.0,
+    reward_level.empirical_shrinkage, between=1.0, within=2.0, answers=3.0
   ),
   'exposure': _built(adaptive.exposure, strength=2.0),
   'floor': _built(policy_level.floor, measure='quality'),

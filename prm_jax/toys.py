@@ -59,9 +59,11 @@ def judgements(seed: int = 0, n: int = 299, **given: Any) -> World:
   items = np.stack([rng.permutation(TEXTS)[:2] for _ in range(n)])
   margin = np.sum((table[items[:, 0]] - table[items[:, 1]]) * taste[user], 1)
   said = types.Judgements(
-    user, (margin > 0).astype(np.float32), np.ones(n, np.float32),
+    user,
+    (margin > 0).astype(np.float32),
+    np.ones(n, np.float32),
     np.arange(n, dtype=np.int32),
-  )  # fmt: skip
+  )
   inputs = types.Inputs(table, items.astype(np.int32))
   return World(given, types.Batch(said, inputs))
 
@@ -103,17 +105,18 @@ def triples(n: int = 23, **given: Any) -> World:
   user = rng.integers(0, PEOPLE, n).astype(np.int32)
   place = np.stack([rng.permutation(TEXTS // PEOPLE)[:2] for _ in range(n)])
   other = (user + rng.integers(1, PEOPLE, n)) % PEOPLE
-  items = np.stack([
-    user + PEOPLE * place[:, 0], other, user + PEOPLE * place[:, 1]
-  ], 1)  # fmt: skip
+  items = np.stack(
+    [user + PEOPLE * place[:, 0], other, user + PEOPLE * place[:, 1]], 1
+  )
   ones = np.ones(n, np.float32)
   said = types.Judgements(user, ones, ones, np.arange(n, dtype=np.int32))
   inputs = types.Inputs(table, items.astype(np.int32))
   sizes = decoder.DecoderConfig(VOCABULARY, 8, 16, 1, 2, 1, 4)
   return World(
     {'config': sizes, 'length': LENGTH, **given},
-    types.Batch(said, inputs), types.Spec(LENGTH, PEOPLE),
-  )  # fmt: skip
+    types.Batch(said, inputs),
+    types.Spec(LENGTH, PEOPLE),
+  )
 
 
 def problems(**given: Any) -> World:
@@ -169,8 +172,6 @@ def _shown(world: arithmetic.Problems):
   def shown(key, start):
     del key, start
     answers = arithmetic.responses(arithmetic.chains(world))
-    return (
-      padding.full(arithmetic.prompts(world)), padding.full(answers)
-    )  # fmt: skip
+    return (padding.full(arithmetic.prompts(world)), padding.full(answers))
 
   return shown

@@ -86,11 +86,11 @@ def fit(
     raise ValueError(
       'there is no judgement to train on that says which of two is better'
     )
+  texts, trained = judged.texts, np.unique(judged.items[says])
   reader = features.fit(
-    kind, source, judged.prompt_texts, judged.texts,
-    np.unique(judged.items[says]), components,
-  )  # fmt: skip
-  table = reader(source, judged.prompt_texts, judged.texts)
+    kind, source, judged.prompt_texts, texts, trained, components
+  )
+  table = reader(source, judged.prompt_texts, texts)
   known = Setting(
     method=method,
     options=options,

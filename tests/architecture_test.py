@@ -29,14 +29,7 @@ ALLOWED |= {
   'runtime': {'types', 'runtime'},
   'worlds': {'types', 'ops', 'worlds'},
   'data': {'types', 'ops', 'worlds', 'data'},
-  'registry': {
-    'types',
-    'learners',
-    'rewards',
-    'safeguards',
-    'toys',
-    'users',
-  },
+  'registry': {'types', 'learners', 'rewards', 'safeguards', 'toys', 'users'},
   'toys': {'types', 'learners', 'models', 'policy', 'worlds', 'world_tasks'},
   'world_tasks': {'learners', 'policy', 'worlds'},
 }

@@ -42,11 +42,16 @@ def judged(tmp_path, private_cache):
     words, rows = texts(people, 2 * people * each), []
     for n in range(people * each):
       a, b = words[2 * n : 2 * n + 2]
-      rows.append({
-        'user_id': f'u{n // each}', 'prompt_id': 'p', 'prompt': 'Go on?',
-        'response_a': a, 'response_b': b + ' .',
-        'label': 'a' if 'please' in a else 'b',
-      })  # fmt: skip
+      rows.append(
+        {
+          'user_id': f'u{n // each}',
+          'prompt_id': 'p',
+          'prompt': 'Go on?',
+          'response_a': a,
+          'response_b': b + ' .',
+          'label': 'a' if 'please' in a else 'b',
+        }
+      )
     path, features = tmp_path / f'{name}.jsonl', tmp_path / f'{name}.npz'
     path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
     write_features(
@@ -60,9 +65,16 @@ def judged(tmp_path, private_cache):
 def train(judged, workdir, *more):
   path, features = judged
   return main.run(
-    ['train', f'--data={path}', f'--features={features}', '--components=5',
-     f'--workdir={workdir}', '--set=steps=5', *more]
-  )  # fmt: skip
+    [
+      'train',
+      f'--data={path}',
+      f'--features={features}',
+      '--components=5',
+      f'--workdir={workdir}',
+      '--set=steps=5',
+      *more,
+    ]
+  )
 
 
 def lines(path, rows):
@@ -84,9 +96,14 @@ def trained(judged, tmp_path):
 def score(trained, *more):
   workdir, data, features = trained
   return main.run(
-    ['score', f'--workdir={workdir}', f'--data={data}',
-     f'--features={features}', *more]
-  )  # fmt: skip
+    [
+      'score',
+      f'--workdir={workdir}',
+      f'--data={data}',
+      f'--features={features}',
+      *more,
+    ]
+  )
 
 
 # --------------------------------------------------------- N where N is enough
@@ -124,8 +141,9 @@ def test_blocks_of_texts_score_as_all_at_once(monkeypatch, method):
 
 FEW = [
   *(('pref', people) for people in (1, 2, 3, 4)),
-  ('hierarchical', 1), ('lore', 1),
-]  # fmt: skip
+  ('hierarchical', 1),
+  ('lore', 1),
+]
 
 
 @pytest.mark.parametrize(('method', 'people'), FEW)
@@ -152,10 +170,19 @@ def test_a_few_people_s_ten_judgements_train_and_score(
     assert 'nothing can be said' in said or 'cannot be said' in said
   data = lines(tmp_path / 'a.jsonl', [{'response': texts(people, 1)[0]}])
   out = tmp_path / 'out.jsonl'
-  assert main.run(
-    ['score', f'--workdir={workdir}', f'--data={data}', '--user=u0',
-     f'--features={given[1]}', f'--output={out}']
-  ) == 0  # fmt: skip
+  assert (
+    main.run(
+      [
+        'score',
+        f'--workdir={workdir}',
+        f'--data={data}',
+        '--user=u0',
+        f'--features={given[1]}',
+        f'--output={out}',
+      ]
+    )
+    == 0
+  )
   assert np.isfinite(json.loads(out.read_text())['score'])
 
 
@@ -229,9 +256,10 @@ def test_all_are_forgotten_or_none(trained, tmp_path, capsys):
 # ----------------------------------------------------- a line, not a traceback
 
 
-@pytest.mark.parametrize('text', [
-  'dim=2.5', 'dim=-1', 'ridge=nan', 'ridge=inf', 'backbone=3', 'dim', 'dim=x',
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'text',
+  ['dim=2.5', 'dim=-1', 'ridge=nan', 'ridge=inf', 'backbone=3', 'dim', 'dim=x'],
+)
 def test_options_of_a_wrong_kind(judged, tmp_path, capsys, text):
   workdir = tmp_path / 'run'
   assert train(judged(6), workdir, f'--set={text}') == 2
@@ -241,12 +269,18 @@ def test_options_of_a_wrong_kind(judged, tmp_path, capsys, text):
   assert not workdir.exists()
 
 
-@pytest.mark.parametrize(('config', 'message'), [
-  ('{"study": "echo_chambers", "seeds": [0]}', 'is not of `prm train`'),
-  ('[]', 'is not of `prm train`'), ('{', 'is not JSON'),
-  ('{"method": "pref", "people": 3, "judgements": 2, "more": 1}',
-   'another version'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('config', 'message'),
+  [
+    ('{"study": "echo_chambers", "seeds": [0]}', 'is not of `prm train`'),
+    ('[]', 'is not of `prm train`'),
+    ('{', 'is not JSON'),
+    (
+      '{"method": "pref", "people": 3, "judgements": 2, "more": 1}',
+      'another version',
+    ),
+  ],
+)
 def test_a_folder_of_something_else(tmp_path, capsys, config, message):
   (tmp_path / 'config.json').write_text(config)
   for command in (['score', '--data=x'], ['ask'], ['export', '--output=x']):
@@ -270,10 +304,20 @@ def test_a_reader_that_has_enough_is_no_error(trained):
     'import sys; from prm_jax import main; sys.exit(main.run(sys.argv[1:]))'
   )
   with subprocess.Popen(
-    [sys.executable, '-c', code, 'score', f'--workdir={workdir}',
-     f'--data={data}', f'--features={features}'],
-    stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True,
-  ) as process:  # fmt: skip
+    [
+      sys.executable,
+      '-c',
+      code,
+      'score',
+      f'--workdir={workdir}',
+      f'--data={data}',
+      f'--features={features}',
+    ],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    cwd=ROOT,
+    text=True,
+  ) as process:
     assert process.stdout is not None
     process.stdout.read(10)
     process.stdout.close()
@@ -284,10 +328,15 @@ def test_a_reader_that_has_enough_is_no_error(trained):
 
 def test_ratings_that_compare_nothing(tmp_path, private_cache, capsys):
   rows = [
-    {'user_id': f'u{n}', 'prompt_id': f'p{n}', 'prompt': f'{n}?',
-     'response': 'x', 'rating': 3}
+    {
+      'user_id': f'u{n}',
+      'prompt_id': f'p{n}',
+      'prompt': f'{n}?',
+      'response': 'x',
+      'rating': 3,
+    }
     for n in range(20)
-  ]  # fmt: skip
+  ]
   path = lines(tmp_path / 'rated.jsonl', rows)
   assert train((path, tmp_path / 'none.npz'), tmp_path / 'run') == 2
   assert 'nothing to compare' in capsys.readouterr().err

@@ -39,9 +39,15 @@ def judged(tmp_path, private_cache):
       (a, liked_a), (b, liked_b) = pair
       label = 'tie' if liked_a == liked_b else 'ba'[int(liked_a > liked_b)]
       rows.append(
-        {'user_id': f'u{user}', 'prompt_id': f'p{number % 5}', 'prompt': '?',
-         'response_a': a, 'response_b': b, 'label': label}
-      )  # fmt: skip
+        {
+          'user_id': f'u{user}',
+          'prompt_id': f'p{number % 5}',
+          'prompt': '?',
+          'response_a': a,
+          'response_b': b,
+          'label': label,
+        }
+      )
   path.write_text(''.join(json.dumps(row) + '\n' for row in rows))
   np.savez(
     own,
@@ -61,9 +67,17 @@ def scored(monkeypatch):
 def train(judged, workdir, *more):
   path, own = judged
   return main.run(
-    ['train', f'--data={path}', f'--features={own}', '--components=8',
-     f'--workdir={workdir}', '--set=steps=40', '--set=dim=3', *more]
-  )  # fmt: skip
+    [
+      'train',
+      f'--data={path}',
+      f'--features={own}',
+      '--components=8',
+      f'--workdir={workdir}',
+      '--set=steps=40',
+      '--set=dim=3',
+      *more,
+    ]
+  )
 
 
 def test_a_mesh_that_is_not_there_is_named(judged, tmp_path, capsys):
@@ -181,9 +195,11 @@ def test_export_reloads(judged, tmp_path, capsys):
 def test_what_a_person_can_mend_is_told_in_a_line(judged, tmp_path, capsys):
   cases = [
     (['score', f'--workdir={tmp_path}', '--data=x'], 'config.json is missing'),
-    (['train', '--data=none.jsonl', f'--workdir={tmp_path}/a'],
-     'none.jsonl is not a file'),
-  ]  # fmt: skip
+    (
+      ['train', '--data=none.jsonl', f'--workdir={tmp_path}/a'],
+      'none.jsonl is not a file',
+    ),
+  ]
   for command, message in cases:
     assert main.run(command) == 2
     assert message in capsys.readouterr().err
@@ -241,8 +257,10 @@ def test_asked_answers_change_the_scores(
   assert asked['score'] != nobody['score']
   assert main.run(['forget', f'--workdir={workdir}', '--user=new']) == 0
   assert 'forgot the answers of 1 people' in capsys.readouterr().out
-  assert main.run(['score', f'--workdir={workdir}', f'--data={ask}',
-                   '--user=new']) == 2  # fmt: skip
+  assert (
+    main.run(['score', f'--workdir={workdir}', f'--data={ask}', '--user=new'])
+    == 2
+  )
 
 
 def test_a_method_without_a_gaussian_belief_cannot_ask(
@@ -285,9 +303,12 @@ def test_closeness_to_references(tmp_path, monkeypatch, capsys):
   params['log_between'] = np.full(2, 2.0, np.float32)
   folder = tmp_path / 'discriminator'
   card = {
-    'kind': 'likeness', 'fingerprint': 'f', 'reading': {}, 'model': '',
+    'kind': 'likeness',
+    'fingerprint': 'f',
+    'reading': {},
+    'model': '',
     'same_prompt': False,
-  }  # fmt: skip
+  }
   export.export_parameters(params, folder, card)
   model = LanguageModel(None, None, None, 'f')
   monkeypatch.setattr(
@@ -328,10 +349,11 @@ def test_a_pair_lands_on_one_side_in_any_order_and_spacing():
   texts = [f'text {t}' for t in range(50)]
   spaced = [f' Text\u200b  {t}\n' for t in range(50)]
   both = SimpleNamespace(
-    user_ids=[f'u{u}' for u in range(6)], user=np.tile(user, 3),
+    user_ids=[f'u{u}' for u in range(6)],
+    user=np.tile(user, 3),
     items=np.concatenate([pair, pair[:, ::-1], pair + 50]),
     texts=texts + spaced,
-  )  # fmt: skip
+  )
   found = copies.Copies(copies.texts(both.texts), np.arange(6))
   split = held_out.split(both, found, 0).reshape(3, 400)
   assert (split == split[0]).all()
@@ -367,6 +389,15 @@ def test_a_public_set_is_converted(tmp_path, capsys):
   columns += ['--user=ann']
   assert main.run([*columns, f'--output={tmp_path / "x.jsonl.gz"}']) == 0
   assert len(list(read_lines(tmp_path / 'x.jsonl.gz'))) == 10
-  assert main.run(['convert', '--from=magic', str(given),
-                   f'--output={tmp_path / "y.jsonl"}']) == 2  # fmt: skip
+  assert (
+    main.run(
+      [
+        'convert',
+        '--from=magic',
+        str(given),
+        f'--output={tmp_path / "y.jsonl"}',
+      ]
+    )
+    == 2
+  )
   assert 'magic' in capsys.readouterr().err

@@ -29,10 +29,13 @@ def rows(people=10, each=30, seed=0):
       more *= 1 if user % 2 else -1
       label = 'tie' if not more else 'a' if more > 0 else 'b'
       yield {
-        'user_id': f'u{user}', 'prompt_id': f'p{number % 6}',
-        'prompt': f'Question {number % 6}?', 'response_a': a, 'response_b': b,
+        'user_id': f'u{user}',
+        'prompt_id': f'p{number % 6}',
+        'prompt': f'Question {number % 6}?',
+        'response_a': a,
+        'response_b': b,
         'label': label,
-      }  # fmt: skip
+      }
 
 
 @pytest.fixture(scope='module')
@@ -132,9 +135,10 @@ def test_a_saved_model_is_the_same(model, tmp_path):
   again = Model.load(tmp_path / 'kept')
   for user in ('u1', 'new', None):
     np.testing.assert_allclose(
-      again.score(user, '', TWO).score, told.score(user, '', TWO).score,
+      again.score(user, '', TWO).score,
+      told.score(user, '', TWO).score,
       rtol=1e-5,
-    )  # fmt: skip
+    )
   assert again.ask('new') == told.ask('new')
   with pytest.raises(FileExistsError, match='not empty'):
     told.save(tmp_path / 'kept')
@@ -146,9 +150,10 @@ def test_a_workdir_is_a_model(counted, path, tmp_path):
   )
   again = Model.load(tmp_path / 'run')
   np.testing.assert_allclose(
-    again.score('u1', '', TWO).score, fitted.score('u1', '', TWO).score,
+    again.score('u1', '', TWO).score,
+    fitted.score('u1', '', TWO).score,
     rtol=1e-5,
-  )  # fmt: skip
+  )
 
 
 def test_an_export_scores_and_knows_nobody(path, tmp_path):
@@ -167,8 +172,11 @@ def test_an_export_scores_and_knows_nobody(path, tmp_path):
   )
   said = subprocess.run(
     [sys.executable, '-c', code, str(tmp_path / 'out'), *TWO],
-    cwd=ROOT, capture_output=True, text=True, check=True,
-  ).stdout  # fmt: skip
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  ).stdout
   np.testing.assert_allclose(json.loads(said), want.score, rtol=1e-5)
   out = Model.load(tmp_path / 'out')
   assert not out.knows('u1')
@@ -201,11 +209,14 @@ def test_a_table_can_be_fitted(counted):
     model.ask('u1')
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-  ({'method': 'magic'}, "unknown method 'magic'"),
-  ({'options': {'rigde': 1}}, 'pref takes'),
-  ({'kind': 'sound'}, "unknown features 'sound'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'method': 'magic'}, "unknown method 'magic'"),
+    ({'options': {'rigde': 1}}, 'pref takes'),
+    ({'kind': 'sound'}, "unknown features 'sound'"),
+  ],
+)
 def test_what_cannot_be_fitted_is_named(counted, path, options, message):
   with pytest.raises(ValueError, match=message):
     Model.fit(path, **options)
@@ -220,10 +231,13 @@ def test_all_ties_have_nothing_to_train_on(counted, tmp_path):
     Model.fit(path)
 
 
-@pytest.mark.parametrize(('module', 'heavy'), [
-  ('prm_jax.main', ('jax', 'matplotlib', 'grain', 'orbax', 'numpy')),
-  ('prm_jax.model', ('matplotlib', 'tensorflow_datasets', 'tensorflow')),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('module', 'heavy'),
+  [
+    ('prm_jax.main', ('jax', 'matplotlib', 'grain', 'orbax', 'numpy')),
+    ('prm_jax.model', ('matplotlib', 'tensorflow_datasets', 'tensorflow')),
+  ],
+)
 def test_importing_is_light(module, heavy):
   code = (
     f'import sys, {module}\n'
@@ -232,9 +246,12 @@ def test_importing_is_light(module, heavy):
     f'print([m for m in {heavy} if m in sys.modules], file=sys.stderr)'
   )
   said = subprocess.run(
-    [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
+    [sys.executable, '-c', code],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
     check=True,
-  )  # fmt: skip
+  )
   assert said.stderr.strip() == '[]'
 
 

@@ -171,7 +171,9 @@ LEAKS: dict[str, Callable[[Rows, np.random.Generator], Rows]] = {
     rows, rng, _same, lambda text: text[: int(len(text) * 0.9)].rstrip()
   ),
   'a final full stop on the chosen alone': lambda rows, rng: _on_sides(
-    rows, rng, lambda text: text.rstrip(' .') + '.',
+    rows,
+    rng,
+    lambda text: text.rstrip(' .') + '.',
     lambda text: text.rstrip(' .'),
   ),
   'a zero-width space in the chosen': lambda rows, rng: _on_sides(
@@ -181,18 +183,22 @@ LEAKS: dict[str, Callable[[Rows, np.random.Generator], Rows]] = {
     rows, rng, lambda text: f'Answer: {text}', _same
   ),
   'a debate under two topics': lambda rows, rng: _second_topic(rows),
-  'exact duplicates of a tenth': lambda rows, rng: rows
-  + [rows[i] for i in rng.permutation(len(rows))[: len(rows) // 10]],
-  'near-duplicates of a tenth': lambda rows, rng: rows
-  + [
-    dataclasses.replace(
-      rows[i], response_a=_spaced(rows[i].response_a, rng),
-      response_b=_spaced(rows[i].response_b, rng),
-    )
-    for i in rng.permutation(len(rows))[: len(rows) // 10]
-  ],
+  'exact duplicates of a tenth': lambda rows, rng: (
+    rows + [rows[i] for i in rng.permutation(len(rows))[: len(rows) // 10]]
+  ),
+  'near-duplicates of a tenth': lambda rows, rng: (
+    rows
+    + [
+      dataclasses.replace(
+        rows[i],
+        response_a=_spaced(rows[i].response_a, rng),
+        response_b=_spaced(rows[i].response_b, rng),
+      )
+      for i in rng.permutation(len(rows))[: len(rows) // 10]
+    ]
+  ),
   'a tenth of the people copied': lambda rows, rng: _copied(rows, rng),
-}  # fmt: skip
+}
 
 
 def _second_topic(rows: list[schema.Judgement]) -> list[schema.Judgement]:

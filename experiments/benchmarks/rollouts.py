@@ -36,8 +36,10 @@ class Sizes(NamedTuple):
 
   model: str = 'SmolLM2-135M'
   shapes: tuple[tuple[int, int, int, int], ...] = (
-    (16, 1, 64, 64), (64, 1, 64, 64), (64, 8, 64, 64)
-  )  # fmt: skip
+    (16, 1, 64, 64),
+    (64, 1, 64, 64),
+    (64, 8, 64, 64),
+  )
   steps: tuple[tuple[int, int, int], ...] = ((16, 64, 64), (256, 10, 5))
   repeats: int = 3
 
@@ -58,10 +60,16 @@ def sampling_rows(
       1, config.vocab_size, size=(B // group, P), dtype=np.int32
     )
     ours = functools.partial(
-      sampling.sample, jax.random.key(0), config, params, ids,
-      np.ones_like(ids), max_new_tokens=N, filtered=False,
+      sampling.sample,
+      jax.random.key(0),
+      config,
+      params,
+      ids,
+      np.ones_like(ids),
+      max_new_tokens=N,
+      filtered=False,
       source=np.repeat(np.arange(B // group), group),
-    )  # fmt: skip
+    )
     runs: dict[str, Any] = {'ours': ours}
     if theirs is not None:
       runs['torch'] = functools.partial(theirs, ids, N, group)
@@ -81,20 +89,30 @@ def _generate(config, params):
     given = torch.from_numpy(ids).long()
     with torch.inference_mode():
       written = model.generate(
-        given, attention_mask=torch.ones_like(given), do_sample=True,
-        temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=count,
-        min_new_tokens=count, pad_token_id=0, use_cache=True,
+        given,
+        attention_mask=torch.ones_like(given),
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=count,
+        min_new_tokens=count,
+        pad_token_id=0,
+        use_cache=True,
         num_return_sequences=group,
-      )  # fmt: skip
+      )
     return written.numpy()
 
   return generate
 
 
 def phase_row(
-  name: str, config: decoder.DecoderConfig, params: types.PyTree,
-  shape: tuple[int, int, int], repeats: int,
-) -> dict[str, Any]:  # fmt: skip
+  name: str,
+  config: decoder.DecoderConfig,
+  params: types.PyTree,
+  shape: tuple[int, int, int],
+  repeats: int,
+) -> dict[str, Any]:
   """Returns seconds of the phases of one step of GRPO."""
   R, P, N = shape
   rng = np.random.default_rng(0)
@@ -109,16 +127,21 @@ def phase_row(
   old = np.asarray(score())
   batch = _batch(ids, seen, written.tokens.mask, old, rng)
   phase = types.Phase(
-    'policy', objective=losses.objective(config, losses.PLAIN),
-    optimizer=phases.adam(1e-9), steps=1,
-  )  # fmt: skip
+    'policy',
+    objective=losses.objective(config, losses.PLAIN),
+    optimizer=phases.adam(1e-9),
+    steps=1,
+  )
   step = jax.jit(update.make_update(phase))
   state = update.initialize(phases.new_state(jax.random.key(0), params), phase)
   times = timing.side_by_side(
-    {'writing': write, 'scoring': score,
-     'update': functools.partial(step, state, batch)},
+    {
+      'writing': write,
+      'scoring': score,
+      'update': functools.partial(step, state, batch),
+    },
     repeats,
-  )  # fmt: skip
+  )
   middle = {key: value.median for key, value in times.items()}
   row: dict[str, Any] = {'model': name, 'texts': R, 'tokens': N, 'prompt': P}
   row |= {f'{key}_seconds': value for key, value in middle.items()}
@@ -133,9 +156,17 @@ def _batch(ids, seen, answer, old, rng) -> types.Batch:
   B = len(ids)
   ones = np.ones(B, np.float32)
   made = rollouts.Rollouts(
-    ids, seen, answer, rng.normal(size=old.shape).astype(np.float32),
-    0 * ones, ones, ones, ones, np.arange(B, dtype=np.int32), old_logprob=old,
-  )  # fmt: skip
+    ids,
+    seen,
+    answer,
+    rng.normal(size=old.shape).astype(np.float32),
+    0 * ones,
+    ones,
+    ones,
+    ones,
+    np.arange(B, dtype=np.int32),
+    old_logprob=old,
+  )
   return types.Batch(made)
 
 

@@ -32,13 +32,18 @@ def jester1000() -> Iterator[str]:
   for user, item, rating in zip(
     ratings.user[drawn], ratings.item[drawn], ratings.rating[drawn], strict=True
   ):
-    yield json.dumps({
-      'user_id': ratings.user_ids[user],
-      'prompt_id': 'joke',
-      'prompt': 'Tell me a joke.',
-      'response': ratings.texts[item],
-      'rating': float(rating),
-    }) + '\n'  # fmt: skip
+    yield (
+      json.dumps(
+        {
+          'user_id': ratings.user_ids[user],
+          'prompt_id': 'joke',
+          'prompt': 'Tell me a joke.',
+          'response': ratings.texts[item],
+          'rating': float(rating),
+        }
+      )
+      + '\n'
+    )
 
 
 def ukp10000() -> Iterator[str]:

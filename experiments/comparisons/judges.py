@@ -44,9 +44,10 @@ def agreement(data_dir: Path | None = None) -> list[dict[str, Any]]:
         continue
       right = np.where(choice == 0.5, 0.5, choice == label)[chosen]
       agreed = intervals.crossed(
-        right, np.ones(len(right)),
+        right,
+        np.ones(len(right)),
         intervals.crossing(user[chosen], prompt[chosen]),
-      )  # fmt: skip
+      )
       rows.append(
         {
           'judge': name,

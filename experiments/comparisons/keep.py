@@ -11,9 +11,15 @@ from prm_jax import comparing
 from prm_jax.runtime import writers
 
 _TABLES = (
-  'gain', 'accuracy', 'controls', 'ties', 'traits', 'left_out', 'choices',
+  'gain',
+  'accuracy',
+  'controls',
+  'ties',
+  'traits',
+  'left_out',
+  'choices',
   'audit',
-)  # fmt: skip
+)
 _DIGITS = 5
 
 

@@ -13,7 +13,7 @@ from prm_jax.lab import curves, starts, study, units
 from prm_jax.worlds import arithmetic
 
 _NOTES = (
-  'Intervals are Student\'s over seeds, of paired differences for gains. A '
+  "Intervals are Student's over seeds, of paired differences for gains. A "
   'seed draws the hidden operator, problems, start and all answers.',
   'Solve rates are of one answer, drawn at temperature 1, to each of held-out '
   'problems mixed as in training; `hard` has the hidden operator first, '
@@ -27,7 +27,7 @@ _NOTES = (
   'critiques_per_step.',
   'Behind the gate, critics whose refinements are never right leave the same '
   'run: they are one piece of evidence. GSM8K is answered greedily.',
-)  # fmt: skip
+)
 
 
 def run(

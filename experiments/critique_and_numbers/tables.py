@@ -14,12 +14,23 @@ _GAINS = {'gain_over_tuning': TUNING, 'gain_over_few': f'{TUNING}_8'}
 CRITIC = 'critique_grpo_step_by_step'
 NAMED = ('method', 'unsolved_share')
 _ENDS = (
-  'hard', 'rescued', 'hard_last', 'easy', 'medium', 'medium_last', 'refines',
-)  # fmt: skip
+  'hard',
+  'rescued',
+  'hard_last',
+  'easy',
+  'medium',
+  'medium_last',
+  'refines',
+)
 ALONG = (
-  'hard', 'solve_rate', 'easy', 'medium', 'refines', 'entropy',
+  'hard',
+  'solve_rate',
+  'easy',
+  'medium',
+  'refines',
+  'entropy',
   'valid_refinement',
-)  # fmt: skip
+)
 
 
 def exams(run: Row) -> list[Row]:

@@ -127,10 +127,7 @@ def persona_history(
     'hierarchical': {'kind': 'hierarchical', 'ridge': ridge, 'spread': spread},
   }
   draw = functools.partial(
-    statement_readers.readers,
-    people=people,
-    answers=answers,
-    strength=strength,
+    statement_readers.readers, people=people, answers=answers, strength=strength
   )
   fitted = []
   for seed in seeds:

@@ -13,12 +13,12 @@ from prm_jax.worlds import persona_replies
 _NOTES = (
   'A first reply fits if digits, format and statement are what the person '
   'wants; it is drawn at temperature 1, to fresh prompts, without a hint.',
-  'Intervals are Student\'s over seeds, of paired differences for gains. A '
-  'seed draws people, prompts, the policy\'s start and all answers.',
+  "Intervals are Student's over seeds, of paired differences for gains. A "
+  "seed draws people, prompts, the policy's start and all answers.",
   'All methods of an arm hear the same number of replies. `one` is one person '
   'who wants the truth, `agreed` one who wants to be agreed with; of `many`, '
   'half the people reply and the others are held out.',
-)  # fmt: skip
+)
 
 
 def run(

@@ -10,8 +10,12 @@ from prm_jax.lab import columns, curves
 Row = dict[str, Any]
 NAMED = ('arm', 'method')
 _ENDS = (
-  'fit', 'fit_held_out', 'format', 'agrees_with_false', 'stance_flip_gap',
-)  # fmt: skip
+  'fit',
+  'fit_held_out',
+  'format',
+  'agrees_with_false',
+  'stance_flip_gap',
+)
 _AUDITED = ('agrees_with_false', 'stance_flip_gap')
 ALONG = ('fit', 'fit_held_out', 'agrees_with_false', 'entropy')
 

@@ -166,10 +166,7 @@ def _attributes(
     'length': text.features['length'],
   }
   yield dataclasses.replace(
-    text,
-    features=levels,
-    features_name='levels',
-    truth=lambda: truth('levels'),
+    text, features=levels, features_name='levels', truth=lambda: truth('levels')
   )
 
 

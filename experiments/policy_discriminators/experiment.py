@@ -30,7 +30,7 @@ from prm_jax.systems import inference
 Row = dict[str, Any]
 _BLOCK = 512  # rows that a decoder compares at once
 _NOTES = (
-  'Triples: is the second answer of the reference\'s policy told from that of '
+  "Triples: is the second answer of the reference's policy told from that of "
   'another? Policies (whole families) and prompts are held out together, every '
   'policy once; intervals are over families of policies and prompts at once. '
   'Real policies gave one answer a prompt, so reference and candidates answer '
@@ -39,9 +39,9 @@ _NOTES = (
   'Ablation: intervals over prompts and families of policies (AlpacaEval) or '
   'pairs (LLMBar); all arms see the same rankings and the same choice of '
   'learning rates.',
-  'Enumerable world: Student\'s intervals over seeds; temperatures are chosen '
+  "Enumerable world: Student's intervals over seeds; temperatures are chosen "
   'on validation targets.',
-)  # fmt: skip
+)
 
 
 class Discriminator(NamedTuple):

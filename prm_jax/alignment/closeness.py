@@ -84,16 +84,21 @@ def read(
     folder: where states are kept; they are not if None.
   """
   given = trajectories.tokenize(
-    model.tokenizer, [a.prompt for a in answers],
-    [a.response for a in answers], answer=reading['length'],
-  )  # fmt: skip
+    model.tokenizer,
+    [a.prompt for a in answers],
+    [a.response for a in answers],
+    answer=reading['length'],
+  )
   ids = trajectories.table(
     given, prompt=reading['prompt'], length=reading['length']
   )
   return hidden_states.encode(
-    model, ids, layers=reading['layers'], stride=reading['stride'],
+    model,
+    ids,
+    layers=reading['layers'],
+    stride=reading['stride'],
     folder=folder,
-  )  # fmt: skip
+  )
 
 
 def pool(states: np.ndarray, responses: Sequence[str]) -> np.ndarray:

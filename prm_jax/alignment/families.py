@@ -356,9 +356,14 @@ def trajectories(
   with bar:
     for group in groups.values():
       writer = _Writer(
-        key, model, policies, group, folder,
-        {'max_new_tokens': max_new_tokens, 'stop': tuple(stop)}, dtype,
-      )  # fmt: skip
+        key,
+        model,
+        policies,
+        group,
+        folder,
+        {'max_new_tokens': max_new_tokens, 'stop': tuple(stop)},
+        dtype,
+      )
       # Of one length, and equal prompts together: they are read once.
       group.sort(key=lambda row: (len(row.rendered), row.rendered, row))
       for first in range(0, len(group), batch):
@@ -462,13 +467,19 @@ class _Writer:
   def _describe(self) -> str:
     """Returns a hash of all that the texts of every row depend on."""
     params = self._model.params if self._params is None else self._params
-    return _sha256([
-      _FORMAT, jax.random.key_data(self._key).tolist(),
-      str(jax.random.key_impl(self._key)),
-      dataclasses.asdict(self._model.config), self._model.tokenizer.to_str(),
-      _digest(params), _digest(self._adapters), self._settings,
-      jnp.dtype(self._dtype).name,
-    ])  # fmt: skip
+    return _sha256(
+      [
+        _FORMAT,
+        jax.random.key_data(self._key).tolist(),
+        str(jax.random.key_impl(self._key)),
+        dataclasses.asdict(self._model.config),
+        self._model.tokenizer.to_str(),
+        _digest(params),
+        _digest(self._adapters),
+        self._settings,
+        jnp.dtype(self._dtype).name,
+      ]
+    )
 
   def _name(self, chunk: list[_Row]) -> str:
     used = {row.policy: self._policies[row.policy] for row in chunk}
@@ -476,10 +487,12 @@ class _Writer:
       number: [p.temperature, p.top_p, p.top_k, _digest(p.steering)]
       for number, p in used.items()
     }
-    return _sha256([
-      self._common,
-      *([row.rendered, row.noise, described[row.policy]] for row in chunk),
-    ])  # fmt: skip
+    return _sha256(
+      [
+        self._common,
+        *([row.rendered, row.noise, described[row.policy]] for row in chunk),
+      ]
+    )
 
 
 def _sha256(value: Any) -> str:

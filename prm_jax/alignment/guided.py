@@ -210,17 +210,23 @@ def _begin(model, params, ids, mask, room):
   B, P = ids.shape
   seen = decoder.attended(real.astype(jnp.int32))
   output = model.apply(
-    params, ids, decoder.counted(real),
+    params,
+    ids,
+    decoder.counted(real),
     jnp.pad(seen, ((0, 0), (0, 0), (0, 0), (0, room))),
     cache=decoder.empty_cache(model.config, B, P + room, model.dtype),
-  )  # fmt: skip
+  )
   empty, zeros = jnp.full((B, room), PADDING), jnp.zeros((B, room))
   texts = jnp.concatenate([jnp.where(real, ids, PADDING), empty], 1)
   samples = sampling.Samples(empty, jnp.zeros_like(empty), zeros, zeros)
   return _State(
-    jnp.int32(0), texts, output.hidden[:, -1], output.cache,
-    jnp.zeros(B, bool), samples,
-  )  # fmt: skip
+    jnp.int32(0),
+    texts,
+    output.hidden[:, -1],
+    output.cache,
+    jnp.zeros(B, bool),
+    samples,
+  )
 
 
 def _append(model, params, texts, token, cache):
@@ -236,9 +242,12 @@ def _append(model, params, texts, token, cache):
   real = texts != PADDING
   seen = real | (jnp.arange(texts.shape[1]) == cache.slot)
   output = model.apply(
-    params, token[:, None], real.sum(-1, keepdims=True), seen[:, None, None],
+    params,
+    token[:, None],
+    real.sum(-1, keepdims=True),
+    seen[:, None, None],
     cache=cache,
-  )  # fmt: skip
+  )
   return output.hidden[:, 0], output.cache
 
 

@@ -262,9 +262,12 @@ def _turn(loop: _Loop, carry, t):
 def _reset(loop: _Loop, everybody, fresh):
   """Everybody, with those of whom nothing is to be known any more."""
   blank = start(
-    loop.system, loop.params, loop.people, loop.menu,
+    loop.system,
+    loop.params,
+    loop.people,
+    loop.menu,
     remember=everybody.history.mask.shape[1],
-  )._replace(opinion=everybody.opinion)  # their own, and kept  # fmt: skip
+  )._replace(opinion=everybody.opinion)  # their own, and kept
 
   def choose(leaf, b):
     return jnp.where(fresh.reshape(-1, *[1] * (leaf.ndim - 1)), b, leaf)
@@ -297,9 +300,15 @@ def _serve(loop: _Loop, population, key, person, carried):
   )
   context = system.user.context(params['user'], carried.belief)
   log_policy = composition.served_policy(
-    system, params, encoded[None], context, population, guard,
-    carried.safeguard, serve=serve,
-  )[0]  # fmt: skip
+    system,
+    params,
+    encoded[None],
+    context,
+    population,
+    guard,
+    carried.safeguard,
+    serve=serve,
+  )[0]
   pick = _inverse(jnp.exp(log_policy), noise[2])
   ahead = 1 + (noise[3] * (pool - 1)).astype(jnp.int32)
   both = jnp.stack([pick, (pick + ahead) % pool])
@@ -312,9 +321,12 @@ def _serve(loop: _Loop, population, key, person, carried):
   label = (noise[4] < prefers).astype(jnp.float32)
   evidence = types.Pair(encoded[both][None], label[None], jnp.ones(1))
   opinion = opinions.served(
-    carried.opinion, stance[0], person.innate,
-    rate=jnp.asarray(rules.rate), anchor=jnp.asarray(rules.anchor),
-  )  # fmt: skip
+    carried.opinion,
+    stance[0],
+    person.innate,
+    rate=jnp.asarray(rules.rate),
+    anchor=jnp.asarray(rules.anchor),
+  )
   carried = carried._replace(
     history=_keep(carried.history, evidence),
     safeguard=_observe(system, carried.safeguard, measures, pick),
@@ -406,9 +418,12 @@ def in_blocks(
     return blocks((people, resets))
   (axis,) = mesh.axis_names
   spread = jax.shard_map(
-    blocks, mesh=mesh, in_specs=PartitionSpec(axis),
-    out_specs=PartitionSpec(None, axis), check_vma=False,
-  )  # fmt: skip
+    blocks,
+    mesh=mesh,
+    in_specs=PartitionSpec(axis),
+    out_specs=PartitionSpec(None, axis),
+    check_vma=False,
+  )
   return spread((people, resets))
 
 

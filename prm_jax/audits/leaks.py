@@ -306,9 +306,12 @@ def probe(
 
 
 def _gain(
-  margin: np.ndarray, other: np.ndarray, label: np.ndarray, pair: np.ndarray,
+  margin: np.ndarray,
+  other: np.ndarray,
+  label: np.ndarray,
+  pair: np.ndarray,
   at: float,
-) -> tuple[float, float, float]:  # fmt: skip
+) -> tuple[float, float, float]:
   """Returns accuracy less another's, from `at`, with an interval over pairs.
 
   Args:

@@ -155,9 +155,12 @@ def _population_rows(log_policy, pool: Pool) -> Iterator[dict[str, Any]]:
     moved = np.asarray(sycophancy.mean_of(log_policy, measure))
     moved = moved - measure.mean(1)
     yield _row(
-      'population', f'{name} added to the base', intervals.mean(moved),
-      len(moved), 'questions',
-    )  # fmt: skip
+      'population',
+      f'{name} added to the base',
+      intervals.mean(moved),
+      len(moved),
+      'questions',
+    )
 
 
 def _people_rows(method, log_policy, population, pool: Pool, seed: int):
@@ -166,9 +169,13 @@ def _people_rows(method, log_policy, population, pool: Pool, seed: int):
   pairs = np.asarray(sycophancy.prompt_covariances(mean))
   verdict = sycophancy.flag(pairs)
   yield _row(
-    method, 'variance of served stance', verdict[:3], len(pairs),
-    'pairs of questions', flagged=verdict.flagged,
-  )  # fmt: skip
+    method,
+    'variance of served stance',
+    verdict[:3],
+    len(pairs),
+    'pairs of questions',
+    flagged=verdict.flagged,
+  )
   truth = sycophancy.mean_of(log_policy, pool.truth)[:, pool.factual]
   everybody = sycophancy.mean_of(population, pool.truth)[pool.factual]
   lost = everybody - truth
@@ -181,9 +188,12 @@ def _people_rows(method, log_policy, population, pool: Pool, seed: int):
     ),
   ):
     yield _row(
-      method, quantity, _over_people(statistic, len(lost), seed), len(lost),
+      method,
+      quantity,
+      _over_people(statistic, len(lost), seed),
+      len(lost),
       'people',
-    )  # fmt: skip
+    )
 
 
 def _over_people(statistic, people: int, seed: int) -> intervals.Interval:
@@ -209,10 +219,7 @@ def _kept(score, personal, matched, population, seed) -> dict[str, Any]:
     found = _over_people(
       lambda rows: after[rows].sum() / before[rows].sum(), len(before), seed
     )
-  return _row(
-    'matching', KEPT, found,
-    len(before), 'people',
-  )  # fmt: skip
+  return _row('matching', KEPT, found, len(before), 'people')
 
 
 def answer(rows: list[dict[str, Any]]) -> list[str]:

@@ -12,17 +12,32 @@ _MARKED = (
   re.compile(r'####[ \t]*([^\n]+)'),
   re.compile(r'^[ \t]*A:[ \t]*([^\n]+)', re.MULTILINE),
   re.compile(
-    r'answer(?: is|:|=)[ \t]*:?[ \t]*([^\n]+?)\.?[ \t]*(?:\n|$)',
-    re.IGNORECASE,
+    r'answer(?: is|:|=)[ \t]*:?[ \t]*([^\n]+?)\.?[ \t]*(?:\n|$)', re.IGNORECASE
   ),
 )
 _ANY_NUMBER = re.compile(r'[-+]?\$?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+')
 _WRAPPED = re.compile(r'\\(?:text|mathrm|textbf|mbox|mathbf)\s*\{([^{}]*)\}')
 _FRACTION = re.compile(r'\\[dt]?frac\s*(\{[^{}]*\}|\d)\s*(\{[^{}]*\}|\d)')
 _DROPPED = (
-  '\\left', '\\right', '\\!', '\\,', '\\;', '\\:', '\\ ', '\\$', '$',
-  '^\\circ', '^{\\circ}', '\\degree', '\\%', '%', '\\(', '\\)', '\\[', '\\]',
-)  # fmt: skip
+  '\\left',
+  '\\right',
+  '\\!',
+  '\\,',
+  '\\;',
+  '\\:',
+  '\\ ',
+  '\\$',
+  '$',
+  '^\\circ',
+  '^{\\circ}',
+  '\\degree',
+  '\\%',
+  '%',
+  '\\(',
+  '\\)',
+  '\\[',
+  '\\]',
+)
 _VALUE = re.compile(
   r'([-+]?)(?:(\d+)\+)?\(?(\d+\.?\d*|\.\d+)\)?(?:/\(?(\d+\.?\d*)\)?)?'
 )

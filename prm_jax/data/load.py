@@ -67,9 +67,7 @@ def load(
   return table.read_prepared(_prepared(builder_class, make_config(**options)))
 
 
-def policy_outputs(
-  data_dir: str | Path | None = None,
-) -> schema.PolicyOutputs:
+def policy_outputs(data_dir: str | Path | None = None) -> schema.PolicyOutputs:
   """Returns AlpacaEval's outputs.
 
   Args:
@@ -257,9 +255,7 @@ def _prepared(builder_class: Any, config: table.SourceConfig) -> Any:
   logging.set_verbosity(logging.ERROR)  # one line for every custom config
   try:
     builder = builder_class(
-      data_dir=str(prepared_folder()),
-      config=config,
-      file_format='array_record',
+      data_dir=str(prepared_folder()), config=config, file_format='array_record'
     )
     folder = prepared_folder()
     folder.mkdir(parents=True, exist_ok=True)

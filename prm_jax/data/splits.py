@@ -36,9 +36,10 @@ def plain(text: str) -> str:
   """
   text = unicodedata.normalize('NFKC', text).casefold()
   shown = (
-    letter for letter in text
+    letter
+    for letter in text
     if letter.isspace() or unicodedata.category(letter) not in ('Cc', 'Cf')
-  )  # fmt: skip
+  )
   return ' '.join(''.join(shown).split())
 
 

@@ -67,9 +67,12 @@ def ask(
   while len(session.answers) < questions:
     corrected, posterior = session.belief(prior, pool.difference)
     index, gain = sessions.next_question(
-      corrected, posterior, pool.difference, session.asked(),
+      corrected,
+      posterior,
+      pool.difference,
+      session.asked(),
       acquisition.information_gain,
-    )  # fmt: skip
+    )
     if index < 0:
       write('There is nothing left to ask.')
       break

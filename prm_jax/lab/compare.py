@@ -258,19 +258,27 @@ class _Work:
         for numbers in registry.grid(method)
       ]
     return fitting.method_unit(
-      self.cases[name].problem, self.protocol, node, choices,
-      people=_SEARCHED, sets=self.sets[name],
+      self.cases[name].problem,
+      self.protocol,
+      node,
+      choices,
+      people=_SEARCHED,
+      sets=self.sets[name],
       first=self._first(name, method),
       role='control' if method == fitting.LENGTH else None,
-    )  # fmt: skip
+    )
 
   def _habits(self, name: str) -> units.Unit:
     case = self.cases[name]
     choice = self._aggregate(name).record['choice']
     return habits.unit(
-      case.problem, self.protocol, choice, case.folds,
-      people=_SEARCHED, sets=self.sets[name],
-    )  # fmt: skip
+      case.problem,
+      self.protocol,
+      choice,
+      case.folds,
+      people=_SEARCHED,
+      sets=self.sets[name],
+    )
 
   def estimate(self, count: int) -> str:
     """Returns about how long everything takes."""
@@ -345,12 +353,15 @@ class _Work:
       'traits': habits.trait_table(groups),
       'left_out': self.left_out,
       'choices': rows.choice_table(cells),
-    }  # fmt: skip
+    }
     last = best[self.regimes[-1]]
     return Comparison(
-      tables, last['any'], last['personal'], self._notes(cells),
+      tables,
+      last['any'],
+      last['personal'],
+      self._notes(cells),
       rows.prediction_lines(groups),
-    )  # fmt: skip
+    )
 
   def _best(self, cells, regime: str) -> dict[str, Any]:
     """Returns what validation rows chose, of all and of personal methods."""

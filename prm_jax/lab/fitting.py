@@ -178,11 +178,20 @@ def of_judgements(
   none = np.zeros(N, bool) if validates is None else validates
   names = [''] * M
   return Problem(
-    data='', seed=seed, fold=0, user_ids=[str(u) for u in range(people)],
-    prompt_ids=names, texts=names, unit=names, units='', judged=judged,
-    split=np.full(N, TRAIN), inner=np.where(none, VALIDATE, FIT),
-    features={'given': lambda: features}, oracle=np.full(N, np.nan),
-  )  # fmt: skip
+    data='',
+    seed=seed,
+    fold=0,
+    user_ids=[str(u) for u in range(people)],
+    prompt_ids=names,
+    texts=names,
+    unit=names,
+    units='',
+    judged=judged,
+    split=np.full(N, TRAIN),
+    inner=np.where(none, VALIDATE, FIT),
+    features={'given': lambda: features},
+    oracle=np.full(N, np.nan),
+  )
 
 
 class FeatureSets:
@@ -246,9 +255,12 @@ class Fitted:
     learner = change(_learner(tuple(sorted(node.items()))))
     people, key = len(problem.user_ids), jax.random.key(problem.seed)
     state = train.fit(
-      learner, training.over(features), key=key,
-      spec=types.Spec(features.shape[1], people), hyper=hyper,
-    )  # fmt: skip
+      learner,
+      training.over(features),
+      key=key,
+      spec=types.Spec(features.shape[1], people),
+      hyper=hyper,
+    )
     return cls(learner, state, features, people, key)
 
   def contexts(self, judged: types.Batch, limit: int | None = None):

@@ -89,11 +89,14 @@ def case(data: Data, regime: str, fold: int) -> Case:
   split = np.select(
     [here & new, here, new & held, new, held],
     [
-      NEW_PEOPLE_PROMPTS, NEW_PROMPTS, fitting.NEW_PEOPLE,
-      fitting.CALIBRATION, NEW_PAIRS,
+      NEW_PEOPLE_PROMPTS,
+      NEW_PROMPTS,
+      fitting.NEW_PEOPLE,
+      fitting.CALIBRATION,
+      NEW_PAIRS,
     ],
     fitting.TRAIN,
-  )  # fmt: skip
+  )
   if regime == PROMPTS:
     # New pairs of known prompts are the other regime's.
     other = np.isin(split, [NEW_PAIRS, fitting.NEW_PEOPLE])
@@ -210,10 +213,13 @@ def _rated(data, table, regime, fold, out):
   for chosen, most, scale in ((~held, _TRAINED, spread), (held, _ASKED, None)):
     parts.append(
       pipelines.pairs_from_ratings(
-        pipelines.select(ratings, chosen), min_gap=_APART * spread, scale=scale,
-        per_person=most, seed=data.seed * 10 + len(parts),
+        pipelines.select(ratings, chosen),
+        min_gap=_APART * spread,
+        scale=scale,
+        per_person=most,
+        seed=data.seed * 10 + len(parts),
       )
-    )  # fmt: skip
+    )
   both = pipelines.joined(parts)
   asked = np.arange(len(both.user)) >= len(parts[0].user)
   if out is not None:
@@ -231,12 +237,13 @@ def _inner_ratings(pairs, table, seed):
           f'{table.person[u]}\0{table.text[t]}'
           for u, t in zip(pairs.user, pairs.items[:, side], strict=True)
         ],
-        f'inner{seed}', _RATED,
+        f'inner{seed}',
+        _RATED,
       )
       for side in (0, 1)
     ],
     1,
-  )  # fmt: skip
+  )
   first, second = (parts == 0).T
   return np.where(first != second, _NEITHER, parts.max(1))
 

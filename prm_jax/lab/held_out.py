@@ -45,7 +45,7 @@ def split(
     for user, (a, b) in zip(
       found.person[judged.user], found.text[judged.items], strict=True
     )
-  ]  # fmt: skip
+  ]
   held = splits.bucket(names, f'pairs{seed}', _HELD) == 0
   return np.where(held, folds.NEW_PAIRS, fitting.TRAIN)
 
@@ -150,13 +150,18 @@ def results(
   strict = np.flatnonzero(judged.label != 0.5)
   checks = copies.rows(judged, copied)
   checks += leaks.rows(
-    judged.texts, judged.items[strict], judged.label[strict] > 0.5,
+    judged.texts,
+    judged.items[strict],
+    judged.label[strict] > 0.5,
     seed=cell.seed,
-  )  # fmt: skip
+  )
   base = {
-    'data': DATA, 'features': FEATURES, 'split': folds.NEW_PAIRS,
-    'answers': 'all', 'method': 'data',
-  }  # fmt: skip
+    'data': DATA,
+    'features': FEATURES,
+    'split': folds.NEW_PAIRS,
+    'answers': 'all',
+    'method': 'data',
+  }
   accuracy = rows.accuracy_table(groups, _REPLICATES)
   return {
     'study': 'train',

@@ -48,9 +48,12 @@ def linear(
 
   def init(key, spec):
     return states.new_state(
-      system, key, spec, hyper={'ridge': ridge},
+      system,
+      key,
+      spec,
+      hyper={'ridge': ridge},
       constants=states.Examples(jnp.ones(())),
-    )  # fmt: skip
+    )
 
   phases = [types.Phase('newton', begin=begin)]
   if backbone is not None and trunks.given(backbone).trains != 'frozen':
@@ -91,15 +94,21 @@ def mlp(
     return state._replace(constants=states.Examples(count))
 
   phase = types.Phase(
-    'adam', begin, functools.partial(_objective, reward), steps=steps,
+    'adam',
+    begin,
+    functools.partial(_objective, reward),
+    steps=steps,
     **optimizers.trained(backbone, learning_rate, steps),
-  )  # fmt: skip
+  )
 
   def init(key, spec):
     return states.new_state(
-      system, key, spec, hyper={'ridge': ridge},
+      system,
+      key,
+      spec,
+      hyper={'ridge': ridge},
       constants=states.Examples(jnp.ones(())),
-    )  # fmt: skip
+    )
 
   return types.Learner((phase,), init, system)
 

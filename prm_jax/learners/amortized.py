@@ -85,9 +85,13 @@ def vpl(
     'kl_weight': kl_weight,
   }
   return amortization.amortized(
-    system, read, hyper, learning_rate=learning_rate, steps=steps,
+    system,
+    read,
+    hyper,
+    learning_rate=learning_rate,
+    steps=steps,
     backbone=backbone,
-  )  # fmt: skip
+  )
 
 
 def spl(

@@ -88,10 +88,16 @@ def critique_grpo(
   """
   _check(task, samples, refined, refiner)
   collect = _Collect(
-    task, critic, config, samples, refined, gate, refiner == 'live',
+    task,
+    critic,
+    config,
+    samples,
+    refined,
+    gate,
+    refiner == 'live',
     training.writing,
     rollouts.preparer(config, task.max_new_tokens, loss, training.dtype),
-  )  # fmt: skip
+  )
   return phases.trained(
     config, loss, training, collect, keep=refiner == 'frozen'
   )
@@ -130,9 +136,16 @@ class _Collect:
       rank = verify(np.repeat(problem, self.refined), again.tokens)
     last = _last(again.tokens, rank, more, wrong)
     texts, metrics = _joined(
-      prompts, first, last, reward, verify(problem, last.tokens), wrong,
-      batch.rows.mask, again.tokens.mask, spent,
-    )  # fmt: skip
+      prompts,
+      first,
+      last,
+      reward,
+      verify(problem, last.tokens),
+      wrong,
+      batch.rows.mask,
+      again.tokens.mask,
+      spent,
+    )
     return types.Batch(self.prepare(state, texts)), metrics
 
   def _write(self, key, params, prompts, **options):

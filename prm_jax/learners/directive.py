@@ -12,14 +12,7 @@ import numpy as np
 from prm_jax import types
 from prm_jax.models import decoder
 from prm_jax.ops import distillation
-from prm_jax.policy import (
-  logprobs,
-  losses,
-  outcomes,
-  phases,
-  rollouts,
-  tasks,
-)
+from prm_jax.policy import logprobs, losses, outcomes, phases, rollouts, tasks
 
 TEACHERS = ('live', 'average', 'frozen')
 BASELINES = ('none', 'batch')
@@ -93,16 +86,26 @@ def directive(
     raise ValueError(f'baseline {baseline!r}: one of {BASELINES}')
   distills = losses.reads(loss, losses.TEACHER)
   collect = _Collect(
-    task, replies, config, evaluative, 0.0 if distills else directed,
-    baseline == 'batch', teacher, clip, distills,
+    task,
+    replies,
+    config,
+    evaluative,
+    0.0 if distills else directed,
+    baseline == 'batch',
+    teacher,
+    clip,
+    distills,
     training.writing,
     rollouts.preparer(config, task.max_new_tokens, loss, training.dtype),
-  )  # fmt: skip
+  )
   return phases.trained(
-    config, loss, training, collect,
+    config,
+    loss,
+    training,
+    collect,
     keep=teacher == 'frozen',
     average=average if teacher == 'average' else None,
-  )  # fmt: skip
+  )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,21 +129,33 @@ class _Collect:
     problem = np.asarray(batch.rows.problem)
     prompts = self.task.prompts(problem)
     written = rollouts.draw(
-      keys[0], self.config, state.params['policy'], prompts, self.task,
+      keys[0],
+      self.config,
+      state.params['policy'],
+      prompts,
+      self.task,
       **self.writing,
-    )  # fmt: skip
+    )
     # What people read: nothing else is fetched of a step.
     reply = self.replies(keys[1], problem, jax.device_get(written.tokens))
     known = self._asked(state, prompts, written.tokens, reply)
     texts, metrics = _credited(
-      prompts, written, reply.verdict, reply.hinted, batch.rows.mask,
-      (known.get('hinted_logprob'), known.get('old_logprob')), self.clip,
-      (self.evaluative, self.directed), self.centred,
-    )  # fmt: skip
+      prompts,
+      written,
+      reply.verdict,
+      reply.hinted,
+      batch.rows.mask,
+      (known.get('hinted_logprob'), known.get('old_logprob')),
+      self.clip,
+      (self.evaluative, self.directed),
+      self.centred,
+    )
     rows = self.prepare(
-      state, texts, teacher=known.get('teacher'),
+      state,
+      texts,
+      teacher=known.get('teacher'),
       old_logprob=known.get('old_logprob'),
-    )  # fmt: skip
+    )
     return types.Batch(rows), metrics
 
   def _asked(self, state, prompts, answers, reply):
@@ -182,14 +197,20 @@ def _credited(
     gap = distillation.directive(*logprob, clip=clip)
     gap = jnp.where(answer * hinted[:, None] > 0, gap, 0.0)
   advantage = distillation.combined(
-    verdict - baseline * heard, gap, evaluative=evaluative,
+    verdict - baseline * heard,
+    gap,
+    evaluative=evaluative,
     directive_weight=directed,
-  )  # fmt: skip
+  )
   # Where verdicts count for nothing, an answer without a hint is dropped.
   texts = rollouts.Texts(
-    prompts, written.tokens, advantage, heard if evaluative else hinted,
-    second=hinted, sampler_logprob=written.logprob,
-  )  # fmt: skip
+    prompts,
+    written.tokens,
+    advantage,
+    heard if evaluative else hinted,
+    second=hinted,
+    sampler_logprob=written.logprob,
+  )
   figures = {
     'reward': outcomes.as_mean(verdict, heard),
     'hinted': outcomes.as_mean(hinted, heard),

@@ -55,9 +55,14 @@ def grpo(
     problem = np.asarray(batch.rows.problem)
     prompts = task.prompts(problem)
     written = rollouts.draw(
-      key, config, state.params['policy'], prompts, task, count=samples,
+      key,
+      config,
+      state.params['policy'],
+      prompts,
+      task,
+      count=samples,
       **training.writing,
-    )  # fmt: skip
+    )
     reward = verify(np.repeat(problem, samples), written.tokens)
     texts, metrics = _credited(
       prompts, written, reward, batch.rows.mask, advantage
@@ -76,10 +81,12 @@ def _credited(prompts, written, reward, mask, advantage):
   n = reward.shape[1]
   credit = ADVANTAGES[advantage](outcomes.fill(reward))
   texts = rollouts.Texts(
-    padding.repeat(prompts, n), written.tokens, credit.ravel(),
+    padding.repeat(prompts, n),
+    written.tokens,
+    credit.ravel(),
     jnp.isfinite(reward).ravel() * mask.repeat(n),
     sampler_logprob=written.logprob,
-  )  # fmt: skip
+  )
   metrics = {
     **outcomes.outcomes(reward, mask),
     'tokens': outcomes.total(written.tokens.mask.sum()),

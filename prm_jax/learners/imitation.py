@@ -8,13 +8,7 @@ import optax
 
 from prm_jax import types
 from prm_jax.models import decoder
-from prm_jax.policy import (
-  demonstrations,
-  losses,
-  outcomes,
-  phases,
-  rollouts,
-)
+from prm_jax.policy import demonstrations, losses, outcomes, phases, rollouts
 
 
 def imitation(
@@ -61,12 +55,14 @@ def imitation(
     optax.adamw(schedule, weight_decay=weight_decay),
   )
   phase = types.Phase(
-    'imitation', begin=phases.keep_start, steps=steps, collect=collect,
-    objective=losses.objective(
-      config, loss, dtype=dtype, remat=remat
-    ),
-    optimizer=optimizer, train='policy',
-  )  # fmt: skip
+    'imitation',
+    begin=phases.keep_start,
+    steps=steps,
+    collect=collect,
+    objective=losses.objective(config, loss, dtype=dtype, remat=remat),
+    optimizer=optimizer,
+    train='policy',
+  )
   return phases.learner(config, (phase,), keep=True)
 
 

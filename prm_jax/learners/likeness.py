@@ -132,9 +132,13 @@ def _discriminant(dim, params, data, shrinkage, weights, prompts):
   project, between = jax.jit(
     discrimination.discriminant, static_argnames=('policies', 'dim')
   )(
-    features[texts], policy, jnp.ones(len(texts)), policies=len(names), dim=dim,
+    features[texts],
+    policy,
+    jnp.ones(len(texts)),
+    policies=len(names),
+    dim=dim,
     shrinkage=shrinkage,
-  )  # fmt: skip
+  )
   return {**params, 'project': project, 'log_between': jnp.log(between)}
 
 

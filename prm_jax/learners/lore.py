@@ -70,12 +70,13 @@ def lore(
 
   def init(key, spec):
     return states.new_state(
-      system, key, spec, blank={'log_weight': jnp.zeros(dim)},
+      system,
+      key,
+      spec,
+      blank={'log_weight': jnp.zeros(dim)},
       constants=states.Anchored(jnp.ones(()), jnp.zeros(spec.features)),
-      hyper={
-        'ridge': ridge, 'basis_ridge': basis_ridge, 'strength': strength,
-      },
-    )  # fmt: skip
+      hyper={'ridge': ridge, 'basis_ridge': basis_ridge, 'strength': strength},
+    )
 
   phases = (
     types.Phase('start', begin=functools.partial(_start, dim, spread)),
@@ -122,9 +123,14 @@ def population(
   # Twice: the first estimate is made under a uniform population.
   for _ in range(2):
     weights = inference.infer_encoded(
-      system, user, encoded, data.judgements, data.index,
-      key=state.key, people=data.people,
-    )  # fmt: skip
+      system,
+      user,
+      encoded,
+      data.judgements,
+      data.index,
+      key=state.key,
+      people=data.people,
+    )
     mean = (answered @ jnp.exp(weights)) / jnp.maximum(answered.sum(), 1.0)
     user = user._replace(log_weight=jnp.log(mean + 1e-6))
   return states.with_user(state, user)

@@ -67,12 +67,10 @@ def mrm(
     del people
     encoded = reading.encoded(reward, params['reward'], batch.inputs)
     found = episodes.episode(encoded, state, batch.rows)
-    weights = jax.vmap(user.infer, (0, None, 0))(
-      found.key, params['user'], found.known
-    )
-    output = jax.vmap(
-      lambda pairs, w: reward.score(params['reward'], pairs, w[None])
-    )(found.targets, weights)
+    infer = jax.vmap(user.infer, (0, None, 0))
+    weights = infer(found.key, params['user'], found.known)
+    score = jax.vmap(lambda x, w: reward.score(params['reward'], x, w[None]))
+    output = score(found.targets, weights)
     loss = heads.pair_nll(output, found.label)
     total, count = episodes.term(loss, found.mask)
     there = (count > 0) & (jnp.asarray(batch.rows.mask) > 0)
@@ -88,10 +86,10 @@ def mrm(
     hyper = {'ridge': ridge, 'decay': decay}
     return states.new_state(system, key, spec, constants=constants, hyper=hyper)
 
+  begin = functools.partial(_begin, dim, spread)
   phase = episodes.phase(
-    size, objective, functools.partial(_begin, dim, spread),
-    learning_rate=learning_rate, steps=steps, whole=True,
-  )  # fmt: skip
+    size, objective, begin, learning_rate=learning_rate, steps=steps, whole=True
+  )
   return types.Learner((phase,), init, system)
 
 

@@ -75,19 +75,25 @@ def pal(
 
   def init(key, spec):
     return states.new_state(
-      system, key, spec, blank={'log_weight': jnp.zeros(dim)},
+      system,
+      key,
+      spec,
+      blank={'log_weight': jnp.zeros(dim)},
       constants=states.Examples(jnp.ones(())),
       hyper={'ridge': ridge, 'decay': decay, 'strength': strength},
-    )  # fmt: skip
+    )
 
   phases = (
     types.Phase(
-      'joint', _begin, objective, steps=steps,
+      'joint',
+      _begin,
+      objective,
+      steps=steps,
       people=optimizers.people_adam(learning_rate, steps),
       **optimizers.trained(backbone, learning_rate, steps),
     ),
     types.Phase('prior', begin=functools.partial(lore.population, system)),
-  )  # fmt: skip
+  )
   return types.Learner(phases, init, system)
 
 

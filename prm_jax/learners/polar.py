@@ -77,24 +77,24 @@ def polar(
     loss = discrimination.triple(score[:, 0], score[:, 1:], there)
     margin = score[:, 0] - score[:, 1]
     right = jnp.where(margin == 0, 0.5, margin > 0).astype(jnp.float32)
-    return (
-      {'triple': objectives.mean(loss)},
-      {},
-      {'accuracy': objectives.mean(right)},
-    )
+    accuracy = {'accuracy': objectives.mean(right)}
+    return {'triple': objectives.mean(loss)}, {}, accuracy
 
+  warm_up, last = max(1, round(_WARM_UP * steps)), _LAST * learning_rate
   schedule = optax.warmup_cosine_decay_schedule(
-    0.0, learning_rate, max(1, round(_WARM_UP * steps)), max(steps, 2),
-    _LAST * learning_rate,
-  )  # fmt: skip
+    0.0, learning_rate, warm_up, max(steps, 2), last
+  )
   optimizer = optax.chain(
     optax.clip_by_global_norm(1.0),
     optax.adamw(schedule, b2=0.95, weight_decay=weight_decay),
   )
   phase = types.Phase(
-    'triples', objective=objective, optimizer=optimizer, steps=steps,
+    'triples',
+    objective=objective,
+    optimizer=optimizer,
+    steps=steps,
     whole=negatives > 0,
-  )  # fmt: skip
+  )
 
   def init(key, spec):
     return states.new_state(system, key, spec, hyper={})

@@ -64,10 +64,13 @@ def pref(
 
   def init(key, spec):
     state = states.new_state(
-      system, key, spec, blank={'coefficients': first},
+      system,
+      key,
+      spec,
+      blank={'coefficients': first},
       constants=states.Anchored(jnp.ones(()), jnp.zeros(spec.features)),
       hyper={'ridge': ridge, 'basis_ridge': basis_ridge},
-    )  # fmt: skip
+    )
     return states.with_user(state, bayes.isotropic_prior(first, 1.0))
 
   phases = (
@@ -112,9 +115,14 @@ def _svd_start(dim, state, data):
   """Returns the state at the SVD start; see `pref`."""
   features = data.features(state.params['reward'])
   basis, coefficients, constants = _bases(
-    state.key, features, data.judgements, data.index, state.hyper,
-    people=data.people, dim=dim,
-  )  # fmt: skip
+    state.key,
+    features,
+    data.judgements,
+    data.index,
+    state.hyper,
+    people=data.people,
+    dim=dim,
+  )
   state = states.with_free(state, {'coefficients': coefficients})
   state = states.with_reward(state, {**state.params['reward'], 'basis': basis})
   return state._replace(constants=constants)
@@ -127,9 +135,15 @@ def _bases(key, features, judgements, index, hyper, *, people, dim):
     features, judgements, index, hyper['ridge']
   )
   others, personal = base_rewards.svd_bases(
-    jax.random.fold_in(key, 1), features, judgements, index, weight,
-    hyper['basis_ridge'], people=people, rank=dim - 1,
-  )  # fmt: skip
+    jax.random.fold_in(key, 1),
+    features,
+    judgements,
+    index,
+    weight,
+    hyper['basis_ridge'],
+    people=people,
+    rank=dim - 1,
+  )
   basis = jnp.concatenate([weight[:, None], others], 1)
   coefficients = jnp.concatenate([jnp.ones((people, 1)), personal], 1)
   constants = states.Anchored(objectives.examples(judgements), weight)

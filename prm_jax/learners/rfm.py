@@ -73,21 +73,24 @@ def rfm(
     return terms, penalty, {}
 
   def init(key, spec):
+    constants = states.Examples(jnp.ones(()))
+    blank, hyper = {'coefficients': first}, {'ridge': ridge, 'decay': decay}
     state = states.new_state(
-      system, key, spec, blank={'coefficients': first},
-      constants=states.Examples(jnp.ones(())),
-      hyper={'ridge': ridge, 'decay': decay},
-    )  # fmt: skip
+      system, key, spec, blank=blank, constants=constants, hyper=hyper
+    )
     return states.with_user(state, bayes.isotropic_prior(first, 1.0))
 
   phases = (
     types.Phase(
-      'joint', _begin, objective, steps=steps,
+      'joint',
+      _begin,
+      objective,
+      steps=steps,
       people=optimizers.people_adam(learning_rate, steps),
       **optimizers.trained(backbone, learning_rate, steps),
     ),
     priors.prior_phase(),
-  )  # fmt: skip
+  )
   return types.Learner(phases, init, system)
 
 

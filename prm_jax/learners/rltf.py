@@ -65,9 +65,14 @@ def rltf(
   if predict and requests is None:
     raise ValueError('critiques are predicted after `requests`: give them')
   collect = _collector(
-    task, critic, config, samples, requests if predict else None, predict,
+    task,
+    critic,
+    config,
+    samples,
+    requests if predict else None,
+    predict,
     training.writing,
-  )  # fmt: skip
+  )
   if predict:  # second tries and critiques have a mean each
     loss = (
       *(term._replace(second=False, apart=True) for term in loss),
@@ -101,9 +106,15 @@ def _collector(task, critic, config, samples, requests, predict, writing):
     active = based & critiques.mask.any(1)
     second = say(keys[2], task.refine(asked, first, critiques), active)
     texts, metrics = _credited(
-      prompts, first, second, before, verify(asked, second), active,
-      batch.rows.mask, spent,
-    )  # fmt: skip
+      prompts,
+      first,
+      second,
+      before,
+      verify(asked, second),
+      active,
+      batch.rows.mask,
+      spent,
+    )
     if requests is not None:
       texts = _beside(
         texts, requests(asked, first), critiques, predict, batch.rows.mask

@@ -90,9 +90,13 @@ def _collector(task, critic, config, samples, loss, writing):
     )
     hinted = task.refine(asked, read, critiques)
     texts, metrics = _taught(
-      prompts, written, reward, teachable & critiques.mask.any(1),
-      batch.rows.mask, spent,
-    )  # fmt: skip
+      prompts,
+      written,
+      reward,
+      teachable & critiques.mask.any(1),
+      batch.rows.mask,
+      spent,
+    )
     teacher = tell(
       state.average['policy'], *rollouts.follow(hinted, written.tokens)
     )
@@ -107,10 +111,13 @@ def _taught(prompts, written, reward, taught, mask, spent):
   n = len(reward) // len(mask)
   each = mask.repeat(n)
   texts = rollouts.Texts(
-    padding.repeat(prompts, n), written.tokens, jnp.zeros(len(reward)),
-    taught * each, second=jnp.ones(len(reward)),
+    padding.repeat(prompts, n),
+    written.tokens,
+    jnp.zeros(len(reward)),
+    taught * each,
+    second=jnp.ones(len(reward)),
     sampler_logprob=written.logprob,
-  )  # fmt: skip
+  )
   figures = {
     **outcomes.outcomes(reward.reshape(-1, n), mask),
     # Whatever the rewards: a teacher's gradient does not need them to differ.

@@ -160,17 +160,14 @@ def _sampler(config: decoder.DecoderConfig, plan: _Plan) -> Callable:
 
     def advance(state):
       seen = usable & (jnp.arange(usable.shape[1]) <= state.cache.slot)
-      output = model.apply(
-        params, state.token[:, None], (lengths + state.step - 1)[:, None],
-        seen[:, None, None], cache=state.cache, shift=shift,
-      )  # fmt: skip
+      at, token = (lengths + state.step - 1)[:, None], state.token[:, None]
+      options = {'cache': state.cache, 'shift': shift}
+      output = model.apply(params, token, at, seen[:, None, None], **options)
       state = state._replace(cache=output.cache)
       return _choose(model, plan, key, params, rows, state, output.hidden[:, 0])
 
-    empty = Samples(
-      jnp.full((R, N), plan.pad_id, jnp.int32), jnp.zeros((R, N), jnp.int32),
-      jnp.zeros((R, N)), jnp.zeros((R, N)),
-    )  # fmt: skip
+    zeros, blank = jnp.zeros((R, N)), jnp.zeros((R, N), jnp.int32)
+    empty = Samples(blank + plan.pad_id, blank, zeros, zeros)
     start = (jnp.int32(0), token[rows.source], ~rows.active, cache, empty)
     return jax.lax.while_loop(unfinished, advance, _State(*start)).samples
 
@@ -557,10 +554,9 @@ def _batch(key, model, ids, chosen, batch, rows, shift, settings) -> Samples:
     mask[row, P - len(ids[i]) :] = 1
   if shift is not None:
     shift = jnp.asarray(shift[:, distinct] if steered else shift, jnp.float32)
-  drawn = sample(
-    key, model.config, model.params, padded, mask, source=source, shift=shift,
-    **{name: value[chosen] for name, value in rows.items()}, **settings,
-  )  # fmt: skip
+  by_row = {name: value[chosen] for name, value in rows.items()}
+  options = {**by_row, **settings, 'source': source, 'shift': shift}
+  drawn = sample(key, model.config, model.params, padded, mask, **options)
   return jax.tree.map(np.asarray, drawn)
 
 

@@ -219,11 +219,7 @@ class FlowEncoder(nn.Module):
 
   @nn.compact
   def __call__(
-    self,
-    noise: jax.Array,
-    pairs: jax.Array,
-    label: jax.Array,
-    mask: jax.Array,
+    self, noise: jax.Array, pairs: jax.Array, label: jax.Array, mask: jax.Array
   ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...]]:
     """Returns z `[Z]`, log q(z) - log N(z; 0, I), and four base moments.
 

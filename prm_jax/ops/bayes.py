@@ -175,9 +175,11 @@ def pooled_mode(
     return solve(jnp.linalg.cholesky(precision), gradient)
 
   layout = _Layout(
-    axis=-1, project=lambda x, z: pairs.margins(x, index, z), step=step,
+    axis=-1,
+    project=lambda x, z: pairs.margins(x, index, z),
+    step=step,
     square=lambda z: z @ z,
-  )  # fmt: skip
+  )
   start = jnp.zeros(features.shape[1], features.dtype)
   none = jnp.zeros_like(label)
   z = _iterate(layout, scale * features, none, label, mask, start, iterations)
@@ -261,10 +263,7 @@ def one_answer(
   p = jax.nn.sigmoid(margin + square * t)
   shrunk = 1.0 - jax.lax.rsqrt(1.0 + p * (1.0 - p) * square)
   gain = shrunk / jnp.maximum(square, 1e-30)
-  return (
-    mean + direction * t,
-    factor - gain * direction[:, None] * v[None],
-  )
+  return (mean + direction * t, factor - gain * direction[:, None] * v[None])
 
 
 def _dot(rows, vector):

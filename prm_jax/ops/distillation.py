@@ -94,10 +94,7 @@ def sampled_reverse(student: types.Array, teacher: types.Array) -> types.Array:
 
 
 def directive(
-  teacher: types.Array,
-  old: types.Array,
-  *,
-  clip: float | None = None,
+  teacher: types.Array, old: types.Array, *, clip: float | None = None
 ) -> types.Array:
   """Returns the directive advantage `[..., T]` of the student's own tokens.
 

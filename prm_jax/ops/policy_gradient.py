@@ -13,8 +13,14 @@ from prm_jax import types
 from prm_jax.ops import precision
 
 SURROGATES = (
-  'clipped', 'dual', 'plain', 'shaped', 'shaped_clipped', 'probability', 'log',
-)  # fmt: skip
+  'clipped',
+  'dual',
+  'plain',
+  'shaped',
+  'shaped_clipped',
+  'probability',
+  'log',
+)
 RATIOS = ('clipped', 'dual', 'plain')  # to the policy that wrote the text
 SUMS = ('sum', 'text_mean', 'token_mean', 'constant')
 KL_ESTIMATES = ('k1', 'k2', 'k3')

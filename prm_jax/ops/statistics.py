@@ -550,7 +550,4 @@ def _gained(
 def _gains(sums: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
   pairs, gained = resampled.weighted(weights, sums).T
   macro = resampled.weighted(weights, (sums[:, 1] / sums[:, 0])[:, None])[:, 0]
-  return {
-    'gain': gained / pairs,
-    'macro_gain': macro / weights.sum(axis=1),
-  }
+  return {'gain': gained / pairs, 'macro_gain': macro / weights.sum(axis=1)}

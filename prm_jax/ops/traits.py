@@ -156,8 +156,7 @@ def estimate(
   # Between equals; what margins take from ties the first step gives back.
   width = jnp.log((ties + 1e-6) / (strict / 2 + 0.5))
   start = Population(
-    jnp.zeros(H).at[-1].set(jnp.maximum(width, -12.0)),
-    jnp.full(H, 0.25),
+    jnp.zeros(H).at[-1].set(jnp.maximum(width, -12.0)), jnp.full(H, 0.25)
   )
   known = jnp.where(ties > 0, 1.0, 0.0) * (jnp.arange(H) == H - 1)
   known = known + (jnp.arange(H) < H - 1)

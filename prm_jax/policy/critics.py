@@ -41,10 +41,12 @@ def rule(
   def critic(key, policy, problem, attempts, reward, needed):
     del key, policy
     rows = zip(problem, decode(attempts), reward, needed, strict=True)
-    return encode([
-      says(int(row), text, float(value)) if read else ''
-      for row, text, value, read in rows
-    ]), 0  # fmt: skip
+    return encode(
+      [
+        says(int(row), text, float(value)) if read else ''
+        for row, text, value, read in rows
+      ]
+    ), 0
 
   return critic
 
@@ -71,9 +73,14 @@ def own(
   def critic(key, policy, problem, attempts, reward, needed):
     del reward
     said = rollouts.draw(
-      key, config, policy, requests(problem, attempts), limits,
-      active=needed, temperature=temperature,
-    ).tokens  # fmt: skip
+      key,
+      config,
+      policy,
+      requests(problem, attempts),
+      limits,
+      active=needed,
+      temperature=temperature,
+    ).tokens
     return said, said.mask.sum()
 
   return critic

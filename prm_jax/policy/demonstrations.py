@@ -49,9 +49,13 @@ def refinements(
       keys, task, critic, config, start, problem
     )
     again = rollouts.draw(
-      keys[2], config, start, ask_again(problem, attempts, critiques), task,
+      keys[2],
+      config,
+      start,
+      ask_again(problem, attempts, critiques),
+      task,
       active=critiques.mask.any(1),
-    ).tokens  # fmt: skip
+    ).tokens
     return prompts, _right(again, verify(problem, again))
 
   return shown

@@ -87,9 +87,15 @@ def surrogate(
     rows = scored.rows
     old = rows.old_logprob if reads else scored.logprob
     return -policy_gradient.surrogate(
-      scored.logprob, old, rows.advantage, rows.answer, kind=kind,
-      clip_low=clip_low, clip_high=clip_high, gamma=gamma,
-    )  # fmt: skip
+      scored.logprob,
+      old,
+      rows.advantage,
+      rows.answer,
+      kind=kind,
+      clip_low=clip_low,
+      clip_high=clip_high,
+      gamma=gamma,
+    )
 
   return Term(name, token_loss, reads=reads, **fields)
 
@@ -171,9 +177,14 @@ def objective(
     rows = jax.tree.map(jnp.asarray, batch.rows)
     width = rows.answer.shape[1]
     logits = logprobs.logits(
-      config, params['policy'], rows.ids, rows.seen, width, dtype=dtype,
+      config,
+      params['policy'],
+      rows.ids,
+      rows.seen,
+      width,
+      dtype=dtype,
       remat=remat,
-    )  # fmt: skip
+    )
     scored = Scored(logits, logprobs.at(logits, rows.ids[:, -width:]), rows)
     totals, figures = {}, {}
     if rows.sampler_logprob is not None:

@@ -35,9 +35,9 @@ def join(*given: types.Tokens) -> types.Tokens:
 
   def joined(*leaves):
     numpy = types.namespace(leaves[0])
-    return numpy.concatenate([
-      numpy.pad(leaf, ((0, 0), (T - leaf.shape[1], 0))) for leaf in leaves
-    ])  # fmt: skip
+    return numpy.concatenate(
+      [numpy.pad(leaf, ((0, 0), (T - leaf.shape[1], 0))) for leaf in leaves]
+    )
 
   return jax.tree.map(joined, *given)
 
@@ -69,6 +69,4 @@ def follow(
     left = numpy.take_along_axis(prompt, order, -1)
     return numpy.concatenate([left, answer], 1).astype(np.int32)
 
-  return (
-    beside(prompts.ids, answers.ids), beside(prompts.mask, answers.mask)
-  )  # fmt: skip
+  return (beside(prompts.ids, answers.ids), beside(prompts.mask, answers.mask))

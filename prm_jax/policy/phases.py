@@ -104,14 +104,18 @@ def trained(
   """
   keep = keep or losses.reads(loss, losses.REFERENCE)
   phase = types.Phase(
-    'policy', begin=keep_start if keep else None, steps=training.steps,
-    collect=collect, optimizer=adam(training.learning_rate),
+    'policy',
+    begin=keep_start if keep else None,
+    steps=training.steps,
+    collect=collect,
+    optimizer=adam(training.learning_rate),
     average=None if average is None else 1.0 - average,
-    accumulate=training.accumulate, train='policy',
+    accumulate=training.accumulate,
+    train='policy',
     objective=losses.objective(
       config, loss, dtype=training.dtype, remat=training.remat
     ),
-  )  # fmt: skip
+  )
   return learner(config, (phase,), keep=keep)
 
 

@@ -88,11 +88,19 @@ def draw(
     dtype: of the computation.
   """
   samples = sampling.sample(
-    key, config, params, prompts.ids, prompts.mask,
-    max_new_tokens=limits.max_new_tokens, stop_ids=limits.stop_ids,
-    source=np.repeat(np.arange(len(prompts.ids)), count), active=active,
-    temperature=temperature, filtered=False, dtype=dtype,
-  )  # fmt: skip
+    key,
+    config,
+    params,
+    prompts.ids,
+    prompts.mask,
+    max_new_tokens=limits.max_new_tokens,
+    stop_ids=limits.stop_ids,
+    source=np.repeat(np.arange(len(prompts.ids)), count),
+    active=active,
+    temperature=temperature,
+    filtered=False,
+    dtype=dtype,
+  )
   return Written(types.Tokens(samples.ids, samples.mask), samples.base_logprob)
 
 
@@ -142,11 +150,17 @@ def arranged(texts: Texts) -> Rollouts:
   if advantage.ndim == 1:
     advantage = advantage[:, None]
   return Rollouts(
-    ids, seen, texts.answers.mask, jnp.broadcast_to(advantage, (B, N)),
-    each(texts.second, 0.0), each(texts.weight, 1.0), each(texts.share, 1.0),
-    each(texts.mask, 1.0), jnp.arange(B),
+    ids,
+    seen,
+    texts.answers.mask,
+    jnp.broadcast_to(advantage, (B, N)),
+    each(texts.second, 0.0),
+    each(texts.weight, 1.0),
+    each(texts.share, 1.0),
+    each(texts.mask, 1.0),
+    jnp.arange(B),
     sampler_logprob=texts.sampler_logprob,
-  )  # fmt: skip
+  )
 
 
 def preparer(

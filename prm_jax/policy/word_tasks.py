@@ -63,8 +63,11 @@ def words(
   """
   empty = [i for i, text in enumerate(questions) if not text.strip()]
   if empty or not questions:
-    raise ValueError(f'questions {empty[:3]} are empty' if questions else
-                     'there are no questions')  # fmt: skip
+    raise ValueError(
+      f'questions {empty[:3]} are empty'
+      if questions
+      else 'there are no questions'
+    )
   stops = [tokenizer.token_to_id(token) for token in stop]
   if None in stops:
     unknown = stop[stops.index(None)]
@@ -72,9 +75,9 @@ def words(
   ends = tuple(sorted(token for token in stops if token is not None))
 
   def encode(texts):
-    return _padded([
-      tokenizer.encode(text, add_special_tokens=False).ids for text in texts
-    ])  # fmt: skip
+    return _padded(
+      [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    )
 
   def decode(tokens):
     texts = []
@@ -87,12 +90,11 @@ def words(
     return texts
 
   def asked(frame, problem, attempts, critiques):
-    return encode([
-      template(frame.format(
-        question=questions[row], attempt=attempt.strip(), critique=said.strip()
-      ))
-      for row, attempt, said in zip(problem, attempts, critiques, strict=True)
-    ])  # fmt: skip
+    asks = []
+    for row, attempt, said in zip(problem, attempts, critiques, strict=True):
+      words = {'attempt': attempt.strip(), 'critique': said.strip()}
+      asks.append(template(frame.format(question=questions[row], **words)))
+    return encode(asks)
 
   def verify(problem, tokens):
     texts = decode(tokens)

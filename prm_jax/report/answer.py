@@ -376,16 +376,23 @@ def _calibration(
   """Returns the calibration errors of the methods of a headline."""
   first = verdicts.primary(found)
   wanted = {
-    (one.where, one.row.get('method'), one.row.get('split'),
-     one.row.get('answers', 'all'))
+    (
+      one.where,
+      one.row.get('method'),
+      one.row.get('split'),
+      one.row.get('answers', 'all'),
+    )
     for one in (first if len(verdicts.by_set(found)) == 1 else found)
-  }  # fmt: skip
+  }
   errors = [
     tables.number(row, 'ece')
     for row in tables.rows_of(results, 'accuracy')
     if (
-      verdicts.where(row), row.get('method'), row.get('split'),
+      verdicts.where(row),
+      row.get('method'),
+      row.get('split'),
       row.get('answers', 'all'),
-    ) in wanted
-  ]  # fmt: skip
+    )
+    in wanted
+  ]
   return [value for value in errors if math.isfinite(value)]

@@ -60,9 +60,13 @@ def lines(
     value, low, high = np.array([y.of(row) for row in rows]).T
     look = figures.style(i)
     axes.plot(
-      across, value, color=look.color, label=name, ms=4,
+      across,
+      value,
+      color=look.color,
+      label=name,
+      ms=4,
       marker=look.marker if marks else None,
-    )  # fmt: skip
+    )
     axes.fill_between(across, low, high, color=look.color, alpha=0.15, lw=0)
     words.append(
       f'{name} {value[0]:.3g} at {across[0]:.3g}, {value[-1]:.3g} at '
@@ -82,9 +86,14 @@ def lines(
 
 
 def curves(
-  rows: Rows, groups: Sequence[str], names: Sequence[str], x: Axis, y: Axis,
-  *, limits: tuple[float, float] | None = None,
-) -> list[figures.Picture]:  # fmt: skip
+  rows: Rows,
+  groups: Sequence[str],
+  names: Sequence[str],
+  x: Axis,
+  y: Axis,
+  *,
+  limits: tuple[float, float] | None = None,
+) -> list[figures.Picture]:
   """Draws a value along another, a few lines a picture.
 
   Args:
@@ -105,10 +114,13 @@ def curves(
       some = list(members.items())[first : first + _MOST]
       pictures.append(
         lines(
-          group, {name: (line, y) for name, line in some}, x, y.label,
+          group,
+          {name: (line, y) for name, line in some},
+          x,
+          y.label,
           limits=limits,
         )
-      )  # fmt: skip
+      )
   return pictures
 
 
@@ -122,10 +134,16 @@ def scatter(
     look = figures.style(i)
     across, up = x.of(row), y.of(row)
     axes.errorbar(
-      across[0], up[0], xerr=figures.arms(tuple(across)),
-      yerr=figures.arms(tuple(up)), color=look.color, marker=look.marker, ms=6,
-      lw=0.8, label=name,
-    )  # fmt: skip
+      across[0],
+      up[0],
+      xerr=figures.arms(tuple(across)),
+      yerr=figures.arms(tuple(up)),
+      color=look.color,
+      marker=look.marker,
+      ms=6,
+      lw=0.8,
+      label=name,
+    )
     words.append(f'{name} {across[0]:.3g} and {up[0]:.3g}')
   axes.axhline(0, color='0.4', linewidth=0.8)
   axes.set_xlabel(x.label)
@@ -135,9 +153,14 @@ def scatter(
 
 
 def bars(
-  heading: str, rows: Rows, names: Sequence[str], x: Axis, *,
-  at: float, ours: Sequence[bool],
-) -> figures.Picture:  # fmt: skip
+  heading: str,
+  rows: Rows,
+  names: Sequence[str],
+  x: Axis,
+  *,
+  at: float,
+  ours: Sequence[bool],
+) -> figures.Picture:
   """Draws one mark with its interval a row, from the top down.
 
   Args:
@@ -154,9 +177,14 @@ def bars(
     value = x.of(row)
     look = figures.style(0 if own else 1)
     axes.errorbar(
-      value[0], -place, xerr=figures.arms(tuple(value)), color=look.color,
-      marker=look.marker, ms=6, lw=1,
-    )  # fmt: skip
+      value[0],
+      -place,
+      xerr=figures.arms(tuple(value)),
+      color=look.color,
+      marker=look.marker,
+      ms=6,
+      lw=1,
+    )
     words.append(f'{name} {value[0]:.1f}')
   axes.set_yticks(-np.arange(len(rows)), names)
   axes.axvline(at, color='0.4', linestyle='--', linewidth=0.8)
@@ -208,10 +236,13 @@ def training(
     known = [row for row in rows if row.get(y.column) is not None]
     if known:
       pictures = curves(
-        known, list(map(group, known)),
+        known,
+        list(map(group, known)),
         [tables.word(row['method']) for row in known],
-        Axis('step', 'updates'), y, limits=(-3, 103),
-      )  # fmt: skip
+        Axis('step', 'updates'),
+        y,
+        limits=(-3, 103),
+      )
       note = f'{note} Bands are 95 % intervals over seeds.'
       sections.append({'title': heading, 'note': note, 'pictures': pictures})
   return sections

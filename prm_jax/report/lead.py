@@ -94,8 +94,7 @@ def _marks(found: Sequence[Comparison]) -> list[_Mark]:
   order = _sorted({one.row.get('split') for one in found})
   sets = list(dict.fromkeys(one.where for one in found))
   found = sorted(
-    found,
-    key=lambda o: (sets.index(o.where), order.index(o.row.get('split'))),
+    found, key=lambda o: (sets.index(o.where), order.index(o.row.get('split')))
   )
   marks = []
   for one in found:
@@ -247,9 +246,12 @@ def _draw(
       for name, style in look.items()
     ]
     figure.legend(
-      handles=handles, loc='outside lower center', frameon=False,
-      ncols=1 if narrow else 2, fontsize=_SMALL,
-    )  # fmt: skip
+      handles=handles,
+      loc='outside lower center',
+      frameon=False,
+      ncols=1 if narrow else 2,
+      fontsize=_SMALL,
+    )
     return figures.svg(figure)
 
 
@@ -311,18 +313,27 @@ def _forest(
 def _mark(axes: Axes, mark: _Mark, at: float, look: figures.Style) -> None:
   found = tables.interval(mark.row, 'gain')
   axes.errorbar(
-    100 * found[0], at, xerr=100 * figures.arms(found), color=look.color,
-    fmt='none', lw=1.6,
-  )  # fmt: skip
+    100 * found[0],
+    at,
+    xerr=100 * figures.arms(found),
+    color=look.color,
+    fmt='none',
+    lw=1.6,
+  )
   ends = [
     100 * tables.number(mark.row, f'gain_people_{end}')
     for end in ('low', 'high')
   ]
   axes.plot(ends, [at, at], '|', color=look.color, ms=7, mew=1)
   axes.plot(
-    100 * found[0], at, look.marker, color=look.color, ms=6, zorder=4,
+    100 * found[0],
+    at,
+    look.marker,
+    color=look.color,
+    ms=6,
+    zorder=4,
     markerfacecolor=look.color if mark.filled else 'white',
-  )  # fmt: skip
+  )
 
 
 def _by_answers(

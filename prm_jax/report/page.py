@@ -76,10 +76,7 @@ def write_page(
   picture = lead.lead(results)
   folds = _folds(results, look, own) if picture else []
   rest = _outside(results, [fold['name'] for fold in folds])
-  sections = [
-    *(_of_people(rest, look) if rest else []),
-    *own.sections(results),
-  ]
+  sections = [*(_of_people(rest, look) if rest else []), *own.sections(results)]
   text = _template().render(
     study=str(results.get('study', 'study')).replace('_', ' '),
     seeds=results.get('seeds') or [],

@@ -244,13 +244,16 @@ def controls_summary(results: Mapping[str, Any]) -> Table:
     counts = [f'{said.count(kind)} {kind}' for kind in dict.fromkeys(said)]
     ends = sorted(members, key=lambda row: number(row, 'value'))
     values = list(dict.fromkeys(_control_value(ends[i]) for i in (0, -1)))
-    lines.append({
-      'control': word(control), 'rows': len(members),
-      'quantity': members[0].get('quantity'),
-      'reading': ', '.join(counts) if any(said) else '',
-      'value': ' to '.join(value.partition(' [')[0] for value in values),
-      'sets': len({_place(row) for row in members}),
-    })  # fmt: skip
+    lines.append(
+      {
+        'control': word(control),
+        'rows': len(members),
+        'quantity': members[0].get('quantity'),
+        'reading': ', '.join(counts) if any(said) else '',
+        'value': ' to '.join(value.partition(' [')[0] for value in values),
+        'sets': len({_place(row) for row in members}),
+      }
+    )
   return _table(
     'Controls',
     'What a gain must survive, counted; each with its interval stands with '
@@ -282,10 +285,11 @@ def other_table(results: Mapping[str, Any], name: str) -> Table:
   rows = rows_of(results, name)
   columns = list(dict.fromkeys(column for row in rows for column in row))
   cells = {
-    column.replace('_', ' '): _word(column) if column in _CODED
+    column.replace('_', ' '): _word(column)
+    if column in _CODED
     else _text(column)
     for column in columns
-  }  # fmt: skip
+  }
   title = name.replace('_', ' ').capitalize()
   return _table(title, '', rows, cells)._replace(closed=True)
 

@@ -23,9 +23,13 @@ KINDS = {
 GAINS = tuple(KINDS)[:5]  # kinds whose gain's interval is above zero
 # The first of them that was tested is what a headline is about.
 SPLITS = (
-  'new_pairs', 'new_prompts', 'new_topics', 'new_lexicon', 'new_people',
+  'new_pairs',
+  'new_prompts',
+  'new_topics',
+  'new_lexicon',
+  'new_people',
   'new_people_new_prompts',
-)  # fmt: skip
+)
 NEW_PEOPLE = 'new_people'
 _NEAR = 0.01  # a control's loss of accuracy that is near zero
 

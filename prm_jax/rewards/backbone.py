@@ -104,8 +104,9 @@ def backbone(
         lambda one: _read(
           network, trunk, jax.tree.map(lambda leaf: leaf[None], one)
         )[0],
-        flat, batch_size=_TEXTS,
-      )  # fmt: skip
+        flat,
+        batch_size=_TEXTS,
+      )
     if texts.end is not None:
       return found.reshape(-1, found.shape[-1])
     return found.reshape(*lead, found.shape[-1])
@@ -149,9 +150,12 @@ def under(
     return head
   trunk = given(node)
   return backbone(
-    head, trunk.sizes, dtype=trunk.dtype, remat=trunk.remat,
+    head,
+    trunk.sizes,
+    dtype=trunk.dtype,
+    remat=trunk.remat,
     adapter=trunk.rank if trunk.trains == 'adapter' else None,
-  )  # fmt: skip
+  )
 
 
 def _read(network, trunk, texts: types.Tokens) -> jax.Array:

@@ -119,9 +119,15 @@ def belief(
   def change(key, params, state, evidence):
     del key
     found = update(
-      params, state, evidence, config=config, every=every, rate=rate,
-      dtype=dtype, remat=remat,
-    )  # fmt: skip
+      params,
+      state,
+      evidence,
+      config=config,
+      every=every,
+      rate=rate,
+      dtype=dtype,
+      remat=remat,
+    )
     return found, {}
 
   def context(params, state):
@@ -230,10 +236,14 @@ def _read(network, chosen, params, texts, state):
     jnp.full(R, T + 1),
   )
   states, sown = network.apply(
-    plain['decoder'], hidden, jnp.cumsum(real, 1) - 1,
-    decoder.attended(real.astype(jnp.int32)), fast=fast, method='read',
+    plain['decoder'],
+    hidden,
+    jnp.cumsum(real, 1) - 1,
+    decoder.attended(real.astype(jnp.int32)),
+    fast=fast,
+    method='read',
     mutable=['intermediates'],
-  )  # fmt: skip
+  )
   (inner,) = sown['intermediates']['layers']['layer']['inner']
   return _product(states[:, -1], plain['head']), jnp.swapaxes(
     inner[place], 0, 1

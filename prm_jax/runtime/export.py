@@ -17,9 +17,7 @@ _PARAMETERS = 'parameters'
 
 
 def export_parameters(
-  params: types.PyTree,
-  folder: writers.PathLike,
-  metadata: Mapping[str, Any],
+  params: types.PyTree, folder: writers.PathLike, metadata: Mapping[str, Any]
 ) -> None:
   """Writes shared parameters, and nothing of any person, with Orbax.
 

@@ -156,8 +156,9 @@ def on_mesh(tree: types.PyTree, mesh: Mesh) -> types.PyTree:
     lambda leaf, where: jax.ShapeDtypeStruct(
       leaf.shape, leaf.dtype, sharding=where
     ),
-    tree, shardings(tree, mesh),
-  )  # fmt: skip
+    tree,
+    shardings(tree, mesh),
+  )
 
 
 def _divides(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:

@@ -243,9 +243,10 @@ def _weighed(state, data):
   if not isinstance(data.rows, types.Judgements):
     return state
   weight = np.bincount(
-    np.asarray(data.rows.user), np.asarray(data.rows.mask, np.float64),
+    np.asarray(data.rows.user),
+    np.asarray(data.rows.mask, np.float64),
     len(state.people.ids),
-  ).astype(np.float32)  # fmt: skip
+  ).astype(np.float32)
   return state._replace(
     people=state.people._replace(weight=jnp.asarray(weight))
   )
@@ -253,9 +254,7 @@ def _weighed(state, data):
 
 @functools.lru_cache(maxsize=32)
 def _trainer(
-  learner: types.Learner,
-  mesh: Mesh | None,
-  how: compiling.How,
+  learner: types.Learner, mesh: Mesh | None, how: compiling.How
 ) -> '_Trainer':
   return _Trainer(learner, mesh, how)
 

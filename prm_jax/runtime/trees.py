@@ -86,6 +86,8 @@ def split(
 def join(first: types.PyTree, second: types.PyTree) -> types.PyTree:
   """Returns one tree of two, each of which has None where the other has not."""
   return jax.tree.map(
-    lambda a, b: b if a is None else a, first, second,
+    lambda a, b: b if a is None else a,
+    first,
+    second,
     is_leaf=lambda leaf: leaf is None,
-  )  # fmt: skip
+  )

@@ -392,9 +392,7 @@ def _only(seen, new, old):
 
 
 def initialize(
-  state: types.TrainState,
-  phase: types.Phase,
-  keep: tuple[str, ...] = (),
+  state: types.TrainState, phase: types.Phase, keep: tuple[str, ...] = ()
 ) -> types.TrainState:
   """Returns the state at step 0 of a phase.
 

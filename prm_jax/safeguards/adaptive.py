@@ -28,11 +28,7 @@ class Dual(NamedTuple):
 
 
 def constitutional_floor(
-  *,
-  measure: str,
-  least: types.Scalar,
-  step: float = 0.3,
-  limit: float = 20.0,
+  *, measure: str, least: types.Scalar, step: float = 0.3, limit: float = 20.0
 ) -> types.Safeguard:
   """Returns a floor that holds over time, by dual ascent.
 
@@ -103,10 +99,7 @@ def audit_floor(states: Dual, *, measure: str, least: float) -> dict[str, Any]:
 
 
 def exposure(
-  *,
-  strength: types.Scalar = 1.0,
-  decay: float = 0.9,
-  measure: str = 'stance',
+  *, strength: types.Scalar = 1.0, decay: float = 0.9, measure: str = 'stance'
 ) -> types.Safeguard:
   """Returns a reward for evening out the sides that a person is served.
 
@@ -185,9 +178,12 @@ def preference_shift(
     'it holds a person who changes for good reasons as well',
   )
   return composition.make(
-    'preference shift', card, init=lambda: jnp.zeros(()), reward=reward,
+    'preference shift',
+    card,
+    init=lambda: jnp.zeros(()),
+    reward=reward,
     observe=observe,
-  )  # fmt: skip
+  )
 
 
 def served_measures(

@@ -36,10 +36,7 @@ def shrinkage(*, share: types.Scalar = 0.5) -> types.Safeguard:
 
 
 def empirical_shrinkage(
-  *,
-  between: types.Scalar,
-  within: types.Scalar,
-  answers: types.Scalar,
+  *, between: types.Scalar, within: types.Scalar, answers: types.Scalar
 ) -> types.Safeguard:
   """Returns shrinkage by what a person's answers are worth.
 
@@ -66,9 +63,12 @@ def empirical_shrinkage(
     return jnp.asarray(answers, jnp.float32)
 
   return composition.make(
-    'empirical shrinkage', card, init=init, reward=reward,
+    'empirical shrinkage',
+    card,
+    init=init,
+    reward=reward,
     observe=lambda state, served: state + 1.0,
-  )  # fmt: skip
+  )
 
 
 def agreement_penalty(

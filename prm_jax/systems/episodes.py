@@ -75,8 +75,7 @@ def blank(spec: types.Spec) -> Constants:
     spec: with the number of judgements.
   """
   order = Order(
-    jnp.zeros(spec.judgements, jnp.int32),
-    jnp.zeros(spec.people + 1, jnp.int32),
+    jnp.zeros(spec.judgements, jnp.int32), jnp.zeros(spec.people + 1, jnp.int32)
   )
   return Constants(jnp.ones(()), order)
 
@@ -106,10 +105,14 @@ def start_at_bases(
   The SVD's are scaled so that training pairs differ by 1 in the mean square.
   """
   basis = _bases(
-    jax.random.fold_in(state.key, 1), data.features(state.params['reward']),
-    data.judgements, data.index, state.hyper, people=data.people,
+    jax.random.fold_in(state.key, 1),
+    data.features(state.params['reward']),
+    data.judgements,
+    data.index,
+    state.hyper,
+    people=data.people,
     dim=state.params['reward']['basis'].shape[1],
-  )  # fmt: skip
+  )
   reward = {**state.params['reward'], 'basis': basis}
   return states.with_reward(state, reward)
 
@@ -121,9 +124,15 @@ def _bases(key, features, judgements, index, hyper, *, people, dim):
     features, judgements, index, hyper['ridge']
   )
   others, _ = base_rewards.svd_bases(
-    key, features, judgements, index, weight, hyper['basis_ridge'],
-    people=people, rank=dim - 1,
-  )  # fmt: skip
+    key,
+    features,
+    judgements,
+    index,
+    weight,
+    hyper['basis_ridge'],
+    people=people,
+    rank=dim - 1,
+  )
   encoded = features @ others
   gap = encoded[index[:, 0]] - encoded[index[:, 1]]
   mask = jnp.asarray(judgements.mask)[:, None]

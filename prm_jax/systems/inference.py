@@ -160,9 +160,15 @@ def infer(
   """
   encoded = encode(system, params, data.inputs.value)
   return infer_encoded(
-    system, params['user'], encoded, data.rows, data.inputs.index,
-    key=key, people=people, limit=limit,
-  )  # fmt: skip
+    system,
+    params['user'],
+    encoded,
+    data.rows,
+    data.inputs.index,
+    key=key,
+    people=people,
+    limit=limit,
+  )
 
 
 def infer_encoded(

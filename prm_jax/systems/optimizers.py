@@ -76,8 +76,8 @@ def trained(backbone: Any, learning_rate: float, steps: int) -> dict[str, Any]:
   if trunk.trains == 'frozen':
     return {'optimizer': adam(learning_rate, steps), 'train': '-backbone'}
   part = 'backbone' if trunk.trains == 'whole' else 'adapter'
-  optimizer = by_path({
-    part: adam(trunk.learning_rate, steps), '': adam(learning_rate, steps),
-  })  # fmt: skip
+  optimizer = by_path(
+    {part: adam(trunk.learning_rate, steps), '': adam(learning_rate, steps)}
+  )
   train = '' if trunk.trains == 'whole' else '-backbone'
   return {'optimizer': optimizer, 'train': train}

@@ -60,9 +60,11 @@ def prior_phase() -> types.Phase:
 
   def begin(state, data):
     prior = estimate_prior(
-      state.params['user'], data.encoded(state.params['reward']),
-      data.judgements, data.index,
-    )  # fmt: skip
+      state.params['user'],
+      data.encoded(state.params['reward']),
+      data.judgements,
+      data.index,
+    )
     return states.with_user(state, prior)
 
   return types.Phase('prior', begin=begin)

@@ -113,5 +113,7 @@ def averaged(state: types.TrainState) -> types.PyTree:
   """Returns parameters, those with a moving average replaced by it."""
   return jax.tree.map(
     lambda mean, now: now if mean is None else mean,
-    state.average, state.params, is_leaf=lambda leaf: leaf is None,
-  )  # fmt: skip
+    state.average,
+    state.params,
+    is_leaf=lambda leaf: leaf is None,
+  )

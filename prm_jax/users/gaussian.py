@@ -84,18 +84,14 @@ def gaussian(
   def infer(key, params, evidence):
     del key
     posterior = bayes.laplace(
-      params,
-      ring.differences(evidence).encoded,
-      evidence.label,
-      evidence.mask,
+      params, ring.differences(evidence).encoded, evidence.label, evidence.mask
     )
     return to_context(params, posterior)
 
   def context(params, state):
     answers = state.answers
     return to_context(
-      params,
-      bayes.at_mode(params, state.mode, answers.value, answers.mask),
+      params, bayes.at_mode(params, state.mode, answers.value, answers.mask)
     )
 
   return types.UserModel(init, prior, update, context, infer)
@@ -128,8 +124,9 @@ def online(*, dim: int, prior_scale: float = 1.0) -> types.UserModel:
       )
       return jax.tree.map(
         lambda new, old: jnp.where(answer.mask > 0, new, old),
-        Context(mean, factor), state,
-      ), None  # fmt: skip
+        Context(mean, factor),
+        state,
+      ), None
 
     differences = ring.differences(evidence)
     return jax.lax.scan(learn, state, differences)[0], {}

@@ -52,12 +52,7 @@ def latent(
 
 
 def flow(
-  *,
-  dim: int,
-  latent: int,
-  width: int = 64,
-  flows: int = 2,
-  capacity: int = 50,
+  *, dim: int, latent: int, width: int = 64, flows: int = 2, capacity: int = 50
 ) -> types.UserModel:
   """Returns the user model of SPL: VPL's with preferential flows.
 
@@ -83,9 +78,8 @@ def flow(
   def infer(key, params, evidence):
     del key
     z, _, moments = network.apply(
-      params, jnp.zeros(latent), evidence.encoded, evidence.label,
-      evidence.mask,
-    )  # fmt: skip
+      params, jnp.zeros(latent), evidence.encoded, evidence.label, evidence.mask
+    )
     return Context(z, moments[1])
 
   return kept(infer, init, dim=dim, capacity=capacity)

@@ -30,11 +30,7 @@ class State(NamedTuple):
 
 
 def simplex(
-  *,
-  dim: int,
-  capacity: int = 50,
-  strength: float = 1.0,
-  iterations: int = 200,
+  *, dim: int, capacity: int = 50, strength: float = 1.0, iterations: int = 200
 ) -> types.UserModel:
   """Returns the user model of LoRe: a point on the simplex of J = `dim`.
 
@@ -65,11 +61,7 @@ def simplex(
   def solve(params, state):
     answers = state.answers
     weight = mirror_descent(
-      params,
-      answers.value,
-      answers.label,
-      answers.mask,
-      iterations=iterations,
+      params, answers.value, answers.label, answers.mask, iterations=iterations
     )
     return State(weight, answers)
 

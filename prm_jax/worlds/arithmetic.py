@@ -17,9 +17,21 @@ from prm_jax import types
 
 DIGITS = 2  # of a state
 TOKENS = (
-  '_', '.', *'0123456789', *'+-*#@', '=', 'wrong', 'right', 'step', 'answer',
-  'be', ',', '?', 'none', 'to',
-)  # fmt: skip
+  '_',
+  '.',
+  *'0123456789',
+  *'+-*#@',
+  '=',
+  'wrong',
+  'right',
+  'step',
+  'answer',
+  'be',
+  ',',
+  '?',
+  'none',
+  'to',
+)
 _ID = {token: i for i, token in enumerate(TOKENS)}
 PAD, END = _ID['_'], _ID['.']
 _ZERO = _ID['0']
@@ -113,9 +125,11 @@ def draw(
     1,
   )
   return Problems(
-    rng.integers(0, 10, (count, DIGITS)), operator,
-    rng.integers(0, 10, (count, len(kinds), DIGITS)), table,
-  )  # fmt: skip
+    rng.integers(0, 10, (count, DIGITS)),
+    operator,
+    rng.integers(0, 10, (count, len(kinds), DIGITS)),
+    table,
+  )
 
 
 def split(
@@ -358,9 +372,13 @@ def critique(
 
 
 CRITICS = (
-  'indicative', 'with_answer', 'located', 'step_by_step', 'wrong_repair',
+  'indicative',
+  'with_answer',
+  'located',
+  'step_by_step',
+  'wrong_repair',
   'inverted',
-)  # fmt: skip
+)
 
 
 def oracle_digits(kind: str) -> int:

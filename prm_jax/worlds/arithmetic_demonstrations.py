@@ -15,15 +15,21 @@ from prm_jax.worlds import arithmetic
 _PLUS, _TIMES, _HIDDEN, _ANY = 0, 2, 3, 4  # of arithmetic.OPERATORS
 # How often each kind of critique is shown.
 _SHOWN = {
-  'step_by_step': 0.5, 'with_answer': 0.15, 'indicative': 0.15,
-  'located': 0.1, 'right': 0.1,
-}  # fmt: skip
+  'step_by_step': 0.5,
+  'with_answer': 0.15,
+  'indicative': 0.15,
+  'located': 0.1,
+  'right': 0.1,
+}
 
 # How often each class of problems is shown.
 _PLAIN = {
-  'easy': 0.3, 'medium': 0.2, 'medium_last': 0.2, 'hard': 0.15,
+  'easy': 0.3,
+  'medium': 0.2,
+  'medium_last': 0.2,
+  'hard': 0.15,
   'hard_last': 0.15,
-}  # fmt: skip
+}
 
 
 class Shown(NamedTuple):

@@ -168,12 +168,7 @@ def least_loss(log_policies: types.Array, most: int = 64) -> types.Array:
 
 
 def triples(
-  key: types.Key,
-  logits: types.Array,
-  *,
-  batch: int,
-  pairs: int,
-  length: int,
+  key: types.Key, logits: types.Array, *, batch: int, pairs: int, length: int
 ) -> tuple[types.Array, types.Array, types.Array]:
   """Returns texts of a policy, others of the same one, and of other policies.
 

@@ -20,10 +20,31 @@ LENGTH = 5
 SIZES = (2, 2, 4)  # values of order, case and mark
 FORMATS = 16
 TOKENS = (
-  '_', '.', *'0123456789', *'ABCDEFGHIJ', *'!?~;', '=', '>', 'none',
-  'forward', 'reversed', 'plain', 'capital', 'mark!', 'mark?', 'mark~',
-  'mark;', 'p0', 'p1', 'p2', 'p3', 'small?', 'large?', 'small', 'large',
-)  # fmt: skip
+  '_',
+  '.',
+  *'0123456789',
+  *'ABCDEFGHIJ',
+  *'!?~;',
+  '=',
+  '>',
+  'none',
+  'forward',
+  'reversed',
+  'plain',
+  'capital',
+  'mark!',
+  'mark?',
+  'mark~',
+  'mark;',
+  'p0',
+  'p1',
+  'p2',
+  'p3',
+  'small?',
+  'large?',
+  'small',
+  'large',
+)
 _ID = {token: i for i, token in enumerate(TOKENS)}
 PAD, END, NONE = _ID['_'], _ID['.'], _ID['none']
 _PLAIN, _CAPITAL, _MARK = _ID['0'], _ID['A'], _ID['!']
@@ -159,10 +180,13 @@ def prompts(
   B = len(asked.person)
   hint = np.full((B, 3), NONE) if hint is None else hint
   parts = [
-    hint, _PROFILE + people.profile[asked.person], np.full((B, 1), _ID['>']),
-    _PLAIN + asked.digits, _CLAIM + asked.claim[:, None],
+    hint,
+    _PROFILE + people.profile[asked.person],
+    np.full((B, 1), _ID['>']),
+    _PLAIN + asked.digits,
+    _CLAIM + asked.claim[:, None],
     np.full((B, 1), _ID['=']),
-  ]  # fmt: skip
+  ]
   return np.concatenate(parts, 1).astype(np.int32)
 
 

@@ -38,8 +38,7 @@ WISHES = (
     lambda text: text.lstrip(' -*').startswith('Answer'),
   ),
   Wish(
-    f'Use at most {_BRIEF} words.',
-    lambda text: 0 < len(text.split()) <= _BRIEF,
+    f'Use at most {_BRIEF} words.', lambda text: 0 < len(text.split()) <= _BRIEF
   ),
 )
 

@@ -73,9 +73,14 @@ def test_values_learned_by_td_steer_each_person():
   rewards = jnp.zeros((len(texts), T, 2))
   rewards = rewards.at[:, -1].set(language.reward[drawn])
   params = values.fit(
-    jax.random.key(0), states, rewards, jnp.ones((len(texts), T)),
-    hidden=(), learning_rate=0.05, steps=800,
-  )  # fmt: skip
+    jax.random.key(0),
+    states,
+    rewards,
+    jnp.ones((len(texts), T)),
+    hidden=(),
+    learning_rate=0.05,
+    steps=800,
+  )
   learned = values.apply(params, jnp.eye(count), hidden=(), bases=2)
   exact = languages.prefix_values(language.reward, log_policy, V, T)
   common = np.concatenate([np.asarray(exact[t]) for t in range(T)])
@@ -84,9 +89,11 @@ def test_values_learned_by_td_steer_each_person():
   people = jnp.array([[1.0, 0.0], [-1.0, 1.0]])
   after = learned[1 : 1 + V]
   logits = selection.personal_tilt(
-    jnp.tile(language.logits[V], (2, 1)), jnp.tile(after, (2, 1, 1)), people,
+    jnp.tile(language.logits[V], (2, 1)),
+    jnp.tile(after, (2, 1, 1)),
+    people,
     beta=0.5,
-  )  # fmt: skip
+  )
   for person, logit in zip(people, logits, strict=True):
     optimum = decoding.tilted(log_policy, language.reward @ person, 0.5)
     first = np.exp(optimum).reshape(V, -1).sum(1)

@@ -58,9 +58,11 @@ def test_the_reference_itself_is_closest(judge):
   own = closeness.encode(judge, known)
   context = references.References(own[None], jnp.ones((1, 1)))
   choice = selection.best_of_n(
-    system, {'reward': judge.params}, closeness.encode(judge, candidates)[None],
+    system,
+    {'reward': judge.params},
+    closeness.encode(judge, candidates)[None],
     context,
-  )  # fmt: skip
+  )
   assert choice.pick[0] == 0
 
 

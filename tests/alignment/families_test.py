@@ -45,9 +45,14 @@ MODEL = tiny()
 
 def write(family, prompts=PROMPTS, key=KEY, model=MODEL, **settings):
   return families.trajectories(
-    key, model, family, prompts, template=lambda p, s: f'{s} {p}',
-    stop=['<stop>'], **{'samples': 2, 'max_new_tokens': 4, **settings},
-  )  # fmt: skip
+    key,
+    model,
+    family,
+    prompts,
+    template=lambda p, s: f'{s} {p}',
+    stop=['<stop>'],
+    **{'samples': 2, 'max_new_tokens': 4, **settings},
+  )
 
 
 @pytest.fixture
@@ -99,13 +104,17 @@ def test_a_mixed_family_differs_in_every_way():
 def test_families_of_settings():
   decoding = families.by_decoding([0.5, 1.0], top_k=(0, 50))
   assert [(p.temperature, p.top_p, p.top_k) for p in decoding] == [
-    (0.5, 0.9, 0), (0.5, 0.9, 50), (1.0, 0.9, 0), (1.0, 0.9, 50),
-  ]  # fmt: skip
+    (0.5, 0.9, 0),
+    (0.5, 0.9, 50),
+    (1.0, 0.9, 0),
+    (1.0, 0.9, 50),
+  ]
   assert len({p.name for p in decoding}) == 4
   told = families.by_system({'a': 'told', 'none': ''}, temperature=0.0)
   assert [(p.name, p.system, p.temperature) for p in told] == [
-    ('system=a', 'told', 0.0), ('system=none', '', 0.0),
-  ]  # fmt: skip
+    ('system=a', 'told', 0.0),
+    ('system=none', '', 0.0),
+  ]
 
 
 def test_steering_has_its_length_in_its_layer():
@@ -144,9 +153,12 @@ def test_hidden_norms_are_medians_of_all_but_first_tokens():
   for text in texts:
     ids = jnp.array([MODEL.tokenizer.encode(text).ids])
     layers = apply(
-      MODEL.params, ids, jnp.arange(ids.size)[None],
-      decoder.attended(jnp.ones_like(ids)), collect=True,
-    ).layers  # fmt: skip
+      MODEL.params,
+      ids,
+      jnp.arange(ids.size)[None],
+      decoder.attended(jnp.ones_like(ids)),
+      collect=True,
+    ).layers
     norms.append(np.linalg.norm(layers[1:, 0, 1:], axis=-1))
   expected = np.median(np.concatenate(norms, 1), 1)
   np.testing.assert_allclose(found, expected, rtol=1e-4)
@@ -233,17 +245,26 @@ def test_a_chunks_name_hashes_all_it_depends_on(tmp_path, monkeypatch):
   steered = families.by_steering(KEY, CONFIG, 1, layer=0, size=1.0)[0].steering
   adapters = families.by_adapters(KEY, MODEL.params, 1, rank=1, size=0.1)
   changes = [
-    {}, {'family': [families.Policy('q')]}, {'key': jax.random.key(6)},
-    {'model': tiny(1)}, {'prompts': ['w1 w2', 'w4']}, {'samples': 3},
-    {'max_new_tokens': 5}, {'dtype': jnp.bfloat16},
+    {},
+    {'family': [families.Policy('q')]},
+    {'key': jax.random.key(6)},
+    {'model': tiny(1)},
+    {'prompts': ['w1 w2', 'w4']},
+    {'samples': 3},
+    {'max_new_tokens': 5},
+    {'dtype': jnp.bfloat16},
     *(
       {'family': [families.Policy('p', **change)]}
       for change in (
-        {'temperature': 0.9}, {'top_p': 0.8}, {'top_k': 4}, {'system': 'w9'},
-        {'steering': steered}, {'adapters': adapters[0].adapters},
+        {'temperature': 0.9},
+        {'top_p': 0.8},
+        {'top_k': 4},
+        {'system': 'w9'},
+        {'steering': steered},
+        {'adapters': adapters[0].adapters},
       )
     ),
-  ]  # fmt: skip
+  ]
   for number, change in enumerate(changes, 1):
     write(**{'family': [plain], 'folder': tmp_path, **change})
     assert len(list(tmp_path.iterdir())) == number, change
@@ -265,9 +286,10 @@ def test_a_chunks_name_hashes_all_it_depends_on(tmp_path, monkeypatch):
 )
 def test_a_damaged_chunk_is_named(tmp_path, monkeypatch, damage):
   monkeypatch.setattr(
-    sampling, 'write',
+    sampling,
+    'write',
     lambda *_, **__: sampling.Written([''] * 4, np.ones(4, bool), np.ones(4)),
-  )  # fmt: skip
+  )
   write([families.Policy('p')], folder=tmp_path)
   (path,) = tmp_path.iterdir()
   path.write_text(damage)

@@ -147,9 +147,17 @@ def test_texts_are_drawn_from_these_distributions(params, whole, reward):
   prompts = np.array([[5, *PROMPT], [*PROMPT, 5]])
   mask = np.array([[0, 1, 1], [1, 1, 0]])
   draw = functools.partial(
-    guided.sample, jax.random.key(1), CONFIG, params, GUIDE, context, prompts,
-    mask, max_new_tokens=LENGTH, top_k=V,
-  )  # fmt: skip
+    guided.sample,
+    jax.random.key(1),
+    CONFIG,
+    params,
+    GUIDE,
+    context,
+    prompts,
+    mask,
+    max_new_tokens=LENGTH,
+    top_k=V,
+  )
   samples = jax.tree.map(np.asarray, draw())
   np.testing.assert_array_equal(samples.ids, draw().ids)
   assert samples.mask.all()
@@ -202,9 +210,18 @@ def test_a_text_ends_at_its_stop_token(params):
   table[1, 5] = table[2, 4] = 1.0
   context = guided.Reward(jnp.asarray(table), 1e4)
   samples = guided.sample(
-    jax.random.key(0), CONFIG, params, ARGS, context, np.array([[2], [3]]),
-    np.ones((2, 1)), max_new_tokens=4, top_k=V, stop_ids=(4,), temperature=0.0,
-  )  # fmt: skip
+    jax.random.key(0),
+    CONFIG,
+    params,
+    ARGS,
+    context,
+    np.array([[2], [3]]),
+    np.ones((2, 1)),
+    max_new_tokens=4,
+    top_k=V,
+    stop_ids=(4,),
+    temperature=0.0,
+  )
   np.testing.assert_array_equal(samples.ids, [[5, 4, -1, -1]] * 2)
   np.testing.assert_array_equal(samples.mask, [[1, 1, 0, 0]] * 2)
   assert (samples.logprob == 0).all()  # greedy, and 0 after the end
@@ -239,14 +256,23 @@ def test_a_discriminator_draws_towards_its_reference(params):
 def test_a_value_model_reads_the_decoder(params, whole):
   value = functools.partial(values.apply, hidden=(), bases=2)
   fitted = values.fit(
-    jax.random.key(0), jnp.ones((1, 1, D)), jnp.ones((1, 1, 2)),
-    jnp.ones((1, 1)), hidden=(), steps=1,
-  )  # fmt: skip
+    jax.random.key(0),
+    jnp.ones((1, 1, D)),
+    jnp.ones((1, 1, 2)),
+    jnp.ones((1, 1)),
+    hidden=(),
+    steps=1,
+  )
   context = guided.Values(fitted, jnp.array([[1.0, -2.0]]), 1.5)
   logits, base = guided.next_logits(
-    CONFIG, params, guided.by_value(value), context, np.array([PROMPT]),
-    np.ones((1, P)), top_k=V,
-  )  # fmt: skip
+    CONFIG,
+    params,
+    guided.by_value(value),
+    context,
+    np.array([PROMPT]),
+    np.ones((1, P)),
+    top_k=V,
+  )
   (layer,) = fitted['params'].values()
   first = whole[0][:: V ** (LENGTH - 1), P]  # after each first token
   bases = first @ layer['kernel'] + layer.get('bias', 0.0)

@@ -23,11 +23,15 @@ def judgements(seed=0):
         seen.add((a, b))
         rows.append(
           schema.Judgement(
-            user_id=f'u{user}', prompt_id='p', prompt='Which?',
-            response_a=texts[a], response_b=texts[b],
-            label=float(rng.integers(0, 2)), topic='t',
+            user_id=f'u{user}',
+            prompt_id='p',
+            prompt='Which?',
+            response_a=texts[a],
+            response_b=texts[b],
+            label=float(rng.integers(0, 2)),
+            topic='t',
           )
-        )  # fmt: skip
+        )
   return rows
 
 
@@ -94,11 +98,13 @@ def test_copied_people_are_found_in_whole_and_in_large_part(kept):
   # A copy may have its rows turned.
   copied = [
     change(
-      row, response_a=row.response_b, response_b=row.response_a,
+      row,
+      response_a=row.response_b,
+      response_b=row.response_a,
       label=1 - row.label,
     )
     for row in copied
-  ]  # fmt: skip
+  ]
   alarms, found, judged = checked(rows + copied)
   assert alarms == {'copied_people'}
   assert '3' not in found['copied_people']['mark'].split('row')[0]  # no name
@@ -144,13 +150,16 @@ def test_ratings_are_compared_as_they_were_given():
   rng = np.random.default_rng(0)
   rows = [
     schema.Rating(
-      user_id=f'u{user}', prompt_id='p', prompt='How good?',
-      response=f'text {item} of some words', rating=float(rng.normal()),
+      user_id=f'u{user}',
+      prompt_id='p',
+      prompt='How good?',
+      response=f'text {item} of some words',
+      rating=float(rng.normal()),
       topic='t',
     )
     for user in range(10)
     for item in range(12)
-  ]  # fmt: skip
+  ]
   again = [change(row, user_id='copy') for row in rows if row.user_id == 'u4']
   found = copies.find(schema.code_ratings(rows + again))
   assert found.person.tolist() == [*range(10), 4]

@@ -262,9 +262,15 @@ def test_a_pool_larger_than_the_menu_is_refused():
   people, menu = world(people=4)
   with pytest.raises(ValueError, match='pool=11, but the menu has 10'):
     echo_chamber.simulate(
-      KEY, system(), PARAMS, people, menu, begin_of(people, menu),
-      rounds=1, pool=M + 1,
-    )  # fmt: skip
+      KEY,
+      system(),
+      PARAMS,
+      people,
+      menu,
+      begin_of(people, menu),
+      rounds=1,
+      pool=M + 1,
+    )
 
 
 def test_two_seeds_at_once_are_two_runs(loop):
@@ -327,9 +333,12 @@ def test_a_refitted_population_is_what_a_blank_belief_is(kind):
   user = ONLINE if kind == 'online' else gaussian.gaussian(dim=J, capacity=4)
   made, new = system(user=user), [3.0, -2.0, 1.0]
   _, end, after = simulate(
-    people, silent(menu), made=made, refit=refit_to(new),
+    people,
+    silent(menu),
+    made=made,
+    refit=refit_to(new),
     resets=jnp.array([-1, 5, 0]),
-  )  # fmt: skip
+  )
   np.testing.assert_array_equal(after.mean, new)
   context = jax.vmap(user.context, (None, 0))(after, end.belief)
   # Reset in round 5, when the population had been refitted.

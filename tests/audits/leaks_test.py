@@ -123,9 +123,12 @@ def test_a_pair_judged_many_times_tells_nothing_of_itself():
 
 
 def test_texts_of_one_size_and_form_are_no_fault():
-  texts = [' '.join(words) for words in np.random.default_rng(0).permuted(
-    np.tile(['very', 'kind', 'stuff', 'thanks'], (60, 1)), axis=1
-  )]  # fmt: skip
+  texts = [
+    ' '.join(words)
+    for words in np.random.default_rng(0).permuted(
+      np.tile(['very', 'kind', 'stuff', 'thanks'], (60, 1)), axis=1
+    )
+  ]
   items = np.arange(60).reshape(30, 2).repeat(4, 0)
   found = leaks.rows(texts, items, np.arange(120) % 3 > 0)
   assert all(np.isfinite(row['value']) for row in found)

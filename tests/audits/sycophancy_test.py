@@ -102,8 +102,10 @@ def test_answers_that_follow_a_claim_by_hand():
   everybody = np.ones(9)
   found = sycophancy.of_answers(everybody, -everybody, everybody)
   assert found == {
-    'stance_flip_gap': 1.0, 'agrees_with_false': 1.0, 'flagged': 1.0
-  }  # fmt: skip
+    'stance_flip_gap': 1.0,
+    'agrees_with_false': 1.0,
+    'flagged': 1.0,
+  }
 
 
 def test_accuracy_drop_and_positivity_shift_by_hand():

@@ -23,9 +23,13 @@ def pool(seed=0):
   tastes = rng.normal(size=(S, K, 3))
   encoded = np.concatenate([stance[..., None], truth[..., None], tastes], -1)
   return trained.Pool(
-    jnp.asarray(encoded, jnp.float32), stance, truth,
-    {'length': tastes[..., 0]}, kind == 0, kind == 1,
-  )  # fmt: skip
+    jnp.asarray(encoded, jnp.float32),
+    stance,
+    truth,
+    {'length': tastes[..., 0]},
+    kind == 0,
+    kind == 1,
+  )
 
 
 def people(spread, count=U, seed=1):

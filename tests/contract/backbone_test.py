@@ -31,8 +31,12 @@ def built(kind, trains):
   options |= {'steps': 6} if trains != 'frozen' else {}
   if registry.LEARNERS[kind].role != 'personal' and trains == 'frozen':
     options.pop('steps', None)
-  trunk = {'config': toys.READER, 'trains': trains, 'learning_rate': 1e-2,
-           'rank': 2}  # fmt: skip
+  trunk = {
+    'config': toys.READER,
+    'trains': trains,
+    'learning_rate': 1e-2,
+    'rank': 2,
+  }
   node = {'kind': kind, **options, 'backbone': trunk}
   return small.started(registry.build('learner', node))
 
@@ -56,9 +60,8 @@ def test_a_backbone_trains_what_it_says(kind, trains):
   assert bool(trunk) == (trains != 'frozen')
   assert moved - trunk  # the head
   contexts = inference.infer(
-    learner.system, state.params, world.data, key=key,
-    people=world.spec.people,
-  )  # fmt: skip
+    learner.system, state.params, world.data, key=key, people=world.spec.people
+  )
   p = inference.predict(learner.system, state.params, contexts, world.data)
   label = world.data.rows.label > 0.5
   assert -np.mean(np.log(np.where(label, p, 1 - p))) < np.log(2)
@@ -106,9 +109,11 @@ def alone(row):
   """The state of a text's last token, read without padding."""
   ids = jnp.array([row])
   output = decoder.Decoder(toys.READER).apply(
-    PARAMS['backbone'], ids, jnp.arange(len(row))[None],
+    PARAMS['backbone'],
+    ids,
+    jnp.arange(len(row))[None],
     decoder.attended(jnp.ones_like(ids)),
-  )  # fmt: skip
+  )
   return np.asarray(output.hidden[0, -1])
 
 
@@ -126,9 +131,11 @@ def test_packed_texts_give_the_same_states():
   segment = [i for i, text in enumerate(TEXTS) for _ in text]
   end = np.cumsum([len(text) for text in TEXTS]) - 1
   packed = types.Tokens(
-    np.array([flat]), np.ones((1, len(flat)), int), np.array([segment]),
+    np.array([flat]),
+    np.ones((1, len(flat)), int),
+    np.array([segment]),
     end=end[None],
-  )  # fmt: skip
+  )
   np.testing.assert_allclose(
     states(packed), [alone(t) for t in TEXTS], atol=1e-5
   )
@@ -142,9 +149,11 @@ def test_packed_texts_give_the_same_states():
 def test_branches_of_a_shared_prefix_give_the_same_states():
   prefix, one, two = [3, 4, 5], [6, 7], [8]
   packed = types.Tokens(
-    np.array([[*prefix, *one, *two]]), np.ones((1, 6), int),
-    branch=np.array([[0, 0, 0, 1, 1, 2]]), end=np.array([[4, 5]]),
-  )  # fmt: skip
+    np.array([[*prefix, *one, *two]]),
+    np.ones((1, 6), int),
+    branch=np.array([[0, 0, 0, 1, 1, 2]]),
+    end=np.array([[4, 5]]),
+  )
   want = [alone([*prefix, *one]), alone([*prefix, *two])]
   np.testing.assert_allclose(states(packed), want, atol=1e-5)
 
@@ -162,17 +171,21 @@ def test_texts_beside_their_rows_are_those_pointed_at():
   beside = jax.tree.map(lambda leaf: leaf[index], texts)
   np.testing.assert_allclose(
     reading.encoded(REWARD, PARAMS, types.Inputs(texts, index)),
-    reading.encoded(REWARD, PARAMS, types.Inputs(beside)), atol=1e-5,
-  )  # fmt: skip
+    reading.encoded(REWARD, PARAMS, types.Inputs(beside)),
+    atol=1e-5,
+  )
 
 
 def test_pretrained_weights_are_given_leaves():
   world = toys.texts()
   weights = jax.tree.map(lambda leaf: leaf + 0.1, PARAMS['backbone'])
   state = train.fit(
-    built('pref', 'frozen'), world.data, key=jax.random.key(0),
-    spec=world.spec, given=trees.flat(weights, 'params/reward/backbone'),
-  )  # fmt: skip
+    built('pref', 'frozen'),
+    world.data,
+    key=jax.random.key(0),
+    spec=world.spec,
+    given=trees.flat(weights, 'params/reward/backbone'),
+  )
   jax.tree.map(
     np.testing.assert_array_equal, state.params['reward']['backbone'], weights
   )

@@ -117,10 +117,7 @@ def run(folder, script, *arguments):
     text=True,
     check=False,
     cwd=ROOT,
-    env=os.environ
-    | {
-      'PYTHONPATH': os.pathsep.join([str(folder), str(ROOT)]),
-    },
+    env=os.environ | {'PYTHONPATH': os.pathsep.join([str(folder), str(ROOT)])},
   )
   assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
   return done.stdout
@@ -134,9 +131,11 @@ def test_the_contract_finds_them(package):
 def test_the_main_study_and_its_page_know_that_it_is_personal(package):
   workdir = package / 'run'
   run(
-    package, 'study.py', f'--config={package / "wide_config.py"}',
+    package,
+    'study.py',
+    f'--config={package / "wide_config.py"}',
     f'--workdir={workdir}',
-  )  # fmt: skip
+  )
   tables = json.loads((workdir / 'results.json').read_text())['tables']
   accuracy = {
     row['answers']: row['accuracy']

@@ -24,8 +24,11 @@ LEVEL = {kind: level for level, kinds in LEVELS.items() for kind in kinds}
 KINDS = sorted(registry.SAFEGUARDS)
 # With an aim of their own, whatever the aggregate serves.
 OWN_AIM = {
-  'agreement_penalty', 'constitutional_floor', 'exposure', 'preference_shift'
-}  # fmt: skip
+  'agreement_penalty',
+  'constitutional_floor',
+  'exposure',
+  'preference_shift',
+}
 
 
 def build(kind):
@@ -80,9 +83,14 @@ def system(safeguard):
 def everybody_served(safeguard, encoded, contexts, population, guard, states):
   def one(context, state):
     return composition.served_policy(
-      system(safeguard), {'reward': {}}, encoded, context, population, guard,
+      system(safeguard),
+      {'reward': {}},
+      encoded,
+      context,
+      population,
+      guard,
       state,
-    )  # fmt: skip
+    )
 
   return jax.vmap(one)(contexts, states)
 
@@ -132,8 +140,9 @@ def test_a_population_of_one_is_served_as_among_others(made):
   blank = composition.everybody(safeguard, 1)
   jax.tree.map(
     lambda leaf, b: np.testing.assert_array_equal(leaf[0], b),
-    blank, safeguard.init(),
-  )  # fmt: skip
+    blank,
+    safeguard.init(),
+  )
 
 
 def test_nothing_personal_is_served_to_who_is_as_everybody(made):
@@ -263,9 +272,14 @@ def chained(*parts, seed=0):
     state = safeguard.observe(state, served(guard, pick))
   context = jax.tree.map(lambda leaf: leaf[0], contexts)
   return composition.served_policy(
-    system(safeguard), {'reward': {}}, encoded, context, population, guard,
+    system(safeguard),
+    {'reward': {}},
+    encoded,
+    context,
+    population,
+    guard,
     state,
-  )  # fmt: skip
+  )
 
 
 @pytest.fixture(scope='module')

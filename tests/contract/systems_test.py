@@ -149,9 +149,12 @@ def test_nobody_is_the_population(fitted):
   user, params = learner.system.user, state.params['user']
   nothing = batch.rows._replace(mask=np.zeros_like(batch.rows.mask))
   contexts = inference.infer(
-    learner.system, state.params, batch._replace(rows=nothing),
-    key=state.key, people=spec_of(fitted).people,
-  )  # fmt: skip
+    learner.system,
+    state.params,
+    batch._replace(rows=nothing),
+    key=state.key,
+    people=spec_of(fitted).people,
+  )
   blank = jax.jit(lambda params: user.context(params, user.prior(params)))
   close(jax.tree.map(lambda leaf: leaf[3], contexts), blank(params))
 

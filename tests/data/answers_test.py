@@ -37,15 +37,27 @@ def test_final_answers(text, want):
 @pytest.mark.parametrize(
   ('first', 'second'),
   [
-    ('1/2', '0.5'), (r'\frac12', '.5'), (r'\dfrac{1}{2}', '1/2'),
-    ('1,200', '1200'), ('$18', '18 dollars'), ('3.0', '3'), ('-7', '\u22127'),
-    (r'50\%', '50'), ('(1, 2)', '(1,2.0)'), (r'\text{east}', 'East'),
-    (r'x = 5', '5'), (r'90^\circ', '90'), (r'\left( 3, \frac{1}{2} \right)',
-    '(3,0.5)'), (r'2\sqrt{3}', r'2 \sqrt{3}'), ('12.', '12'),
-    (r'-\frac{1}{3}', '-1/3'), (r'1\frac{1}{2}', '1.5'),
-    (r'-2\frac14', '-9/4'), (r'12 \frac{3}{5}', r'12\frac{3}{5}'),
+    ('1/2', '0.5'),
+    (r'\frac12', '.5'),
+    (r'\dfrac{1}{2}', '1/2'),
+    ('1,200', '1200'),
+    ('$18', '18 dollars'),
+    ('3.0', '3'),
+    ('-7', '\u22127'),
+    (r'50\%', '50'),
+    ('(1, 2)', '(1,2.0)'),
+    (r'\text{east}', 'East'),
+    (r'x = 5', '5'),
+    (r'90^\circ', '90'),
+    (r'\left( 3, \frac{1}{2} \right)', '(3,0.5)'),
+    (r'2\sqrt{3}', r'2 \sqrt{3}'),
+    ('12.', '12'),
+    (r'-\frac{1}{3}', '-1/3'),
+    (r'1\frac{1}{2}', '1.5'),
+    (r'-2\frac14', '-9/4'),
+    (r'12 \frac{3}{5}', r'12\frac{3}{5}'),
   ],
-)  # fmt: skip
+)
 def test_equal_answers(first, second):
   assert answers.equal(first, second)
   assert answers.equal(second, first)
@@ -54,12 +66,20 @@ def test_equal_answers(first, second):
 @pytest.mark.parametrize(
   ('first', 'second'),
   [
-    ('1', '2'), ('1/2', '1/3'), ('(1,2)', '(2,1)'), ('1,2', '1'),
-    (None, None), ('', ''), ('1/0', '1/0 apples x'), ('12', '1,2'),
-    ('2(3)', '23'), (r'1\frac{1}{2}', '11/2'), ('9' * 50, '9' * 49),
+    ('1', '2'),
+    ('1/2', '1/3'),
+    ('(1,2)', '(2,1)'),
+    ('1,2', '1'),
+    (None, None),
+    ('', ''),
+    ('1/0', '1/0 apples x'),
+    ('12', '1,2'),
+    ('2(3)', '23'),
+    (r'1\frac{1}{2}', '11/2'),
+    ('9' * 50, '9' * 49),
     ('__import__("os")', '0'),
   ],
-)  # fmt: skip
+)
 def test_unequal_answers(first, second):
   assert not answers.equal(first, second)
 
@@ -81,10 +101,12 @@ def test_agrees_with_the_marks_of_real_solutions(real_data):
   assert all(value is not None for value in truth.values())
   found = load.word_problems(real_data, 'outputs')
   assert len(found.texts) == 4 * 1319
-  right = np.array([
-    answers.equal(answers.final(text), truth[found.prompt_ids[p]])
-    for text, p in zip(found.texts, found.item_prompt, strict=True)
-  ])  # fmt: skip
+  right = np.array(
+    [
+      answers.equal(answers.final(text), truth[found.prompt_ids[p]])
+      for text, p in zip(found.texts, found.item_prompt, strict=True)
+    ]
+  )
   agreement = np.mean(right == (found.judge > 0.5))
   assert agreement > 0.995, agreement
 
@@ -122,8 +144,11 @@ def gsm8k(folder, answer='It is 2.\n#### 2', right=True):
     row = {'question': f'{split}?', 'answer': answer}
     write(folder / f'{split}.jsonl.gz', [row])
   names = (
-    '6b_finetuning', '6b_verification', '175b_finetuning', '175b_verification'
-  )  # fmt: skip
+    '6b_finetuning',
+    '6b_verification',
+    '175b_finetuning',
+    '175b_verification',
+  )
   policies = {n: {'solution': f'{n}\nA: 2', 'is_correct': right} for n in names}
   write(
     folder / 'example_model_solutions.jsonl.gz',

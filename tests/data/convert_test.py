@@ -26,8 +26,13 @@ def test_trl_of_texts(tmp_path):
   assert report == schema.Report(10, 0)
   for n, row in enumerate(made):
     assert set(row) == {
-      'user_id', 'prompt_id', 'prompt', 'response_a', 'response_b', 'label',
-    }  # fmt: skip
+      'user_id',
+      'prompt_id',
+      'prompt',
+      'response_a',
+      'response_b',
+      'label',
+    }
     assert (row['user_id'], row['prompt']) == ('ann', f'Question {n}?')
     assert better(row) == (f'good {n}', f'bad {n}')
   # sha256('Question 0?'), by coreutils.
@@ -198,10 +203,13 @@ def test_chatbot_arena(tmp_path):
 
 def test_other_arenas_are_refused(tmp_path):
   bench = [
-    {k: v for k, v in arena(n, 'tie').items()
-     if k not in ('anony', 'language', 'tstamp', 'openai_moderation')}
+    {
+      k: v
+      for k, v in arena(n, 'tie').items()
+      if k not in ('anony', 'language', 'tstamp', 'openai_moderation')
+    }
     for n in range(3)
-  ]  # fmt: skip
+  ]
   refused(
     tmp_path,
     'has no columns anony, language, tstamp; this reads lmsys/chatbot_arena',
@@ -256,8 +264,17 @@ def test_prism(tmp_path):
   made, report, table = converted(tmp_path, 'prism', PRISM)
   assert report == schema.Report(10, 0)
   assert [row['rating'] for row in made] == [
-    40, 90, 10, 90, 55, 50, 80, 81, 7, 99,
-  ]  # fmt: skip
+    40,
+    90,
+    10,
+    90,
+    55,
+    50,
+    80,
+    81,
+    7,
+    99,
+  ]
   assert made[0]['prompt'] == 'Question 0?'
   assert made[4]['prompt'] == (
     'User: Question 0?\nAssistant: answer 01\nUser: Question 1?'
@@ -290,12 +307,7 @@ def test_prism_needs_the_chosen_answer_and_its_own_table(tmp_path):
     'prism',
     [utterance('first', 0, 1, True)],
   )
-  refused(
-    tmp_path,
-    'rating: ',
-    'prism',
-    [utterance(0, 0, None, True)],
-  )
+  refused(tmp_path, 'rating: ', 'prism', [utterance(0, 0, None, True)])
 
 
 # -------------------------------------------------------------------- columns

@@ -104,15 +104,21 @@ def test_judges_say_what_they_chose_where_people_did(tmp_path, private_cache):
     ('choices', [{**CHOICES[0], 'winner': 'a'}], r"1: winner: 'a' is none"),
     ('choices', [{**CHOICES[0], 'worker': 7}], r'gz:1: worker: expected str'),
     ('choices', [{**CHOICES[2], 'left': 3}], r'1: left: model 3 has no output'),
-    ('choices', [*CHOICES, {**CHOICES[0], 'left': 0, 'right': 1}],
-     r'gz:6: pair: 4 shows other outputs, or the same in another order'),
+    (
+      'choices',
+      [*CHOICES, {**CHOICES[0], 'left': 0, 'right': 1}],
+      r'gz:6: pair: 4 shows other outputs, or the same in another order',
+    ),
     ('choices', CHOICES[4:], 'pair: 3 are judged by people or here alone'),
-    ('gpt3_choices', [{**SOURCE['gpt3_choices'][0], 'right': 1}],
-     r'gpt3_choices.*gz:1: pair: 7 shows other'),
+    (
+      'gpt3_choices',
+      [{**SOURCE['gpt3_choices'][0], 'right': 1}],
+      r'gpt3_choices.*gz:1: pair: 7 shows other',
+    ),
     ('gpt4_choices', SOURCE['gpt4_choices'] * 2, r'gpt4.*:5: pair: occurs tw'),
     ('gpt4_choices', SOURCE['gpt4_choices'][1:], '1 are judged by .* as 7'),
   ],
-)  # fmt: skip
+)
 def test_malformed_rows_are_named(tmp_path, private_cache, name, rows, message):
   write(tmp_path, **{name: rows})
   for read in (load.llmfao_judges, lambda f: load.load('llmfao', data_dir=f)):

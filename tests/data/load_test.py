@@ -84,9 +84,14 @@ def test_unknown_names_and_folders(monkeypatch, tmp_path, private_cache):
 
 def test_attributes_hold_judgements_and_no_truth(private_cache):
   options = {
-    'population': 'gaussian', 'seed': 3, 'people': 5, 'answers': 20,
-    'held_out_answers': 6, 'responses_per_prompt': 4, 'held_out_responses': 4,
-  }  # fmt: skip
+    'population': 'gaussian',
+    'seed': 3,
+    'people': 5,
+    'answers': 20,
+    'held_out_answers': 6,
+    'responses_per_prompt': 4,
+    'held_out_responses': 4,
+  }
   table = load.judgements('attributes', **options)
   world = attributes.simulate(**options)
   assert len(table.user) == len(world.user) == 5 * 32

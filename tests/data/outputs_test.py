@@ -62,8 +62,10 @@ def test_copies_and_the_silent_are_dropped(tmp_path, private_cache):
   found = load.vicuna_outputs(tmp_path)
   assert sorted(found.policies) == ['a', 'n']
   assert found.dropped == {
-    'm': 'no generated text', 'y': 'a copy of a', 'z': 'a copy of a',
-  }  # fmt: skip
+    'm': 'no generated text',
+    'y': 'a copy of a',
+    'z': 'a copy of a',
+  }
 
 
 @pytest.mark.parametrize(
@@ -86,9 +88,13 @@ def test_malformed_generations_are_named(
 
 
 SAMPLE = {
-  'idx': 4, 'question': '1+1?', 'level': 'Level 1', 'solution': 'Two.',
-  'response': ['2', '3'], 'score': [True, False],
-}  # fmt: skip
+  'idx': 4,
+  'question': '1+1?',
+  'level': 'Level 1',
+  'solution': 'Two.',
+  'response': ['2', '3'],
+  'score': [True, False],
+}
 
 
 def maths(folder, *samples, svamp=(), asdiv=(), mawps=()):
@@ -150,8 +156,12 @@ def test_repeated_and_empty_problems_are_named(tmp_path, private_cache):
 
 
 PAIR = {
-  'subset': 's', 'input': 'Do.', 'output_1': 'a', 'output_2': 'b', 'label': 1,
-}  # fmt: skip
+  'subset': 's',
+  'input': 'Do.',
+  'output_1': 'a',
+  'output_2': 'b',
+  'label': 1,
+}
 
 
 def test_pairs(tmp_path, private_cache):

@@ -27,8 +27,7 @@ RATING = {
 
 
 @pytest.mark.parametrize(
-  ('label', 'value'),
-  [('a', 1), ('b', 0), ('tie', 0.5), (0.25, 0.25), (1, 1)],
+  ('label', 'value'), [('a', 1), ('b', 0), ('tie', 0.5), (0.25, 0.25), (1, 1)]
 )
 def test_labels(label, value):
   assert schema.parse_row({**ROW, 'label': label}).label == value

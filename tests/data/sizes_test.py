@@ -12,13 +12,19 @@ from prm_jax.data import sizes
 def write(path, rows, texts, seed=0):
   rng = np.random.default_rng(seed)
   lines = [
-    json.dumps({
-      'user_id': 'u', 'prompt_id': 'p', 'prompt': '?', 'label': 'a',
-      'response_a': f'text {rng.integers(texts)}',
-      'response_b': f'text {rng.integers(texts)}',
-    }) + '\n'
+    json.dumps(
+      {
+        'user_id': 'u',
+        'prompt_id': 'p',
+        'prompt': '?',
+        'label': 'a',
+        'response_a': f'text {rng.integers(texts)}',
+        'response_b': f'text {rng.integers(texts)}',
+      }
+    )
+    + '\n'
     for _ in range(rows)
-  ]  # fmt: skip
+  ]
   opener = gzip.open if path.suffix == '.gz' else open
   with opener(path, 'wt') as file:
     file.writelines(lines)

@@ -27,9 +27,12 @@ def write(folder, given):
   rows = []
   for user, side, *stance in given:
     row = {
-      'user': user, 'topic': f'tea_{side}', 'a1': f'{side}1',
-      'a2': f'{side}2', 'choice': 'a1',
-    }  # fmt: skip
+      'user': user,
+      'topic': f'tea_{side}',
+      'a1': f'{side}1',
+      'a2': f'{side}2',
+      'choice': 'a1',
+    }
     rows.append(row | ({'user_stance': stance[0]} if stance else {}))
   for name, table in (('arguments', ARGUMENTS), ('judgements', rows)):
     path = folder / 'ukp_convarg' / f'{name}.jsonl.gz'
@@ -38,10 +41,16 @@ def write(folder, given):
 
 
 GIVEN = [
-  ('u0', 'yes', 'same'), ('u0', 'yes', None), ('u0', 'no', 'opposite'),
-  ('u1', 'yes', 'none'), ('u1', 'yes', 'same'), ('u1', 'yes', 'same'),
-  ('u2', 'yes', 'same'), ('u2', 'yes', 'opposite'), ('u3', 'no', None),
-]  # fmt: skip
+  ('u0', 'yes', 'same'),
+  ('u0', 'yes', None),
+  ('u0', 'no', 'opposite'),
+  ('u1', 'yes', 'none'),
+  ('u1', 'yes', 'same'),
+  ('u1', 'yes', 'same'),
+  ('u2', 'yes', 'same'),
+  ('u2', 'yes', 'opposite'),
+  ('u3', 'no', None),
+]
 
 
 def test_majority_counts_and_ties_are_left_out(tmp_path):

@@ -20,9 +20,15 @@ def world(seed=0):
 def simulate(acquire, questions=6, available=None, threshold=0.0):
   prior, difference, probability, _ = world()
   return loop.simulate(
-    jax.random.key(0), prior, difference, probability, available,
-    acquire=acquire, questions=questions, threshold=threshold,
-  )  # fmt: skip
+    jax.random.key(0),
+    prior,
+    difference,
+    probability,
+    available,
+    acquire=acquire,
+    questions=questions,
+    threshold=threshold,
+  )
 
 
 @pytest.mark.parametrize('acquire', loop.ACQUISITIONS)
@@ -78,9 +84,13 @@ def test_candidates_that_are_no_numbers_are_never_asked():
   prior, difference, probability, _ = world()
   difference = difference.at[:, :20].set(jnp.nan)
   trace = loop.simulate(
-    jax.random.key(0), prior, difference, probability,
-    acquire='variance', questions=6,
-  )  # fmt: skip
+    jax.random.key(0),
+    prior,
+    difference,
+    probability,
+    acquire='variance',
+    questions=6,
+  )
   assert (np.asarray(trace.asked) >= 20).all()
   assert np.isfinite(np.asarray(trace.mean)).all()
 

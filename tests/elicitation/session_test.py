@@ -43,9 +43,14 @@ def run(path, lines, questions=5, threshold=0.0):
     return next(waiting)
 
   terminal.ask(
-    session, PRIOR, pool(), questions=questions, threshold=threshold,
-    read=read, write=written.append,
-  )  # fmt: skip
+    session,
+    PRIOR,
+    pool(),
+    questions=questions,
+    threshold=threshold,
+    read=read,
+    write=written.append,
+  )
   return session, '\n'.join(written)
 
 
@@ -134,15 +139,19 @@ def test_candidates_that_are_no_numbers_are_not_asked():
   [
     ('nonsense', r's.jsonl:2: not JSON'),
     ('[1]', r's.jsonl:2: not a JSON object'),
-    ('{"event": "answer", "pair": "q99", "answer": "a"}',
-     r"s.jsonl:2: pair: 'q99' is not a question"),
-    ('{"event": "answer", "pair": "q1", "answer": "c"}',
-     r"s.jsonl:2: answer: 'c' is none of"),
+    (
+      '{"event": "answer", "pair": "q99", "answer": "a"}',
+      r"s.jsonl:2: pair: 'q99' is not a question",
+    ),
+    (
+      '{"event": "answer", "pair": "q1", "answer": "c"}',
+      r"s.jsonl:2: answer: 'c' is none of",
+    ),
     ('{"event": "delete", "number": 3}', r's.jsonl:2: number: 3'),
     ('{"event": "set", "coefficient": 0, "mean": NaN}', r's.jsonl:2: mean'),
     ('{"event": "dance"}', r"s.jsonl:2: event: 'dance' is unknown"),
   ],
-)  # fmt: skip
+)
 def test_a_file_edited_by_hand_is_refused(tmp_path, line, message):
   path = tmp_path / 's.jsonl'
   sessions.Session(path, 'ann', names())
@@ -185,8 +194,10 @@ def test_kill_9_loses_no_answer(tmp_path):
   path = tmp_path / 's.jsonl'
   process = subprocess.Popen(
     [sys.executable, '-c', WRITER, str(path)],
-    stdout=subprocess.PIPE, text=True, env={**os.environ},
-  )  # fmt: skip
+    stdout=subprocess.PIPE,
+    text=True,
+    env={**os.environ},
+  )
   assert process.stdout is not None
   seen = 0
   start = time.monotonic()

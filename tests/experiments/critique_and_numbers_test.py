@@ -23,21 +23,38 @@ TRUE = {'kind': 'step_by_step'}
 def run_of(method, seed, hard, share=0.5):
   """A run of two windows; hard problems rise to `hard`."""
   end = {
-    'easy': 1.0, 'medium': 0.5, 'medium_last': 0.4, 'hard': hard,
-    'hard_last': 0.1, 'refines': 0.9, 'rescued': hard,
-  }  # fmt: skip
+    'easy': 1.0,
+    'medium': 0.5,
+    'medium_last': 0.4,
+    'hard': hard,
+    'hard_last': 0.1,
+    'refines': 0.9,
+    'rescued': hard,
+  }
   halves = [{f'at {k}': v * i / 2 for k, v in end.items()} for i in range(2)]
   windows = [
-    {'step': 10 * (i + 1), 'reward': 0.5, 'tokens': 8.0, 'no_gradient': 0.25,
-     'criticised': 0.5, 'sampler_gap': None if i else 1e-6, **halves[i]}
+    {
+      'step': 10 * (i + 1),
+      'reward': 0.5,
+      'tokens': 8.0,
+      'no_gradient': 0.25,
+      'criticised': 0.5,
+      'sampler_gap': None if i else 1e-6,
+      **halves[i],
+    }
     for i in range(2)
-  ]  # fmt: skip
+  ]
   return {
-    'unsolved_share': share, 'method': method, 'node': NODES[method],
-    'seed': seed, 'stuck': 9, 'oracle_digits_per_critique': 2,
-    'start': {'hard': 0.0, 'refines': 0.95, 'trials': 1}, 'curve': windows,
+    'unsolved_share': share,
+    'method': method,
+    'node': NODES[method],
+    'seed': seed,
+    'stuck': 9,
+    'oracle_digits_per_critique': 2,
+    'start': {'hard': 0.0, 'refines': 0.95, 'trials': 1},
+    'curve': windows,
     'final': end,
-  }  # fmt: skip
+  }
 
 
 @pytest.fixture(scope='module')
@@ -55,11 +72,15 @@ def test_solve_rates_and_paired_gains():
   runs = [
     run_of(name, seed, hard + 0.01 * seed)
     for name, hard in (
-      ('grpo', 0.0), ('dr_grpo', 0.1), ('dr_grpo_16', 0.6), (critic, 0.7),
-      (tables.TUNING, 0.8), ('refinement_tuning_8', 0.5),
+      ('grpo', 0.0),
+      ('dr_grpo', 0.1),
+      ('dr_grpo_16', 0.6),
+      (critic, 0.7),
+      (tables.TUNING, 0.8),
+      ('refinement_tuning_8', 0.5),
     )
     for seed in range(3)
-  ]  # fmt: skip
+  ]
   rows = tables.solve_rate(runs, BATCH, BASELINES)
   table = {row['method']: row for row in rows}
   # Half hard, the others half easy, half medium.
@@ -97,7 +118,7 @@ def test_refiners_are_paired_by_seed():
     run_of(name, seed, hard + 0.1 * seed)
     for name, hard, seeds in ((critic, 0.6, 3), (f'{critic}_live', 0.5, 2))
     for seed in range(seeds)
-  ]  # fmt: skip
+  ]
   for run, lowest in zip(runs, (0.9, 0.8, 0.7, 0.6, 0.2), strict=True):
     run['curve'][0]['valid_refinement'] = lowest
     run['curve'][1]['valid_refinement'] = 0.95
@@ -148,22 +169,40 @@ def test_what_critiques_a_method_reads_and_what_they_give_away():
   digits = {name: methods.oracle_digits(node) for name, node in NODES.items()}
   given = {name for name in digits if digits[name]}
   assert given == {
-    tables.CRITIC, f'{tables.CRITIC}_live', f'{tables.CRITIC}_always',
-    f'{tables.CRITIC}_raw', f'{tables.CRITIC}_log', f'{tables.CRITIC}_50',
-    f'{tables.CRITIC}_outcome', 'critique_grpo_with_answer',
-    'critique_grpo_with_answer_outcome', 'refinement_tuning',
-    'refinement_tuning_8', 'critique_tuning', 'sdpo', 'rltf', 'rltf_predict',
-  }  # fmt: skip
+    tables.CRITIC,
+    f'{tables.CRITIC}_live',
+    f'{tables.CRITIC}_always',
+    f'{tables.CRITIC}_raw',
+    f'{tables.CRITIC}_log',
+    f'{tables.CRITIC}_50',
+    f'{tables.CRITIC}_outcome',
+    'critique_grpo_with_answer',
+    'critique_grpo_with_answer_outcome',
+    'refinement_tuning',
+    'refinement_tuning_8',
+    'critique_tuning',
+    'sdpo',
+    'rltf',
+    'rltf_predict',
+  }
   assert set(digits.values()) == {0, arithmetic.DIGITS}
 
 
 def results():
   solved = {
-    'unsolved_share': 0.5, 'seeds': 2, 'solve_rate': 0.4,
-    'solve_rate_low': 0.3, 'solve_rate_high': 0.5,
-  }  # fmt: skip
-  curve = {**solved, 'method': 'grpo', 'hard': 0.0, 'hard_low': 0.0,
-           'hard_high': 0.0}  # fmt: skip
+    'unsolved_share': 0.5,
+    'seeds': 2,
+    'solve_rate': 0.4,
+    'solve_rate_low': 0.3,
+    'solve_rate_high': 0.5,
+  }
+  curve = {
+    **solved,
+    'method': 'grpo',
+    'hard': 0.0,
+    'hard_low': 0.0,
+    'hard_high': 0.0,
+  }
   return {
     'study': 'critique_and_numbers',
     'tables': {

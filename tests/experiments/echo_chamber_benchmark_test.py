@@ -12,10 +12,20 @@ from prm_jax import types
 from prm_jax.ops import bayes, opinions
 
 FIELDS = {
-  'method', 'update', 'people', 'rounds', 'seconds', 'fastest', 'slowest',
-  'microseconds_per_person_round', 'microseconds_of_fastest',
-  'compile_seconds', 'mean_utility', 'times_ours', 'times_ours_of_fastest',
-}  # fmt: skip
+  'method',
+  'update',
+  'people',
+  'rounds',
+  'seconds',
+  'fastest',
+  'slowest',
+  'microseconds_per_person_round',
+  'microseconds_of_fastest',
+  'compile_seconds',
+  'mean_utility',
+  'times_ours',
+  'times_ours_of_fastest',
+}
 METHODS = [
   (update, name)
   for update, beliefs in benchmark.BELIEFS.items()

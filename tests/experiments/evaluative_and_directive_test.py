@@ -19,18 +19,29 @@ TASK = tasks.Task(None, None, None, 8, ())
 
 def run_of(method, seed, fit, node='combined_average'):
   figures = {
-    'fit': fit, 'fit_held_out': 0.0, 'format': fit, 'agrees_with_false': 0.3,
-    'stance_flip_gap': 0.1, 'flagged': 1.0,
-  }  # fmt: skip
+    'fit': fit,
+    'fit_held_out': 0.0,
+    'format': fit,
+    'agrees_with_false': 0.3,
+    'stance_flip_gap': 0.1,
+    'flagged': 1.0,
+  }
   start = {f'at {k}': 0.0 for k in figures}
   middle = {f'at {k}': 0.5 for k in figures}
   return {
-    'arm': 'one', 'method': method, 'node': NODES[node], 'seed': seed,
-    'hint_rate': 0.4, 'hint_error': 0.2, 'start': {'follows_hints': 1.0},
-    'curve': [{'step': 10, 'sampler_gap': 0.0, **start},
-              {'step': 20, 'sampler_gap': 0.0, **middle}],
+    'arm': 'one',
+    'method': method,
+    'node': NODES[node],
+    'seed': seed,
+    'hint_rate': 0.4,
+    'hint_error': 0.2,
+    'start': {'follows_hints': 1.0},
+    'curve': [
+      {'step': 10, 'sampler_gap': 0.0, **start},
+      {'step': 20, 'sampler_gap': 0.0, **middle},
+    ],
     'final': figures,
-  }  # fmt: skip
+  }
 
 
 def test_fit_is_of_the_whole_curve_and_falls_are_seen():
@@ -107,8 +118,14 @@ def test_faults_of_nodes_are_named():
 
 
 def test_curves_are_drawn_by_arm():
-  fit = {'arm': 'hints_10', 'method': 'evaluative', 'seeds': 2, 'fit': 0.2,
-         'fit_low': None, 'fit_high': None}  # fmt: skip
+  fit = {
+    'arm': 'hints_10',
+    'method': 'evaluative',
+    'seeds': 2,
+    'fit': 0.2,
+    'fit_low': None,
+    'fit_high': None,
+  }
   rows = [{**fit, 'step': step} for step in (0, 10)]
   answer, section = page.sections({'tables': {'curves': rows}})
   assert not answer['pictures']  # there is nobody to compare with

@@ -17,13 +17,17 @@ def judgements():
   texts = [' '.join(rng.choice(WORDS, 15)) + '.' for _ in range(400)]
   return schema.code_judgements(
     schema.Judgement(
-      user_id=f'u{user}', prompt_id=f'p{a % 4}', prompt=f'Question {a % 4}?',
-      response_a=texts[a], response_b=texts[b], label=float(rng.integers(0, 2)),
+      user_id=f'u{user}',
+      prompt_id=f'p{a % 4}',
+      prompt=f'Question {a % 4}?',
+      response_a=texts[a],
+      response_b=texts[b],
+      label=float(rng.integers(0, 2)),
       topic=f't{a % 4}',
     )
     for user in range(40)
     for a, b in _pairs(rng)
-  )  # fmt: skip
+  )
 
 
 def test_every_leak_is_found_and_clean_draws_are_not(tmp_path, monkeypatch):

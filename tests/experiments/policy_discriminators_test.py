@@ -68,9 +68,13 @@ def small():
     config.test_per_policy = 30
     learner = config.training.learner
     learner.config.update(
-      hidden_size=32, head_dim=16, num_hidden_layers=1, num_attention_heads=2,
-      num_key_value_heads=2, intermediate_size=32,
-    )  # fmt: skip
+      hidden_size=32,
+      head_dim=16,
+      num_hidden_layers=1,
+      num_attention_heads=2,
+      num_key_value_heads=2,
+      intermediate_size=32,
+    )
     learner.update(steps=20, learning_rate=1e-2)
     config.training.batch = 32
     config.likeness.update(
@@ -166,10 +170,15 @@ def test_ablation_has_every_arm(inputs):
 
 def test_fits_are_of_final_losses_and_of_the_frontier():
   rows = [
-    {'parameters': n, 'steps': s, 'compute_flops': n * s,
-     'loss': 2 * n**-0.1 + (0.5 if s == 1 else 0)}
-    for n in (10, 100, 1000) for s in (1, 100)
-  ]  # fmt: skip
+    {
+      'parameters': n,
+      'steps': s,
+      'compute_flops': n * s,
+      'loss': 2 * n**-0.1 + (0.5 if s == 1 else 0),
+    }
+    for n in (10, 100, 1000)
+    for s in (1, 100)
+  ]
   law = {row['of']: row for row in scaling.fits(rows)}
   assert law['parameters']['exponent'] == pytest.approx(-0.1)
   assert law['parameters']['coefficient'] == pytest.approx(2.0)

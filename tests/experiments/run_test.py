@@ -36,8 +36,14 @@ def test_everything_is_written(smoke):
   for name in ('accuracy', 'gain', 'controls', 'recovery', 'ceilings'):
     assert tables[name], name
   row = tables['accuracy'][0]
-  for name in ('accuracy', 'auc', 'nll', 'ece', 'macro_accuracy',
-               'worst_decile_accuracy'):  # fmt: skip
+  for name in (
+    'accuracy',
+    'auc',
+    'nll',
+    'ece',
+    'macro_accuracy',
+    'worst_decile_accuracy',
+  ):
     assert {name, f'{name}_low', f'{name}_high'} <= set(row)
   answers = {row['answers'] for row in tables['accuracy']}
   assert answers == {0, 1, 2, 5, 10, 20, 50, 'all'}
@@ -101,9 +107,12 @@ def test_full_needs_real_data(tmp_path, monkeypatch):
 )
 def test_studies_that_ask_people(study, table, tmp_path, request):
   command = [
-    sys.executable, '-m', 'experiments.run',
-    f'--config=configs/{study}.py:smoke', f'--workdir={tmp_path}',
-  ]  # fmt: skip
+    sys.executable,
+    '-m',
+    'experiments.run',
+    f'--config=configs/{study}.py:smoke',
+    f'--workdir={tmp_path}',
+  ]
   if study == 'choose_for_a_person':
     folder = request.getfixturevalue('real_data')
     command.append(f'--config.data.dir={folder}')

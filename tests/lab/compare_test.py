@@ -39,10 +39,13 @@ def rows(people=12, each=24, seed=0, taste=True):
       if abs(margin) < 0.3:
         label = 'tie'
       yield {
-        'user_id': f'u{user}', 'prompt_id': f'p{prompt}',
-        'prompt': f'Question {prompt}?', 'response_a': a, 'response_b': b,
+        'user_id': f'u{user}',
+        'prompt_id': f'p{prompt}',
+        'prompt': f'Question {prompt}?',
+        'response_a': a,
+        'response_b': b,
         'label': label,
-      }  # fmt: skip
+      }
 
 
 def write(path, found):
@@ -57,11 +60,14 @@ def counted():
 
   source_that_counts(patch, WORDS)
   patch.setattr(
-    compare.registry, 'grid',
-    lambda kind: [{'spread': 1.0}, {'spread': 0.3}]
-    if kind == 'hierarchical'
-    else [{'ridge': 1.0}, {'ridge': 30.0}],
-  )  # fmt: skip
+    compare.registry,
+    'grid',
+    lambda kind: (
+      [{'spread': 1.0}, {'spread': 0.3}]
+      if kind == 'hierarchical'
+      else [{'ridge': 1.0}, {'ridge': 30.0}]
+    ),
+  )
   yield
   patch.undo()
 
@@ -101,21 +107,34 @@ def test_a_taste_is_found_beyond_the_aggregate_and_habits(compared):
 def test_every_table_is_there(compared):
   tables = compared[2]['tables']
   assert {row['method'] for row in tables['accuracy']} >= {
-    'aggregate', 'traits', 'shared_habits', 'length_only', 'hierarchical',
+    'aggregate',
+    'traits',
+    'shared_habits',
+    'length_only',
+    'hierarchical',
     'majority_of_others',
-  }  # fmt: skip
+  }
   assert {row['split'] for row in tables['accuracy']} == {
-    'new_pairs', 'new_prompts', 'new_people', 'new_people_new_prompts',
-  }  # fmt: skip
+    'new_pairs',
+    'new_prompts',
+    'new_people',
+    'new_people_new_prompts',
+  }
   tested = {row['control'] for row in tables['controls']}
   assert tested >= {
-    'swapped_people', 'population_coefficients', 'exchange', 'slot_probe',
-    'copied_people', 'label_flip',
-  }  # fmt: skip
+    'swapped_people',
+    'population_coefficients',
+    'exchange',
+    'slot_probe',
+    'copied_people',
+    'label_flip',
+  }
   assert {row['method'] for row in tables['left_out']} >= {'gpo', 'pref'}
   assert {row['trait'] for row in tables['traits']} == {
-    'side', 'length', 'ties',
-  }  # fmt: skip
+    'side',
+    'length',
+    'ties',
+  }
   ties = {row['method']: row for row in tables['ties']}
   assert 0 < ties['aggregate']['tie_share'] < 1
   assert ties['hierarchical']['log_loss'] < ties['aggregate']['log_loss']
@@ -133,9 +152,12 @@ def test_more_answers_of_a_new_person_help(compared):
 def test_numbers_are_chosen_over_folds_that_may_have_dropped_them():
   def row(spread, nll, people=100):
     return {
-      'features': 'response', 'ridge': 1.0, 'spread': spread, 'nll': nll,
+      'features': 'response',
+      'ridge': 1.0,
+      'spread': spread,
+      'nll': nll,
       'people': people,
-    }  # fmt: skip
+    }
 
   def choice(*folds):
     found = compare._choice('hierarchical', [{'scores': f} for f in folds])
@@ -159,8 +181,9 @@ def test_what_is_written(compared):
     == (results['answer'])
   )
   assert (folder / 'report' / 'index.html').exists()
-  told = [json.loads(x) for x in schema.read_lines(
-    folder / 'predictions.jsonl.gz')]  # fmt: skip
+  told = [
+    json.loads(x) for x in schema.read_lines(folder / 'predictions.jsonl.gz')
+  ]
   assert {row['method'] for row in told} >= {'hierarchical', 'aggregate'}
   assert comparing.chosen(run)['method'] == 'hierarchical'
   assert comparing.chosen(path.parent) is None
@@ -192,8 +215,10 @@ def test_who_is_forgotten_leaves_the_comparison(compared):
   said = comparing.forget(run, ['u3'])
   assert 'deleted' in said
   assert not list((run / 'compare' / 'units').glob('*.npz'))
-  told = [json.loads(x) for x in schema.read_lines(
-    run / 'compare' / 'predictions.jsonl.gz')]  # fmt: skip
+  told = [
+    json.loads(x)
+    for x in schema.read_lines(run / 'compare' / 'predictions.jsonl.gz')
+  ]
   assert told
   assert not any(row['user_id'] == 'u3' for row in told)
 
@@ -203,9 +228,15 @@ def test_who_is_forgotten_leaves_the_comparison(compared):
 
 def call(path, run, *more):
   return main.run(
-    ['compare', f'--data={path}', f'--workdir={run}', '--components=9',
-     '--methods=hierarchical', *more]
-  )  # fmt: skip
+    [
+      'compare',
+      f'--data={path}',
+      f'--workdir={run}',
+      '--components=9',
+      '--methods=hierarchical',
+      *more,
+    ]
+  )
 
 
 def test_data_that_change_are_refused_and_named(tmp_path, capsys):
@@ -223,9 +254,13 @@ def test_data_that_change_meanwhile_are_refused(tmp_path, monkeypatch, capsys):
 
   def change(*args, **options):
     write(path, rows(4, 7))
-    return compare.Comparison({}, {
-      'method': 'aggregate', 'features': 'response', 'ridge': 1.0,
-    }, None, [], [])  # fmt: skip
+    return compare.Comparison(
+      {},
+      {'method': 'aggregate', 'features': 'response', 'ridge': 1.0},
+      None,
+      [],
+      [],
+    )
 
   monkeypatch.setattr(comparing.compare, 'run', change)
   monkeypatch.setattr(comparing, '_audit', lambda *a: [])
@@ -234,10 +269,16 @@ def test_data_that_change_meanwhile_are_refused(tmp_path, monkeypatch, capsys):
   assert not (tmp_path / 'run' / 'compare' / 'results.json').exists()
 
 
-@pytest.mark.parametrize(('found', 'message'), [
-  (rows(1, 30), 'one person'),
-  (({**row, 'label': 'tie'} for row in rows(4, 6)), 'no judgement to train on'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('found', 'message'),
+  [
+    (rows(1, 30), 'one person'),
+    (
+      ({**row, 'label': 'tie'} for row in rows(4, 6)),
+      'no judgement to train on',
+    ),
+  ],
+)
 def test_nothing_to_compare_is_said(tmp_path, capsys, found, message):
   path = write(tmp_path / 'mine.jsonl', found)
   assert call(path, tmp_path / 'run') == 2
@@ -289,9 +330,13 @@ def test_killed_it_goes_on(tmp_path):
     'main.run(sys.argv[1:])\n'
   )
   command = [
-    'compare', f'--data={path}', f'--workdir={run}', '--components=9',
-    '--methods=hierarchical', f'--features={tmp_path / "own.npz"}',
-  ]  # fmt: skip
+    'compare',
+    f'--data={path}',
+    f'--workdir={run}',
+    '--components=9',
+    '--methods=hierarchical',
+    f'--features={tmp_path / "own.npz"}',
+  ]
   sides = ('response_a', 'response_b')
   texts = sorted({row[side] for row in rows(8, 12) for side in sides})
   np.savez(
@@ -300,9 +345,12 @@ def test_killed_it_goes_on(tmp_path):
     features=[[t.split().count(w) for w in WORDS] for t in texts],
   )
   killed = subprocess.run(
-    [sys.executable, '-c', code, *command], cwd=ROOT, capture_output=True,
-    env={**os.environ}, check=False,
-  )  # fmt: skip
+    [sys.executable, '-c', code, *command],
+    cwd=ROOT,
+    capture_output=True,
+    env={**os.environ},
+    check=False,
+  )
   assert killed.returncode == -9
   folder = units.Folder(run / 'compare' / 'units')
   assert folder.done('pairs-fold0.aggregate')

@@ -20,8 +20,11 @@ def run_of(method, seed, ends):
   return {'method': method, 'seed': seed, 'curve': windows, 'final': ends}
 
 
-RUNS = [run_of(m, s, {'hard': h + 0.1 * s}) for m, h in (('a', 0.2), ('b', 0.6))
-        for s in range(3)]  # fmt: skip
+RUNS = [
+  run_of(m, s, {'hard': h + 0.1 * s})
+  for m, h in (('a', 0.2), ('b', 0.6))
+  for s in range(3)
+]
 
 
 def test_a_search_is_a_method_for_each_rate():
@@ -68,8 +71,10 @@ def test_figures_along_training_are_averaged_over_seeds():
   table = curves.along(RUNS, ('method',), ('hard', 'entropy'))
   rows = [(row['method'], row['step'], row['hard']) for row in table[:3]]
   assert rows == [
-    ('a', 0, 0.0), ('a', 10, pytest.approx(0.15)), ('a', 20, pytest.approx(0.3))
-  ]  # fmt: skip
+    ('a', 0, 0.0),
+    ('a', 10, pytest.approx(0.15)),
+    ('a', 20, pytest.approx(0.3)),
+  ]
   assert table[0]['entropy'] is None
 
 
@@ -89,8 +94,15 @@ def test_what_is_not_known_of_windows_is_left_out():
 
 
 def test_percent_in_words():
-  row = {'a': 0.5, 'a_low': 0.25, 'a_high': 0.75, 'b': 0.5, 'b_low': None,
-         'b_high': None, 'c': None}  # fmt: skip
+  row = {
+    'a': 0.5,
+    'a_low': 0.25,
+    'a_high': 0.75,
+    'b': 0.5,
+    'b_low': None,
+    'b_high': None,
+    'c': None,
+  }
   assert curves.percent(row, 'a') == '50.0 % [25.0, 75.0]'
   assert curves.percent(row, 'b') == '50.0 %'
   assert curves.percent(row, 'c') == 'not measured'

@@ -49,18 +49,20 @@ def problem(seed=0):
   inner = np.where(turn < 20, fitting.FIT, fitting.VALIDATE)
   inner[split != fitting.TRAIN] = fitting.UNUSED
   return fitting.Problem(
-    data='made', seed=seed, fold=0,
+    data='made',
+    seed=seed,
+    fold=0,
     user_ids=[f'u{u}' for u in range(PEOPLE)],
     prompt_ids=[str(t) for t in range(TEXTS)],
     texts=[str(t) for t in range(TEXTS)],
-    unit=[str(t) for t in range(TEXTS)], units='texts',
+    unit=[str(t) for t in range(TEXTS)],
+    units='texts',
     judged=types.Batch(said, types.Inputs(None, index)),
-    split=split.astype(str), inner=inner,
-    features={
-      'levels': lambda: features, 'length': lambda: features[:, :1],
-    },
+    split=split.astype(str),
+    inner=inner,
+    features={'levels': lambda: features, 'length': lambda: features[:, :1]},
     oracle=np.full(n, np.nan),
-  )  # fmt: skip
+  )
 
 
 def with_labels(given, chosen):
@@ -95,8 +97,9 @@ def test_new_people_have_the_controls_of_a_personal_gain(plain):
     # Without answers a new person is the population.
     np.testing.assert_allclose(
       plain['predictions'][f'{start}population'],
-      plain['predictions'][f'{method}|new_people|0|'], atol=1e-6,
-    )  # fmt: skip
+      plain['predictions'][f'{method}|new_people|0|'],
+      atol=1e-6,
+    )
 
 
 def test_what_a_person_answered_does_move_predictions(plain):
@@ -200,10 +203,15 @@ def cell(**more):
     **more,
   }
   return rows.Cell(
-    'made', '', 0, np.array(['u0', 'u1']), np.array(['p']),
-    np.array(['a', 'b', 'c']), arrays,
+    'made',
+    '',
+    0,
+    np.array(['u0', 'u1']),
+    np.array(['p']),
+    np.array(['a', 'b', 'c']),
+    arrays,
     {'units': 'texts', 'methods': {'pref': {'role': 'personal'}}},
-  )  # fmt: skip
+  )
 
 
 def test_a_control_that_one_fold_has_not_is_of_the_others():
@@ -217,10 +225,12 @@ def test_a_control_that_one_fold_has_not_is_of_the_others():
 
 
 def test_ties_alone_have_no_controls():
-  tied = cell(**{
-    'new_people#label': np.full(3, 0.5),
-    'pref|new_people|5|exchanged': np.full(3, 0.5),
-  })  # fmt: skip
+  tied = cell(
+    **{
+      'new_people#label': np.full(3, 0.5),
+      'pref|new_people|5|exchanged': np.full(3, 0.5),
+    }
+  )
   assert rows.control_table(rows.group([tied]), 50) == []
 
 

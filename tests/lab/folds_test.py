@@ -24,9 +24,14 @@ class Letters(features.Source):
 
 def judgement(user, prompt, a, b, label='a'):
   return schema.Judgement(
-    user_id=f'u{user}', prompt_id=f'p{prompt}', prompt=f'question {prompt}',
-    response_a=a, response_b=b, label=schema._LABELS[label], topic=f'p{prompt}',
-  )  # fmt: skip
+    user_id=f'u{user}',
+    prompt_id=f'p{prompt}',
+    prompt=f'question {prompt}',
+    response_a=a,
+    response_b=b,
+    label=schema._LABELS[label],
+    topic=f'p{prompt}',
+  )
 
 
 def words(rng):
@@ -188,13 +193,16 @@ def ratings(prompts, each=12, texts=20, seed=0):
   said = [words(rng) for _ in range(texts)]
   return schema.code_ratings(
     schema.Rating(
-      user_id=f'u{user}', prompt_id=f'p{item % prompts}',
-      prompt=f'question {item % prompts}', response=said[item],
-      rating=float(rng.integers(1, 6)), topic=f'p{item % prompts}',
+      user_id=f'u{user}',
+      prompt_id=f'p{item % prompts}',
+      prompt=f'question {item % prompts}',
+      response=said[item],
+      rating=float(rng.integers(1, 6)),
+      topic=f'p{item % prompts}',
     )
     for user in range(PEOPLE)
     for item in rng.choice(texts, each, replace=False)
-  )  # fmt: skip
+  )
 
 
 @pytest.mark.parametrize('prompts', [1, 6])

@@ -33,17 +33,23 @@ def problem(seed=0, side=1.0, longer=1.0, spread=1.0):
   inner[split != fitting.TRAIN] = fitting.UNUSED
   names = [str(t) for t in range(TEXTS)]
   made = fitting.Problem(
-    data='made', seed=seed, fold=0,
-    user_ids=[f'u{u}' for u in range(PEOPLE)], prompt_ids=names, texts=names,
-    unit=names, units='texts',
+    data='made',
+    seed=seed,
+    fold=0,
+    user_ids=[f'u{u}' for u in range(PEOPLE)],
+    prompt_ids=names,
+    texts=names,
+    unit=names,
+    units='texts',
     judged=fitting.judgements(user, index, label),
-    split=split.astype(str), inner=inner,
+    split=split.astype(str),
+    inner=inner,
     features={
       'noise': lambda: rng.normal(size=(TEXTS, 3)).astype(np.float32),
       'length': lambda: length,
     },
     oracle=np.full(n, np.nan),
-  )  # fmt: skip
+  )
   return made, own
 
 
@@ -55,10 +61,13 @@ def unit():
 
 def run(made):
   return habits.unit(
-    made, PROTOCOL, {'features': 'noise', 'ridge': 100.0},
-    np.arange(len(made.split)) % 5, people=100,
+    made,
+    PROTOCOL,
+    {'features': 'noise', 'ridge': 100.0},
+    np.arange(len(made.split)) % 5,
+    people=100,
     sets=fitting.FeatureSets(made),
-  )  # fmt: skip
+  )
 
 
 def right(made, p, split):
@@ -91,9 +100,10 @@ def test_a_new_person_s_habits_follow_their_answers(unit):
   )
   assert ten > none
   np.testing.assert_allclose(
-    found.arrays['new_people|0|'], found.arrays['new_people|0|shared_habits'],
+    found.arrays['new_people|0|'],
+    found.arrays['new_people|0|shared_habits'],
     atol=1e-6,
-  )  # fmt: skip
+  )
 
 
 def test_no_test_label_is_read(unit):
@@ -150,11 +160,15 @@ def test_ties_are_predicted_better_with_each_one_s_width(unit):
   plain = np.full_like(arrays['traits|new_pairs|all|'], 0.5)
   arrays['aggregate|new_pairs|all|'] = plain
   cell = rows.Cell(
-    'made', '', 0, arrays.pop('user_ids'), arrays.pop('prompt_ids'),
-    arrays.pop('unit_names'), arrays,
-    made_rows.record
-    | {'methods': {'aggregate': {}, 'traits': found.record}},
-  )  # fmt: skip
+    'made',
+    '',
+    0,
+    arrays.pop('user_ids'),
+    arrays.pop('prompt_ids'),
+    arrays.pop('unit_names'),
+    arrays,
+    made_rows.record | {'methods': {'aggregate': {}, 'traits': found.record}},
+  )
   table = habits.tie_table(rows.group([cell]))
   loss = {row['method']: row for row in table if row['split'] == 'new_pairs'}
   assert loss['traits']['log_loss_high'] < loss['aggregate']['log_loss_low']

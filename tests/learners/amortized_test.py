@@ -31,9 +31,11 @@ def test_divergence_is_the_integral():
 )
 def test_swap_guidance(swapped_mean, swapped_log_variance, value):
   found = amortization.swap_guidance(
-    jnp.array([2.0, -1.0]), jnp.array([0.5, 0.2]),
-    jnp.array(swapped_mean), jnp.array(swapped_log_variance),
-  )  # fmt: skip
+    jnp.array([2.0, -1.0]),
+    jnp.array([0.5, 0.2]),
+    jnp.array(swapped_mean),
+    jnp.array(swapped_log_variance),
+  )
   np.testing.assert_allclose(found, value, atol=1e-5)
 
 

@@ -96,9 +96,12 @@ def test_an_answer_whose_verdict_fails_is_dropped():
 def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
   loss = losses.PLAIN + (losses.distilled(1.0),) * distill
   learner = learner_of(
-    hinting(hinted=(True,)), evaluative=0.0, teacher=teacher, loss=loss,
+    hinting(hinted=(True,)),
+    evaluative=0.0,
+    teacher=teacher,
+    loss=loss,
     training=phases.Training(5e-3, 60),
-  )  # fmt: skip
+  )
   first = learner.init(jax.random.key(0), SPEC)
   state = fit(learner)
 

@@ -30,13 +30,16 @@ def triples(policy, chosen, n, seed):
   own, other = (rng.choice(chosen, n) for _ in range(2))
   keep = own != other
   place = rng.integers(0, EACH, (3, n))
-  items = np.stack([own * EACH + place[0], other * EACH + place[1],
-                    own * EACH + place[2]], 1)[keep]  # fmt: skip
+  items = np.stack(
+    [own * EACH + place[0], other * EACH + place[1], own * EACH + place[2]], 1
+  )[keep]
   ones = np.ones(len(items), np.float32)
   said = types.Judgements(
-    policy[items[:, 0]].astype(np.int32), ones, ones,
+    policy[items[:, 0]].astype(np.int32),
+    ones,
+    ones,
     np.arange(len(items), dtype=np.int32),
-  )  # fmt: skip
+  )
   return types.Batch(said, types.Inputs(None, items.astype(np.int32)))
 
 
@@ -82,9 +85,11 @@ def best(n=100_000):
 
   def score(z):
     return discrimination.likelihood_ratio(
-      jnp.asarray(z), jnp.asarray(own + noise[2])[:, None], jnp.ones((n, 1)),
+      jnp.asarray(z),
+      jnp.asarray(own + noise[2])[:, None],
+      jnp.ones((n, 1)),
       between,
-    )  # fmt: skip
+    )
 
   return float((score(own + noise[0]) > score(other + noise[1])).mean())
 
@@ -121,14 +126,22 @@ def test_decoder_learns_to_compare():
   ).astype(np.float32)
   rows = triples(policy, np.arange(4), 256, 1)
   sizes = {
-    'vocab_size': 1, 'hidden_size': 16, 'intermediate_size': 16,
-    'num_hidden_layers': 1, 'num_attention_heads': 2, 'num_key_value_heads': 2,
+    'vocab_size': 1,
+    'hidden_size': 16,
+    'intermediate_size': 16,
+    'num_hidden_layers': 1,
+    'num_attention_heads': 2,
+    'num_key_value_heads': 2,
     'head_dim': 8,
-  }  # fmt: skip
+  }
   learner = polar.polar(
-    config=sizes, length=2, embedded=True, steps=150, learning_rate=1e-2,
+    config=sizes,
+    length=2,
+    embedded=True,
+    steps=150,
+    learning_rate=1e-2,
     negatives=1,
-  )  # fmt: skip
+  )
   state = fit(learner, rows, table)
   assert accuracy(learner, state, table, rows) > 0.9
 

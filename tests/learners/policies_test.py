@@ -89,9 +89,11 @@ def test_answers_that_fail_are_dropped_and_move_no_other():
     value[3] = np.nan
     return value
 
-  made, metrics = collected(grpo.grpo(
-    task=task_of(verify), config=CONFIG, samples=8, advantage='centred'
-  ))  # fmt: skip
+  made, metrics = collected(
+    grpo.grpo(
+      task=task_of(verify), config=CONFIG, samples=8, advantage='centred'
+    )
+  )
   assert metrics['failed'] == pytest.approx(1 / 24)
   assert made.mask[3] == 0
   assert made.mask.sum() == 23
@@ -108,14 +110,20 @@ def wants_five(problem, tokens):
 @pytest.mark.parametrize('advantage', sorted(grpo.ADVANTAGES))
 def test_a_policy_learns_what_is_rewarded(advantage):
   learner = grpo.grpo(
-    task=task_of(wants_five), config=CONFIG, training=TRAINING,
+    task=task_of(wants_five),
+    config=CONFIG,
+    training=TRAINING,
     advantage=advantage,
-  )  # fmt: skip
+  )
   state = fit(learner)
   said = rollouts.write(
-    jax.random.key(5), CONFIG, state.params['policy'],
-    prompts(np.arange(3)), task_of(wants_five), count=20,
-  ).tokens  # fmt: skip
+    jax.random.key(5),
+    CONFIG,
+    state.params['policy'],
+    prompts(np.arange(3)),
+    task_of(wants_five),
+    count=20,
+  ).tokens
   assert wants_five(None, said).mean() > 0.9
 
 
@@ -123,9 +131,8 @@ def test_a_leash_keeps_the_policy_at_its_start():
   def moved(kl):
     loss = (*losses.PLAIN, losses.kl(kl))
     learner = grpo.grpo(
-      task=task_of(wants_five), config=CONFIG, training=TRAINING,
-      loss=loss,
-    )  # fmt: skip
+      task=task_of(wants_five), config=CONFIG, training=TRAINING, loss=loss
+    )
     first = learner.init(jax.random.key(0), SPEC)
     state = fit(learner)
     ids, seen = padding.follow(prompts(np.array([0])), full([[5, 5, STOP]]))
@@ -146,9 +153,8 @@ def test_a_resumed_run_draws_the_same(tmp_path):
     given = pipelines.batches(rows(), batch_size=2, seed=0)
     with checkpoint.Checkpoints(folder) as manager:
       return fit(
-        learner, batches=given, manager=manager, save_every=3,
-        restore_step=stop,
-      )  # fmt: skip
+        learner, batches=given, manager=manager, save_every=3, restore_step=stop
+      )
 
   whole = fitted(tmp_path / 'a')
   again = fitted(tmp_path / 'a', stop=3)
@@ -246,9 +252,11 @@ def test_refinements_come_from_the_start_if_the_refiner_is_frozen():
 
   def last(refiner):
     learner = critique_grpo.critique_grpo(
-      task=task_of(right_second, beside), critic=spy, config=CONFIG,
+      task=task_of(right_second, beside),
+      critic=spy,
+      config=CONFIG,
       refiner=refiner,
-    )  # fmt: skip
+    )
     state = start(learner)
     # A policy in training that only says 5.
     moved = jax.tree.map(jnp.zeros_like, state.params['policy'])
@@ -263,8 +271,11 @@ def test_refinements_come_from_the_start_if_the_refiner_is_frozen():
 
 
 def test_bad_settings_are_refused():
-  good = {'task': task_of(right_second, beside), 'critic': critic,
-          'config': CONFIG}  # fmt: skip
+  good = {
+    'task': task_of(right_second, beside),
+    'critic': critic,
+    'config': CONFIG,
+  }
   make = critique_grpo.critique_grpo
   with pytest.raises(ValueError, match="refiner 'ema'"):
     make(**good, refiner='ema')
@@ -294,9 +305,12 @@ def test_right_refinements_alone_are_shown():
 
   verify.calls = 0
   shown = demonstrations.refinements(
-    task=task_of(verify, beside), critic=critic, config=CONFIG,
-    problems=PROBLEMS, batch=4,
-  )  # fmt: skip
+    task=task_of(verify, beside),
+    critic=critic,
+    config=CONFIG,
+    problems=PROBLEMS,
+    batch=4,
+  )
   learner = grpo.grpo(task=task_of(wants_five), config=CONFIG)
   start_params = learner.init(jax.random.key(0), SPEC).params['policy']
   asked, said = shown(jax.random.key(1), start_params)
@@ -315,9 +329,13 @@ def test_critiques_are_shown_beside_answers():
   learner = grpo.grpo(task=task_of(wants_five), config=CONFIG)
   start_params = learner.init(jax.random.key(0), SPEC).params['policy']
   asked, said = demonstrations.critiques(
-    task=task_of(right_second), critic=critic, requests=requests,
-    config=CONFIG, problems=PROBLEMS, batch=4,
-  )(jax.random.key(1), start_params)  # fmt: skip
+    task=task_of(right_second),
+    critic=critic,
+    requests=requests,
+    config=CONFIG,
+    problems=PROBLEMS,
+    batch=4,
+  )(jax.random.key(1), start_params)
   np.testing.assert_array_equal(said.ids[:2, :2], 9)  # the critic's
   np.testing.assert_array_equal(said.mask[:2], [[1, 1, 0]] * 2)
   length = asked.mask.sum(1)
@@ -337,17 +355,20 @@ def test_demonstrations_are_imitated_and_empty_ones_left_out():
     return prompts(problem), types.Tokens(ids, mask)
 
   learner = imitation.imitation(
-    shown=shown, config=CONFIG, steps=60, learning_rate=1e-2,
-    warm_up=1,
-  )  # fmt: skip
+    shown=shown, config=CONFIG, steps=60, learning_rate=1e-2, warm_up=1
+  )
   made, metrics = collected(learner)
   np.testing.assert_array_equal(made.mask, [1, 0, 1])
   assert metrics['shown'] == 2
   state = fit(learner, rows(1))
   said = rollouts.write(
-    jax.random.key(3), CONFIG, state.params['policy'], prompts(np.arange(3)),
-    task_of(right_second), temperature=0.0,
-  ).tokens  # fmt: skip
+    jax.random.key(3),
+    CONFIG,
+    state.params['policy'],
+    prompts(np.arange(3)),
+    task_of(right_second),
+    temperature=0.0,
+  ).tokens
   np.testing.assert_array_equal(said.ids[[0, 2]], [[7, 8, STOP]] * 2)
 
 
@@ -379,9 +400,14 @@ def test_sdpo_teaches_wrong_answers_and_right_ones_with_siblings():
   assert made.rows.teacher.shape == (PROBLEMS * 4, N, CONFIG.vocab_size)
   np.testing.assert_allclose(np.exp(made.rows.teacher).sum(-1), 1.0, rtol=1e-4)
   state = fit(
-    sdpo.sdpo(task=task_of(verify, beside), critic=critic, config=CONFIG,
-              samples=4, training=phases.Training(steps=3)),
-  )  # fmt: skip
+    sdpo.sdpo(
+      task=task_of(verify, beside),
+      critic=critic,
+      config=CONFIG,
+      samples=4,
+      training=phases.Training(steps=3),
+    )
+  )
   average = state.average['policy']
   moved = jax.tree.map(
     lambda a, b: float(jnp.abs(a - b).max()), average, state.params['policy']
@@ -389,9 +415,11 @@ def test_sdpo_teaches_wrong_answers_and_right_ones_with_siblings():
   assert max(jax.tree.leaves(moved)) > 0
   with pytest.raises(ValueError, match='does not distill'):
     sdpo.sdpo(
-      task=task_of(verify, beside), critic=critic, config=CONFIG,
+      task=task_of(verify, beside),
+      critic=critic,
+      config=CONFIG,
       loss=losses.PLAIN,
-    )  # fmt: skip
+    )
 
 
 def test_second_tries_are_credited_over_the_first_tries_mean():
@@ -408,9 +436,11 @@ def test_second_tries_are_credited_over_the_first_tries_mean():
     return padding.join(prompts(problem))
 
   settings = {
-    'task': task_of(verify, beside), 'critic': critic, 'config': CONFIG,
+    'task': task_of(verify, beside),
+    'critic': critic,
+    'config': CONFIG,
     'samples': 4,
-  }  # fmt: skip
+  }
   made, metrics = collected(rltf.rltf(**settings))
   np.testing.assert_allclose(made.advantage, 0.75)
   assert metrics['valid_refinement'] == 1.0
@@ -447,10 +477,14 @@ def test_a_group_without_a_first_reward_credits_no_second_try():
   verify.calls = 0
   made, metrics = collected(
     rltf.rltf(
-      task=task_of(verify, beside), critic=padded_left, config=CONFIG,
-      samples=2, predict=0.3, requests=lambda problem, _: prompts(problem),
+      task=task_of(verify, beside),
+      critic=padded_left,
+      config=CONFIG,
+      samples=2,
+      predict=0.3,
+      requests=lambda problem, _: prompts(problem),
     )
-  )  # fmt: skip
+  )
   half = PROBLEMS * 2
   np.testing.assert_array_equal(made.mask[:half], [0, 0, 1, 1, 1, 1])
   np.testing.assert_array_equal(made.advantage[:half], 0.0)

@@ -25,9 +25,11 @@ def simulate(people, seed=0, answers=150):
   label = (rng.random(len(user)) < truth).astype(np.float32)
   held = np.tile(np.arange(answers) >= answers - 30, U)
   said = types.Judgements(
-    user.astype(np.int32), label, (~held).astype(np.float32),
+    user.astype(np.int32),
+    label,
+    (~held).astype(np.float32),
     np.arange(len(user), dtype=np.int32),
-  )  # fmt: skip
+  )
   inputs = types.Inputs(table, items.astype(np.int32))
   return types.Batch(said, inputs), held, truth
 
@@ -40,9 +42,11 @@ def ratio(probability, truth):
 
 def fit(learner, batch, seen):
   return train.fit(
-    learner, batch.masked(batch.rows.mask * seen[batch.rows.user]),
-    key=jax.random.key(0), spec=types.Spec(D, U),
-  )  # fmt: skip
+    learner,
+    batch.masked(batch.rows.mask * seen[batch.rows.user]),
+    key=jax.random.key(0),
+    spec=types.Spec(D, U),
+  )
 
 
 def score(learner, state, batch, held, truth, people, limit=None):

@@ -28,9 +28,10 @@ def problem(seed=0, people=U):
   index = rng.integers(0, M, (N, 2)).astype(np.int32)
   said = types.Judgements(
     rng.integers(0, people, N).astype(np.int32),
-    rng.integers(0, 2, N).astype(np.float32), np.ones(N, np.float32),
+    rng.integers(0, 2, N).astype(np.float32),
+    np.ones(N, np.float32),
     np.arange(N, dtype=np.int32),
-  )  # fmt: skip
+  )
   return features, said, index
 
 
@@ -126,9 +127,10 @@ def noisy(state):
   rng = np.random.default_rng(3)
   moved = [
     leaf + rng.normal(size=leaf.shape).astype(np.float32)
-    if jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating) else leaf
+    if jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating)
+    else leaf
     for leaf in leaves
-  ]  # fmt: skip
+  ]
   reward, people = jax.tree.unflatten(structure, moved)
   people = state.people._replace(free=people.free)
   return states.with_reward(state, reward)._replace(people=people)
@@ -246,8 +248,11 @@ def test_the_population_s_prior_is_that_of_a_plain_em(people, padded):
     covariance = spread / (people + 1)  # one pseudo-person has the old one
   prior = priors.estimate_prior(
     bayes.isotropic_prior(jnp.array([0.5, -0.5]), 0.5**0.5),
-    jnp.asarray(encoded, jnp.float32), said, index, steps=3,
-  )  # fmt: skip
+    jnp.asarray(encoded, jnp.float32),
+    said,
+    index,
+    steps=3,
+  )
   np.testing.assert_allclose(prior.mean, mean, atol=1e-3)
   found = np.asarray(prior.factor @ prior.factor.T)
   np.testing.assert_allclose(found, covariance, rtol=2e-3, atol=1e-3)

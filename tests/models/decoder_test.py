@@ -61,9 +61,11 @@ def numpy_decoder(config, params, ids, shift=None):
     x = x if shift is None else x + shift[index]
     layers.append(x)
   hidden = norm(x, weights['norm']['scale'])
-  head = weights['head']['kernel'] if 'head' in weights else (
-    weights['embed']['embedding'].T
-  )  # fmt: skip
+  head = (
+    weights['head']['kernel']
+    if 'head' in weights
+    else (weights['embed']['embedding'].T)
+  )
   return np.stack(layers), hidden, hidden @ head
 
 
@@ -232,8 +234,11 @@ def test_taken_layers_equal_those_collected(tiny_decoder, first, last):
   mask = decoder.attended(np.ones((1, 11), int))
   hidden, cache, collected = part.apply(
     decoder.take_layers(params, first, last),
-    layers[first], np.arange(11)[None], mask, collect=True,
-  )  # fmt: skip
+    layers[first],
+    np.arange(11)[None],
+    mask,
+    collect=True,
+  )
   assert cache is None
   np.testing.assert_allclose(hidden, layers[stop], atol=1e-5)
   np.testing.assert_allclose(collected, layers[first + 1 : stop + 1], atol=1e-5)
@@ -252,10 +257,16 @@ KNOWN = {
 def test_absent_fields_are_read_as_hugging_face_reads_them():
   found = decoder.DecoderConfig.of({**KNOWN, 'head_dim': None}, 'here')
   assert found == decoder.DecoderConfig(
-    vocab_size=270, hidden_size=32, intermediate_size=64, num_hidden_layers=3,
-    num_attention_heads=4, num_key_value_heads=4, head_dim=8,
-    tie_word_embeddings=False, rms_norm_eps=1e-6,
-  )  # fmt: skip
+    vocab_size=270,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=4,
+    head_dim=8,
+    tie_word_embeddings=False,
+    rms_norm_eps=1e-6,
+  )
   nested = {'rope_parameters': {'rope_type': 'default', 'rope_theta': 5e5}}
   found = decoder.DecoderConfig.of({**KNOWN, **nested}, 'here')
   assert found.rope_theta == 5e5

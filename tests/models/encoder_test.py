@@ -76,9 +76,10 @@ def test_minilm_agrees_with_reference():
   assert truncated == 0
   batches = embeddings.encode_batches(loaded, golden['sentences'])
   found = dict(
-    pair for texts, means in batches
+    pair
+    for texts, means in batches
     for pair in zip(texts, means[:, 6], strict=True)
-  )  # fmt: skip
+  )
   vectors = np.stack([found[text] for text in golden['sentences']])
   vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
   np.testing.assert_allclose(vectors, golden['embeddings'], atol=1e-4)

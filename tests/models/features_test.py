@@ -50,9 +50,13 @@ def test_a_reader_comes_back_from_disk(kind, tmp_path):
 def test_columns_are_of_training_texts_alone():
   one = features.fit('response', Counted(), PROMPTS, TEXTS, np.arange(8), 5)
   other = features.fit(
-    'response', Counted(), PROMPTS, [*TEXTS[:8], *['z' * 99] * 4],
-    np.arange(8), 5,
-  )  # fmt: skip
+    'response',
+    Counted(),
+    PROMPTS,
+    [*TEXTS[:8], *['z' * 99] * 4],
+    np.arange(8),
+    5,
+  )
   np.testing.assert_array_equal(
     one(Counted(), PROMPTS[:2], TEXTS[:2]),
     other(Counted(), PROMPTS[:2], TEXTS[:2]),
@@ -65,9 +69,12 @@ def test_a_prompt_changes_what_is_read_of_both_together():
   )
   alone = features.fit('response', Counted(), PROMPTS, TEXTS, np.arange(12), 9)
   other = ['quite another question'] * 12
-  assert np.abs(
-    both(Counted(), other, TEXTS) - both(Counted(), PROMPTS, TEXTS)
-  ).max() > 0.1  # fmt: skip
+  assert (
+    np.abs(
+      both(Counted(), other, TEXTS) - both(Counted(), PROMPTS, TEXTS)
+    ).max()
+    > 0.1
+  )
   np.testing.assert_array_equal(
     alone(Counted(), other, TEXTS), alone(Counted(), PROMPTS, TEXTS)
   )

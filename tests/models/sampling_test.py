@@ -117,9 +117,11 @@ def test_filter_keeps_ties_and_at_least_one():
   z = np.tile([1.0, 3.0, 3.0, 0.0, 3.0], (5, 1)).astype(np.float32)
   z[4] = [-np.inf, 0.0, 1.0, -np.inf, -np.inf]
   found = jax.jit(sampling.filter_logits)(
-    z, np.array([1.0, 1.0, 1.0, 0.0, 0.5]), np.array([1.0, 0.1, 0.0, 0.5, 1.0]),
+    z,
+    np.array([1.0, 1.0, 1.0, 0.0, 0.5]),
+    np.array([1.0, 0.1, 0.0, 0.5, 1.0]),
     np.array([2, 0, 0, 3, 0]),
-  )  # fmt: skip
+  )
   for row in range(3):
     np.testing.assert_array_equal(np.isfinite(found[row]), [0, 1, 1, 0, 1])
   np.testing.assert_array_equal(np.isfinite(found[3]), [0, 1, 0, 0, 0])
@@ -152,9 +154,15 @@ def test_samples_follow_the_exact_distribution():
   n, settings = 6000, {'temperature': 1.5, 'top_p': 0.9, 'top_k': 6}
   ids, mask = padded([PROMPTS[0]])
   found = sampling.sample(
-    KEY, CONFIG, params(), ids, mask, max_new_tokens=2,
-    source=np.zeros(n, np.int32), **settings,
-  )  # fmt: skip
+    KEY,
+    CONFIG,
+    params(),
+    ids,
+    mask,
+    max_new_tokens=2,
+    source=np.zeros(n, np.int32),
+    **settings,
+  )
   first = reference_filter(logits(PROMPTS[0])[-1], 1.5, 0.9, 6)
   expected = np.zeros((40, 40))
   for token in np.flatnonzero(first):
@@ -168,18 +176,26 @@ def test_samples_follow_the_exact_distribution():
   total = ((observed - n * expected)[possible] ** 2 / expected[possible]).sum()
   assert total / n < stats.chi2.ppf(0.999, possible.sum() - 1)
   np.testing.assert_allclose(
-    found.logprob.sum(-1), np.log(expected[tuple(np.asarray(found.ids).T)]),
-    rtol=1e-3, atol=1e-3,
-  )  # fmt: skip
+    found.logprob.sum(-1),
+    np.log(expected[tuple(np.asarray(found.ids).T)]),
+    rtol=1e-3,
+    atol=1e-3,
+  )
 
 
 def test_unfiltered_samples_follow_softmax():
   n = 6000
   ids, mask = padded([PROMPTS[1]])
   found = sampling.sample(
-    KEY, CONFIG, params(), ids, mask, max_new_tokens=1, filtered=False,
+    KEY,
+    CONFIG,
+    params(),
+    ids,
+    mask,
+    max_new_tokens=1,
+    filtered=False,
     source=np.zeros(n, np.int32),
-  )  # fmt: skip
+  )
   p = np.asarray(jax.nn.softmax(logits(PROMPTS[1])[-1]))
   observed = np.bincount(np.asarray(found.ids)[:, 0], minlength=40)
   common = n * p > 5
@@ -220,9 +236,10 @@ def test_padding_batch_and_source_do_not_matter():
 
 def test_rows_have_their_own_settings():
   together = draw(
-    temperature=[0.0, 1.0, 0.5, 2.0], top_p=[1.0, 0.5, 1.0, 1.0],
+    temperature=[0.0, 1.0, 0.5, 2.0],
+    top_p=[1.0, 0.5, 1.0, 1.0],
     top_k=[0, 0, 3, 0],
-  )  # fmt: skip
+  )
   for row, (temperature, top_p, top_k) in enumerate(
     [(0.0, 1.0, 0), (1.0, 0.5, 0), (0.5, 1.0, 3), (2.0, 1.0, 0)]
   ):

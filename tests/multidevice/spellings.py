@@ -56,14 +56,22 @@ def gradients(learner, state, data, batch, mesh=None, how='jit'):
   """The gradients of parameters and people in the first step."""
   phase = learner.phases[stepping(learner)]
   phase = phase._replace(
-    begin=None, collect=None, optimizer=CAPTURE, steps=1, average=None,
+    begin=None,
+    collect=None,
+    optimizer=CAPTURE,
+    steps=1,
+    average=None,
     people=None if phase.people is None else CAPTURE,
-  )  # fmt: skip
+  )
   batches = None if batch is None else iter([batch])
   after = train.go_on(
-    learner._replace(phases=(phase,)), state, data, batches=batches,
-    mesh=mesh, how=how,
-  )  # fmt: skip
+    learner._replace(phases=(phase,)),
+    state,
+    data,
+    batches=batches,
+    mesh=mesh,
+    how=how,
+  )
   found = after.opt_state[phase.name], after.people.moments.get(phase.name, ())
   return jax.tree.map(np.asarray, found)
 
@@ -104,9 +112,8 @@ def predictions(learner, world, mesh=None):
   key = jax.random.key(0)
   state = train.fit(learner, world.data, key=key, spec=world.spec, mesh=mesh)
   contexts = inference.infer(
-    learner.system, state.params, world.data, key=key,
-    people=world.spec.people,
-  )  # fmt: skip
+    learner.system, state.params, world.data, key=key, people=world.spec.people
+  )
   return inference.predict(learner.system, state.params, contexts, world.data)
 
 
@@ -125,9 +132,12 @@ def fits(kind, mesh):
     return train.fit(learner, world.data, key=key, spec=world.spec, **options)
 
   one = jax.tree.map(np.asarray, fit().params)
-  start = jax.tree.map(np.asarray, learner.init(
-    key, world.spec._replace(judgements=len(world.data.rows.mask))
-  ).params)  # fmt: skip
+  start = jax.tree.map(
+    np.asarray,
+    learner.init(
+      key, world.spec._replace(judgements=len(world.data.rows.mask))
+    ).params,
+  )
   moved = max(
     float(np.abs(a - b).max())
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(start), strict=True)

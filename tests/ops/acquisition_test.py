@@ -127,9 +127,11 @@ def test_duel_with_a_certain_belief_takes_the_two_best():
   mean, factor, items = belief()
   scores = items.T @ mean
   found = acquisition.thompson_duel(
-    jax.random.key(0), jnp.asarray(items.T), jnp.asarray(mean),
+    jax.random.key(0),
+    jnp.asarray(items.T),
+    jnp.asarray(mean),
     jnp.zeros_like(factor),
-  )  # fmt: skip
+  )
   assert list(map(int, found)) == np.argsort(-scores)[:2].tolist()
 
 

@@ -317,8 +317,10 @@ def mode_on_the_line(margin, variance):
   """Margin and its variance after the first answer was preferred, exactly."""
   after = optimize.brentq(
     lambda u: u - margin - variance / (1 + np.exp(u)),
-    margin, margin + variance, xtol=1e-13,
-  )  # fmt: skip
+    margin,
+    margin + variance,
+    xtol=1e-13,
+  )
   p = 1 / (1 + np.exp(-after))
   return after, 1 / (1 / variance + p * (1 - p))
 

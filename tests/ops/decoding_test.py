@@ -139,9 +139,12 @@ def test_returns_are_the_definition():
     nxt = (1 - lam) * values[t + 1] + lam * expected[t + 1] if t < 3 else 0
     expected[t] = rewards[t] + gamma * nxt
   found = decoding.td_lambda(
-    jnp.asarray(values), jnp.asarray(rewards), jnp.asarray(mask),
-    discount=gamma, decay=lam,
-  )  # fmt: skip
+    jnp.asarray(values),
+    jnp.asarray(rewards),
+    jnp.asarray(mask),
+    discount=gamma,
+    decay=lam,
+  )
   np.testing.assert_allclose(found[:4], expected[:4], rtol=1e-5)
 
 

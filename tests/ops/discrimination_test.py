@@ -309,9 +309,8 @@ def test_likelihood_ratio_is_that_of_joint_gaussians():
   for count in range(4):
     mask = (np.arange(3) < count).astype(np.float32)
     found = discrimination.likelihood_ratio(
-      jnp.asarray(z), jnp.asarray(refs), jnp.asarray(mask),
-      jnp.asarray(between),
-    )  # fmt: skip
+      jnp.asarray(z), jnp.asarray(refs), jnp.asarray(mask), jnp.asarray(between)
+    )
     want = 0.0
     for j in range(2):
       joint = np.append(refs[:count, j], z[j])
@@ -335,9 +334,13 @@ def test_discriminant_whitens_policies_and_ignores_padding():
 
   def fit(features, policy, weight, shrinkage=0.0):
     return discrimination.discriminant(
-      jnp.asarray(features), jnp.asarray(policy), jnp.asarray(weight),
-      policies=8, dim=2, shrinkage=shrinkage,
-    )  # fmt: skip
+      jnp.asarray(features),
+      jnp.asarray(policy),
+      jnp.asarray(weight),
+      policies=8,
+      dim=2,
+      shrinkage=shrinkage,
+    )
 
   project, between = fit(features, policy, np.ones(180))
   z = features @ np.asarray(project)
@@ -369,9 +372,8 @@ def test_difference_ratio_is_the_limit_of_any_prompt():
   for count in range(4):
     mask = (np.arange(3) < count).astype(np.float32)
     found = discrimination.difference_ratio(
-      jnp.asarray(z), jnp.asarray(refs), jnp.asarray(mask),
-      jnp.asarray(between),
-    )  # fmt: skip
+      jnp.asarray(z), jnp.asarray(refs), jnp.asarray(mask), jnp.asarray(between)
+    )
     want = 0.0
     for j in range(2) if count else ():
       # Contrasts with the first reference do not depend on the prompt.
@@ -384,7 +386,9 @@ def test_difference_ratio_is_the_limit_of_any_prompt():
       want += log_p(contrast, cov=same) - log_p(contrast, cov=other)
     np.testing.assert_allclose(found, want, atol=1e-5)
     moved = discrimination.difference_ratio(
-      jnp.asarray(z + 5), jnp.asarray(refs + 5), jnp.asarray(mask),
+      jnp.asarray(z + 5),
+      jnp.asarray(refs + 5),
+      jnp.asarray(mask),
       jnp.asarray(between),
-    )  # fmt: skip
+    )
     np.testing.assert_allclose(moved, found, atol=1e-4)

@@ -29,8 +29,9 @@ def test_divergences_by_hand(rng):
   np.testing.assert_allclose(
     of(student, teacher, alpha=0.3),
     0.7 * kl(p, mixed) + 0.3 * kl(q, mixed),
-    rtol=1e-4, atol=1e-6,
-  )  # fmt: skip
+    rtol=1e-4,
+    atol=1e-6,
+  )
   half = of(student, teacher, alpha=0.5)
   np.testing.assert_allclose(half, of(teacher, student, alpha=0.5), rtol=1e-5)
   assert (half <= np.log(2)).all()
@@ -142,11 +143,15 @@ def test_hints_are_selected_by_overlap():
   # At the first token both agree, and the first hint is taken.
   by = {
     name: distillation.select_hint(
-      jnp.asarray(student), jnp.asarray(teachers), mask, top=2, by=name,
+      jnp.asarray(student),
+      jnp.asarray(teachers),
+      mask,
+      top=2,
+      by=name,
       lengths=jnp.array([2.0, 9.0]),
     )
     for name in distillation.SELECTIONS
-  }  # fmt: skip
+  }
   np.testing.assert_array_equal(by['sequence_optimal'], [1, 1, 1])
   np.testing.assert_array_equal(by['token_optimal'], [0, 1, 1])
   np.testing.assert_array_equal(by['shortest'], [0, 0, 0])

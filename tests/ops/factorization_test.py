@@ -109,7 +109,10 @@ def test_regress_basis_is_ridge_least_squares():
     (x.T * weight) @ x + 2.0 * np.eye(4), (x.T * weight) @ target
   )
   value = factorization.regress_basis(
-    jnp.array(table), jnp.array(items), jnp.array(target), jnp.array(weight),
+    jnp.array(table),
+    jnp.array(items),
+    jnp.array(target),
+    jnp.array(weight),
     ridge=2.0,
-  )  # fmt: skip
+  )
   np.testing.assert_allclose(value, want, atol=1e-4)

@@ -59,9 +59,13 @@ def test_surrogate_by_hand(rng):
     np.maximum(ratio, 0.9) * advantage,
   )
   found = policy_gradient.surrogate(
-    jnp.asarray(logprob), jnp.asarray(old), jnp.asarray(advantage),
-    jnp.asarray(mask), clip_low=0.1, clip_high=0.3,
-  )  # fmt: skip
+    jnp.asarray(logprob),
+    jnp.asarray(old),
+    jnp.asarray(advantage),
+    jnp.asarray(mask),
+    clip_low=0.1,
+    clip_high=0.3,
+  )
   np.testing.assert_allclose(found, expected * mask, rtol=1e-5, atol=1e-6)
 
 
@@ -113,8 +117,9 @@ def test_identities_of_group_advantages(rng):
   np.testing.assert_allclose(
     policy_gradient.group_normalized(moved, 0.0),
     policy_gradient.group_normalized(reward, 0.0),
-    rtol=1e-3, atol=1e-4,
-  )  # fmt: skip
+    rtol=1e-3,
+    atol=1e-4,
+  )
   np.testing.assert_allclose(
     policy_gradient.centred(reward + 7.0), dr, atol=1e-5
   )
@@ -313,11 +318,12 @@ def test_equal_rewards_teach_nothing_at_any_size(value, n):
   reward = jnp.full((1, n), value, jnp.float32)
   there = jnp.ones((1, n)).at[0, 0].set(0)
   for advantage in (
-    policy_gradient.centred(reward), policy_gradient.leave_one_out(reward),
+    policy_gradient.centred(reward),
+    policy_gradient.leave_one_out(reward),
     policy_gradient.group_normalized(reward),
     policy_gradient.rewards_normalized(reward[..., None], jnp.ones(1)),
     policy_gradient.joint(reward, there),
-  ):  # fmt: skip
+  ):
     np.testing.assert_array_equal(advantage, 0.0)
 
 
@@ -327,9 +333,10 @@ def test_a_reward_that_is_missing_is_left_out_of_its_group():
   )
   kept = jnp.array([[1.0, 0.0, 5.0]])
   for advantage in (
-    policy_gradient.centred, policy_gradient.leave_one_out,
+    policy_gradient.centred,
+    policy_gradient.leave_one_out,
     policy_gradient.group_normalized,
-  ):  # fmt: skip
+  ):
     found = advantage(reward)
     np.testing.assert_allclose(
       found[0, jnp.array([0, 2, 3])], advantage(kept)[0], rtol=1e-6

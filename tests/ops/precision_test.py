@@ -69,161 +69,257 @@ LOG = jax.nn.log_softmax(a(N, 5))
 EXAMPLES = {
   'acquisition': {
     'margin_moments': (a(J, N), a(J), jnp.eye(J)),
-    'random': (lambda: acquisition.random(KEY, 4),), 'variance': (a(N), one(N)),
-    'log_determinant': (a(N), one(N)), 'slope': (a(N),),
+    'random': (lambda: acquisition.random(KEY, 4),),
+    'variance': (a(N), one(N)),
+    'log_determinant': (a(N), one(N)),
+    'slope': (a(N),),
     'information_gain': (a(N), one(N)),
     'information_gain_quadrature': (a(N), one(N)),
     'disagreement': (p(4, N),),
     'thompson_duel': (KEY, a(N, J), a(J), jnp.eye(J)),
-    'greedy_batch': (lambda: acquisition.greedy_batch(
-      a(J, N), a(J), jnp.eye(J), size=2),),
+    'greedy_batch': (
+      lambda: acquisition.greedy_batch(a(J, N), a(J), jnp.eye(J), size=2),
+    ),
     'condition': (jnp.eye(J), a(J), jnp.float32(0.2)),
     'best': (a(N), one(N) > 0),
-    'best_for_people': (lambda: acquisition.best_for_people(
-      acquisition.variance, a(J, N), a(U, J),
-      jnp.tile(jnp.eye(J), (U, 1, 1)), one(U, N) > 0),),
+    'best_for_people': (
+      lambda: acquisition.best_for_people(
+        acquisition.variance,
+        a(J, N),
+        a(U, J),
+        jnp.tile(jnp.eye(J), (U, 1, 1)),
+        one(U, N) > 0,
+      ),
+    ),
   },
   'bayes': {
-    'isotropic_prior': (a(J), 1.0), 'laplace': (PRIOR, a(N, J), one(N), one(N)),
+    'isotropic_prior': (a(J), 1.0),
+    'laplace': (PRIOR, a(N, J), one(N), one(N)),
     'whitened_mode': (PRIOR, a(N, J), one(N), one(N)),
     'at_mode': (PRIOR, a(J), a(N, J), one(N)),
     'posterior_mode': (PRIOR, a(N, J), one(N), one(N)),
-    'pooled_mode': (lambda: bayes.pooled_mode(
-      a(N + 1, J), INDEX, one(N), one(N), ridge=1.0), ),
+    'pooled_mode': (
+      lambda: bayes.pooled_mode(a(N + 1, J), INDEX, one(N), one(N), ridge=1.0),
+    ),
     'assumed_density': (PRIOR, POSTERIOR, a(J), jnp.float32(1)),
     'one_answer': (a(J), jnp.eye(J), a(J), jnp.float32(1)),
-    'coefficients': (PRIOR, POSTERIOR), 'covariance_factor': (PRIOR, POSTERIOR),
-    'solve': (jnp.eye(J), a(J)), 'population_moments': (PRIOR, MANY, one(U)),
+    'coefficients': (PRIOR, POSTERIOR),
+    'covariance_factor': (PRIOR, POSTERIOR),
+    'solve': (jnp.eye(J), a(J)),
+    'population_moments': (PRIOR, MANY, one(U)),
     'empirical_prior': (PRIOR, bayes.population_moments(PRIOR, MANY, one(U))),
   },
   'decoding': {
     'args': (lambda: decoding.args(a(N, 5), a(N, 5), weight=1.0, top_k=2),),
     'value_augmented': (
-      lambda: decoding.value_augmented(a(N, 5), a(N, 5), beta=1.0),),
+      lambda: decoding.value_augmented(a(N, 5), a(N, 5), beta=1.0),
+    ),
     'multi_objective': (a(2, N, 5), one(2)),
-    'autoregressive_reward': (lambda: decoding.autoregressive_reward(
-      a(N, 5), a(2, N, 5), weights=one(2)),),
-    'td_lambda': (a(N), a(N), one(N)), 'tilted': (LOG, a(N, 5), 1.0),
-    'best_of_n': (p(5), a(5), 4), 'soft_best_of_n': (KEY, a(N, 5), 1.0),
-    'divergence': (p(5), p(5)), 'best_of_n_bound': None,
+    'autoregressive_reward': (
+      lambda: decoding.autoregressive_reward(
+        a(N, 5), a(2, N, 5), weights=one(2)
+      ),
+    ),
+    'td_lambda': (a(N), a(N), one(N)),
+    'tilted': (LOG, a(N, 5), 1.0),
+    'best_of_n': (p(5), a(5), 4),
+    'soft_best_of_n': (KEY, a(N, 5), 1.0),
+    'divergence': (p(5), p(5)),
+    'best_of_n_bound': None,
   },
   'discriminator': {
     'triple': (a(N), a(N, 2), one(N, 2)),
     'ranked': (a(N, 3), a(N, 3), one(N, 3)),
-    'focal_weight': (a(N),), 'log_barrier': (a(N),),
+    'focal_weight': (a(N),),
+    'log_barrier': (a(N),),
     'in_batch': (a(N, N), jnp.arange(N), jnp.arange(N), jnp.arange(N), one(N)),
-    'gather': (a(N), None), 'offset': None, 'learning_rate': None,
+    'gather': (a(N), None),
+    'offset': None,
+    'learning_rate': None,
     'batch_size': None,
     'likelihood_ratio': (a(N, J), a(N, 2, J), one(N, 2), one(J)),
     'difference_ratio': (a(N, J), a(N, 2, J), one(N, 2), one(J)),
-    'discriminant': (lambda: MODULES['prm_jax.ops.discrimination'].discriminant(
-      a(N, J), jnp.arange(N) % 2, one(N), policies=2, dim=2, shrinkage=0.5),),
+    'discriminant': (
+      lambda: MODULES['prm_jax.ops.discrimination'].discriminant(
+        a(N, J), jnp.arange(N) % 2, one(N), policies=2, dim=2, shrinkage=0.5
+      ),
+    ),
   },
   'distillation': {
     'divergence': (lambda: distillation.divergence(LOG, LOG, alpha=0.5),),
     'top_and_tail': (LOG, jnp.zeros((N, 2), int)),
-    'sampled_reverse': (a(N), a(N)), 'directive': (a(N), a(N)),
-    'combined': (a(U), a(U, N)), 'select_hint': (
-      LOG[None], jnp.stack([LOG, LOG])[None], one(1, N)),
+    'sampled_reverse': (a(N), a(N)),
+    'directive': (a(N), a(N)),
+    'combined': (a(U), a(U, N)),
+    'select_hint': (LOG[None], jnp.stack([LOG, LOG])[None], one(1, N)),
   },
   'factorization': {
     'bilinear_score': (a(N, 2, J), a(N, J)),
     'simplex_score': (a(N, 2, J), a(N, J)),
     'preference_matrix': (SAID, INDEX),
-    'weighted_als': (lambda: factorization.weighted_als(
-      KEY, MATRIX, people=U, rank=2), ),
+    'weighted_als': (
+      lambda: factorization.weighted_als(KEY, MATRIX, people=U, rank=2),
+    ),
     'balanced_factors': (a(N, 2), a(N, 2)),
-    'regress_basis': (lambda: factorization.regress_basis(
-      a(N + 1, J), INDEX, a(N, 2), one(N), ridge=1.0), ),
+    'regress_basis': (
+      lambda: factorization.regress_basis(
+        a(N + 1, J), INDEX, a(N, 2), one(N), ridge=1.0
+      ),
+    ),
   },
   'heads': {
-    'bradley_terry': (a(N), one(N)), 'moderated_probability': (a(N), one(N)),
-    'pair_margin': (OUTPUT,), 'pair_probability': (OUTPUT,),
+    'bradley_terry': (a(N), one(N)),
+    'moderated_probability': (a(N), one(N)),
+    'pair_margin': (OUTPUT,),
+    'pair_probability': (OUTPUT,),
     'pair_nll': (OUTPUT, one(N)),
   },
   'opinions': {
     'degroot': (a(N), p(N, N)),
     'friedkin_johnsen': (a(N), a(N), p(N, N), 0.5),
-    'laplacian': (one(N, N),), 'equilibrium': (a(N), one(N, N)),
-    'deffuant': (lambda: MODULES['prm_jax.ops.opinions'].deffuant(
-      a(N), jnp.array([0, 1]), threshold=0.5, rate=0.5),),
-    'hegselmann_krause': (lambda: MODULES[
-      'prm_jax.ops.opinions'].hegselmann_krause(a(N), threshold=0.5),),
+    'laplacian': (one(N, N),),
+    'equilibrium': (a(N), one(N, N)),
+    'deffuant': (
+      lambda: MODULES['prm_jax.ops.opinions'].deffuant(
+        a(N), jnp.array([0, 1]), threshold=0.5, rate=0.5
+      ),
+    ),
+    'hegselmann_krause': (
+      lambda: MODULES['prm_jax.ops.opinions'].hegselmann_krause(
+        a(N), threshold=0.5
+      ),
+    ),
     'biased_assimilation': (p(N), one(N, N), one(N)),
-    'served': (lambda: MODULES['prm_jax.ops.opinions'].served(
-      a(N), a(N), a(N), rate=0.1, anchor=0.1),),
-    'reproduction': (0.5, 0.5, N), 'polarization': (a(N),),
-    'disagreement': (a(N), one(N, N)), 'bimodality': (a(N),),
-    'esteban_ray': (p(N), a(N)), 'jensen_shannon': (p(U, N),),
-    'drift': (a(N), a(N)), 'extremity': (a(N),), 'exposure_entropy': (p(U, N),),
-    'cross_cutting': (a(U), a(U, N)), 'worst_decile': (a(20), a(20)),
+    'served': (
+      lambda: MODULES['prm_jax.ops.opinions'].served(
+        a(N), a(N), a(N), rate=0.1, anchor=0.1
+      ),
+    ),
+    'reproduction': (0.5, 0.5, N),
+    'polarization': (a(N),),
+    'disagreement': (a(N), one(N, N)),
+    'bimodality': (a(N),),
+    'esteban_ray': (p(N), a(N)),
+    'jensen_shannon': (p(U, N),),
+    'drift': (a(N), a(N)),
+    'extremity': (a(N),),
+    'exposure_entropy': (p(U, N),),
+    'cross_cutting': (a(U), a(U, N)),
+    'worst_decile': (a(20), a(20)),
     'split_half_variance': (a(N), a(N)),
   },
   'pairs': {
     'margins': (a(N + 1, J), INDEX, a(J)),
-    'moment': (a(N + 1, J), INDEX, a(N)), 'gram': (a(N + 1, J), INDEX, a(N)),
+    'moment': (a(N + 1, J), INDEX, a(N)),
+    'gram': (a(N + 1, J), INDEX, a(N)),
   },
   'policy_gradient': {
-    'centred': (a(U, N),), 'leave_one_out': (a(U, N),),
+    'centred': (a(U, N),),
+    'leave_one_out': (a(U, N),),
     'group_normalized': (a(U, N),),
     'rewards_normalized': (a(U, N, 2), one(2)),
     'first_turn': (a(U, N), a(U, N)),
-    'joint': (a(U, N),), 'surrogate': (a(U, N), a(U, N), a(U, N), one(U, N)),
-    'summed': (a(U, N), one(U, N)), 'kl_estimate': (a(N), a(N)),
+    'joint': (a(U, N),),
+    'surrogate': (a(U, N), a(U, N), a(U, N), one(U, N)),
+    'summed': (a(U, N), one(U, N)),
+    'kl_estimate': (a(N), a(N)),
     'entropy': (a(N, 5),),
   },
   'traits': {
     'log_probability': (a(N), a(N)),
     'nll': (a(J), a(N, J - 1), a(N), one(N)),
     'infer': (
-      traits.Population(a(J), one(J)), a(N, J - 1), a(N), one(N), one(N)
+      traits.Population(a(J), one(J)),
+      a(N, J - 1),
+      a(N),
+      one(N),
+      one(N),
     ),
     'estimate': (a(U, N, J - 1), a(U, N), one(U, N), one(U, N)),
   },
   'tilting': {
-    'inverse_temperature': None, 'gain': (LOG, a(N, 5), a(N, 5), 1.0),
+    'inverse_temperature': None,
+    'gain': (LOG, a(N, 5), a(N, 5), 1.0),
     'minimal_correction': (LOG, a(N, 5), a(N, 5), 1.0),
-    'trust_region': (LOG, a(N, 5), LOG, 1.0, 0.1), 'match': (LOG, a(N, 5), 0.0),
-    'at_least': (LOG, a(N, 5), 0.0), 'residual': (LOG, a(N, 5), a(N, 5)),
-    'project': (a(J), a(J), a(J)), 'bridging': (a(U, N), 1.0),
+    'trust_region': (LOG, a(N, 5), LOG, 1.0, 0.1),
+    'match': (LOG, a(N, 5), 0.0),
+    'at_least': (LOG, a(N, 5), 0.0),
+    'residual': (LOG, a(N, 5), a(N, 5)),
+    'project': (a(J), a(J), a(J)),
+    'bridging': (a(U, N), 1.0),
     'lower_bound': (a(N, 2), OUTPUT.covariance, 1.0),
     'information': (a(N, J), a(N), one(N)),
-    'reliability': (1.0, 1.0, 3.0), 'shrink': (a(J), a(J), 0.5),
+    'reliability': (1.0, 1.0, 3.0),
+    'shrink': (a(J), a(J), 0.5),
   },
   'answers': {
-    'empty': None, 'differences': (PAIR,), 'keep': (RING, SIDE),
-    'evidence': (RING,), 'dropped': (RING,), 'drop': (RING, 0),
+    'empty': None,
+    'differences': (PAIR,),
+    'keep': (RING, SIDE),
+    'evidence': (RING,),
+    'dropped': (RING,),
+    'drop': (RING, 0),
     'last_slot': (RING,),
   },
   'bank': dict.fromkeys(
     ('user_digest', 'empty', 'with_beliefs', 'with_ids', 'rows_of', 'forget')
   ),
   'gaussian': {
-    'gaussian': None, 'online': None, 'to_context': (PRIOR, POSTERIOR),
-    'solve': (PRIOR, BELIEF), 'delete': (PRIOR, BELIEF, 0),
+    'gaussian': None,
+    'online': None,
+    'to_context': (PRIOR, POSTERIOR),
+    'solve': (PRIOR, BELIEF),
+    'delete': (PRIOR, BELIEF, 0),
   },
   'latent': dict.fromkeys(('latent', 'flow', 'kept')),
-  'meta': {'meta': None, 'adapt': (lambda: meta.adapt(
-    meta.Params(a(J), jnp.float32(0)), SIDE, steps=2), )},
+  'meta': {
+    'meta': None,
+    'adapt': (
+      lambda: meta.adapt(meta.Params(a(J), jnp.float32(0)), SIDE, steps=2),
+    ),
+  },
   'references': {'given': (a(N, 3, J),), 'references': None},
-  'simplex': {'simplex': None, 'mirror_descent': (
-    lambda: simplex.mirror_descent(simplex.Params(a(J), jnp.float32(1)),
-      a(N, J), one(N), one(N), iterations=3), )},
+  'simplex': {
+    'simplex': None,
+    'mirror_descent': (
+      lambda: simplex.mirror_descent(
+        simplex.Params(a(J), jnp.float32(1)),
+        a(N, J),
+        one(N),
+        one(N),
+        iterations=3,
+      ),
+    ),
+  },
   # Its own products are one function; tests of the reward read the rest.
   'fast_weights': {
-    'fast_weights': None, 'belief': None, 'update': None, 'blank': None,
+    'fast_weights': None,
+    'belief': None,
+    'update': None,
+    'blank': None,
     'layers': None,
   },
-}  # fmt: skip
+}
 # Where there has to be one: the walk sees what it should.
 PRODUCTS = {
-  'acquisition.margin_moments', 'bayes.laplace', 'bayes.population_moments',
-  'bayes.empirical_prior', 'bayes.at_mode', 'factorization.weighted_als',
-  'factorization.regress_basis', 'discriminator.discriminant',
-  'decoding.multi_objective', 'opinions.degroot', 'tilting.information',
-  'simplex.mirror_descent', 'meta.adapt', 'gaussian.solve',
-  'policy_gradient.rewards_normalized', 'pairs.gram', 'bayes.pooled_mode',
-}  # fmt: skip
+  'acquisition.margin_moments',
+  'bayes.laplace',
+  'bayes.population_moments',
+  'bayes.empirical_prior',
+  'bayes.at_mode',
+  'factorization.weighted_als',
+  'factorization.regress_basis',
+  'discriminator.discriminant',
+  'decoding.multi_objective',
+  'opinions.degroot',
+  'tilting.information',
+  'simplex.mirror_descent',
+  'meta.adapt',
+  'gaussian.solve',
+  'policy_gradient.rewards_normalized',
+  'pairs.gram',
+  'bayes.pooled_mode',
+}
 
 
 def public(module):

@@ -89,9 +89,7 @@ def test_frontier_by_hand():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-  st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12),
-)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
 def test_frontier_is_its_definition(points):
   compute = np.array([c for c, _ in points], float)
   loss = np.array([value for _, value in points], float)

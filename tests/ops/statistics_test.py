@@ -139,8 +139,7 @@ def test_worst_decile_is_not_lowered_by_chance():
 
 def test_worst_decile_of_a_replicate_takes_a_tenth_of_its_weight():
   halves = resampled.Halves(
-    people=np.array([np.arange(12)]),
-    measured=np.array([np.arange(12) / 12]),
+    people=np.array([np.arange(12)]), measured=np.array([np.arange(12) / 12])
   )
   weights = np.array([[2.0, 0, 1, *[3] * 9]])  # 30: a tenth is 3
   expected = (2 * 0 + 1 * 2 / 12) / 3 / resampled.HALF_SPLITS

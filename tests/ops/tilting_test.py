@@ -119,13 +119,15 @@ def test_minimal_correction_is_the_closest_policy():
     return np.sum(np.exp(log_pi) * (log_pi - tilted))
 
   found = optimize.minimize(
-    divergence, log_policy, method='SLSQP',
+    divergence,
+    log_policy,
+    method='SLSQP',
     constraints={
       'type': 'ineq',
       'fun': lambda z: base - special.softmax(z) @ agreement,
     },
     options={'ftol': 1e-14, 'maxiter': 500},
-  )  # fmt: skip
+  )
   strength = tilting.minimal_correction(log_policy, reward, agreement, BETA)
   ours = decoding.tilted(log_policy, reward - strength * agreement, BETA)
   np.testing.assert_allclose(special.softmax(found.x), np.exp(ours), atol=1e-5)
@@ -172,10 +174,12 @@ def test_trust_region_is_the_best_within_it():
     return radius - np.exp(log_pi) @ (log_pi - log_population)
 
   found = optimize.minimize(
-    loss, log_population, method='SLSQP',
+    loss,
+    log_population,
+    method='SLSQP',
     constraints={'type': 'ineq', 'fun': room},
     options={'ftol': 1e-14, 'maxiter': 500},
-  )  # fmt: skip
+  )
   ours, share = tilting.trust_region(
     log_policy, reward, log_population, BETA, radius
   )
@@ -241,13 +245,15 @@ def test_at_least_is_the_closest_policy_that_keeps_the_floor(seed):
     return np.sum(np.exp(log_pi) * (log_pi - log_policy))
 
   found = optimize.minimize(
-    divergence, log_policy, method='SLSQP',
+    divergence,
+    log_policy,
+    method='SLSQP',
     constraints={
       'type': 'ineq',
       'fun': lambda z: special.softmax(z) @ feature - floor,
     },
     options={'ftol': 1e-15, 'maxiter': 500},
-  )  # fmt: skip
+  )
   ours, unreachable = tilting.at_least(log_policy, feature, floor)
   assert not unreachable
   np.testing.assert_allclose(mean(ours, feature), floor, atol=1e-12)
@@ -323,8 +329,9 @@ def test_project_leaves_the_orthogonal_part_and_takes_the_other_from_onto():
   np.testing.assert_allclose(found @ basis, vector @ basis, atol=1e-13)
   np.testing.assert_allclose(
     np.asarray(tilting.project(vector, 3 * direction)) @ direction,
-    0.0, atol=1e-13,
-  )  # fmt: skip
+    0.0,
+    atol=1e-13,
+  )
   np.testing.assert_array_equal(
     tilting.project(vector, np.zeros(4), onto), vector
   )

@@ -21,9 +21,13 @@ def made(people=120, each=40, seed=0, ties=True):
   """Answers of people whose habits are known."""
   rng = np.random.default_rng(seed)
   habits = np.stack(
-    [rng.normal(0.3, 0.6, people), rng.normal(0.5, 0.8, people),
-     rng.normal(-0.5, 0.7, people)], 1,
-  )  # fmt: skip
+    [
+      rng.normal(0.3, 0.6, people),
+      rng.normal(0.5, 0.8, people),
+      rng.normal(-0.5, 0.7, people),
+    ],
+    1,
+  )
   if not ties:
     habits[:, 2] = -40
   length = rng.normal(size=(people, each))
@@ -75,12 +79,17 @@ def test_a_person_s_mode_is_the_optimum():
   step = 1e-3 * np.eye(3)
   curvature = [
     [
-      (loss(best.x + a + b) - loss(best.x + a - b)
-       - loss(best.x - a + b) + loss(best.x - a - b)) / 4e-6
+      (
+        loss(best.x + a + b)
+        - loss(best.x + a - b)
+        - loss(best.x - a + b)
+        + loss(best.x - a - b)
+      )
+      / 4e-6
       for a in step
     ]
     for b in step
-  ]  # fmt: skip
+  ]
   np.testing.assert_allclose(
     found.variance, np.diag(np.linalg.inv(curvature)), rtol=1e-3
   )

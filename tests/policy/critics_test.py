@@ -28,9 +28,13 @@ def tokenizer():
 @pytest.fixture
 def task(tokenizer):
   return word_tasks.words(
-    tokenizer, ['a b', 'c d', 'a c'], lambda row, text: float(text == 'a'),
-    max_new_tokens=2, stop=(STOP,), template=str,
-  )  # fmt: skip
+    tokenizer,
+    ['a b', 'c d', 'a c'],
+    lambda row, text: float(text == 'a'),
+    max_new_tokens=2,
+    stop=(STOP,),
+    template=str,
+  )
 
 
 def test_words_and_tokens(task):
@@ -62,9 +66,12 @@ def test_words_and_tokens(task):
 def test_bad_tasks_are_refused(tokenizer, questions, stop, words):
   with pytest.raises(ValueError, match=words):
     word_tasks.words(
-      tokenizer, questions, lambda row, text: 0.0, max_new_tokens=2,
+      tokenizer,
+      questions,
+      lambda row, text: 0.0,
+      max_new_tokens=2,
       stop=(stop,),
-    )  # fmt: skip
+    )
 
 
 def attempts(task, *said):

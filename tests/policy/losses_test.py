@@ -86,8 +86,11 @@ def world():
   seen[1, 0] = seen[4, 0] = seen[4, 1] = 0
   seen[2, -1] = seen[5, -2] = seen[5, -1] = 0
   rows = rollouts.Rollouts(
-    texts, seen, seen[:, P:],
-    old_logprob=-3.0 + 1.2 * normal(B, N), advantage=normal(B, N),
+    texts,
+    seen,
+    seen[:, P:],
+    old_logprob=-3.0 + 1.2 * normal(B, N),
+    advantage=normal(B, N),
     second=np.array([0, 0, 0, 1, 1, 0], np.float32),
     weight=np.array([0.5, 0.5, 1, 1, 1, 2], np.float32),
     share=np.array([1, 1, 0.5, 0, 1, 1], np.float32),
@@ -95,7 +98,7 @@ def world():
     reference=-2.5 + 0.3 * normal(B, N),
     teacher=np.asarray(jax.nn.log_softmax(normal(B, N, V))),
     example_id=np.arange(B, dtype=np.int32),
-  )  # fmt: skip
+  )
 
   @jax.jit
   def back(params, cotangent):

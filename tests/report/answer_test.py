@@ -87,8 +87,12 @@ def test_a_gain_without_both_controls_is_not_called_personal():
 
 
 def test_a_gain_that_is_no_more_than_habits():
-  habits = GAIN | {'baseline': 'traits', 'gain': 0.001, 'gain_low': -0.004,
-                   'gain_high': 0.006}  # fmt: skip
+  habits = GAIN | {
+    'baseline': 'traits',
+    'gain': 0.001,
+    'gain_low': -0.004,
+    'gain_high': 0.006,
+  }
   first, second, third = answer([GAIN, habits], PERSONAL)
   assert 'no gain beyond habits (side, length, ties)' in first
   assert '+0.1 [-0.4, +0.6] against that model with each' in first

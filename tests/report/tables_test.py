@@ -118,10 +118,16 @@ def test_ties_have_their_scores(compared):
 
 def test_controls_are_counted():
   rows = [
-    {'data': data, 'control': 'swapped_people', 'value': value,
-     'value_low': value - 0.01, 'quantity': 'accuracy difference'}
-    for data in ('jester', 'ukp_convarg') for value in (0.005, 0.02)
-  ]  # fmt: skip
+    {
+      'data': data,
+      'control': 'swapped_people',
+      'value': value,
+      'value_low': value - 0.01,
+      'quantity': 'accuracy difference',
+    }
+    for data in ('jester', 'ukp_convarg')
+    for value in (0.005, 0.02)
+  ]
   table = tables.controls_summary({'tables': {'controls': rows}})
   (line,) = (dict(zip(table.header, r, strict=True)) for r in table.rows)
   assert line['reading'] == '2 not personal, 2 personal'

@@ -59,9 +59,12 @@ def alone(params, ids):
   hidden = jnp.stack([marks.get(i, table[i]) for i in ids])[None]
   T = len(ids)
   states = decoder.Decoder(CONFIG).apply(
-    params['decoder'], hidden, jnp.arange(T)[None],
-    jnp.tril(jnp.ones((1, 1, T, T), bool)), method='read',
-  )  # fmt: skip
+    params['decoder'],
+    hidden,
+    jnp.arange(T)[None],
+    jnp.tril(jnp.ones((1, 1, T, T), bool)),
+    method='read',
+  )
   return states[0, -1] @ params['head']
 
 

@@ -151,14 +151,16 @@ def test_padding_masks_and_ties_change_nothing(params):
   # texts are padded on either side.
   wide = ((0, 0), (0, 0), (2, 1), (0, 0))
   masked = types.Pair(
-    jnp.concatenate([
-      jnp.pad(evidence.encoded, wide),
-      jnp.full((1, 2, T + 3, D), jnp.nan),
-      jnp.pad(candidates[None, :2], wide),
-    ]),
+    jnp.concatenate(
+      [
+        jnp.pad(evidence.encoded, wide),
+        jnp.full((1, 2, T + 3, D), jnp.nan),
+        jnp.pad(candidates[None, :2], wide),
+      ]
+    ),
     jnp.concatenate([evidence.label, jnp.array([jnp.nan, 0.5])]),
     jnp.array([1.0, 1.0, 1.0, 0.0, 1.0]),
-  )  # fmt: skip
+  )
   np.testing.assert_allclose(UPDATE(params, zero(), masked), want, atol=1e-5)
   swapped = types.Pair(
     evidence.encoded[:, ::-1], 1 - evidence.label, evidence.mask
@@ -228,9 +230,10 @@ def test_margin_rises_by_the_published_amount_where_reading_is_linear():
 def test_gradients_go_through_the_update(params):
   evidence, candidates = answers()
   evidence = types.Pair(
-    evidence.encoded.at[2].set(jnp.nan), evidence.label,
+    evidence.encoded.at[2].set(jnp.nan),
+    evidence.label,
     evidence.mask.at[2].set(0.0),
-  )  # fmt: skip
+  )
 
   def margin(written, read):
     state = fast_weights.update(

@@ -58,7 +58,7 @@ def objective(params, people, state, batch, gather):
     ),
   }
   penalties = {
-    'basis': state.hyper['ridge'] * jnp.sum(params['reward']['basis'] ** 2),
+    'basis': state.hyper['ridge'] * jnp.sum(params['reward']['basis'] ** 2)
   }
   correct = ((margin > 0) == (batch.rows.label > 0.5)).astype(jnp.float32)
   return terms, penalties, {'correct': (correct, jnp.ones_like(correct))}
@@ -81,9 +81,12 @@ def prior(state, data):
 def seen(batch):
   """The whole data, as phases begin on them."""
   return types.Data(
-    batch.rows, batch.inputs.index, U, lambda _: batch.inputs.value,
+    batch.rows,
+    batch.inputs.index,
+    U,
+    lambda _: batch.inputs.value,
     lambda params: batch.inputs.value @ params['basis'],
-  )  # fmt: skip
+  )
 
 
 def learner(steps: int = 12, optimizer=None) -> types.Learner:

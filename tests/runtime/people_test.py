@@ -22,9 +22,13 @@ def weighed(bilinear, batch, phase):
 
 def sgd(bilinear, **options):
   return types.Phase(
-    'sgd', objective=bilinear.objective, optimizer=optax.sgd(1.0),
-    people=optax.sgd(1.0), steps=1, **options,
-  )  # fmt: skip
+    'sgd',
+    objective=bilinear.objective,
+    optimizer=optax.sgd(1.0),
+    people=optax.sgd(1.0),
+    steps=1,
+    **options,
+  )
 
 
 def moved(before, after):
@@ -67,9 +71,12 @@ def test_who_is_absent_does_not_move_and_comes_as_if_new(bilinear):
   batch = bilinear.data()
   steps, rate = 200, 0.05
   phase = types.Phase(
-    'joint', objective=bilinear.objective, optimizer=optax.set_to_zero(),
-    people=optimizers.people_adam(rate, steps), steps=steps,
-  )  # fmt: skip
+    'joint',
+    objective=bilinear.objective,
+    optimizer=optax.set_to_zero(),
+    people=optimizers.people_adam(rate, steps),
+    steps=steps,
+  )
   state = weighed(bilinear, batch, phase)
   # Noise of the toy is by step: the same at both.
   step = jax.jit(updates.make_update(phase, whole_people=False))
@@ -95,9 +102,12 @@ def test_the_people_s_step_touches_the_batch_s_rows_alone(bilinear):
   state = weighed(bilinear, bilinear.data(), phase)
   big, blank = 1003, state.people
   wide = blank._replace(
-    ids=jnp.zeros((big, 2), jnp.uint32), weight=jnp.ones(big),
-    free={'coefficients': jnp.ones((big, 3))}, beliefs=(), blank=((), ()),
-  )  # fmt: skip
+    ids=jnp.zeros((big, 2), jnp.uint32),
+    weight=jnp.ones(big),
+    free={'coefficients': jnp.ones((big, 3))},
+    beliefs=(),
+    blank=((), ()),
+  )
   state = updates.initialize(state._replace(people=wide), phase)
   update = updates.make_update(phase, whole_people=False)
   jaxpr = jax.make_jaxpr(update)(state, bilinear.data())
@@ -131,8 +141,9 @@ def test_accumulated_batches_are_one_of_their_size(bilinear):
   four = fit(sgd(bilinear, accumulate=4), iter(parts))
   for a, b in zip(
     jax.tree.leaves((one.params, one.people.free)),
-    jax.tree.leaves((four.params, four.people.free)), strict=True,
-  ):  # fmt: skip
+    jax.tree.leaves((four.params, four.people.free)),
+    strict=True,
+  ):
     np.testing.assert_allclose(a, b, atol=1e-6)
   assert int(four.step) == 1
 
@@ -149,8 +160,10 @@ def test_accumulation_leaves_absent_people_alone(bilinear):
   )
   once = train.go_on(
     types.Learner((phase._replace(steps=1),), bilinear.init),
-    bilinear.state(), batch, batches=iter([batch, batch]),
-  )  # fmt: skip
+    bilinear.state(),
+    batch,
+    batches=iter([batch, batch]),
+  )
   after, before = (s.people.free['coefficients'] for s in (state, once))
   np.testing.assert_array_equal(after[5:], before[5:])
   assert (np.abs(after[:5] - before[:5]) > 1e-4).any(1).all()

@@ -87,18 +87,20 @@ def test_a_pattern_that_matches_nothing_is_named(pattern):
 
 
 def test_rates_by_path():
-  optimizer = optimizers.by_path({
-    'trunk': optax.sgd(0.01), 'reward': optax.sgd(0.1), '': optax.sgd(1.0),
-  })  # fmt: skip
+  optimizer = optimizers.by_path(
+    {'trunk': optax.sgd(0.01), 'reward': optax.sgd(0.1), '': optax.sgd(1.0)}
+  )
   phase = sgd()._replace(optimizer=optimizer)
   after = fit(learner(phase)).params
   np.testing.assert_allclose(after['reward']['trunk']['w'], 0.99)
   np.testing.assert_allclose(after['reward']['head']['w'], 0.9)
   np.testing.assert_allclose(after['user']['mean'], 0.0, atol=1e-7)
   with pytest.raises(ValueError, match="no optimizer for 'user/mean'"):
-    fit(learner(sgd()._replace(
-      optimizer=optimizers.by_path({'reward': optax.sgd(0.1)})
-    )))  # fmt: skip
+    fit(
+      learner(
+        sgd()._replace(optimizer=optimizers.by_path({'reward': optax.sgd(0.1)}))
+      )
+    )
 
 
 def test_the_average_is_of_what_trains():
@@ -125,8 +127,9 @@ def alternating(seen=None, rounds=3):
     types.Phase('start', begin=begin),
     sgd('a', 2, train='head')._replace(optimizer=adam, begin=begin),
     sgd('b', 3, train='trunk')._replace(optimizer=adam),
-    first=1, rounds=rounds,
-  )  # fmt: skip
+    first=1,
+    rounds=rounds,
+  )
 
 
 def test_phases_repeat_and_their_optimisers_go_on():
@@ -149,8 +152,9 @@ def test_a_run_resumes_in_the_middle_of_a_round(tmp_path, stop):
     again = fit(made, manager=manager, save_every=1, restore_step=stop)
   for a, b in zip(
     jax.tree.leaves((whole.params, whole.opt_state)),
-    jax.tree.leaves((again.params, again.opt_state)), strict=True,
-  ):  # fmt: skip
+    jax.tree.leaves((again.params, again.opt_state)),
+    strict=True,
+  ):
     np.testing.assert_array_equal(a, b)
 
 

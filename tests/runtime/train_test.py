@@ -39,11 +39,7 @@ def test_phases_run_in_order_and_the_loss_falls(bilinear):
   batch, state, writer = bilinear.data(), bilinear.state(), Record()
   before = bilinear.arrays(state)
   final = train.go_on(
-    bilinear.learner(30),
-    state,
-    batch,
-    writer=writer,
-    log_every=10,
+    bilinear.learner(30), state, batch, writer=writer, log_every=10
   )
   assert int(final.phase) == 2
   assert [(step, phase) for step, phase, _ in writer.rows] == [
@@ -148,10 +144,7 @@ def test_batches_that_end_are_named(bilinear):
   batch = bilinear.data()
   with pytest.raises(ValueError, match="step 2 of 5 of phase 'joint'"):
     train.go_on(
-      bilinear.learner(5),
-      bilinear.state(),
-      batch,
-      batches=iter([batch] * 2),
+      bilinear.learner(5), bilinear.state(), batch, batches=iter([batch] * 2)
     )
 
 
@@ -169,11 +162,7 @@ def test_collect_changes_the_batch_and_reports(bilinear):
   learner = bilinear.learner(4)._replace(phases=tuple(phases))
   batch, writer = bilinear.data(), Record()
   final = train.go_on(
-    learner,
-    bilinear.state(),
-    batch,
-    writer=writer,
-    log_every=100,
+    learner, bilinear.state(), batch, writer=writer, log_every=100
   )
   assert len(set(keys)) == 4
   assert writer.rows[0][2]['asked'] == 1.5  # of the steps 0, 1, 2, 3

@@ -30,9 +30,12 @@ def begun(bilinear, phase, batch=None):
 def test_step_is_gradient_descent_on_the_masked_mean_plus_penalties(bilinear):
   batch = bilinear.data()
   phase = types.Phase(
-    'sgd', objective=bilinear.objective, optimizer=optax.sgd(0.1),
-    people=optax.sgd(0.1), steps=1,
-  )  # fmt: skip
+    'sgd',
+    objective=bilinear.objective,
+    optimizer=optax.sgd(0.1),
+    people=optax.sgd(0.1),
+    steps=1,
+  )
   state = begun(bilinear, phase)
   new, metrics = jax.jit(updates.make_update(phase))(state, batch)
 
@@ -95,9 +98,12 @@ def test_no_row_that_counts_leaves_the_penalties(bilinear):
   batch = bilinear.data()
   rows = batch.rows._replace(mask=np.zeros(96, np.float32))
   phase = types.Phase(
-    'sgd', objective=bilinear.objective, optimizer=optax.sgd(0.1),
-    people=optax.sgd(0.1), steps=1,
-  )  # fmt: skip
+    'sgd',
+    objective=bilinear.objective,
+    optimizer=optax.sgd(0.1),
+    people=optax.sgd(0.1),
+    steps=1,
+  )
   state = begun(bilinear, phase)
   new, metrics = updates.make_update(phase)(state, batch._replace(rows=rows))
   basis = np.asarray(state.params['reward']['basis'])

@@ -92,17 +92,19 @@ def test_trust_region_stays_within_the_radius_and_uses_it():
   full = np.asarray(own - guard.log_reference, float)
   for one, other in zip(mixed.reshape(-1, K), full.reshape(-1, K), strict=True):
     one, other = one - one.mean(), other - other.mean()
-    np.testing.assert_allclose(one, one @ other / (other @ other) * other,
-                               atol=1e-4)  # fmt: skip
+    np.testing.assert_allclose(
+      one, one @ other / (other @ other) * other, atol=1e-4
+    )
 
 
 def test_trust_region_of_no_radius_is_the_aggregate_and_of_a_large_nothing():
   own, guard, _ = world()
   none = served(policy_level.trust_region(radius=0.0), own, guard)
   np.testing.assert_allclose(
-    np.exp(none), np.broadcast_to(np.exp(guard.log_reference), own.shape),
+    np.exp(none),
+    np.broadcast_to(np.exp(guard.log_reference), own.shape),
     atol=1e-3,
-  )  # fmt: skip
+  )
   free = served(policy_level.trust_region(radius=50.0), own, guard)
   np.testing.assert_allclose(free, own, atol=1e-5)
 

@@ -18,9 +18,11 @@ def batch():
   n = len(user)
   order = np.random.default_rng(0).permutation(n)
   said = types.Judgements(
-    user[order].astype(np.int32), np.ones(n, np.float32),
-    trains[order].astype(np.float32), np.arange(n, dtype=np.int32),
-  )  # fmt: skip
+    user[order].astype(np.int32),
+    np.ones(n, np.float32),
+    trains[order].astype(np.float32),
+    np.arange(n, dtype=np.int32),
+  )
   # Texts are rows, so that an index says which row it came from.
   index = np.stack([np.arange(n), np.arange(n)], 1).astype(np.int32)
   return types.Batch(said, types.Inputs(np.zeros((n, 3), np.float32), index))

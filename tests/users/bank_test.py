@@ -73,8 +73,9 @@ def _live(bank, optimizer, people):
       lambda new, old: jnp.where(
         trace.reshape(-1, *(1,) * (old.ndim - 1)) > 0, new, old
       ),
-      new, (bank.free, bank.moments),
-    )  # fmt: skip
+      new,
+      (bank.free, bank.moments),
+    )
     weight = bank.weight + trace[:, 0]
     bank = bank._replace(free=free, moments=moments, weight=weight)
   beliefs = {

@@ -64,8 +64,10 @@ def test_order_and_batching_agree(user, prior):
   single = [part(pair, [i]) for i in range(N)]
   same(believe(user, prior, *single), together)
   same(believe(user, prior, *single[::-1]), together)
-  same(believe(user, prior, part(pair, [0, 1, 2]), part(pair, range(3, N))),
-       together)  # fmt: skip
+  same(
+    believe(user, prior, part(pair, [0, 1, 2]), part(pair, range(3, N))),
+    together,
+  )
 
 
 def test_undo_and_deletion_agree_with_never_having_answered(user, prior):

@@ -27,9 +27,12 @@ def problem(seed, n=15, dim=4):
 def descend(x, y, population, strength, iterations=2000):
   params = simplex.Params(jnp.asarray(population), jnp.float32(strength))
   return simplex.mirror_descent(
-    params, jnp.asarray(x), jnp.asarray(y), jnp.ones(len(y)),
+    params,
+    jnp.asarray(x),
+    jnp.asarray(y),
+    jnp.ones(len(y)),
     iterations=iterations,
-  )  # fmt: skip
+  )
 
 
 @pytest.mark.parametrize('seed', range(4))

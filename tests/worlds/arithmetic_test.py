@@ -23,9 +23,11 @@ def words(ids):
 def by_hand(table):
   """3 4 + 1 9 - 2 2: 4 3, then 2 1."""
   return arithmetic.Problems(
-    np.array([[3, 4]]), np.array([[PLUS, MINUS]]),
-    np.array([[[1, 9], [2, 2]]]), table,
-  )  # fmt: skip
+    np.array([[3, 4]]),
+    np.array([[PLUS, MINUS]]),
+    np.array([[[1, 9], [2, 2]]]),
+    table,
+  )
 
 
 def test_tables(table):

@@ -269,9 +269,7 @@ def test_truth_gives_the_probability_of_any_row():
     for name in ('user_id', 'response_a', 'response_b')
   )
   np.testing.assert_allclose(
-    attributes.oracle_probability(known, users, a, b),
-    w.probability,
-    atol=1e-12,
+    attributes.oracle_probability(known, users, a, b), w.probability, atol=1e-12
   )
   np.testing.assert_array_equal(known.probability, w.probability)
   np.testing.assert_array_equal(known.values[a[0]], w.values[w.item_a[0]])

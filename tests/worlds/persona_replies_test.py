@@ -17,8 +17,10 @@ def test_formats_by_hand():
   digits = np.array([[1, 2, 3, 4, 5]] * 3)
   found = world.written(digits, [[0, 0, 0], [1, 0, 2], [1, 1, 3]], [0, 0, 1])
   assert words(found) == [
-    '1 2 3 4 5 ! small .', '5 4 3 2 1 ~ small .', 'F E D C B ; large .'
-  ]  # fmt: skip
+    '1 2 3 4 5 ! small .',
+    '5 4 3 2 1 ~ small .',
+    'F E D C B ; large .',
+  ]
 
 
 def test_everybody_wants_another_format_and_profiles_tell(rng):

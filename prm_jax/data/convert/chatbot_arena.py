@@ -23,12 +23,7 @@ NEEDED = (
   'tstamp',
 )
 KNOWN = ('openai_moderation', 'toxic_chat_tag')
-_LABELS = {
-  'model_a': 'a',
-  'model_b': 'b',
-  'tie': 'tie',
-  'tie (bothbad)': 'tie',
-}
+_LABELS = {'model_a': 'a', 'model_b': 'b', 'tie': 'tie', 'tie (bothbad)': 'tie'}
 
 
 def read(table: files.Table, options: naming.Options) -> forms.Convert:

@@ -82,9 +82,7 @@ def read_trl(table: files.Table, options: naming.Options) -> Convert:
     https://huggingface.co/docs/trl/dataset_formats
   """
   naming.check_columns(table.path, table.columns, _TRL[1:], TRL_VERSION, _TRL)
-  own = {
-    name: name for name in (*_TRL, 'user_id') if name in table.columns
-  }  # fmt: skip
+  own = {name: name for name in (*_TRL, 'user_id') if name in table.columns}
   return _by_map(table, dataclasses.replace(options, columns=own), TRL_VERSION)
 
 

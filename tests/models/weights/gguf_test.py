@@ -90,9 +90,12 @@ def write(tmp_path, tiny_decoder):
       if value is None or name == 'general.architecture':
         continue
       add = {
-        bool: writer.add_bool, int: writer.add_uint32, str: writer.add_string,
-        float: writer.add_float32, list: writer.add_array,
-      }[type(value)]  # fmt: skip
+        bool: writer.add_bool,
+        int: writer.add_uint32,
+        str: writer.add_string,
+        float: writer.add_float32,
+        list: writer.add_array,
+      }[type(value)]
       add(name, value)
     known = {**tensors(config, params, arch), **(change_tensors or {})}
     for name, value in known.items():

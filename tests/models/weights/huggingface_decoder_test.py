@@ -60,14 +60,26 @@ def test_files_are_as_hugging_face_writes_them(saved):
   layer = params['params']['layers']['layer']
   np.testing.assert_array_equal(tensors[QUERY], layer['query']['kernel'][1].T)
   assert set(tensors) == {
-    'model.embed_tokens.weight', 'model.norm.weight',
-    *(f'model.layers.{index}.{name}.weight' for index in range(2) for name in (
-      'input_layernorm', 'post_attention_layernorm', 'mlp.gate_proj',
-      'mlp.up_proj', 'mlp.down_proj', 'self_attn.q_proj', 'self_attn.k_proj',
-      'self_attn.v_proj', 'self_attn.o_proj', 'self_attn.q_norm',
-      'self_attn.k_norm',
-    )),
-  }  # fmt: skip
+    'model.embed_tokens.weight',
+    'model.norm.weight',
+    *(
+      f'model.layers.{index}.{name}.weight'
+      for index in range(2)
+      for name in (
+        'input_layernorm',
+        'post_attention_layernorm',
+        'mlp.gate_proj',
+        'mlp.up_proj',
+        'mlp.down_proj',
+        'self_attn.q_proj',
+        'self_attn.k_proj',
+        'self_attn.v_proj',
+        'self_attn.o_proj',
+        'self_attn.q_norm',
+        'self_attn.k_norm',
+      )
+    ),
+  }
   assert config.query_key_norm
 
 

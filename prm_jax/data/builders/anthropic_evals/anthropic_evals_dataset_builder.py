@@ -124,8 +124,11 @@ def _record(**known: Any) -> dict[str, Any]:
 
 def _persona(path: Path) -> Iterator[dict]:
   fields = {
-    'trait': str, 'statement': str, 'match': str, 'label_confidence': float,
-  }  # fmt: skip
+    'trait': str,
+    'statement': str,
+    'match': str,
+    'label_confidence': float,
+  }
   traits: dict[str, dict] = {}
   for number, row in enumerate(table.json_rows(path, fields), 1):
     if row['match'] not in _MATCH:

@@ -12,8 +12,11 @@ from prm_jax.data.builders.alpaca_eval import alpaca_eval_dataset_builder
 
 PEOPLE = 'written by people'
 POLICIES = (
-  '6b_finetuning', '6b_verification', '175b_finetuning', '175b_verification',
-)  # fmt: skip
+  '6b_finetuning',
+  '6b_verification',
+  '175b_finetuning',
+  '175b_verification',
+)
 
 
 class Builder(alpaca_eval_dataset_builder.Builder, skip_registration=True):  # type: ignore[call-arg]
@@ -67,6 +70,10 @@ def _outputs(path: Path) -> Iterator[dict]:
 
 def _row(name, question, policy, text, judge=math.nan) -> dict:
   return {
-    'prompt_id': name, 'prompt': question, 'topic': 'gsm8k',
-    'policy': policy, 'response': text, 'judge': judge,
-  }  # fmt: skip
+    'prompt_id': name,
+    'prompt': question,
+    'topic': 'gsm8k',
+    'policy': policy,
+    'response': text,
+    'judge': judge,
+  }

@@ -55,9 +55,13 @@ def read_problems(builder: Builder) -> list[str]:
 
 def _outputs(path: Path) -> Iterator[dict]:
   fields = {
-    'idx': int, 'question': str, 'level': str, 'solution': str,
-    'response': list, 'score': list,
-  }  # fmt: skip
+    'idx': int,
+    'question': str,
+    'level': str,
+    'solution': str,
+    'response': list,
+    'score': list,
+  }
   seen = set()
   for number, row in enumerate(table.json_rows(path, fields), 1):
     where = f'{path}:{number}'

@@ -77,9 +77,14 @@ def _from_lines(
       raise schema.SchemaError(f'{where}: no argument {error}') from error
     prompt = f'{a["title"]} {a["stance"]}'
     yield _judgement(
-      row['user'], row['topic'], prompt, a['text'], b['text'], row['choice'],
+      row['user'],
+      row['topic'],
+      prompt,
+      a['text'],
+      b['text'],
+      row['choice'],
       where,
-    )  # fmt: skip
+    )
 
 
 def _from_xml(path: Path) -> Iterator[schema.Judgement]:
@@ -106,6 +111,11 @@ def _from_xml(path: Path) -> Iterator[schema.Judgement]:
     prompt = f'{text(pair, "debateMetaData/title")} {text(pair, "arg1/stance")}'
     for answer in pair.iter('mTurkAssignment'):
       yield _judgement(
-        text(answer, 'turkID'), side, prompt, a, b, text(answer, 'value'),
+        text(answer, 'turkID'),
+        side,
+        prompt,
+        a,
+        b,
+        text(answer, 'value'),
         f'{path}: {text(pair, "id")}',
-      )  # fmt: skip
+      )
