@@ -37,12 +37,12 @@ def test_a_critic_of_arithmetic_says_what_it_is_told_to(pool):
   wrong = padding.full(arithmetic.responses(9 - arithmetic.chains(pool)))
   tried = padding.take(wrong, some)
   critic = world_tasks.arithmetic_critic(pool, 'with_answer')
-  said, cost = critic(jax.random.key(0), None, some, tried, None)
+  said, cost = critic(jax.random.key(0), None, some, tried, None, None)
   answer = arithmetic.chains(pool)[some, -1]
   np.testing.assert_array_equal(said.ids, arithmetic.with_answer(answer))
   assert cost == 0
   lies = world_tasks.arithmetic_critic(pool, 'with_answer', accuracy=0.0)
-  lie, _ = lies(jax.random.key(0), None, some, tried, None)
+  lie, _ = lies(jax.random.key(0), None, some, tried, None, None)
   assert (lie.ids[:, 4:] != said.ids[:, 4:]).all()
   again = task.refine(some, tried, said)
   np.testing.assert_array_equal(
@@ -73,7 +73,7 @@ def test_replies_are_of_the_prompts_that_were_answered():
   reply = replies(jax.random.key(0), some, said)
   np.testing.assert_array_equal(reply.verdict, [-1.0, 1.0, 1.0])
   assert reply.hinted.all()
-  assert (reply.told.ids[:, :3] != personas.NONE).any(1).all()
+  assert (reply.prompts.ids[:, :3] != personas.NONE).any(1).all()
   np.testing.assert_array_equal(
-    reply.told.ids[:, 3:], task.prompts(some).ids[:, 3:]
+    reply.prompts.ids[:, 3:], task.prompts(some).ids[:, 3:]
   )

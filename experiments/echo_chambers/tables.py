@@ -60,7 +60,7 @@ BY_STRATUM = {
   'truthfulness': 'truth',
 }
 # Already against the aggregate's, which has none.
-OWN = ('stance_variance', 'agreement_false_worst_added')
+OWN = ('agreement_false_worst_added',)
 # Least addition of which a ratio is given, as `FLOORS` of its measure.
 FLOORS = {'stance_variance': 0.005, 'agreement_false_worst_added': 0.01}
 WANTED = 0.8  # of the gain kept, and of each addition removed
@@ -186,7 +186,8 @@ def certificate(records: Sequence[Record]) -> list[Row]:
         **columns.interval('fit_kept', kept),
       }
       for name, floor in FLOORS.items():
-        row |= _removed(name, floor, _values(bare, name), _values(safe, name))
+        before, after = (_added(rows, base, name) for rows in (bare, safe))
+        row |= _removed(name, floor, before, after)
       for name in ('agreement_false', 'truth', 'length', 'confidence'):
         for which, rows in (('before', bare), ('after', safe)):
           row |= columns.mean(f'{name}_{which}', _added(rows, base, name))

@@ -115,16 +115,16 @@ def sample(
     dtype: of the computation; logits are float32.
   """
   source = np.arange(len(prompt_ids)) if source is None else source
-  (R,) = source.shape
+  row_ids = np.arange(len(source)) if row_ids is None else row_ids
 
   def each(value, kind: Any = np.float32):
     # What is on the host stays there: no program for every setting.
     numpy = jnp if isinstance(value, jax.Array) else np
-    return numpy.broadcast_to(numpy.asarray(value, kind), (R,))
+    return numpy.broadcast_to(numpy.asarray(value, kind), (len(source),))
 
-  row_ids = np.arange(R) if row_ids is None else row_ids
   rows = _Rows(
-    *(source, row_ids, each(temperature), each(top_p), each(top_k, np.int32)),
+    *(each(source, np.int32), each(row_ids, np.uint32)),
+    *(each(temperature), each(top_p), each(top_k, np.int32)),
     each(True if active is None else active, bool),
   )
   if max_new_tokens < 1:

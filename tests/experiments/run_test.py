@@ -178,7 +178,9 @@ def test_a_grid_has_a_folder_a_point(tmp_path):
     assert {row['people'] for row in results['tables']['offers']} == {5}
 
 
-@pytest.mark.parametrize('flag', ['--seeds=one', '--grid=seeds=2;bootstrep=1'])
+@pytest.mark.parametrize(
+  'flag', ['--seeds=one', '--grid=bootstrap=2;bootstrep=1']
+)
 def test_what_cannot_be_run_is_said_before_anything_is_made(flag, tmp_path):
   done = offers(tmp_path / 'run', flag)
   assert done.returncode != 0

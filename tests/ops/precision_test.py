@@ -127,7 +127,7 @@ EXAMPLES = {
     'divergence': (p(5), p(5)),
     'best_of_n_bound': None,
   },
-  'discriminator': {
+  'discrimination': {
     'triple': (a(N), a(N, 2), one(N, 2)),
     'ranked': (a(N, 3), a(N, 3), one(N, 3)),
     'focal_weight': (a(N),),
@@ -252,7 +252,7 @@ EXAMPLES = {
     'reliability': (1.0, 1.0, 3.0),
     'shrink': (a(J), a(J), 0.5),
   },
-  'answers': {
+  'ring': {
     'empty': None,
     'differences': (PAIR,),
     'keep': (RING, SIDE),
@@ -309,7 +309,7 @@ PRODUCTS = {
   'bayes.at_mode',
   'factorization.weighted_als',
   'factorization.regress_basis',
-  'discriminator.discriminant',
+  'discrimination.discriminant',
   'decoding.multi_objective',
   'opinions.degroot',
   'tilting.information',
