@@ -24,7 +24,7 @@ from prm_jax.models import decoder, language_model
 from prm_jax.models.weights import huggingface
 
 TINY = decoder.DecoderConfig(
-  31, 64, 172, 3, 4, 4, 16, 100.0, attention_bias=True, query_key_norm=True
+  31, 64, 172, 3, 4, 4, 16, rope_theta=100.0, query_key_norm=True
 )
 
 
