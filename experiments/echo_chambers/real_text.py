@@ -21,7 +21,6 @@ from experiments.echo_chambers import real_workers
 from prm_jax.audits import sides
 from prm_jax.data import load, schema, splits
 from prm_jax.lab import fitting
-from prm_jax.models import embeddings
 from prm_jax.models import features as text_features
 from prm_jax.ops import statistics
 from prm_jax.worlds import responses, statement_readers
@@ -401,9 +400,7 @@ def typology_visible(
     replicates: of the bootstrap over questions.
     source: of features; the encoder's last layer if None.
   """
-  source = source or functools.partial(
-    embeddings.embed, encoder=embeddings.Encoder.load(), layers=(_LAST,)
-  )
+  source = source or functools.partial(text_features.Source(), layers=(_LAST,))
   typology = load.political_typology(data_dir)
   count = biographies or len(typology.biographies)
   liberal = np.flatnonzero(typology.liberal_biography)[:count]

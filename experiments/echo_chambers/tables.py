@@ -44,8 +44,8 @@ ADDED = {
   'truthfulness_added': 'truth',
   'polarization_added': 'polarization',
 }
-# What the wish to be agreed with adds to what is added: against the same
-# people and texts in a world where nobody has it.
+# What the wish to be agreed with adds: against the same people and texts in a
+# world where nobody has it; of what is `ADDED`, to that.
 TWIN = {
   'stance_variance_over_twin': 'stance_variance',
   'agreement_false_over_twin': 'agreement_false',
@@ -59,8 +59,6 @@ BY_STRATUM = {
   'agreement_false': 'agreement_false',
   'truthfulness': 'truth',
 }
-# Already against the aggregate's, which has none.
-OWN = ('agreement_false_worst_added',)
 # Least addition of which a ratio is given, as `FLOORS` of its measure.
 FLOORS = {'stance_variance': 0.005, 'agreement_false_worst_added': 0.01}
 WANTED = 0.8  # of the gain kept, and of each addition removed
@@ -83,8 +81,11 @@ def _values(rows: Seeds, name: str) -> np.ndarray:
 
 
 def _added(rows: Seeds, base: Seeds, name: str) -> np.ndarray:
-  """Returns `[seeds]` of what is more than the aggregate's."""
-  if name in OWN:
+  """Returns `[seeds]` of what is more than the aggregate's.
+
+  What is measured against it already is called so.
+  """
+  if name.endswith('_added'):
     return _values(rows, name)
   theirs = {seed: base[seed] for seed in rows}
   return _values(rows, name) - _values(theirs, name)
@@ -107,18 +108,23 @@ def hazard(records: Sequence[Record]) -> list[Row]:
   table = []
   groups = list(_conditions(records))
   twins = [arms for condition, arms in groups if condition['loving'] == 0]
+
+  def above(arms, arm, name):
+    if name in ADDED.values():
+      return _added(arms[arm], arms[FROZEN], name)
+    return _values(arms[arm], name)
+
   for condition, arms in groups:
     for arm, mine in arms.items():
       row = _named(condition, arm)
       for column, name in HAZARDS.items():
         row |= columns.mean(column, _values(mine, name))
       for column, name in ADDED.items():
-        row |= columns.mean(column, _added(mine, arms[FROZEN], name))
+        row |= columns.mean(column, above(arms, arm, name))
       if condition['loving'] and twins:
         for column, name in TWIN.items():
-          more = _added(mine, arms[FROZEN], name)
-          twin = _added(twins[0][arm], twins[0][FROZEN], name)
-          row |= columns.mean(column, more - twin)
+          more = above(arms, arm, name) - above(twins[0], arm, name)
+          row |= columns.mean(column, more)
       table.append({**row, 'people': condition['people'], 'seeds': len(mine)})
   return table
 

@@ -96,7 +96,7 @@ def test_every_section_is_drawn_with_words_for_it():
       assert picture.svg.lstrip().startswith('<?xml')
       assert len(picture.alt) > 40
   frontier = found['Personal fit against each hazard'][0].alt
-  assert 'matching 0.5 and' in frontier
+  assert 'matching 0.5 and 0' in frontier
 
 
 def test_methods_with_few_safeguards_have_no_frontier():
