@@ -1,7 +1,7 @@
 """How many answers must be offered? The configurations.
 
 --config=configs/how_many_offers.py:smoke   seconds
---config=configs/how_many_offers.py:full    simulated texts as well
+--config=configs/how_many_offers.py:full    200 readers of texts as well
 """
 
 from ml_collections import config_dict
@@ -16,7 +16,7 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   if variant not in VARIANTS:
     raise ValueError(f'unknown variant {variant!r}: one of {VARIANTS}')
   smoke = variant == 'smoke'
-  config = main_study.world(variant)
+  config = main_study.world('smoke' if smoke else 'demo')
   config.study = 'how_many_offers'
   config.variant = variant
   config.seeds = (0, 1) if smoke else (0, 1, 2)

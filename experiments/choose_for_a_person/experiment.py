@@ -1,19 +1,14 @@
 """Does an answer picked for one person please them more? The study."""
 
 from collections.abc import Iterator
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import tqdm
 
 from experiments.choose_for_a_person import page, settings, tables
-from prm_jax import types
-from prm_jax.alignment import selection
 from prm_jax.lab import asking, study, units
 from prm_jax.models import features
-from prm_jax.rewards import factorized
 from prm_jax.users import gaussian
 
 
@@ -51,7 +46,7 @@ def _picks(config, choosing: settings.Choosing) -> units.Unit:
       belief = gaussian.Context(
         jnp.asarray(trace.mean[:, count]), jnp.asarray(trace.factor[:, count])
       )
-      pick = np.asarray(best(jnp.asarray(setting.menus), belief))
+      pick = np.asarray(asking.best(jnp.asarray(setting.menus), belief))
       value = np.take_along_axis(utility, pick[..., None], -1)[..., 0]
       arrays[f'{setting.method}|{acquire}|{count}'] = value
   return units.Unit(setting.named, arrays)
@@ -60,22 +55,6 @@ def _picks(config, choosing: settings.Choosing) -> units.Unit:
 def _tables(config, folder: units.Folder) -> study.Tables:
   cells = [cell for seed in config.seeds for cell in folder.each(f'seed{seed}')]
   return {'utility': tables.utility(cells, config.bootstrap)}
-
-
-@jax.jit
-def best(menus: jax.Array, belief: gaussian.Context) -> jax.Array:
-  """Returns what is picked for everybody from every menu, `[U, S]`."""
-  reward = factorized.identity()
-  system = types.System(reward, gaussian.gaussian(dim=1, capacity=0))
-
-  def person(belief):
-    context = jax.tree.map(
-      lambda leaf: jnp.broadcast_to(leaf, (len(menus), *leaf.shape)), belief
-    )
-    params: dict[str, Any] = {'reward': {}, 'user': {}}
-    return selection.best_of_n(system, params, menus, context).pick
-
-  return jax.lax.map(person, belief)
 
 
 STUDY = study.Study(_work, _tables, tables.answer, page.PAGE)

@@ -7,29 +7,19 @@ _RECOVERED = kinds.Axis('recovered', 'share of the gap recovered (%)', 100)
 
 def _picture(results) -> figures.Picture:
   """Draws levels and text, active and random questions, in one picture."""
-  rows = tables.rows_of(results, 'utility')
-  lines = {
-    f'{tables.word(row["features"])}, {tables.word(row["acquisition"])}': (
-      row['features'],
-      row['acquisition'],
-    )
-    for row in rows
+  rows = [
+    row
+    for row in tables.rows_of(results, 'utility')
     if row['acquisition'] in ('random', 'variance')
-  }
-  series = {
-    name: (
-      [r for r in rows if (r['features'], r['acquisition']) == line],
-      _RECOVERED,
-    )
-    for name, line in lines.items()
-  }
-  return kinds.lines(
-    "From everybody's pick (0) to the best of the menu (100)",
-    series,
-    kinds.Axis('answers', 'answers of the person'),
-    _RECOVERED.label,
-    at=0,
-  )
+  ]
+  names = [
+    f'{tables.word(row["features"])}, {tables.word(row["acquisition"])}'
+    for row in rows
+  ]
+  heading = "From everybody's pick (0) to the best of the menu (100)"
+  answers = kinds.Axis('answers', 'answers of the person')
+  groups = [heading] * len(rows)
+  return kinds.curves(rows, groups, names, answers, _RECOVERED)[0]
 
 
 PAGE = page.Page(

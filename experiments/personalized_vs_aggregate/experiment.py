@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from experiments.personalized_vs_aggregate import page, problems
-from prm_jax.audits import leaks
 from prm_jax.lab import fitting, rows, study, units
 from prm_jax.models import features
 
@@ -95,21 +94,15 @@ def _grids(config, name: str, problem: fitting.Problem) -> dict[str, Any]:
 def _probes(problem: fitting.Problem) -> list[dict[str, Any]]:
   """Returns what format alone can tell of a problem's rows."""
   strict = (problem.split == fitting.TRAIN) & problem.strict
-  judged = problem.judged.take(np.flatnonzero(strict))
   head = {
     'data': problem.data,
     'features': problem.features_name,
     'method': 'format only',
     'split': 'train',
     'answers': 'all',
-    'people': int(np.unique(judged.rows.user).size),
+    'people': len(np.unique(problem.judged.rows.user[strict])),
   }
-  found = leaks.rows(
-    problem.texts,
-    judged.inputs.index,
-    judged.rows.label > 0.5,
-    seed=problem.seed,
-  )
+  found = rows.probes(problem, np.flatnonzero(strict))
   return [{**head, **row} for row in found]
 
 

@@ -13,7 +13,8 @@ from prm_jax.lab.fitting import CALIBRATION, FIT, TRAIN, UNUSED, VALIDATE
 from prm_jax.models import features
 from prm_jax.worlds import attributes
 
-Embedder = features.Source  # for studies that have not been moved yet
+# The regime whose pairs bound what a rule for everyone reaches on a split.
+_CEILINGS = {'new_topics': 'new_prompts', 'new_lexicon': 'new_lexicon'}
 
 
 def problems(
@@ -42,6 +43,12 @@ def _new_people(config, user_ids: list[str], seed: int) -> np.ndarray:
   return parts == seed % config.people_parts
 
 
+def _held_pairs(table, seed: int, *, of_each: bool = False) -> np.ndarray:
+  """Returns `[n]` whether a pair is held out, of everybody or of each."""
+  names = pipelines.pair_names(table, of_each=of_each)
+  return splits.bucket(names, f'pairs{seed}', 10) == 0
+
+
 def _split(new, held_out, held_pair) -> np.ndarray:
   """Returns what each row is for, of people, texts and pairs that are new."""
   return np.where(
@@ -49,24 +56,6 @@ def _split(new, held_out, held_pair) -> np.ndarray:
     np.where(new, fitting.NEW_PEOPLE, 'new_topics'),
     np.where(new, CALIBRATION, np.where(held_pair, 'new_pairs', TRAIN)),
   )
-
-
-def _held_pairs(
-  table: schema.Judgements, seed: int, *, of_each: bool = False
-) -> np.ndarray:
-  """Returns `[n]` whether a pair, in either order, is held out.
-
-  Args:
-    table: judgements.
-    seed: of the choice.
-    of_each: other pairs of each person, else the same of everybody.
-  """
-  people = [f'{table.user_ids[u]}|' if of_each else '' for u in table.user]
-  pairs = [
-    f'{person}{a}|{b}'
-    for person, (a, b) in zip(people, np.sort(table.items, 1), strict=True)
-  ]
-  return splits.bucket(pairs, f'pairs{seed}', 10) == 0
 
 
 def _roles(split: np.ndarray, validates: np.ndarray) -> np.ndarray:
@@ -138,12 +127,16 @@ def _attributes(
   values, weights = known.of(table.texts, table.user_ids)
   gap = values[table.items[:, 0]] - values[table.items[:, 1]]
   margin = known.scale * np.sum(gap * weights[table.user], 1)
-  ceilings = _ceilings(world, ~_new_people(config, list(world.people), seed))
+  seen = np.flatnonzero(~_new_people(config, list(world.people), seed))
   cell = {'data': name, 'seed': seed}
 
   def truth(kind, **tables):
-    rows = [{**cell, 'features': kind, **row} for row in ceilings]
-    return {'ceilings': rows, **tables}
+    ceilings = [
+      {**cell, 'features': kind, 'split': split}
+      | attributes.ceilings(world, of, seen.tolist())
+      for split, of in _CEILINGS.items()
+    ]
+    return {'ceilings': ceilings, **tables}
 
   def carried():
     topics = np.array(table.topics)[table.item_prompt]
@@ -168,26 +161,6 @@ def _attributes(
   yield dataclasses.replace(
     text, features=levels, features_name='levels', truth=lambda: truth('levels')
   )
-
-
-def _ceilings(world: attributes.World, seen: np.ndarray) -> list[dict]:
-  """Returns the best accuracy of rules that ignore who is asked, by split."""
-  people = np.flatnonzero(seen).tolist()
-  return [
-    {
-      'split': split,
-      'linear_ceiling': attributes.aggregate_ceiling(
-        world, regime=regime, people=people
-      ),
-      'pairwise_ceiling': attributes.pairwise_ceiling(
-        world, regime=regime, people=people
-      ),
-    }
-    for split, regime in (
-      ('new_topics', 'new_prompts'),
-      ('new_lexicon', 'new_lexicon'),
-    )
-  ]
 
 
 def _decodability(columns, values, regimes, topics) -> list[dict]:

@@ -41,7 +41,7 @@ def _curves(config, setting: asking.Setting) -> units.Unit:
   for acquire in tqdm.tqdm(config.acquisitions, desc=setting.name):
     trace = asking.ask(setting, acquire, config.questions)
     scored = [
-      _scores(setting, np.asarray(trace.mean[:, t]))
+      asking.scores(setting, np.asarray(trace.mean[:, t]))
       for t in range(config.questions + 1)
     ]
     correct, regret = np.stack(scored, -1).astype(np.float32)
@@ -51,29 +51,8 @@ def _curves(config, setting: asking.Setting) -> units.Unit:
     menus = np.broadcast_to(setting.aggregate_menus, setting.utility.shape)
     correct = asking.right(setting.aggregate_test, setting.test)
     arrays['correct|aggregate'] = correct[:, None]
-    arrays['regret|aggregate'] = _regret(menus, setting.utility)[:, None]
+    arrays['regret|aggregate'] = asking.regret(menus, setting.utility)[:, None]
   return units.Unit(setting.named, arrays)
-
-
-def _scores(setting: asking.Setting, mean: np.ndarray):
-  """Returns each person's accuracy and regret `[U]` under means `[U, J]`."""
-  margin = np.einsum('umj,uj->um', setting.test.difference, mean)
-  score = np.einsum('skj,uj->usk', setting.menus, mean)
-  return asking.right(margin, setting.test), _regret(score, setting.utility)
-
-
-def _regret(score: np.ndarray, utility: np.ndarray) -> np.ndarray:
-  """Returns the share of what choosing could win that is lost, `[U]`.
-
-  0 is the best of every menu, 1 as good as any of it; NaN where a person has
-  no menu with a choice.
-  """
-  whole = (~np.isnan(utility)).sum(-1) >= 2
-  filled = np.where(whole[..., None], utility, 0.0)
-  best = np.nanmax(filled, -1)
-  lost = (best - asking.picked(score, filled)).sum(-1)
-  with np.errstate(invalid='ignore'):
-    return lost / (best - np.nanmean(filled, -1)).sum(-1)
 
 
 def _tables(config, folder: units.Folder) -> study.Tables:

@@ -11,7 +11,7 @@ from prm_jax.data import load
 from prm_jax.lab import asking, fitting
 from prm_jax.models import features
 from prm_jax.ops import bayes
-from prm_jax.worlds import attributes
+from prm_jax.worlds import attributes, linear_people
 
 
 def settings(
@@ -37,31 +37,24 @@ def settings(
 
 def _gaussian(node, data: str, seed: int) -> asking.Setting:
   """People and questions of known coefficients: only the inference is tried."""
-  rng = np.random.default_rng([seed, 5])
-  J, U = node.dim, node.people
-  weights = rng.standard_normal((U, J))
-  size = np.exp(node.spread * rng.standard_normal(node.candidates))
-  # In logits a unit of difference is worth `scale`.
-  pool = node.scale * rng.standard_normal((J, node.candidates)) * size
-  test = rng.standard_normal((node.test_pairs, J))
-  menus = rng.standard_normal((node.menus, node.menu_size, J))
-  margin = weights @ test.T
+  world = linear_people.simulate(seed=seed, **node)
+  margin = world.weights @ world.test.T
   return asking.Setting(
     data=data,
     features='known',
     method='pref',
     seed=seed,
-    prior=bayes.isotropic_prior(jnp.zeros(J), 1.0),
-    difference=pool,
-    probability=special.expit(weights @ pool),
+    prior=bayes.isotropic_prior(jnp.zeros(node.dim), 1.0),
+    difference=world.pool,
+    probability=special.expit(world.weights @ world.pool),
     available=None,
     test=asking.Test(
-      np.broadcast_to(test, (U, *test.shape)),
+      np.broadcast_to(world.test, (node.people, *world.test.shape)),
       (margin > 0).astype(np.float32),
       np.ones(margin.shape, np.float32),
     ),
-    menus=menus,
-    utility=np.einsum('skj,uj->usk', menus, weights),
+    menus=world.menus,
+    utility=world.utility,
   )
 
 
@@ -94,15 +87,12 @@ def _jester(
   people, jokes = len(ratings.user_ids), len(ratings.texts)
   rating = np.full((2, people, jokes), np.nan)  # to answer from, and held out
   rating[held.astype(int), ratings.user, ratings.item] = ratings.rating
-  split = problem.split == fitting.NEW_PEOPLE
-  rows = problem.judged.rows
-  new = np.unique(rows.user[split])
+  split = np.flatnonzero(problem.split == fitting.NEW_PEOPLE)
+  new = np.unique(problem.judged.rows.user[split])
   answers, held_out = rating[:, new]
   pool = np.stack(np.triu_indices(jokes, 1), 1)
   gap = answers[:, pool[:, 0]] - answers[:, pool[:, 1]]
-  test, label, mask = _by_person(
-    new, rows.user[split], problem.judged.inputs.index[split], rows.label[split]
-  )
+  test, label, mask = asking.by_person(problem.judged.take(split), new)
   return problem, asking.Asked(
     new=new,
     pool=pool,
@@ -115,18 +105,3 @@ def _jester(
     menus=np.arange(jokes)[None],
     utility=held_out[:, None],
   )
-
-
-def _by_person(new, user, items, label):
-  """Returns rows as `[U, M, ...]` arrays, padded, and their mask."""
-  order = np.argsort(user, kind='stable')
-  who = np.searchsorted(new, user[order])
-  count = np.bincount(who, minlength=len(new))
-  place = np.arange(len(who)) - np.repeat(np.cumsum(count) - count, count)
-  shape = (len(new), int(count.max()))
-  pairs, labels = np.zeros((*shape, 2), int), np.zeros(shape, np.float32)
-  mask = np.zeros(shape, np.float32)
-  pairs[who, place] = items[order]
-  labels[who, place] = label[order]
-  mask[who, place] = 1
-  return pairs, labels, mask

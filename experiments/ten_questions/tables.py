@@ -7,9 +7,7 @@ and `[U, 1]` for the aggregate.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from prm_jax.lab import bootstrap, columns, units
+from prm_jax.lab import asking, bootstrap, columns, units
 from prm_jax.ops import statistics
 
 # Their people share no simulated world with those of their seed.
@@ -75,9 +73,9 @@ def answers_needed(
 ) -> list[columns.Row]:
   """Returns how many answers reach an accuracy, and against random.
 
-  Between two numbers of answers the mean curve is a line; a target that the
-  mean never reaches counts as one answer more than were asked, so that a
-  share of random's is then an upper bound, and `random_answers` is null.
+  A target that the mean never reaches counts as one answer more than were
+  asked, so that a share of random's is then an upper bound, and
+  `random_answers` is null.
   """
   rows: list[columns.Row] = []
   for key, people in groups.items():
@@ -88,13 +86,13 @@ def answers_needed(
       correct = people.of(f'correct|{acquire}')
       for target in targets:
         mine, theirs = (
-          first_reach(curves.mean(0)[None], target)[0]
+          asking.first_reach(curves.mean(0)[None], target)[0]
           for curves in (correct, random)
         )
         if mine > correct.shape[1] - 1:
           continue
         drawn, other = (
-          first_reach(people.means(curves), target)
+          asking.first_reach(people.means(curves), target)
           for curves in (correct, random)
         )
         rows.append(
@@ -114,21 +112,6 @@ def answers_needed(
           }
         )
   return rows
-
-
-def first_reach(curve: np.ndarray, target: float) -> np.ndarray:
-  """Returns where curves `[R, T + 1]` first reach a target, `[R]`.
-
-  T + 1 where they never do.
-  """
-  reached = curve >= target
-  place = reached.argmax(1)
-  before = np.maximum(place - 1, 0)
-  rows = np.arange(len(curve))
-  low, high = curve[rows, before], curve[rows, place]
-  with np.errstate(divide='ignore', invalid='ignore'):
-    part = np.where(place > 0, (target - low) / (high - low), 0.0)
-  return np.where(reached.any(1), before + part, curve.shape[1])
 
 
 def answer(tables: Mapping[str, list[columns.Row]]) -> list[str]:

@@ -84,6 +84,20 @@ def pairs_from_ratings(
   )
 
 
+def pair_names(table: schema.Judgements, *, of_each: bool) -> list[str]:
+  """Returns a name for the pair of every judgement, in either order the same.
+
+  Args:
+    table: judgements.
+    of_each: other names for every person.
+  """
+  people = [f'{table.user_ids[u]}|' if of_each else '' for u in table.user]
+  return [
+    f'{person}{a}|{b}'
+    for person, (a, b) in zip(people, np.sort(table.items, 1), strict=True)
+  ]
+
+
 def joined(tables: Sequence[schema.Judgements]) -> schema.Judgements:
   """Returns the judgements of several tables of the same texts and people."""
   return dataclasses.replace(

@@ -9,10 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
+from prm_jax import types
+from prm_jax.alignment import selection
 from prm_jax.elicitation import loop
 from prm_jax.lab import fitting
 from prm_jax.ops import bayes
+from prm_jax.rewards import factorized
 from prm_jax.systems import inference
+from prm_jax.users import gaussian
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,3 +259,89 @@ def picked(score: np.ndarray, utility: np.ndarray) -> np.ndarray:
   """
   place = np.where(np.isnan(utility), -np.inf, score).argmax(-1)
   return np.take_along_axis(utility, place[..., None], -1)[..., 0]
+
+
+def regret(score: np.ndarray, utility: np.ndarray) -> np.ndarray:
+  """Returns the share of what choosing could win that is lost, `[U]`.
+
+  0 is the best of every menu, 1 as good as any of it; NaN where a person has
+  no menu with a choice.
+
+  Args:
+    score: `[U, S, K]`.
+    utility: `[U, S, K]`; NaN for what is not on the menu.
+  """
+  whole = (~np.isnan(utility)).sum(-1) >= 2
+  filled = np.where(whole[..., None], utility, 0.0)
+  best = np.nanmax(filled, -1)
+  lost = (best - picked(score, filled)).sum(-1)
+  with np.errstate(invalid='ignore'):
+    return lost / (best - np.nanmean(filled, -1)).sum(-1)
+
+
+def scores(setting: Setting, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns accuracy and regret `[U]` of people with coefficients `[U, J]`."""
+  margin = np.einsum('umj,uj->um', setting.test.difference, mean)
+  score = np.einsum('skj,uj->usk', setting.menus, mean)
+  return right(margin, setting.test), regret(score, setting.utility)
+
+
+def by_person(
+  judged: types.Batch, people: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns judgements as `[U, M, ...]` arrays, padded.
+
+  Args:
+    judged: judgements of pairs.
+    people: U rows of everybody who judged, in order.
+
+  Returns:
+    Items `[U, M, 2]`; label and mask `[U, M]`.
+  """
+  order = np.argsort(judged.rows.user, kind='stable')
+  who = np.searchsorted(people, judged.rows.user[order])
+  count = np.bincount(who, minlength=len(people))
+  place = np.arange(len(who)) - np.repeat(np.cumsum(count) - count, count)
+  shape = (len(people), int(count.max()))
+  items, label = np.zeros((*shape, 2), int), np.zeros(shape, np.float32)
+  mask = np.zeros(shape, np.float32)
+  items[who, place] = judged.inputs.index[order]
+  label[who, place] = judged.rows.label[order]
+  mask[who, place] = 1
+  return items, label, mask
+
+
+def first_reach(curve: np.ndarray, target: float) -> np.ndarray:
+  """Returns after how many answers curves `[R, T + 1]` reach a target, `[R]`.
+
+  Between two numbers of answers a curve is a line; T + 1 where it never does.
+  """
+  reached = curve >= target
+  place = reached.argmax(1)
+  before = np.maximum(place - 1, 0)
+  rows = np.arange(len(curve))
+  low, high = curve[rows, before], curve[rows, place]
+  with np.errstate(divide='ignore', invalid='ignore'):
+    part = np.where(place > 0, (target - low) / (high - low), 0.0)
+  return np.where(reached.any(1), before + part, curve.shape[1])
+
+
+@jax.jit
+def best(menus: jax.Array, belief: gaussian.Context) -> jax.Array:
+  """Returns what is picked for everybody from every menu, `[U, S]`.
+
+  Args:
+    menus: `[S, K, J]`.
+    belief: everybody's, leaves `[U, ...]`.
+  """
+  reward = factorized.identity()
+  system = types.System(reward, gaussian.gaussian(dim=1, capacity=0))
+
+  def person(belief):
+    context = jax.tree.map(
+      lambda leaf: jnp.broadcast_to(leaf, (len(menus), *leaf.shape)), belief
+    )
+    params: dict[str, Any] = {'reward': {}, 'user': {}}
+    return selection.best_of_n(system, params, menus, context).pick
+
+  return jax.lax.map(person, belief)

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from prm_jax import registry, types
-from prm_jax.audits import copies, leaks
+from prm_jax.audits import copies
 from prm_jax.data import schema
 from prm_jax.lab import fitting, folds, habits, rows, units
 from prm_jax.runtime import checkpoint
@@ -437,13 +437,7 @@ def probes(data: folds.Data, problem: fitting.Problem) -> list[dict[str, Any]]:
     data: what is compared on.
     problem: any of its folds.
   """
-  strict = np.flatnonzero(problem.strict)
-  found = leaks.rows(
-    problem.texts,
-    problem.judged.inputs.index[strict],
-    problem.judged.rows.label[strict] > 0.5,
-    seed=data.seed,
-  )
+  found = rows.probes(problem, np.flatnonzero(problem.strict))
   if isinstance(data.judged, schema.Judgements):
     found += copies.rows(data.judged, data.copied)
   return found

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from prm_jax.audits import leaks
 from prm_jax.lab import columns, fitting, units
 from prm_jax.ops import intervals, margins, statistics
 
@@ -304,6 +305,24 @@ def control_table(groups: Mapping[Key, list[Cell]], replicates: int):
         row = statistics.summarize(paired[0], replicates=replicates)
         rows.append(_control(base, method, 'accuracy', row, 'accuracy'))
   return rows
+
+
+def probes(
+  problem: fitting.Problem, chosen: np.ndarray
+) -> list[dict[str, Any]]:
+  """Returns what format alone can tell of some judgements, a row a probe.
+
+  Args:
+    problem: whose texts are looked at.
+    chosen: numbers of strict judgements.
+  """
+  judged = problem.judged.take(chosen)
+  return leaks.rows(
+    problem.texts,
+    judged.inputs.index,
+    judged.rows.label > 0.5,
+    seed=problem.seed,
+  )
 
 
 def _control(base, control, quantity, row, name):

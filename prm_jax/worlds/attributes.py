@@ -274,6 +274,22 @@ def pairwise_ceiling(
   return float(np.maximum(preferred, asked - preferred).sum() / asked.sum())
 
 
+def ceilings(
+  world: World, regime: str, people: Sequence[int]
+) -> dict[str, float]:
+  """Returns the best accuracy of rules that ignore who is asked.
+
+  Args:
+    world: a world.
+    regime: the pairs to count.
+    people: rows of the people to count.
+  """
+  return {
+    'linear_ceiling': aggregate_ceiling(world, regime=regime, people=people),
+    'pairwise_ceiling': pairwise_ceiling(world, regime=regime, people=people),
+  }
+
+
 def aggregate_ceiling(
   world: World,
   *,

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -79,6 +80,23 @@ def test_tables_of_the_same_texts_are_joined_and_taken_apart():
     )
   assert len(both.user) == len(table.user)
   assert both.texts is table.texts
+
+
+def test_a_pair_has_one_name_in_either_order():
+  table = pipelines.pairs_from_ratings(
+    ratings(), min_gap=0.1, scale=None, per_person=3, seed=1
+  )
+  turned = dataclasses.replace(table, items=table.items[:, ::-1])
+  for of_each in (False, True):
+    names = pipelines.pair_names(table, of_each=of_each)
+    assert names == pipelines.pair_names(turned, of_each=of_each)
+  pairs = {
+    (user, *sorted(pair))
+    for user, pair in zip(table.user, table.items.tolist(), strict=True)
+  }
+  assert len(set(names)) == len(pairs)
+  shared = pipelines.pair_names(table, of_each=False)
+  assert len(set(shared)) == len({pair[1:] for pair in pairs})
 
 
 def test_nobody_rated():

@@ -4,17 +4,8 @@ import numpy as np
 import pytest
 
 from configs import choose_for_a_person
-from experiments.choose_for_a_person import experiment, tables
+from experiments.choose_for_a_person import tables
 from prm_jax.lab import units
-from prm_jax.users import gaussian
-
-
-def test_best_of_n_by_hand():
-  menus = np.array([[[1.0, 0], [0, 1], [2, 2]], [[0, 3], [1, 0], [0, 0]]])
-  mean = np.array([[1.0, -1.0], [0.0, 1.0]])
-  belief = gaussian.Context(mean, np.zeros((2, 2, 2)))
-  found = experiment.best(menus, belief)
-  np.testing.assert_array_equal(found, [[0, 1], [2, 0]])
 
 
 def test_share_of_the_gap_by_hand():

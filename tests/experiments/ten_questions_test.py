@@ -4,16 +4,8 @@ import numpy as np
 import pytest
 
 from configs import ten_questions
-from experiments.ten_questions import experiment, settings, tables
+from experiments.ten_questions import settings, tables
 from prm_jax.lab import asking, units
-
-
-def test_a_curve_reaches_its_target_between_two_answers():
-  curves = np.array(
-    [[0.5, 0.6, 0.8, 0.9], [0.5, 0.5, 0.5, 0.5], [0.9, 0, 0, 0]]
-  )
-  found = tables.first_reach(curves, 0.7)
-  np.testing.assert_allclose(found, [1.5, 4.0, 0.0])
 
 
 def groups(rise):
@@ -89,21 +81,9 @@ def test_the_gaussian_truth_predicts_itself():
   weights = np.linalg.lstsq(
     found.difference[:, small].T, np.log(p / (1 - p)).T, rcond=None
   )[0].T
-  correct, regret = experiment._scores(found, weights)
+  correct, regret = asking.scores(found, weights)
   np.testing.assert_allclose(correct, 1.0, atol=0.01)
   np.testing.assert_allclose(regret, 0.0, atol=0.01)
-
-
-def test_regret_is_one_for_a_random_pick_and_skips_empty_menus():
-  rng = np.random.default_rng(0)
-  utility = rng.normal(size=(3, 400, 8))
-  utility[1, :, 1:] = np.nan  # one item is no choice
-  score = rng.normal(size=(3, 400, 8))
-  found = experiment._regret(score, utility)
-  assert np.isnan(found[1])
-  np.testing.assert_allclose(found[[0, 2]], 1.0, atol=0.1)
-  best = experiment._regret(np.nan_to_num(utility, nan=-9), utility)
-  np.testing.assert_allclose(best[[0, 2]], 0.0)
 
 
 def test_variants_are_checked():

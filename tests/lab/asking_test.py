@@ -7,6 +7,7 @@ import pytest
 from scipy import special
 
 from prm_jax.lab import asking, fitting
+from prm_jax.users import gaussian
 
 TRAIN, ANSWERS = fitting.TRAIN, fitting.CALIBRATION
 
@@ -78,3 +79,42 @@ def test_what_is_not_on_the_menu_is_not_picked():
 @pytest.mark.parametrize('count', [0, 1])
 def test_no_pairs_and_few_pairs(count):
   assert asking.pairs(problem(), ANSWERS, count, 7).shape == (count, 2)
+
+
+def test_a_curve_reaches_its_target_between_two_answers():
+  curves = np.array(
+    [[0.5, 0.6, 0.8, 0.9], [0.5, 0.5, 0.5, 0.5], [0.9, 0, 0, 0]]
+  )
+  found = asking.first_reach(curves, 0.7)
+  np.testing.assert_allclose(found, [1.5, 4.0, 0.0])
+
+
+def test_regret_is_one_for_a_random_pick_and_skips_empty_menus():
+  rng = np.random.default_rng(0)
+  utility = rng.normal(size=(3, 400, 8))
+  utility[1, :, 1:] = np.nan  # one item is no choice
+  score = rng.normal(size=(3, 400, 8))
+  found = asking.regret(score, utility)
+  assert np.isnan(found[1])
+  np.testing.assert_allclose(found[[0, 2]], 1.0, atol=0.1)
+  best = asking.regret(np.nan_to_num(utility, nan=-9), utility)
+  np.testing.assert_allclose(best[[0, 2]], 0.0)
+
+
+def test_best_of_n_by_hand():
+  menus = np.array([[[1.0, 0], [0, 1], [2, 2]], [[0, 3], [1, 0], [0, 0]]])
+  mean = np.array([[1.0, -1.0], [0.0, 1.0]])
+  belief = gaussian.Context(mean, np.zeros((2, 2, 2)))
+  found = asking.best(menus, belief)
+  np.testing.assert_array_equal(found, [[0, 1], [2, 0]])
+
+
+def test_judgements_of_each_person_stand_beside_each_other():
+  judged = fitting.judgements(
+    [7, 2, 7, 7], [[0, 1], [2, 3], [4, 5], [6, 7]], [1, 0, 0, 1]
+  )
+  items, label, mask = asking.by_person(judged, np.array([2, 7]))
+  np.testing.assert_array_equal(mask, [[1, 0, 0], [1, 1, 1]])
+  np.testing.assert_array_equal(label, [[0, 0, 0], [1, 0, 1]])
+  np.testing.assert_array_equal(items[1], [[0, 1], [4, 5], [6, 7]])
+  np.testing.assert_array_equal(items[0, 0], [2, 3])

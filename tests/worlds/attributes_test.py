@@ -300,6 +300,15 @@ def test_ceiling_of_one_person_is_their_oracle():
       assert ceiling(w, people=[user]) == pytest.approx(oracle, abs=1e-9)
 
 
+def test_ceilings_are_those_of_a_regime_and_of_people():
+  w = attributes.simulate(seed=2, **SMALL)
+  chosen = {'regime': 'new_prompts', 'people': [0, 2, 5]}
+  assert attributes.ceilings(w, 'new_prompts', [0, 2, 5]) == {
+    'linear_ceiling': attributes.aggregate_ceiling(w, **chosen),
+    'pairwise_ceiling': attributes.pairwise_ceiling(w, **chosen),
+  }
+
+
 def test_gaussian_ceiling_is_that_of_the_mean_weights():
   w = world()
   difference = w.values[w.pairs[:, 0]] - w.values[w.pairs[:, 1]]
