@@ -78,7 +78,9 @@ def rltf(
       *(term._replace(second=False, apart=True) for term in loss),
       losses.surrogate('log', name='critique', second=True, apart=True),
     )
-  return phases.trained(config, loss, training, collect)
+  # Critiques are predicted after prompts of their own.
+  group = 1 if predict else samples
+  return phases.trained(config, loss, training, collect, group=group)
 
 
 def _collector(task, critic, config, samples, requests, predict, writing):
