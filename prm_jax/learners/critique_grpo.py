@@ -202,8 +202,8 @@ def _last(again, rank, more, wrong) -> rollouts.Written:
   writer's log-probabilities are NaN. Without a critique it has no token.
   """
   if rank is not None:
-    there = again.mask.any(1) & jnp.isfinite(rank)
-    value = jnp.where(there, rank, -1.0).reshape(len(wrong), -1)
+    rewarded = again.mask.any(1) & jnp.isfinite(rank)
+    value = jnp.where(rewarded, rank, -1.0).reshape(len(wrong), -1)
     best = value.argmax(1) + jnp.arange(len(wrong)) * value.shape[1]
     again = padding.take(again, best)
   refinement = rollouts.Written(again, jnp.full(more.logprob.shape, jnp.nan))
@@ -225,8 +225,8 @@ def _joined(
   written = last.tokens.mask.any(1)
   last_reward = jnp.where(written, last_reward, jnp.nan)
   both = jnp.concatenate([reward, last_reward[:, None]], 1)
-  there = jnp.isfinite(both)
-  advantage = policy_gradient.joint(both, there)
+  rewarded = jnp.isfinite(both)
+  advantage = policy_gradient.joint(both, rewarded)
   refined = wrong[:, None] & (jnp.arange(n + 1) == n)
   # A problem counts once: the mean over its answers, and its refinement.
   share = 1.0 / jnp.where(wrong, n, n + 1)
@@ -241,7 +241,7 @@ def _joined(
     padding.repeat(prompts, n + 1),
     answers.tokens,
     advantage.ravel(),
-    (there * mask[:, None]).ravel(),
+    (rewarded * mask[:, None]).ravel(),
     second=refined.ravel(),
     weight=jnp.where(share > 0, share, 1.0).ravel(),
     share=share.ravel(),
