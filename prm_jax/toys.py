@@ -136,7 +136,7 @@ def problems(**given: Any) -> World:
     # Half a point for the length, so that groups of a tiny policy differ.
     return task.verify(problem, tokens) + 0.25 * (tokens.ids[:, 0] % 2)
 
-  made = {
+  parts = {
     'task': task._replace(verify=verify),
     'config': DECODER,
     'critic': _critic(world),
@@ -144,7 +144,7 @@ def problems(**given: Any) -> World:
     'shown': _shown(world),
     'training': phases.Training(1e-2, 2),
   }
-  wanted = {name: made[name] for name in given.pop('needs')}
+  wanted = {name: parts[name] for name in given.pop('needs')}
   data = tasks.problems(np.arange(PROBLEMS))
   return World({**wanted, **given}, data, types.Spec(1, 1))
 

@@ -5,7 +5,8 @@ same weights, batch and lengths, if torch is installed; both draw every token
 at temperature 1, neither stops early, and both read the prompts first: of a
 group's texts, which share their prompt, ours reads it once. The
 second part times the phases of one step of GRPO: writing, scoring by the
-trainer's function, and the update.
+trainer's function, and the update, whose groups share a prompt, too; beside it,
+with a row for each text.
 """
 
 import functools
@@ -123,28 +124,37 @@ def phase_row(
   )
   written = write()
   ids, seen = padding.follow(padding.repeat(asked, 4), written.tokens)
-  score = functools.partial(logprobs.scorer(config, N), params, ids, seen)
+  score = functools.partial(
+    logprobs.scorer(config, N, group=4), params, ids, seen
+  )
   old = np.asarray(score())
   batch = _batch(ids, seen, written.tokens.mask, old, rng)
-  phase = types.Phase(
-    'policy',
-    objective=losses.objective(config, losses.PLAIN),
-    optimizer=phases.adam(1e-9),
-    steps=1,
-  )
-  step = jax.jit(update.make_update(phase))
-  state = update.initialize(phases.new_state(jax.random.key(0), params), phase)
+
+  def step(group):
+    phase = types.Phase(
+      'policy',
+      objective=losses.objective(config, losses.PLAIN, group=group),
+      optimizer=phases.adam(1e-9),
+      steps=1,
+    )
+    state = phases.new_state(jax.random.key(0), params)
+    state = update.initialize(state, phase)
+    return functools.partial(jax.jit(update.make_update(phase)), state, batch)
+
   times = timing.side_by_side(
     {
       'writing': write,
       'scoring': score,
-      'update': functools.partial(step, state, batch),
+      'update': step(4),
+      'update_apart': step(1),
     },
     repeats,
   )
   middle = {key: value.median for key, value in times.items()}
+  apart = middle.pop('update_apart')
   row: dict[str, Any] = {'model': name, 'texts': R, 'tokens': N, 'prompt': P}
   row |= {f'{key}_seconds': value for key, value in middle.items()}
+  row['update_times_apart'] = middle['update'] / apart
   row['writing_share'] = middle['writing'] / sum(middle.values())
   row['written_tokens_per_second'] = R * N / middle['writing']
   row['trained_tokens_per_second'] = R * (P + N) / middle['update']

@@ -69,8 +69,8 @@ def vpl(
   )
   infer = system.user.infer
 
-  def read(key, params, known):
-    belief = infer(key, params, known)
+  def read(key, params, evidence):
+    belief = infer(key, params, evidence)
     noise = jax.random.normal(key, belief.mean.shape)
     z = belief.mean + jnp.exp(0.5 * belief.log_variance) * noise
     divergence = amortization.gaussian_divergence(
@@ -141,10 +141,10 @@ def spl(
   )
   network: Any = sets.FlowEncoder(latent, width)
 
-  def read(key, params, known):
+  def read(key, params, evidence):
     noise = jax.random.normal(key, (latent,))
     z, divergence, moments = network.apply(
-      params, noise, known.encoded, known.label, known.mask
+      params, noise, evidence.encoded, evidence.label, evidence.mask
     )
     belief = latents.Context(z, moments[1])
     return belief, {
@@ -213,8 +213,8 @@ def in_context(
     ),
   )
 
-  def read(key, params, known):
-    return system.user.infer(key, params, known), {}
+  def read(key, params, evidence):
+    return system.user.infer(key, params, evidence), {}
 
   return amortization.amortized(
     system,

@@ -96,10 +96,12 @@ def critique_grpo(
     gate,
     refiner == 'live',
     training.writing,
-    rollouts.preparer(config, task.max_new_tokens, loss, training.dtype),
+    rollouts.preparer(
+      config, task.max_new_tokens, loss, training.dtype, samples + 1
+    ),
   )
   return phases.trained(
-    config, loss, training, collect, keep=refiner == 'frozen'
+    config, loss, training, collect, group=samples + 1, keep=refiner == 'frozen'
   )
 
 
@@ -200,8 +202,8 @@ def _last(again, rank, more, wrong) -> rollouts.Written:
   writer's log-probabilities are NaN. Without a critique it has no token.
   """
   if rank is not None:
-    there = again.mask.any(1) & jnp.isfinite(rank)
-    value = jnp.where(there, rank, -1.0).reshape(len(wrong), -1)
+    rewarded = again.mask.any(1) & jnp.isfinite(rank)
+    value = jnp.where(rewarded, rank, -1.0).reshape(len(wrong), -1)
     best = value.argmax(1) + jnp.arange(len(wrong)) * value.shape[1]
     again = padding.take(again, best)
   refinement = rollouts.Written(again, jnp.full(more.logprob.shape, jnp.nan))
@@ -214,30 +216,35 @@ def _last(again, rank, more, wrong) -> rollouts.Written:
 def _joined(
   prompts, first, last, reward, last_reward, wrong, mask, refinements, spent
 ):
-  """Returns answers, then last texts, with their joint advantages; figures."""
+  """Returns each problem's answers and its last text, with joint advantages.
+
+  And figures.
+  """
   B, n = len(wrong), len(reward) // len(wrong)
   reward, counted = reward.reshape(B, n), mask > 0
   written = last.tokens.mask.any(1)
   last_reward = jnp.where(written, last_reward, jnp.nan)
   both = jnp.concatenate([reward, last_reward[:, None]], 1)
-  there = jnp.isfinite(both)
-  advantage = policy_gradient.joint(both, there)
+  rewarded = jnp.isfinite(both)
+  advantage = policy_gradient.joint(both, rewarded)
+  refined = wrong[:, None] & (jnp.arange(n + 1) == n)
   # A problem counts once: the mean over its answers, and its refinement.
   share = 1.0 / jnp.where(wrong, n, n + 1)
+  share = jnp.where(refined, 0.0, share[:, None])
 
   def texts(first, last):
-    return jnp.concatenate([first.ravel(), last])
+    first = first.reshape(B, n, -1)
+    return jnp.concatenate([first, last[:, None]], 1).reshape(B * (n + 1), -1)
 
-  count = texts(share.repeat(n), jnp.where(wrong, 0.0, share))
-  answers = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, last)
+  answers = jax.tree.map(texts, first, last)
   joined = rollouts.Texts(
-    padding.join(padding.repeat(prompts, n), prompts),
+    padding.repeat(prompts, n + 1),
     answers.tokens,
-    texts(advantage[:, :n], advantage[:, n]),
-    texts(there[:, :n], there[:, n]) * texts(mask.repeat(n), mask),
-    second=texts(jnp.zeros(B * n), wrong),
-    weight=jnp.where(count > 0, count, 1.0),
-    share=count,
+    advantage.ravel(),
+    (rewarded * mask[:, None]).ravel(),
+    second=refined.ravel(),
+    weight=jnp.where(share > 0, share, 1.0).ravel(),
+    share=share.ravel(),
     sampler_logprob=answers.logprob,
   )
   more = jnp.where(wrong[:, None], 0, last.tokens.mask)

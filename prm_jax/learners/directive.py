@@ -138,14 +138,14 @@ class _Collect:
     )
     # What people read: nothing else is fetched of a step.
     reply = self.replies(keys[1], problem, jax.device_get(written.tokens))
-    known = self._asked(state, prompts, written.tokens, reply)
+    logprob = self._asked(state, prompts, written.tokens, reply)
     texts, metrics = _credited(
       prompts,
       written,
       reply.verdict,
       reply.hinted,
       batch.rows.mask,
-      (known.get('hinted_logprob'), known.get('old_logprob')),
+      (logprob.get('hinted_logprob'), logprob.get('old_logprob')),
       self.clip,
       (self.evaluative, self.directed),
       self.centred,
@@ -153,8 +153,8 @@ class _Collect:
     rows = self.prepare(
       state,
       texts,
-      teacher=known.get('teacher'),
-      old_logprob=known.get('old_logprob'),
+      teacher=logprob.get('teacher'),
+      old_logprob=logprob.get('old_logprob'),
     )
     return types.Batch(rows), metrics
 

@@ -70,8 +70,10 @@ def grpo(
     return types.Batch(prepare(state, texts)), metrics
 
   verify = tasks.verifier(task)
-  prepare = rollouts.preparer(config, task.max_new_tokens, loss, training.dtype)
-  return phases.trained(config, loss, training, collect)
+  prepare = rollouts.preparer(
+    config, task.max_new_tokens, loss, training.dtype, samples
+  )
+  return phases.trained(config, loss, training, collect, group=samples)
 
 
 @functools.partial(jax.jit, static_argnames='advantage')

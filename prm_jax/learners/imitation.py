@@ -69,6 +69,6 @@ def imitation(
 @jax.jit
 def _demonstrations(prompts, answers):
   """Returns demonstrations as texts, and how many there are."""
-  there = answers.mask.any(1)
-  texts = rollouts.Texts(prompts, answers, jnp.ones(len(there)), there)
-  return texts, outcomes.total(there.sum())
+  shown = answers.mask.any(1)
+  texts = rollouts.Texts(prompts, answers, jnp.ones(len(shown)), shown)
+  return texts, outcomes.total(shown.sum())

@@ -66,16 +66,16 @@ def mrm(
   def objective(params, people, state, batch, gather):
     del people
     encoded = reading.encoded(reward, params['reward'], batch.inputs)
-    found = episodes.episode(encoded, state, batch.rows)
+    episode = episodes.episode(encoded, state, batch.rows)
     infer = jax.vmap(user.infer, (0, None, 0))
-    weights = infer(found.key, params['user'], found.known)
+    weights = infer(episode.key, params['user'], episode.known)
     score = jax.vmap(lambda x, w: reward.score(params['reward'], x, w[None]))
-    output = score(found.targets, weights)
-    loss = heads.pair_nll(output, found.label)
-    total, count = episodes.term(loss, found.mask)
-    there = (count > 0) & (jnp.asarray(batch.rows.mask) > 0)
+    output = score(episode.targets, weights)
+    loss = heads.pair_nll(output, episode.label)
+    total, count = episodes.term(loss, episode.mask)
+    counted = (count > 0) & (jnp.asarray(batch.rows.mask) > 0)
     mean = total / jnp.maximum(count, 1.0)
-    weight = robust(mean, there, gather, tail=tail, softness=softness)
+    weight = robust(mean, counted, gather, tail=tail, softness=softness)
     moved = params['reward']['basis'] - state.constants.aggregate[:, None]
     scale = 0.5 * state.hyper['decay'] / state.constants.examples
     penalty = {'decay': scale * jnp.sum(moved**2)}
@@ -115,23 +115,23 @@ def _begin(dim, spread, state, data):
 
 def robust(
   loss: types.Array,
-  there: types.Array,
+  counted: types.Array,
   gather: types.Gather = lambda leaf: leaf,
   *,
   tail: float,
   softness: float,
 ) -> types.Array:
-  """Returns everybody's weight `[P]`, of mean 1 over all who are there.
+  """Returns everybody's weight `[P]`, of mean 1 over all who are counted.
 
   Args:
     loss: `[P]` mean of each person's targets.
-    there: `[P]` whether there are any.
+    counted: `[P]` whether there are any.
     gather: of all devices' people.
     tail: share of people in the upper tail.
     softness: of its edge, in nats.
   """
-  known = jnp.where(gather(there), gather(loss), jnp.nan)
-  threshold = jax.lax.stop_gradient(jnp.nanquantile(known, 1.0 - tail))
-  weight = there * jax.nn.sigmoid((loss - threshold) / softness)
+  counted_loss = jnp.where(gather(counted), gather(loss), jnp.nan)
+  threshold = jax.lax.stop_gradient(jnp.nanquantile(counted_loss, 1.0 - tail))
+  weight = counted * jax.nn.sigmoid((loss - threshold) / softness)
   total = jax.lax.stop_gradient(gather(weight).sum())
-  return weight * gather(there).sum() / jnp.maximum(total, 1e-6)
+  return weight * gather(counted).sum() / jnp.maximum(total, 1e-6)

@@ -71,10 +71,10 @@ def polar(
   def objective(params, people, state, batch, gather):
     del people, state
     encoded = reading.encoded(reward, params['reward'], batch.inputs)
-    candidates, there = _with_negatives(encoded, batch.rows, negatives, gather)
-    known = references.given(encoded)
-    score = reward.score(params['reward'], candidates, known).score
-    loss = discrimination.triple(score[:, 0], score[:, 1:], there)
+    candidates, counts = _with_negatives(encoded, batch.rows, negatives, gather)
+    context = references.given(encoded)
+    score = reward.score(params['reward'], candidates, context).score
+    loss = discrimination.triple(score[:, 0], score[:, 1:], counts)
     margin = score[:, 0] - score[:, 1]
     right = jnp.where(margin == 0, 0.5, margin > 0).astype(jnp.float32)
     accuracy = {'accuracy': objectives.mean(right)}
@@ -109,7 +109,7 @@ def _with_negatives(encoded, rows, count, gather):
   that count, on all devices: padding changes nothing.
   """
   policy, mask = jnp.asarray(rows.user), jnp.asarray(rows.mask) > 0
-  candidates, there = [encoded[:, :2]], [jnp.ones_like(mask)]
+  candidates, counts = [encoded[:, :2]], [jnp.ones_like(mask)]
   if count:
     everybody, real = gather(policy), gather(mask)
     second, ids = gather(encoded[:, 1:2]), gather(jnp.asarray(rows.example_id))
@@ -120,5 +120,5 @@ def _with_negatives(encoded, rows, count, gather):
   for shift in range(1, count + 1):
     other = order[(place - shift) % jnp.maximum(real.sum(), 1)]
     candidates.append(second[other])
-    there.append(everybody[other] != policy)
-  return jnp.concatenate(candidates, 1), jnp.stack(there, 1)
+    counts.append(everybody[other] != policy)
+  return jnp.concatenate(candidates, 1), jnp.stack(counts, 1)

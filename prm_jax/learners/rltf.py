@@ -78,7 +78,9 @@ def rltf(
       *(term._replace(second=False, apart=True) for term in loss),
       losses.surrogate('log', name='critique', second=True, apart=True),
     )
-  return phases.trained(config, loss, training, collect)
+  # Critiques are predicted after prompts of their own.
+  group = 1 if predict else samples
+  return phases.trained(config, loss, training, collect, group=group)
 
 
 def _collector(task, critic, config, samples, requests, predict, writing):
@@ -129,17 +131,17 @@ def _credited(prompts, first, second, before, after, active, mask, spent):
   """Returns second tries with what they are credited with, and figures."""
   n = len(before) // len(mask)
   before, each = before.reshape(-1, n), mask.repeat(n)
-  there = jnp.isfinite(after) & active
+  rewarded = jnp.isfinite(after) & active
   advantage = policy_gradient.first_turn(
-    jnp.where(there, after, 0.0).reshape(-1, n), outcomes.fill(before)
+    jnp.where(rewarded, after, 0.0).reshape(-1, n), outcomes.fill(before)
   )
-  credit = advantage.ravel() * there
-  texts = rollouts.Texts(prompts, second, credit, there * each)
+  credit = advantage.ravel() * rewarded
+  texts = rollouts.Texts(prompts, second, credit, rewarded * each)
   tokens = first.mask.sum() + second.mask.sum() + spent
   figures = {
     **outcomes.outcomes(before, mask),
     'no_gradient': outcomes.as_mean(~credit.reshape(-1, n).any(1), mask),
-    'valid_refinement': outcomes.as_mean(after > 0.5, there * each),
+    'valid_refinement': outcomes.as_mean(after > 0.5, rewarded * each),
     'tokens': outcomes.total(tokens),
   }
   return texts, figures

@@ -58,13 +58,15 @@ def sdpo(
   if task.refine is None:
     raise ValueError('the task has no `refine`: it cannot ask again')
   collect = _collector(task, critic, config, samples, loss, training.writing)
-  return phases.trained(config, loss, training, collect, average=average)
+  return phases.trained(
+    config, loss, training, collect, group=samples, average=average
+  )
 
 
 def _collector(task, critic, config, samples, loss, writing):
   """Returns `Phase.collect`: writes, verifies and asks the teacher."""
   prepare = rollouts.preparer(
-    config, task.max_new_tokens, loss, writing['dtype']
+    config, task.max_new_tokens, loss, writing['dtype'], samples
   )
   tell = logprobs.teller(config, task.max_new_tokens, writing['dtype'])
   verify = tasks.verifier(task)

@@ -274,9 +274,9 @@ def filter_logits(
   nucleus = jnp.where(top_p < 1, nucleus, jnp.inf)
   limit = jnp.minimum(last, nucleus)
   if K < V:
-    found = (top_p >= 1) | jnp.any(reached, -1, keepdims=True)
+    in_sight = (top_p >= 1) | jnp.any(reached, -1, keepdims=True)
     limit = jax.lax.cond(
-      jnp.all((top_k <= K) | ((top_k == V) & found)),
+      jnp.all((top_k <= K) | ((top_k == V) & in_sight)),
       lambda: limit,
       lambda: _bisect(distance, mass, top_p, top_k),
     )
@@ -297,13 +297,13 @@ def _temper(logits: jax.Array, temperature: types.Scalar) -> jax.Array:
   return jnp.where(heat > 0, tempered, greedy)
 
 
-def _first(found: jax.Array) -> jax.Array:
+def _first(is_true: jax.Array) -> jax.Array:
   """Returns the first true place of `[..., V]`; 0 if there is none.
 
   An argmax over floats takes ten times as long on a processor.
   """
-  V = found.shape[-1]
-  place = jnp.min(jnp.where(found, jnp.arange(V), V), -1)
+  V = is_true.shape[-1]
+  place = jnp.min(jnp.where(is_true, jnp.arange(V), V), -1)
   return jnp.where(place < V, place, 0)
 
 
@@ -315,8 +315,8 @@ def _bisect(distance, mass, top_p, top_k):
     def halve(_, bounds):
       low, high = bounds
       middle = low + (high - low) // 2
-      found = jnp.where(bits <= middle, measure, 0).sum(-1, keepdims=True)
-      enough = found >= wanted
+      measured = jnp.where(bits <= middle, measure, 0).sum(-1, keepdims=True)
+      enough = measured >= wanted
       return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
 
     low = jnp.zeros((*bits.shape[:-1], 1), jnp.int32)
@@ -516,12 +516,12 @@ def write(
       chosen = order[first : first + batch]
       drawn = _batch(key, model, ids, chosen, batch, rows, shift, settings)
       for row, i in enumerate(chosen):
-        kept = [int(t) for t in drawn.ids[row][drawn.mask[row] > 0]]
-        tokens[i] = len(kept)
-        if kept[-1] in settings['stop_ids']:
+        answer = [int(t) for t in drawn.ids[row][drawn.mask[row] > 0]]
+        tokens[i] = len(answer)
+        if answer[-1] in settings['stop_ids']:
           finished[i] = True
-          kept.pop()
-        texts[i] = model.tokenizer.decode(kept)
+          answer.pop()
+        texts[i] = model.tokenizer.decode(answer)
       bar.update(len(chosen))
   return Written(texts, finished, tokens)
 

@@ -154,6 +154,7 @@ def objective(
   config: decoder.DecoderConfig,
   loss: Loss,
   *,
+  group: int = 1,
   dtype: Any = jnp.float32,
   remat: bool = False,
 ) -> types.Objective:
@@ -162,6 +163,7 @@ def objective(
   Args:
     config: of the policy.
     loss: what is descended.
+    group: texts side by side that have one prompt.
     dtype: of the computation.
     remat: see `Decoder`.
 
@@ -182,6 +184,7 @@ def objective(
       rows.ids,
       rows.seen,
       width,
+      group=group,
       dtype=dtype,
       remat=remat,
     )

@@ -26,10 +26,10 @@ def fill(reward: types.Array) -> types.Array:
   They then have no advantage, and move no other's; 0 in groups where all
   failed.
   """
-  there = jnp.isfinite(reward)
-  count = jnp.maximum(there.sum(1, keepdims=True), 1)
-  mean = jnp.where(there, reward, 0.0).sum(1, keepdims=True) / count
-  return jnp.where(there, reward, mean).astype(jnp.float32)
+  rewarded = jnp.isfinite(reward)
+  count = jnp.maximum(rewarded.sum(1, keepdims=True), 1)
+  mean = jnp.where(rewarded, reward, 0.0).sum(1, keepdims=True) / count
+  return jnp.where(rewarded, reward, mean).astype(jnp.float32)
 
 
 def outcomes(reward: types.Array, mask: types.Array) -> dict[str, types.Mean]:

@@ -87,6 +87,7 @@ def trained(
   training: Training,
   collect: Callable[..., Any],
   *,
+  group: int = 1,
   keep: bool = False,
   average: float | None = None,
 ) -> types.Learner:
@@ -97,6 +98,7 @@ def trained(
     loss: what is descended.
     training: rate, steps and precision.
     collect: `Phase.collect`: makes a step's rollouts.
+    group: texts side by side that have one prompt.
     keep: whether the policy at the start stays, in `state.constants`, though
       no term of the loss reads a reference.
     average: share of the new parameters in a moving average of the policy, in
@@ -113,7 +115,7 @@ def trained(
     accumulate=training.accumulate,
     train='policy',
     objective=losses.objective(
-      config, loss, dtype=training.dtype, remat=training.remat
+      config, loss, group=group, dtype=training.dtype, remat=training.remat
     ),
   )
   return learner(config, (phase,), keep=keep)

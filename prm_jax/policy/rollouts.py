@@ -164,7 +164,11 @@ def arranged(texts: Texts) -> Rollouts:
 
 
 def preparer(
-  config: decoder.DecoderConfig, count: int, loss: losses.Loss, dtype: Any
+  config: decoder.DecoderConfig,
+  count: int,
+  loss: losses.Loss,
+  dtype: Any,
+  group: int = 1,
 ) -> Callable[..., Rollouts]:
   """Returns `(state, texts, teacher=None, old_logprob=None) -> rollouts`.
 
@@ -176,8 +180,9 @@ def preparer(
     count: N.
     loss: whose terms read.
     dtype: of the computation.
+    group: texts side by side that have one prompt.
   """
-  score = logprobs.scorer(config, count, dtype)
+  score = logprobs.scorer(config, count, dtype, group)
 
   def prepare(state, texts, *, teacher=None, old_logprob=None):
     rows = arranged(texts)

@@ -61,27 +61,27 @@ def amortized(
     basis = jax.lax.stop_gradient(params['reward']['basis'])
     fixed = {**params['reward'], 'basis': basis}
     encoded = reading.encoded(reward, fixed, batch.inputs)
-    found = episodes.episode(encoded, state, batch.rows)
+    episode = episodes.episode(encoded, state, batch.rows)
     contexts, penalties = jax.vmap(read, (0, None, 0))(
-      found.key, params['user'], found.known
+      episode.key, params['user'], episode.known
     )
 
     def nll(context, pairs, label):
-      told = jax.tree.map(
+      each = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (len(pairs), *leaf.shape)), context
       )
-      return heads.pair_nll(reward.score(params['reward'], pairs, told), label)
+      return heads.pair_nll(reward.score(params['reward'], pairs, each), label)
 
-    loss = jax.vmap(nll)(contexts, found.targets, found.label)
+    loss = jax.vmap(nll)(contexts, episode.targets, episode.label)
     aux = {}
     for name, value in penalties.items():
       wide = jnp.broadcast_to(value[:, None], loss.shape)
       loss = loss + state.hyper[f'{name}_weight'] * wide
-      aux[name] = episodes.term(wide, found.mask)
+      aux[name] = episodes.term(wide, episode.mask)
     scale = 0.5 * state.hyper['decay'] / state.constants.examples
     networks = jax.tree.leaves((params['reward']['network'], params['user']))
     penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in networks)}
-    return {'nll': episodes.term(loss, found.mask)}, penalty, aux
+    return {'nll': episodes.term(loss, episode.mask)}, penalty, aux
 
   def init(key, spec):
     return states.new_state(

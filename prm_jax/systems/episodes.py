@@ -172,19 +172,19 @@ def collect(
   # Half a person's rows at least are left for the context, one for targets.
   targets = np.minimum(size.targets, (count + 1) // 2)
   most = np.minimum(size.context, count - targets)
-  known = np.floor((most + 1.0) ** rng.random(count.shape)) - 1.0
+  shown = np.floor((most + 1.0) ** rng.random(count.shape)) - 1.0
   column = np.arange(length)[None]
   wanted = column >= size.context
-  there = np.where(wanted, column - size.context < targets, column < known)
+  present = np.where(wanted, column - size.context < targets, column < shown)
   # Targets take the window's first rows, and the context those after them.
   source = np.where(wanted, column - size.context, column + targets)
   index = np.take_along_axis(index, source % length, 1)
   rows = jax.tree.map(lambda leaf: np.asarray(leaf)[index], batch.rows)
   N = size.context
-  asked = there[:, N:]
-  made = Episodes(
+  asked = present[:, N:]
+  episodes = Episodes(
     label=rows.label,
-    known=there[:, :N].astype(np.float32),
+    known=present[:, :N].astype(np.float32),
     wanted=np.where(asked, rows.mask[:, N:], 0.0).astype(np.float32),
     mask=np.ones(len(index), np.float32),
     example_id=np.where(asked[:, 0], rows.example_id[:, N], -1).astype(
@@ -192,7 +192,7 @@ def collect(
     ),
   )
   pairs = np.asarray(batch.inputs.index)[index]
-  return types.Batch(made, batch.inputs._replace(index=pairs)), {}
+  return types.Batch(episodes, batch.inputs._replace(index=pairs)), {}
 
 
 class Episode(NamedTuple):
@@ -222,12 +222,12 @@ def episode(
     state: whose key and step give the noise.
     rows: of the batch.
   """
-  label, there = jnp.asarray(rows.label), jnp.asarray(rows.known)
-  N = there.shape[1]
-  known = types.Pair(encoded[:, :N], label[:, :N], there)
+  label, is_known = jnp.asarray(rows.label), jnp.asarray(rows.known)
+  N = is_known.shape[1]
+  context = types.Pair(encoded[:, :N], label[:, :N], is_known)
   key = jax.random.fold_in(jax.random.fold_in(state.key, 3), state.step)
   return Episode(
-    known,
+    context,
     encoded[:, N:],
     label[:, N:],
     jnp.asarray(rows.wanted),

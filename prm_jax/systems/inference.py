@@ -250,15 +250,15 @@ def predict(
       probability(params['reward'], contexts, encoded, person, index)
     )
   contexts = jax.tree.map(jnp.asarray, contexts)
-  found = []
+  blocks = []
   for first in range(0, count, block):
     rows = np.minimum(np.arange(first, first + block), count - 1)
-    found.append(
+    blocks.append(
       probability(
         params['reward'], contexts, encoded, person[rows], index[rows]
       )
     )
-  return np.concatenate(found)[:count]
+  return np.concatenate(blocks)[:count]
 
 
 def margins(

@@ -310,13 +310,13 @@ def shown(
   asked = draw(rng, np.arange(count))
   any_ = np.stack([rng.integers(0, size, count) for size in SIZES], 1)
   own = np.where(rng.random((count, 1)) < default, 0, any_)
-  told = np.stack([rng.integers(0, size, count) for size in SIZES], 1)
+  hinted = np.stack([rng.integers(0, size, count) for size in SIZES], 1)
   named = rng.random((count, 3)) < 2 / 3
   named[: count // 2] = False
-  style = np.where(named, told, own)
+  style = np.where(named, hinted, own)
   honest = rng.random(count) < truthful
   said = np.where(honest, asked.truth, asked.claim)
   return (
-    prompts(strangers, asked, hints(told, named)),
+    prompts(strangers, asked, hints(hinted, named)),
     written(asked.digits, style, said),
   )

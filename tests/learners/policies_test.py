@@ -59,15 +59,25 @@ def test_probabilities_do_not_depend_on_the_padding_of_prompts():
   np.testing.assert_allclose(np.exp(first).sum(), 1.0, rtol=1e-5)
 
 
-def test_sampler_and_trainer_agree():
-  learner = grpo.grpo(task=task_of(right_second), config=CONFIG)
+@pytest.mark.parametrize('right', [False, True])
+def test_sampler_and_trainer_agree(right):
+  def verify(problem, tokens):
+    return np.full(len(problem), float(right))
+
+  learner = critique_grpo.critique_grpo(
+    task=task_of(verify, beside), critic=critic, config=CONFIG
+  )
   made, _ = collected(learner)
   phase, state = learner.phases[0], start(learner)
   _, _, figures = phase.objective(
     state.params, None, state, types.Batch(made), None
   )
   total, count = figures['sampler_gap']
-  assert float(count.sum()) == made.answer.sum()
+  own = made.answer * (made.second == 0)[:, None]
+  assert float(count.sum()) == own.sum() > 0
+  np.testing.assert_allclose(
+    np.where(own, made.old_logprob - made.sampler_logprob, 0.0), 0.0, atol=1e-4
+  )
   assert 0 < float(total.sum() / count.sum()) < 1e-4
 
 
@@ -173,21 +183,24 @@ def test_one_right_refinement_beside_seven_wrong_answers():
   )
   made, metrics = collected(learner)
   assert len(made.ids) == PROBLEMS * (SAMPLES + 1)
-  first = PROBLEMS * SAMPLES
-  np.testing.assert_allclose(made.advantage[:first], -1 / 8)
-  np.testing.assert_allclose(made.advantage[first:], 7 / 8)
-  np.testing.assert_array_equal(made.second, [0] * first + [1] * PROBLEMS)
+  first, last = made.second == 0, made.second == 1
+  # A problem's texts side by side, the refinement last.
+  np.testing.assert_array_equal(
+    made.second.reshape(PROBLEMS, -1), [[0] * SAMPLES + [1]] * PROBLEMS
+  )
+  np.testing.assert_allclose(made.advantage[first], -1 / 8)
+  np.testing.assert_allclose(made.advantage[last], 7 / 8)
   # J is the mean over answers plus the mean over refinements: every problem
   # counts once, its answers share it, and its refinement weighs one.
   np.testing.assert_allclose(made.share.sum(), PROBLEMS, rtol=1e-6)
-  np.testing.assert_allclose(made.weight[:first], 1 / 7)
-  np.testing.assert_array_equal(made.weight[first:], 1.0)
-  np.testing.assert_array_equal(made.share[first:], 0.0)
+  np.testing.assert_allclose(made.weight[first], 1 / 7)
+  np.testing.assert_array_equal(made.weight[last], 1.0)
+  np.testing.assert_array_equal(made.share[last], 0.0)
   # Scored under the plain prompt, without attempt and critique.
   plain, _ = padding.follow(
-    prompts(np.arange(PROBLEMS)), full(made.ids[first:, -N:])
+    prompts(np.arange(PROBLEMS)), full(np.asarray(made.ids[last, -N:]))
   )
-  np.testing.assert_array_equal(made.ids[first:], plain)
+  np.testing.assert_array_equal(made.ids[last], plain)
   assert metrics['valid_refinement'] == 1.0
   assert metrics['criticised'] == 1.0
 
@@ -238,7 +251,8 @@ def test_a_critic_that_says_nothing_drops_the_refinement():
     task=task_of(right_second, beside), critic=silent, config=CONFIG
   )
   made, metrics = collected(learner)
-  np.testing.assert_array_equal(made.mask[PROBLEMS * SAMPLES :], 0.0)
+  np.testing.assert_array_equal(made.mask[made.second == 1], 0.0)
+  assert made.mask.sum() == PROBLEMS * SAMPLES
   np.testing.assert_array_equal(made.advantage, 0.0)
   assert metrics['no_critique'] == 1.0
 
@@ -262,7 +276,7 @@ def test_refinements_come_from_the_start_if_the_refiner_is_frozen():
     moved = jax.tree.map(jnp.zeros_like, state.params['policy'])
     state = state._replace(params={'policy': moved})
     made, _ = learner.phases[0].collect(jax.random.key(1), state, rows())
-    return made.rows.ids[PROBLEMS * SAMPLES :, -N:]
+    return made.rows.ids[made.rows.second == 1, -N:]
 
   frozen = [last('frozen') for _ in range(2)]
   np.testing.assert_array_equal(*frozen)
