@@ -142,6 +142,70 @@ class UserModel(NamedTuple):
   settle: Callable[[Key, PyTree, PyTree], PyTree] | None = None
 
 
+class Read(NamedTuple):
+  """What a head reads of the K candidates of every row.
+
+  Attributes:
+    score: `[B, K]` the reward's.
+    outputs: `[B, K, O]` further numbers, linear in the features and the same
+      for everybody: log-variances, offsets of quantiles, attributes.
+    mask: `[B, K]` 1 for a candidate, 0 for padding.
+  """
+
+  score: Array
+  outputs: Array
+  mask: Array
+
+
+class Pairs(NamedTuple):
+  """Which two candidates of a row are compared, and what that says.
+
+  Attributes:
+    candidates: `[P, 2]` of the K.
+    label: `[N, P]` probability that the first is preferred.
+    weight: `[N, P]` of the comparison; of a row they sum to one at most.
+  """
+
+  candidates: np.ndarray
+  label: Array
+  weight: Array
+
+
+class Head(NamedTuple):
+  """How scores become what people say: a likelihood, and how to serve it.
+
+  What is said of a row is its label, `[B]` or `[B, ...]`. Parameters are few
+  (thresholds, the width of ties, noise) and every function receives them with
+  a leading axis B, so that a person may have their own.
+
+  Attributes:
+    init: `() -> params`, a mapping of arrays without B; empty if none.
+    nll: `(params, read, said) -> [B]` nats.
+    predict: `(params, read) -> [B, ...]` what will be said, expected: the
+      probability that the first of two is preferred, half of a tie's with it,
+      or values in the form of the label.
+    score: `(params, read) -> [B, K]` what is served.
+    pairs: `(said [N, ...], K) -> Pairs`, what learners start from; None where
+      one candidate is judged by itself.
+    outputs: O, see `Read`.
+    term: `(params, read, said, gather) -> [B]` a further term that looks at
+      other rows; None if there is none.
+    personal: names of the parameters that a person has their own of, as
+      differences from everybody's.
+    spread: standard deviation of those differences, beforehand.
+  """
+
+  init: Callable[[], dict[str, Array]]
+  nll: Callable[[Mapping[str, Array], Read, Array], Array]
+  predict: Callable[[Mapping[str, Array], Read], Array]
+  score: Callable[[Mapping[str, Array], Read], Array]
+  pairs: Callable[[Array, int], Pairs] | None = None
+  outputs: int = 0
+  term: Callable[..., Array] | None = None
+  personal: tuple[str, ...] = ()
+  spread: float = 0.5
+
+
 class System(NamedTuple):
   """What questions, audits, alignment and export take.
 
@@ -150,11 +214,13 @@ class System(NamedTuple):
     user: what is believed of a person.
     safeguard: what bounds the reward where answers are served; nothing if
       None. Fitting and prediction do not read it.
+    head: how scores become what people say; Bradley-Terry if None.
   """
 
   reward: RewardModel
   user: UserModel
   safeguard: Safeguard | None = None
+  head: Head | None = None
 
 
 # ---------------------------------------------------------------- safeguards
@@ -280,11 +346,13 @@ class Judgements(NamedTuple):
   """What people said, one judgement a row; every leaf has the axis B.
 
   The K candidates of a row are in the batch's inputs: two, the first of which
-  is preferred with probability `label`, then references if there are any.
+  is preferred with probability `label`, then references if there are any; or
+  as many as the learner's head reads.
 
   Attributes:
     user: `[B]` int32, the person's row in the table of people.
-    label: `[B]` float32, probability that the first is preferred.
+    label: `[B]` float32, probability that the first is preferred; `[B, ...]`
+      where a head reads more than that.
     mask: `[B]` float32 weight; 0 for padding and for held-out rows.
     example_id: `[B]` int32; noise is keyed by it.
   """

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import heads
+from prm_jax.heads import assembled
 from prm_jax.rewards import backbone as trunks
-from prm_jax.rewards import factorized, reading
+from prm_jax.rewards import factorized
 from prm_jax.systems import (
   base_rewards,
   inference,
+  likelihoods,
   objectives,
   optimizers,
   states,
@@ -31,6 +32,7 @@ def lore(
   steps: int = 300,
   capacity: int = 50,
   backbone: Any = None,
+  head: Any = None,
 ) -> types.Learner:
   """Returns LoRe with J = `dim` base rewards.
 
@@ -54,6 +56,8 @@ def lore(
     capacity: answers kept of a person.
     backbone: `rewards.backbone.Backbone` or plain data, where texts are
       tokens; None where features are given.
+    head: `types.Head` or plain data, what the labels are for; Bradley-Terry
+      choices if None.
 
   References:
     Bose et al. 2025, arXiv:2504.14439, eq. 10.
@@ -65,7 +69,9 @@ def lore(
   """
   reward = trunks.under(factorized.mixture(dim=dim), backbone)
   system = types.System(
-    reward, simplex.simplex(dim=dim, capacity=capacity, strength=strength)
+    reward,
+    simplex.simplex(dim=dim, capacity=capacity, strength=strength),
+    head=assembled.given(head),
   )
 
   def init(key, spec):
@@ -79,11 +85,12 @@ def lore(
     )
 
   phases = (
-    types.Phase('start', begin=functools.partial(_start, dim, spread)),
+    types.Phase('start', begin=functools.partial(_start, dim, spread, system.head)),
     types.Phase(
       'joint',
-      objective=functools.partial(_objective, reward),
+      objective=functools.partial(_objective, system),
       **optimizers.trained(backbone, learning_rate, steps),
+      **likelihoods.learner_options(system.head),
       people=optimizers.people_adam(learning_rate, steps),
       steps=steps,
     ),
@@ -92,17 +99,15 @@ def lore(
   return types.Learner(phases, init, system)
 
 
-def _objective(reward, params, people, state, batch, gather):
+def _objective(system, params, people, state, batch, gather):
   """The joint phase's term and penalty; see `lore`."""
-  del gather
   weights = jax.nn.softmax(people.free['log_weight'], -1)
-  pair = reading.encoded(reward, params['reward'], batch.inputs)
-  margin = objectives.margins(pair, weights[batch.rows.user])
+  own = weights[batch.rows.user]
+  terms = likelihoods.terms(system, params, people, batch, own, gather)
   moved = params['reward']['basis'] - state.constants.aggregate[:, None]
   scale = 0.5 * state.hyper['basis_ridge'] / state.constants.examples
   penalty = {'basis': scale * jnp.sum(moved**2)}
-  nll = heads.bradley_terry(margin, batch.rows.label)
-  return {'nll': objectives.mean(nll)}, penalty, {}
+  return terms, penalty, {}
 
 
 def population(
@@ -119,6 +124,9 @@ def population(
     state.params['user'].log_weight, state.hyper['strength']
   )
   encoded = data.encoded(state.params['reward'])
+  judgements, index = likelihoods.paired(
+    system.head, data.judgements, data.index
+  )
   answered = (state.people.weight > 0).astype(jnp.float32)
   # Twice: the first estimate is made under a uniform population.
   for _ in range(2):
@@ -126,8 +134,8 @@ def population(
       system,
       user,
       encoded,
-      data.judgements,
-      data.index,
+      judgements,
+      index,
       key=state.key,
       people=data.people,
     )
@@ -136,8 +144,9 @@ def population(
   return states.with_user(state, user)
 
 
-def _start(dim, spread, state, data):
+def _start(dim, spread, head, state, data):
   """Returns the state with every base reward near the aggregate's."""
+  data = likelihoods.begun(head, data)
   features = data.features(state.params['reward'])
   weight = base_rewards.aggregate_weight(
     features, data.judgements, data.index, state.hyper['ridge']

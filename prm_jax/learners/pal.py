@@ -7,11 +7,17 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+from prm_jax.heads import assembled
 from prm_jax.learners import lore
-from prm_jax.ops import heads
 from prm_jax.rewards import backbone as trunks
-from prm_jax.rewards import ideal_point, reading
-from prm_jax.systems import base_rewards, objectives, optimizers, states
+from prm_jax.rewards import ideal_point
+from prm_jax.systems import (
+  base_rewards,
+  likelihoods,
+  objectives,
+  optimizers,
+  states,
+)
 from prm_jax.users import simplex
 
 
@@ -27,6 +33,7 @@ def pal(
   steps: int = 300,
   capacity: int = 50,
   backbone: Any = None,
+  head: Any = None,
 ) -> types.Learner:
   """Returns PAL-A with K = `dim` prototypes, or PAL-B with prompt features.
 
@@ -48,6 +55,8 @@ def pal(
     capacity: answers kept of a person.
     backbone: `rewards.backbone.Backbone` or plain data, where texts are
       tokens; None where features are given.
+    head: `types.Head` or plain data, what the labels are for; Bradley-Terry
+      choices if None.
 
   References:
     Chen et al. 2024 (PAL), arXiv:2406.08469.
@@ -59,19 +68,19 @@ def pal(
     backbone,
   )
   system = types.System(
-    reward, simplex.simplex(dim=dim, capacity=capacity, strength=strength)
+    reward,
+    simplex.simplex(dim=dim, capacity=capacity, strength=strength),
+    head=assembled.given(head),
   )
 
   def objective(params, people, state, batch, gather):
-    del gather
-    pair = reading.encoded(reward, params['reward'], batch.inputs)
     weights = jax.nn.softmax(people.free['log_weight'], -1)
-    margin = objectives.margins(pair, weights[batch.rows.user])
+    own = weights[batch.rows.user]
+    terms = likelihoods.terms(system, params, people, batch, own, gather)
     points = params['reward']['item'], params['reward']['prototypes']
     scale = 0.5 * state.hyper['decay'] / state.constants.examples
     penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in points)}
-    nll = heads.bradley_terry(margin, batch.rows.label)
-    return {'nll': objectives.mean(nll)}, penalty, {}
+    return terms, penalty, {}
 
   def init(key, spec):
     return states.new_state(
@@ -86,19 +95,21 @@ def pal(
   phases = (
     types.Phase(
       'joint',
-      _begin,
+      functools.partial(_begin, system.head),
       objective,
       steps=steps,
       people=optimizers.people_adam(learning_rate, steps),
       **optimizers.trained(backbone, learning_rate, steps),
+      **likelihoods.learner_options(system.head),
     ),
     types.Phase('prior', begin=functools.partial(lore.population, system)),
   )
   return types.Learner(phases, init, system)
 
 
-def _begin(state, data):
+def _begin(head, state, data):
   """Returns the state at the aggregate, people apart on the simplex."""
+  data = likelihoods.begun(head, data)
   features = data.features(state.params['reward'])
   weight = base_rewards.aggregate_weight(
     features, data.judgements, data.index, state.hyper['ridge']

@@ -7,10 +7,18 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import bayes, heads
+from prm_jax.heads import assembled
+from prm_jax.ops import bayes
 from prm_jax.rewards import backbone as trunks
-from prm_jax.rewards import factorized, reading
-from prm_jax.systems import base_rewards, objectives, optimizers, priors, states
+from prm_jax.rewards import factorized
+from prm_jax.systems import (
+  base_rewards,
+  likelihoods,
+  objectives,
+  optimizers,
+  priors,
+  states,
+)
 from prm_jax.users import gaussian
 
 
@@ -23,6 +31,7 @@ def pref(
   steps: int = 300,
   capacity: int = 50,
   backbone: Any = None,
+  head: Any = None,
 ) -> types.Learner:
   """Returns PReF with J = `dim` base rewards.
 
@@ -48,6 +57,8 @@ def pref(
     capacity: answers kept of a person.
     backbone: `rewards.backbone.Backbone` or plain data, where texts are
       tokens; None where features are given.
+    head: `types.Head` or plain data, what the labels are for; Bradley-Terry
+      choices if None.
 
   References:
     Shenfeld et al. 2025, arXiv:2503.06358.
@@ -59,7 +70,8 @@ def pref(
     the coefficients, where the code penalises the norm of encoded differences.
   """
   reward = trunks.under(factorized.factorized(dim=dim), backbone)
-  system = types.System(reward, gaussian.gaussian(dim=dim, capacity=capacity))
+  user = gaussian.gaussian(dim=dim, capacity=capacity)
+  system = types.System(reward, user, head=assembled.given(head))
   first = jnp.eye(dim)[0]
 
   def init(key, spec):
@@ -74,45 +86,42 @@ def pref(
     return states.with_user(state, bayes.isotropic_prior(first, 1.0))
 
   phases = (
-    types.Phase('svd', begin=functools.partial(_svd_start, dim)),
+    types.Phase('svd', begin=functools.partial(_svd_start, dim, system.head)),
     types.Phase(
       'joint',
-      objective=functools.partial(_objective, reward),
+      objective=functools.partial(_objective, system),
       **optimizers.trained(backbone, learning_rate, steps),
+      **likelihoods.learner_options(system.head),
       people=optimizers.people_adam(learning_rate, steps),
       steps=steps,
     ),
-    priors.prior_phase(),
+    priors.prior_phase(system.head),
   )
   return types.Learner(phases, init, system)
 
 
-def _objective(reward, params, people, state, batch, gather):
+def _objective(system, params, people, state, batch, gather):
   """The joint phase's terms and penalties; see `pref`."""
-  del gather
   basis, coefficients = params['reward']['basis'], people.free['coefficients']
-  pair = reading.encoded(reward, params['reward'], batch.inputs)
   user = batch.rows.user
   apart = coefficients - jnp.eye(basis.shape[1])[0]
   own, charge = objectives.charged(
     people, user, coefficients, 0.5 * jnp.sum(apart**2, 1)
   )
-  margin = objectives.margins(pair, own)
+  terms = likelihoods.terms(system, params, people, batch, own, gather)
   moved = basis[:, 0] - state.constants.aggregate
   penalty = {
     'aggregate': state.hyper['ridge'] * jnp.sum(moved**2),
     'basis': state.hyper['basis_ridge'] * jnp.sum(basis[:, 1:] ** 2),
   }
   scale = 0.5 / state.constants.examples
-  terms = {
-    'nll': objectives.mean(heads.bradley_terry(margin, batch.rows.label)),
-    'coefficients': charge,
-  }
+  terms['coefficients'] = charge
   return terms, {name: scale * value for name, value in penalty.items()}, {}
 
 
-def _svd_start(dim, state, data):
+def _svd_start(dim, head, state, data):
   """Returns the state at the SVD start; see `pref`."""
+  data = likelihoods.begun(head, data)
   features = data.features(state.params['reward'])
   basis, coefficients, constants = _bases(
     state.key,

@@ -6,10 +6,18 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import bayes, heads
+from prm_jax.heads import assembled
+from prm_jax.ops import bayes
 from prm_jax.rewards import backbone as trunks
-from prm_jax.rewards import factorized, reading
-from prm_jax.systems import base_rewards, objectives, optimizers, priors, states
+from prm_jax.rewards import factorized
+from prm_jax.systems import (
+  base_rewards,
+  likelihoods,
+  objectives,
+  optimizers,
+  priors,
+  states,
+)
 from prm_jax.users import gaussian
 
 
@@ -23,6 +31,7 @@ def rfm(
   steps: int = 300,
   capacity: int = 50,
   backbone: Any = None,
+  head: Any = None,
 ) -> types.Learner:
   """Returns RFM with J = `dim` reward features of a small network.
 
@@ -43,6 +52,8 @@ def rfm(
     capacity: answers kept of a person.
     backbone: `rewards.backbone.Backbone` or plain data, where texts are
       tokens; None where features are given.
+    head: `types.Head` or plain data, what the labels are for; Bradley-Terry
+      choices if None.
 
   References:
     Barreto et al. 2025 (RFM), arXiv:2503.17338.
@@ -53,22 +64,18 @@ def rfm(
     differs in its nonlinear features and in having no SVD start.
   """
   reward = trunks.under(factorized.network(dim=dim, width=width), backbone)
-  system = types.System(reward, gaussian.gaussian(dim=dim, capacity=capacity))
+  user = gaussian.gaussian(dim=dim, capacity=capacity)
+  system = types.System(reward, user, head=assembled.given(head))
   first = jnp.eye(dim)[0]
 
   def objective(params, people, state, batch, gather):
-    del gather
     user, coefficients = batch.rows.user, people.free['coefficients']
-    pair = reading.encoded(reward, params['reward'], batch.inputs)
     apart = 0.5 * jnp.sum((coefficients - first) ** 2, 1)
     own, charge = objectives.charged(people, user, coefficients, apart)
-    margin = objectives.margins(pair, own)
+    terms = likelihoods.terms(system, params, people, batch, own, gather)
     network = jax.tree.leaves(params['reward']['network'])
     scale = 0.5 * state.hyper['decay'] / state.constants.examples
-    terms = {
-      'nll': objectives.mean(heads.bradley_terry(margin, batch.rows.label)),
-      'coefficients': charge,
-    }
+    terms['coefficients'] = charge
     penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in network)}
     return terms, penalty, {}
 
@@ -83,19 +90,21 @@ def rfm(
   phases = (
     types.Phase(
       'joint',
-      _begin,
+      functools.partial(_begin, system.head),
       objective,
       steps=steps,
       people=optimizers.people_adam(learning_rate, steps),
       **optimizers.trained(backbone, learning_rate, steps),
+      **likelihoods.learner_options(system.head),
     ),
-    priors.prior_phase(),
+    priors.prior_phase(system.head),
   )
   return types.Learner(phases, init, system)
 
 
-def _begin(state, data):
+def _begin(head, state, data):
   """Returns the state at the aggregate, people apart around it."""
+  data = likelihoods.begun(head, data)
   features = data.features(state.params['reward'])
   weight = base_rewards.aggregate_weight(
     features, data.judgements, data.index, state.hyper['ridge']

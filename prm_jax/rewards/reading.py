@@ -12,6 +12,19 @@ def encoded(
 ) -> types.PyTree:
   """Returns the encoded candidates of every row, leaves `[B, K, ...]`.
 
+  Args:
+    reward: features and encoding.
+    params: of the reward.
+    inputs: of a batch.
+  """
+  return read(reward, params, inputs)[1]
+
+
+def read(
+  reward: types.RewardModel, params: types.PyTree, inputs: types.Inputs
+) -> tuple[types.PyTree, types.PyTree]:
+  """Returns features and encoded candidates of every row, `[B, K, ...]`.
+
   The only door from texts to a loss. Of texts that an index points into,
   fewer are encoded: all M, or the B K that are pointed at.
 
@@ -20,18 +33,21 @@ def encoded(
     params: of the reward.
     inputs: of a batch.
   """
-  index = inputs.index
+  index, value = inputs.index, inputs.value
   if index is None:
-    return reward.encode(params, reward.features(params, inputs))
-  texts = len(jax.tree.leaves(inputs.value)[0])
-  packed = (
-    isinstance(inputs.value, types.Tokens) and inputs.value.end is not None
-  )
+    return _read(reward, params, value)
+  texts = len(jax.tree.leaves(value)[0])
+  packed = isinstance(value, types.Tokens) and value.end is not None
   if index.size < texts and not packed:
-    value = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], inputs.value)
-    return reward.encode(params, reward.features(params, types.Inputs(value)))
-  every = reward.encode(params, reward.features(params, inputs))
+    value = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], value)
+    return _read(reward, params, value)
+  every = _read(reward, params, value)
   return jax.tree.map(lambda leaf: leaf[index], every)
+
+
+def _read(reward, params, value):
+  features = reward.features(params, types.Inputs(value))
+  return features, reward.encode(params, features)
 
 
 def margins(

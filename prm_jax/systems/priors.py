@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from prm_jax import types
 from prm_jax.ops import bayes
-from prm_jax.systems import inference, states
+from prm_jax.systems import inference, likelihoods, states
 
 _EM_STEPS = 6
 _EM_NEWTON = 6  # from the prior's mean, enough for a moment of the population
@@ -55,10 +55,15 @@ def estimate_prior(
   return prior
 
 
-def prior_phase() -> types.Phase:
-  """Returns the phase that estimates the population's Gaussian prior."""
+def prior_phase(head: types.Head | None = None) -> types.Phase:
+  """Returns the phase that estimates the population's Gaussian prior.
+
+  Args:
+    head: what the labels are for; Bradley-Terry choices if None.
+  """
 
   def begin(state, data):
+    data = likelihoods.begun(head, data)
     prior = estimate_prior(
       state.params['user'],
       data.encoded(state.params['reward']),

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
+from prm_jax.systems import likelihoods
 from prm_jax.users import bank as banks
 
 
@@ -56,6 +57,9 @@ def new_state(
     'reward': system.reward.init(reward_key, spec),
     'user': system.user.init(user_key, spec),
   }
+  if system.head is not None:
+    params[likelihoods.FREE] = likelihoods.init(system.head, spec)
+    blank = {**(blank or {}), **likelihoods.blank(system.head)} or ()
   # Beliefs are made when somebody is remembered: fitting infers.
   people = banks.empty(spec.people, blank, ())
   return state_of(key, params, people, constants=constants, hyper=hyper)
@@ -104,8 +108,11 @@ def with_user(state: types.TrainState, user: types.PyTree) -> types.TrainState:
   return state._replace(params={**state.params, 'user': user})
 
 
-def with_free(state: types.TrainState, free: types.PyTree) -> types.TrainState:
-  """Returns the state with other free parameters of people."""
+def with_free(
+  state: types.TrainState, free: Mapping[str, types.PyTree]
+) -> types.TrainState:
+  """Returns the state with other free parameters of people, by name."""
+  free = {**state.people.free, **free}
   return state._replace(people=state.people._replace(free=free))
 
 

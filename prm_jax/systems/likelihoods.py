@@ -1,0 +1,211 @@
+"""Terms of what people say, by the head of a system: Bradley-Terry if none."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import types
+from prm_jax.ops.heads import choices
+from prm_jax.rewards import reading
+from prm_jax.systems import objectives
+
+FREE = 'head'  # in `People.free`, and in params
+
+
+def init(head: types.Head, spec: types.Spec) -> dict[str, types.PyTree]:
+  """Returns the parameters of a head: its own, and what reads its outputs.
+
+  Outputs start at zero, so that no candidate differs from another.
+
+  Args:
+    head: a likelihood.
+    spec: sizes.
+  """
+  params: dict[str, types.PyTree] = {'own': head.init()}
+  if head.outputs:
+    params['weight'] = jnp.zeros((spec.features, head.outputs))
+    params['bias'] = jnp.zeros(head.outputs)
+  return params
+
+
+def blank(head: types.Head | None) -> dict[str, types.PyTree]:
+  """Returns what a person has of their own: no difference from everybody's."""
+  if head is None or not head.personal:
+    return {}
+  own = head.init()
+  return {FREE: {name: jnp.zeros_like(own[name]) for name in head.personal}}
+
+
+def outputs(
+  head: types.Head, params: Mapping[str, Any], features: types.Array
+) -> types.Array:
+  """Returns a head's outputs `[..., O]` of features `[..., D]`."""
+  if not head.outputs:
+    return jnp.zeros((*features.shape[:-1], 0))
+  return features @ params['weight'] + params['bias']
+
+
+def rows(
+  head: types.Head,
+  params: Mapping[str, Any],
+  free: Mapping[str, Any] | None,
+  user: types.Array,
+) -> dict[str, types.Array]:
+  """Returns a head's own parameters for every row, `[B, ...]`.
+
+  Args:
+    head: a likelihood.
+    params: of the head.
+    free: of people, `[P, ...]`, as `blank` has them; None for everybody's.
+    user: `[B]` rows of these people.
+  """
+  own = {
+    name: jnp.broadcast_to(leaf, (len(user), *leaf.shape))
+    for name, leaf in params['own'].items()
+  }
+  if free is not None and FREE in free:
+    own |= {name: own[name] + free[FREE][name][user] for name in head.personal}
+  return own
+
+
+def terms(
+  system: types.System,
+  params: Mapping[str, Any],
+  people: types.Present,
+  batch: types.Batch,
+  weights: types.Array,
+  gather: types.Gather,
+) -> dict[str, tuple[types.Array, types.Array]]:
+  """Returns the terms of an objective whose scores are linear in encodings.
+
+  `nll` is what was said; `people`, the charge for what people have of their
+  own in a head; `whole`, a head's term that looks at other rows.
+
+  Args:
+    system: its reward reads the batch; its head says what is likely.
+    params: shared parameters.
+    people: of the batch.
+    batch: rows and what is read of them.
+    weights: `[B, J]` of the encoding.
+    gather: of all devices' rows.
+  """
+  read, encoded = reading.read(system.reward, params['reward'], batch.inputs)
+  head, label = system.head, jnp.asarray(batch.rows.label)
+  if head is None:
+    margin = objectives.margins(encoded, weights)
+    return {'nll': objectives.mean(choices.bradley_terry(margin, label))}
+  user = batch.rows.user
+  own = rows(head, params[FREE], people.free, user)
+  seen = types.Read(
+    jnp.einsum('bkj,bj->bk', encoded, weights),
+    outputs(head, params[FREE], read),
+    present(batch.inputs.index, encoded.shape[:2]),
+  )
+  made = {'nll': objectives.mean(head.nll(own, seen, label))}
+  if head.term is not None:
+    made['whole'] = objectives.mean(head.term(own, seen, label, gather))
+  if head.personal:
+    made['people'] = _charge(head, people, user)
+  return made
+
+
+def _charge(head, people, user):
+  """The term of a normal prior of everybody's differences."""
+  penalty = sum(
+    jnp.sum((leaf / head.spread) ** 2, tuple(range(1, leaf.ndim)))
+    for leaf in people.free[FREE].values()
+  )
+  share = 0.5 * penalty / jnp.maximum(people.weight, 1e-6)
+  return objectives.mean(share[user])
+
+
+def present(index: Any, shape: tuple[int, int]) -> types.Array:
+  """Returns `[B, K]` 1 for candidates, 0 where an index is negative."""
+  if index is None:
+    return jnp.ones(shape)
+  return (jnp.asarray(index) >= 0).astype(jnp.float32)
+
+
+def paired(
+  head: types.Head | None, judgements: types.Judgements, index: Any
+) -> tuple[types.Judgements, Any]:
+  """Returns what was said as choices between two, which beliefs read.
+
+  Args:
+    head: what the labels are for; choices already if None.
+    judgements: `[N]`.
+    index: `[N, K]` into the texts.
+
+  Raises:
+    ValueError: the head judges candidates by themselves.
+  """
+  if head is None:
+    return judgements, index
+  if head.pairs is None:
+    raise ValueError(
+      'the head judges one candidate at a time, and there are no choices to '
+      'start from: give one that compares, or the learner aggregate_mlp'
+    )
+  index = jnp.asarray(index)
+  pairs = head.pairs(jnp.asarray(judgements.label), index.shape[1])
+  count = len(pairs.candidates)
+  chosen = index[:, pairs.candidates].reshape(-1, 2)
+  there = (chosen >= 0).all(-1)
+  repeated = jax.tree.map(
+    lambda leaf: jnp.repeat(jnp.asarray(leaf), count, 0),
+    judgements._replace(label=None),
+  )
+  said = types.Judgements(
+    repeated.user,
+    pairs.label.reshape(-1).astype(jnp.float32),
+    repeated.mask * pairs.weight.reshape(-1) * there,
+    repeated.example_id,
+  )
+  return said, jnp.maximum(chosen, 0)
+
+
+def begun(head: types.Head | None, data: types.Data) -> types.Data:
+  """Returns the data as choices between two, for `Phase.begin`."""
+  said, index = paired(head, data.judgements, data.index)
+  return data._replace(judgements=said, index=index)
+
+
+def probability(
+  system: types.System,
+  params: Mapping[str, Any],
+  output: types.RewardOutput,
+  read: types.Array,
+  own: Mapping[str, types.Array],
+) -> types.Array:
+  """Returns what a head expects to be said, `[B, ...]`.
+
+  Args:
+    system: with a head.
+    params: shared parameters.
+    output: scores `[B, K]`; where there is a covariance a pair's margin is
+      moderated by it.
+    read: features `[B, K, D]`.
+    own: the head's own parameters, `[B, ...]`, of `rows`.
+  """
+  head = system.head
+  score = output.score
+  if output.covariance is not None and score.shape[1] == 2:
+    margin = choices.pair_margin(output)
+    score = jnp.stack([margin, jnp.zeros_like(margin)], 1)
+  seen = types.Read(
+    score, outputs(head, params[FREE], read), jnp.ones(score.shape)
+  )
+  return head.predict(own, seen)
+
+
+def learner_options(head: types.Head | None) -> dict[str, bool]:
+  """Returns what a head asks of the phase that trains it."""
+  return {'whole': True} if head is not None and head.term is not None else {}
+
+
+def numbers(head: types.Head) -> int:
+  """Returns how many own parameters a head has."""
+  return sum(int(np.size(leaf)) for leaf in head.init().values())
