@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import heads
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import reading, scalar
 from prm_jax.systems import base_rewards, objectives, optimizers, states
@@ -120,5 +120,5 @@ def _objective(reward, params, people, state, batch, gather):
   head = jax.tree.leaves(trunks.own(params['reward']))
   squares = sum(jnp.sum(leaf**2) for leaf in head)
   ridge = 0.5 * state.hyper['ridge'] * squares / state.constants.examples
-  nll = heads.bradley_terry(pair[:, 0, 0] - pair[:, 1, 0], batch.rows.label)
+  nll = choices.bradley_terry(pair[:, 0, 0] - pair[:, 1, 0], batch.rows.label)
   return {'nll': objectives.mean(nll)}, {'ridge': ridge}, {}

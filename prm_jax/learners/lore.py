@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import heads
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import factorized, reading
 from prm_jax.systems import (
@@ -101,7 +101,7 @@ def _objective(reward, params, people, state, batch, gather):
   moved = params['reward']['basis'] - state.constants.aggregate[:, None]
   scale = 0.5 * state.hyper['basis_ridge'] / state.constants.examples
   penalty = {'basis': scale * jnp.sum(moved**2)}
-  nll = heads.bradley_terry(margin, batch.rows.label)
+  nll = choices.bradley_terry(margin, batch.rows.label)
   return {'nll': objectives.mean(nll)}, penalty, {}
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from prm_jax import types
 from prm_jax.learners import lore
-from prm_jax.ops import heads
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import ideal_point, reading
 from prm_jax.systems import base_rewards, objectives, optimizers, states
@@ -70,7 +70,7 @@ def pal(
     points = params['reward']['item'], params['reward']['prototypes']
     scale = 0.5 * state.hyper['decay'] / state.constants.examples
     penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in points)}
-    nll = heads.bradley_terry(margin, batch.rows.label)
+    nll = choices.bradley_terry(margin, batch.rows.label)
     return {'nll': objectives.mean(nll)}, penalty, {}
 
   def init(key, spec):

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import bayes, heads
+from prm_jax.ops import bayes
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import factorized, reading
 from prm_jax.systems import base_rewards, objectives, optimizers, priors, states
@@ -105,7 +106,7 @@ def _objective(reward, params, people, state, batch, gather):
   }
   scale = 0.5 / state.constants.examples
   terms = {
-    'nll': objectives.mean(heads.bradley_terry(margin, batch.rows.label)),
+    'nll': objectives.mean(choices.bradley_terry(margin, batch.rows.label)),
     'coefficients': charge,
   }
   return terms, {name: scale * value for name, value in penalty.items()}, {}

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import bayes, heads
+from prm_jax.ops import bayes
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import factorized, reading
 from prm_jax.systems import base_rewards, objectives, optimizers, priors, states
@@ -66,7 +67,7 @@ def rfm(
     network = jax.tree.leaves(params['reward']['network'])
     scale = 0.5 * state.hyper['decay'] / state.constants.examples
     terms = {
-      'nll': objectives.mean(heads.bradley_terry(margin, batch.rows.label)),
+      'nll': objectives.mean(choices.bradley_terry(margin, batch.rows.label)),
       'coefficients': charge,
     }
     penalty = {'decay': scale * sum(jnp.sum(leaf**2) for leaf in network)}
