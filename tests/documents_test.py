@@ -87,7 +87,9 @@ def test_files_that_a_page_names_are_there(page):
 
 
 def test_a_file_that_is_not_there_is_found():
-  text = '`prm_jax/ops/heads.py`, `ops/nothing.py`, `ops/` and `nowhere.py`'
+  text = (
+    '`prm_jax/ops/heads/choices.py`, `ops/nothing.py`, `ops/` and `nowhere.py`'
+  )
   assert missing(text) == ['ops/nothing.py', 'nowhere.py']
 
 

@@ -15,7 +15,7 @@ import optax
 
 from prm_jax import types
 from prm_jax.models import decoder
-from prm_jax.ops import heads
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import discriminative
 from prm_jax.rewards.trajectories import PADDING
 from prm_jax.users.references import References
@@ -159,7 +159,7 @@ def loss(params: types.PyTree, data: Triples, network: Network) -> types.Array:
   both = jnp.concatenate([positive, negative], 1)
   first, second = jnp.split(scores(params, reference, both, network), 2, 1)
   gap = first[:, :, None] - second[:, None]
-  return heads.bradley_terry(gap, jnp.ones_like(gap)).mean()
+  return choices.bradley_terry(gap, jnp.ones_like(gap)).mean()
 
 
 def fit(

@@ -13,7 +13,8 @@ import numpy as np
 import optax
 
 from prm_jax import types
-from prm_jax.ops import discrimination, heads
+from prm_jax.ops import discrimination
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import gaussian_likeness, reading
 from prm_jax.systems import objectives, optimizers, states
 from prm_jax.users import references
@@ -70,7 +71,7 @@ def likeness(
     del people, state, gather
     encoded = reading.encoded(reward, params['reward'], batch.inputs)
     margin = reading.margins(reward, params['reward'], encoded)
-    nll = heads.bradley_terry(margin, jnp.asarray(batch.rows.label))
+    nll = choices.bradley_terry(margin, jnp.asarray(batch.rows.label))
     return {'nll': objectives.mean(nll)}, {}, {}
 
   phases = [types.Phase('start', begin=begin)]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import heads
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import factorized, reading
 from prm_jax.systems import base_rewards, episodes, states
 from prm_jax.users import meta
@@ -71,7 +71,7 @@ def mrm(
     weights = infer(episode.key, params['user'], episode.known)
     score = jax.vmap(lambda x, w: reward.score(params['reward'], x, w[None]))
     output = score(episode.targets, weights)
-    loss = heads.pair_nll(output, episode.label)
+    loss = choices.pair_nll(output, episode.label)
     total, count = episodes.term(loss, episode.mask)
     counted = (count > 0) & (jnp.asarray(batch.rows.mask) > 0)
     mean = total / jnp.maximum(count, 1.0)

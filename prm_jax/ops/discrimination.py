@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import heads, precision
+from prm_jax.ops import precision
+from prm_jax.ops.heads import choices
 
 # The unit of the laws below: 2^20 parameters and 2^30 tokens.
 _PARAMETERS = 2.0**20
@@ -273,7 +274,7 @@ def batch_size(parameters: float, reward_tokens: float) -> float:
 
 
 def _nll(margin):
-  return heads.bradley_terry(margin, jnp.ones_like(margin))
+  return choices.bradley_terry(margin, jnp.ones_like(margin))
 
 
 def _there(mask, like):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.ops import heads
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import reading
 from prm_jax.systems import episodes, optimizers, states
 from prm_jax.users import latent as latents
@@ -70,7 +70,9 @@ def amortized(
       each = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (len(pairs), *leaf.shape)), context
       )
-      return heads.pair_nll(reward.score(params['reward'], pairs, each), label)
+      return choices.pair_nll(
+        reward.score(params['reward'], pairs, each), label
+      )
 
     loss = jax.vmap(nll)(contexts, episode.targets, episode.label)
     aux = {}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.ops import heads
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import reading
 
 _FLOATS = 1 << 25  # of gathered evidence held at once
@@ -116,7 +116,7 @@ def _jitted(system: types.System):
   def probability(params, contexts, encoded, person, index):
     chosen = jax.tree.map(lambda leaf: leaf[person], contexts)
     pair = jax.tree.map(lambda leaf: leaf[index[:, :2]], encoded)
-    return heads.pair_probability(reward.score(params, pair, chosen))
+    return choices.pair_probability(reward.score(params, pair, chosen))
 
   def blank(params):
     return user.context(params, user.prior(params))
@@ -312,4 +312,4 @@ def _deliberated(system, params, contexts, data, key) -> np.ndarray:
   inputs = reward.deliberate(key, params['reward'], inputs, chosen)
   pair = reading.encoded(reward, params['reward'], inputs)
   output = reward.score(params['reward'], pair, chosen)
-  return np.asarray(heads.pair_probability(output))
+  return np.asarray(choices.pair_probability(output))

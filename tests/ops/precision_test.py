@@ -28,9 +28,9 @@ from prm_jax.users import gaussian, meta, ring, simplex
 
 ROOT = pathlib.Path(prm_jax.__file__).parent
 NAMES = [
-  f'{package.__name__}.{module.name}'
+  module.name
   for package in (ops, users)
-  for module in pkgutil.iter_modules(package.__path__)
+  for module in pkgutil.walk_packages(package.__path__, f'{package.__name__}.')
 ] + ['prm_jax.rewards.fast_weights']
 MODULES = {name: importlib.import_module(name) for name in NAMES}
 # Of arrays: modules of statistics are NumPy in float64.
@@ -167,7 +167,7 @@ EXAMPLES = {
       ),
     ),
   },
-  'heads': {
+  'choices': {
     'bradley_terry': (a(N), one(N)),
     'moderated_probability': (a(N), one(N)),
     'pair_margin': (OUTPUT,),

@@ -1,0 +1,1 @@
+"""Likelihoods, scores and penalties of reward heads, as pure functions."""
