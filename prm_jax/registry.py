@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from prm_jax import toys
+from prm_jax.heads import assembled
 from prm_jax.learners import (
   aggregate,
   amortized,
@@ -244,7 +245,37 @@ SAFEGUARDS: dict[str, Entry] = {
   'shrinkage': _built(reward_level.shrinkage),
   'trust_region': _built(policy_level.trust_region, radius=0.01),
 }
+
+
+def _said(form, **given):
+  return functools.partial(toys.said, form, **given)
+
+
+_SMALL = {
+  'all_pairs': _said('ranks'),
+  'best_of_n': _said('ranks'),
+  'bins': _said('ratings', personal=True),
+  'cumulative': _said('levels', personal=True),
+  'davidson': _said('ties', personal=True),
+  'disentangled': _said('lengths'),
+  'evidential': _said('ratings'),
+  'listnet': _said('ranks'),
+  'mean_variance': _said('ratings'),
+  'plackett_luce': _said('ranks'),
+  'quantiles': _said('ratings', count=3, personal=True),
+  'rao_kupper': _said('ties', personal=True),
+  'regression': _said('attributes', attributes=2, personal=True),
+  'steps': _said('steps'),
+  'strength_margin': _said('levels'),
+  'strength_weight': _said('levels'),
+}
+# Of choices, where nothing else is said.
+HEADS: dict[str, Entry] = {
+  kind: Entry(factory, small=_SMALL.get(kind, _said('choices')))
+  for kind, factory in assembled.FACTORIES.items()
+}
 ROOMS = {
+  'head': HEADS,
   'learner': LEARNERS,
   'user': USERS,
   'reward': REWARDS,
@@ -256,7 +287,7 @@ def build(room: str, node: Mapping[str, Any]) -> Any:
   """Returns what `node['kind']` names, made with the node's other keys.
 
   Args:
-    room: 'learner', 'user', 'reward' or 'safeguard'.
+    room: 'head', 'learner', 'user', 'reward' or 'safeguard'.
     node: plain data.
 
   Raises:

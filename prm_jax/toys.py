@@ -68,6 +68,43 @@ def judgements(seed: int = 0, n: int = 299, **given: Any) -> World:
   return World(given, types.Batch(said, inputs))
 
 
+def said(form: str = 'choices', n: int = 240, **given: Any) -> World:
+  """Returns what people say of candidates, in the form that a head reads.
+
+  Args:
+    form: 'choices', 'ties', 'levels' (seven), 'ranks' (of four), 'ratings',
+      'attributes' (two, some of them missing), 'steps' (four, some missing)
+      or 'lengths' (choices, with the log lengths of both).
+    n: rows.
+    given: options of the head.
+  """
+  world = judgements(n=n, **given)
+  assert world.data is not None
+  rng = np.random.default_rng(1)
+  table, rows = np.asarray(world.data.inputs.value), world.data.rows
+  count = {'ranks': 4, 'steps': 4, 'ratings': 1, 'attributes': 1}.get(form, 2)
+  index = np.stack([rng.permutation(TEXTS)[:count] for _ in range(n)])
+  good = table[index] @ np.array([2.0, -1, 0, 0, 0])
+  heard = good + 0.5 * rng.normal(size=good.shape)
+  apart = heard[:, 0] - heard[:, -1]
+  missing = np.where(rng.random((n, 4)) < 0.2, np.nan, 0.0)
+  second = table[index[:, 0], 2] + 0.3 * rng.normal(size=n)
+  first = (apart > 0).astype(float)
+  label = {
+    'choices': lambda: first,
+    'ties': lambda: (np.sign(np.round(apart / 1.5)) + 1) / 2,
+    'levels': lambda: (np.clip(np.round(apart), -3, 3) + 3) / 6,
+    'ranks': lambda: (-heard).argsort(1).argsort(1),
+    'ratings': lambda: heard[:, 0],
+    'attributes': lambda: np.stack([heard[:, 0], second + missing[:, 0]], 1),
+    'steps': lambda: (heard > 0) + missing,
+    'lengths': lambda: np.column_stack([first, rng.normal(size=(n, 2))]),
+  }[form]()
+  rows = rows._replace(label=np.asarray(label, np.float32))
+  inputs = types.Inputs(table, index.astype(np.int32))
+  return World(given, types.Batch(rows, inputs), world.spec)
+
+
 def texts(seed: int = 0, n: int = 60, **given: Any) -> World:
   """Returns judgements of texts as token ids, padded on either side.
 

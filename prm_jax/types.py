@@ -69,7 +69,37 @@ class Event:
   mask: Array
 
 
-Evidence = Pair | Event
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Said:
+  """What one person said of candidates, in the form that a head reads.
+
+  Attributes:
+    encoded: `[N, K, ...]` the candidates, as `RewardModel.encode` left them.
+    outputs: `[N, K, O]` the head's further numbers.
+    present: `[N, K]` 1 for a candidate, 0 for padding.
+    own: the head's parameters, `[N, ...]`.
+    label: `[N, ...]`.
+    mask: `[N]` 1 for a judgement, 0 for padding.
+    head: what the labels are for.
+  """
+
+  encoded: Array
+  outputs: Array
+  present: Array
+  own: Mapping[str, Array]
+  label: Array
+  mask: Array
+  head: Head = dataclasses.field(metadata={'static': True})
+
+  def nll(self, score: Array) -> Array:
+    """Returns the nats `[]` of everything said, given scores `[N, K]`."""
+    read = Read(score, self.outputs, self.present)
+    each = self.head.nll(self.own, read, self.label)
+    return jax.numpy.sum(jax.numpy.where(self.mask > 0, each * self.mask, 0.0))
+
+
+Evidence = Pair | Event | Said
 
 
 # ------------------------------------------------------------------- rewards
@@ -185,8 +215,12 @@ class Head(NamedTuple):
       probability that the first of two is preferred, half of a tie's with it,
       or values in the form of the label.
     score: `(params, read) -> [B, K]` what is served.
-    pairs: `(said [N, ...], K) -> Pairs`, what learners start from; None where
-      one candidate is judged by itself.
+    pairs: `(said [N, ...], K) -> Pairs`, what learners start from and beliefs
+      read; None where one candidate is judged by itself.
+    value: `(said [N, ...]) -> [N]`, where there are no pairs: how good the
+      candidate was said to be; a person's judgements are then compared.
+    classes: `(params, read) -> [B, C]` probabilities of what can be said, in
+      the order of labels; None where that is two things, or a number.
     outputs: O, see `Read`.
     term: `(params, read, said, gather) -> [B]` a further term that looks at
       other rows; None if there is none.
@@ -200,6 +234,8 @@ class Head(NamedTuple):
   predict: Callable[[Mapping[str, Array], Read], Array]
   score: Callable[[Mapping[str, Array], Read], Array]
   pairs: Callable[[Array, int], Pairs] | None = None
+  value: Callable[[Array], Array] | None = None
+  classes: Callable[[Mapping[str, Array], Read], Array] | None = None
   outputs: int = 0
   term: Callable[..., Array] | None = None
   personal: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from prm_jax import registry
 ROOT = Path(__file__).parents[1]
 ROOMS = (
   'ops',
+  'heads',
   'models',
   'users',
   'rewards',
@@ -29,7 +30,15 @@ ALLOWED |= {
   'runtime': {'types', 'runtime'},
   'worlds': {'types', 'ops', 'worlds'},
   'data': {'types', 'ops', 'worlds', 'data'},
-  'registry': {'types', 'learners', 'rewards', 'safeguards', 'toys', 'users'},
+  'registry': {
+    'types',
+    'heads',
+    'learners',
+    'rewards',
+    'safeguards',
+    'toys',
+    'users',
+  },
   'toys': {'types', 'learners', 'models', 'policy', 'worlds', 'world_tasks'},
   'world_tasks': {'learners', 'policy', 'worlds'},
 }

@@ -47,6 +47,7 @@ def linear(
   )
 
   def begin(state, data):
+    count = objectives.examples(data.judgements)
     data = likelihoods.begun(system.head, data)
     features = data.features(state.params['reward'])
     weight = base_rewards.aggregate_weight(
@@ -55,7 +56,6 @@ def linear(
     state = states.with_reward(
       state, {**state.params['reward'], 'weight': weight}
     )
-    count = objectives.examples(data.judgements)
     return state._replace(constants=states.Examples(count))
 
   def init(key, spec):

@@ -85,7 +85,9 @@ def lore(
     )
 
   phases = (
-    types.Phase('start', begin=functools.partial(_start, dim, spread, system.head)),
+    types.Phase(
+      'start', begin=functools.partial(_start, dim, spread, system.head)
+    ),
     types.Phase(
       'joint',
       objective=functools.partial(_objective, system),
@@ -124,9 +126,7 @@ def population(
     state.params['user'].log_weight, state.hyper['strength']
   )
   encoded = data.encoded(state.params['reward'])
-  judgements, index = likelihoods.paired(
-    system.head, data.judgements, data.index
-  )
+  told = likelihoods.of_state(system.head, state, data)
   answered = (state.people.weight > 0).astype(jnp.float32)
   # Twice: the first estimate is made under a uniform population.
   for _ in range(2):
@@ -134,10 +134,11 @@ def population(
       system,
       user,
       encoded,
-      judgements,
-      index,
+      data.judgements,
+      data.index,
       key=state.key,
       people=data.people,
+      told=told,
     )
     mean = (answered @ jnp.exp(weights)) / jnp.maximum(answered.sum(), 1.0)
     user = user._replace(log_weight=jnp.log(mean + 1e-6))

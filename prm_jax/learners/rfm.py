@@ -1,5 +1,6 @@
 """RFM: learned nonlinear reward features, linear in a person's weights."""
 
+import functools
 from typing import Any
 
 import jax

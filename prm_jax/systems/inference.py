@@ -11,6 +11,7 @@ import numpy as np
 from prm_jax import types
 from prm_jax.ops.heads import choices
 from prm_jax.rewards import reading
+from prm_jax.systems import likelihoods
 
 _FLOATS = 1 << 25  # of gathered evidence held at once
 _FEW = 1 << 15  # of all evidence, padded, that is one group
@@ -79,7 +80,9 @@ def group_evidence(
   judgements: types.Judgements,
   index: types.ArrayLike,
   group: Group,
-) -> types.Pair:
+  head: types.Head | None = None,
+  told: likelihoods.Told | None = None,
+) -> types.Pair | types.Said:
   """Returns the group's evidence, leaves `[P, N, ...]`.
 
   Args:
@@ -87,8 +90,22 @@ def group_evidence(
     judgements: of everybody.
     index: `[B, K]` into the texts; references, beyond two, are no answer.
     group: whose.
+    head: what the labels are for; Bradley-Terry choices if None.
+    told: what the head reads beside the encoded texts.
   """
-  chosen = jnp.asarray(index)[group.rows][..., :2]
+  rows = group.rows
+  if told is not None:
+    chosen = jnp.asarray(index)[rows]
+    return types.Said(
+      jax.tree.map(lambda leaf: leaf[chosen], encoded),
+      told.outputs[chosen],
+      (chosen >= 0).astype(jnp.float32),
+      jax.tree.map(lambda leaf: leaf[rows], told.own),
+      jnp.asarray(judgements.label)[rows],
+      jnp.asarray(group.mask) * jnp.asarray(judgements.mask)[rows],
+      head,
+    )
+  chosen = jnp.asarray(index)[rows][..., :2]
   return types.Pair(
     encoded=jax.tree.map(lambda leaf: leaf[chosen], encoded),
     label=jnp.asarray(judgements.label)[group.rows],
@@ -104,8 +121,10 @@ def _jitted(system: types.System):
   def encode(params, value):
     return reward.encode(params, reward.features(params, types.Inputs(value)))
 
-  def infer(key, params, encoded, judgements, index, group):
-    evidence = group_evidence(encoded, judgements, index, group)
+  def infer(key, params, encoded, judgements, index, group, told):
+    evidence = group_evidence(
+      encoded, judgements, index, group, system.head, told
+    )
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, group.people)
     if user.settle is None:
       return jax.vmap(user.infer, (0, None, 0))(keys, params, evidence)
@@ -145,6 +164,7 @@ def infer(
   key: types.Key,
   people: int,
   limit: int | None = None,
+  free: types.PyTree = None,
 ) -> types.PyTree:
   """Returns everybody's contexts `[U, ...]` from their unmasked judgements.
 
@@ -157,8 +177,16 @@ def infer(
     key: for user models that draw.
     people: U.
     limit: use at most this many of each person's answers, the first.
+    free: people's free parameters `[U, ...]`, of which those of a head are
+      read; everybody's if None.
   """
   encoded = encode(system, params, data.inputs.value)
+  told = None
+  if system.head is not None:
+    features = system.reward.features(
+      params['reward'], types.Inputs(data.inputs.value)
+    )
+    told = likelihoods.told(system.head, params, features, data.rows.user, free)
   return infer_encoded(
     system,
     params['user'],
@@ -168,6 +196,7 @@ def infer(
     key=key,
     people=people,
     limit=limit,
+    told=told,
   )
 
 
@@ -181,6 +210,7 @@ def infer_encoded(
   key: types.Key,
   people: int,
   limit: int | None = None,
+  told: likelihoods.Told | None = None,
 ) -> types.PyTree:
   """Returns everybody's contexts `[U, ...]`; see `infer`.
 
@@ -193,6 +223,7 @@ def infer_encoded(
     key: for user models that draw.
     people: U.
     limit: use at most this many of each person's answers, the first.
+    told: what the system's head reads beside the encoded texts.
   """
   _, infer_group, _, blank = _jitted(system)
   contexts = jax.tree.map(
@@ -201,7 +232,7 @@ def infer_encoded(
   said, where = jax.tree.map(jnp.asarray, (judgements, index))
   width = jax.tree.leaves(encoded)[0].shape[-1]
   for group in group_people(judgements, limit=limit, width=width):
-    fitted = infer_group(key, user, encoded, said, where, group)
+    fitted = infer_group(key, user, encoded, said, where, group, told)
     real = group.people >= 0
     fitted = jax.tree.map(lambda leaf: np.asarray(leaf)[real], fitted)  # noqa: B023
     if system.user.settle is not None:
@@ -221,8 +252,11 @@ def predict(
   data: types.Batch,
   *,
   key: types.Key | None = None,
+  free: types.PyTree = None,
 ) -> np.ndarray:
   """Returns the probability `[B]` that each row's first text is preferred.
+
+  Or, where the system has a head that predicts something else, that.
 
   Args:
     system: reward and user model.
@@ -230,12 +264,16 @@ def predict(
     contexts: of every person, `[U, ...]`, as `infer` returns them.
     data: judgements, and the texts that they point into; labels are not read.
     key: for rewards that deliberate: they write before they score.
+    free: people's free parameters `[U, ...]`, of which those of the head are
+      read; everybody's if None.
 
   Raises:
     ValueError: a reward deliberates, and there is no key.
   """
   if system.reward.deliberate is not None:
     return _deliberated(system, params, contexts, data, key)
+  if system.head is not None:
+    return np.asarray(_said(system)(params, contexts, data, free))
   _, _, probability, _ = _jitted(system)
   encoded = encode(system, params, data.inputs.value)
   leaves = jax.tree.leaves(contexts)
@@ -259,6 +297,22 @@ def predict(
       )
     )
   return np.concatenate(blocks)[:count]
+
+
+@functools.lru_cache(maxsize=64)
+def _said(system: types.System):
+  """The compiled predictions of a system with a head."""
+  head = system.head
+  assert head is not None
+
+  def predict(params, contexts, data, free):
+    user = data.rows.user
+    own = likelihoods.rows(head, params[likelihoods.FREE], free, user)
+    chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf)[user], contexts)
+    read = likelihoods.seen(system, params, chosen, data.inputs)
+    return head.predict(own, read)
+
+  return jax.jit(predict)
 
 
 def margins(

@@ -1,11 +1,10 @@
 """Terms of what people say, by the head of a system: Bradley-Terry if none."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from prm_jax import types
 from prm_jax.ops.heads import choices
@@ -71,6 +70,50 @@ def rows(
   return own
 
 
+class Told(NamedTuple):
+  """What a head reads beside encoded texts, for the beliefs of many people.
+
+  Attributes:
+    outputs: `[M, O]` of the texts.
+    own: the head's own parameters of every judgement, `[N, ...]`.
+  """
+
+  outputs: types.Array
+  own: Mapping[str, types.Array]
+
+
+def told(
+  head: types.Head,
+  params: Mapping[str, Any],
+  features: types.Array,
+  user: types.Array,
+  free: Mapping[str, Any] | None,
+) -> Told:
+  """Returns what a head reads of texts and judgements.
+
+  Args:
+    head: a likelihood.
+    params: shared parameters.
+    features: `[M, D]` of the texts.
+    user: `[N]` whose judgements they are.
+    free: people's free parameters `[U, ...]`; everybody's if None.
+  """
+  own = rows(head, params[FREE], free, jnp.asarray(user))
+  return Told(outputs(head, params[FREE], features), own)
+
+
+def of_state(
+  head: types.Head | None, state: types.TrainState, data: types.Data
+) -> Told | None:
+  """Returns what a head reads of the training data; None without a head."""
+  if head is None:
+    return None
+  features = data.features(state.params['reward'])
+  return told(
+    head, state.params, features, data.judgements.user, state.people.free
+  )
+
+
 def terms(
   system: types.System,
   params: Mapping[str, Any],
@@ -102,7 +145,8 @@ def terms(
   seen = types.Read(
     jnp.einsum('bkj,bj->bk', encoded, weights),
     outputs(head, params[FREE], read),
-    present(batch.inputs.index, encoded.shape[:2]),
+    present(batch.inputs.index, encoded.shape[:2])
+    * jnp.asarray(batch.rows.mask)[:, None],
   )
   made = {'nll': objectives.mean(head.nll(own, seen, label))}
   if head.term is not None:
@@ -138,18 +182,12 @@ def paired(
     head: what the labels are for; choices already if None.
     judgements: `[N]`.
     index: `[N, K]` into the texts.
-
-  Raises:
-    ValueError: the head judges candidates by themselves.
   """
   if head is None:
     return judgements, index
-  if head.pairs is None:
-    raise ValueError(
-      'the head judges one candidate at a time, and there are no choices to '
-      'start from: give one that compares, or the learner aggregate_mlp'
-    )
   index = jnp.asarray(index)
+  if head.pairs is None:
+    return _neighbours(head, judgements, index)
   pairs = head.pairs(jnp.asarray(judgements.label), index.shape[1])
   count = len(pairs.candidates)
   chosen = index[:, pairs.candidates].reshape(-1, 2)
@@ -167,45 +205,87 @@ def paired(
   return said, jnp.maximum(chosen, 0)
 
 
+def _neighbours(head, judgements, index):
+  """Each judgement beside the person's next: the higher value is preferred."""
+  assert head.value is not None
+  user, mask = map(jnp.asarray, (judgements.user, judgements.mask))
+  value = head.value(jnp.asarray(judgements.label))
+  first = jnp.argsort(user, stable=True)
+  second = jnp.roll(first, -1)
+  apart = value[first] - value[second]
+  differ = (user[first] == user[second]) & (jnp.nan_to_num(apart) != 0.0)
+  said = types.Judgements(
+    user[first],
+    (apart > 0).astype(jnp.float32),
+    mask[first] * mask[second] * differ,
+    jnp.asarray(judgements.example_id)[first],
+  )
+  return said, jnp.stack([index[first, 0], index[second, 0]], 1)
+
+
 def begun(head: types.Head | None, data: types.Data) -> types.Data:
   """Returns the data as choices between two, for `Phase.begin`."""
   said, index = paired(head, data.judgements, data.index)
   return data._replace(judgements=said, index=index)
 
 
-def probability(
+def seen(
   system: types.System,
   params: Mapping[str, Any],
-  output: types.RewardOutput,
-  read: types.Array,
-  own: Mapping[str, types.Array],
-) -> types.Array:
-  """Returns what a head expects to be said, `[B, ...]`.
+  contexts: types.PyTree,
+  inputs: types.Inputs,
+) -> types.Read:
+  """Returns what a head reads of rows.
+
+  Where a belief has a width, the margin of two is moderated by it.
 
   Args:
     system: with a head.
     params: shared parameters.
-    output: scores `[B, K]`; where there is a covariance a pair's margin is
-      moderated by it.
-    read: features `[B, K, D]`.
-    own: the head's own parameters, `[B, ...]`, of `rows`.
+    contexts: one a row, `[B, ...]`.
+    inputs: of the rows.
   """
-  head = system.head
+  features, encoded = reading.read(system.reward, params['reward'], inputs)
+  output = system.reward.score(params['reward'], encoded, contexts)
   score = output.score
   if output.covariance is not None and score.shape[1] == 2:
     margin = choices.pair_margin(output)
     score = jnp.stack([margin, jnp.zeros_like(margin)], 1)
-  seen = types.Read(
-    score, outputs(head, params[FREE], read), jnp.ones(score.shape)
+  return types.Read(
+    score,
+    outputs(system.head, params[FREE], features),
+    present(inputs.index, score.shape),
   )
-  return head.predict(own, seen)
+
+
+def served(
+  system: types.System,
+  params: Mapping[str, Any],
+  contexts: types.PyTree,
+  inputs: types.Inputs,
+) -> types.Array:
+  """Returns the scores `[B, K]` that a system serves; see `types.Head.score`.
+
+  Args:
+    system: with or without a head.
+    params: shared parameters.
+    contexts: one a row, `[B, ...]`.
+    inputs: of the rows.
+  """
+  features, encoded = reading.read(system.reward, params['reward'], inputs)
+  score = system.reward.score(params['reward'], encoded, contexts).score
+  head = system.head
+  if head is None:
+    return score
+  own = rows(head, params[FREE], None, jnp.zeros(len(score), jnp.int32))
+  read = types.Read(
+    score,
+    outputs(head, params[FREE], features),
+    present(inputs.index, score.shape),
+  )
+  return head.score(own, read)
 
 
 def learner_options(head: types.Head | None) -> dict[str, bool]:
   """Returns what a head asks of the phase that trains it."""
   return {'whole': True} if head is not None and head.term is not None else {}
-
-
-def numbers(head: types.Head) -> int:
-  """Returns how many own parameters a head has."""
-  return sum(int(np.size(leaf)) for leaf in head.init().values())

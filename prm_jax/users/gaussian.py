@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import bayes
+from prm_jax.ops import bayes, beliefs
 from prm_jax.users import ring
 
 
@@ -83,10 +83,7 @@ def gaussian(
 
   def infer(key, params, evidence):
     del key
-    posterior = bayes.laplace(
-      params, ring.differences(evidence).encoded, evidence.label, evidence.mask
-    )
-    return to_context(params, posterior)
+    return to_context(params, posterior(params, evidence))
 
   def context(params, state):
     answers = state.answers
@@ -136,6 +133,31 @@ def online(*, dim: int, prior_scale: float = 1.0) -> types.UserModel:
     return state
 
   return types.UserModel(keeping.init, prior, update, context, infer)
+
+
+def posterior(
+  params: bayes.GaussianPrior,
+  evidence: types.Pair | types.Said,
+  *,
+  iterations: int | None = None,
+) -> bayes.Posterior:
+  """Returns the posterior of one person's coefficients.
+
+  Args:
+    params: the population's prior.
+    evidence: choices between two, or what a head reads.
+    iterations: Newton steps; as many as the solver takes if None.
+  """
+  steps = {} if iterations is None else {'iterations': iterations}
+  if isinstance(evidence, types.Said):
+    said = evidence
+    return beliefs.posterior(
+      params, lambda own: said.nll(said.encoded @ own), **steps
+    )
+  difference = ring.differences(evidence).encoded
+  return bayes.laplace(
+    params, difference, evidence.label, evidence.mask, **steps
+  )
 
 
 def to_context(

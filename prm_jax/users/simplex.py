@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import precision
+from prm_jax.ops import beliefs, precision
 from prm_jax.users import ring
 
 
@@ -67,6 +67,8 @@ def simplex(
 
   def infer(key, params, evidence):
     del key
+    if isinstance(evidence, types.Said):
+      return under_head(params, evidence)
     return mirror_descent(
       params,
       ring.differences(evidence).encoded,
@@ -80,6 +82,25 @@ def simplex(
     return state.log_weight
 
   return types.UserModel(init, prior, update, context, infer)
+
+
+def under_head(params: Params, said: types.Said) -> types.Array:
+  """Returns one person's log-weights `[J]` from what a head reads.
+
+      min_w  nll(encoded w) + strength KL(w | population),  w on the simplex
+
+  Args:
+    params: population weights and the strength of their pull.
+    said: judgements.
+  """
+
+  def value(free):
+    log_weight = jax.nn.log_softmax(free)
+    weight = jnp.exp(log_weight)
+    apart = jnp.sum(weight * (log_weight - params.log_weight))
+    return said.nll(said.encoded @ weight) + params.strength * apart
+
+  return jax.nn.log_softmax(beliefs.minimum(value, params.log_weight))
 
 
 @precision.highest

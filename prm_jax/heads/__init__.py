@@ -1,0 +1,1 @@
+"""How scores become what people say: likelihoods, and how to serve them."""

@@ -1,0 +1,62 @@
+"""Heads by name: what a learner's option `head` is built from."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from prm_jax import types
+from prm_jax.heads import paired, penalized, ranked, rated
+
+FACTORIES: Mapping[str, Callable[..., types.Head]] = MappingProxyType(
+  {
+    'all_pairs': ranked.all_pairs,
+    'best_of_n': ranked.best_of_n,
+    'bins': rated.bins,
+    'bradley_terry': paired.bradley_terry,
+    'classifier': paired.classifier,
+    'conservative': paired.conservative,
+    'cumulative': paired.cumulative,
+    'davidson': paired.davidson,
+    'disentangled': penalized.disentangled,
+    'evidential': rated.evidential,
+    'hinge': paired.hinge,
+    'listnet': ranked.listnet,
+    'mean_variance': rated.mean_variance,
+    'penalized': penalized.penalized,
+    'plackett_luce': ranked.plackett_luce,
+    'quantiles': rated.quantiles,
+    'rao_kupper': paired.rao_kupper,
+    'regression': rated.regression,
+    'robust': paired.robust,
+    'squared': paired.squared,
+    'steps': rated.steps,
+    'strength_margin': paired.strength_margin,
+    'strength_weight': paired.strength_weight,
+    'thurstone': paired.thurstone,
+  }
+)
+
+
+def given(node: types.Head | Mapping[str, Any] | None) -> types.Head | None:
+  """Returns a head, which may be plain data; None stays None.
+
+  Args:
+    node: a head, or 'kind' and options.
+
+  Raises:
+    ValueError: the kind or an option is unknown; the known ones are named.
+  """
+  if node is None or isinstance(node, types.Head):
+    return node
+  options = dict(node)
+  kind = options.pop('kind', None)
+  if kind not in FACTORIES:
+    raise ValueError(f'unknown head {kind!r}: one of {sorted(FACTORIES)}')
+  accepted = inspect.signature(FACTORIES[kind]).parameters
+  unknown = sorted(set(options) - set(accepted))
+  if unknown:
+    raise ValueError(
+      f'head {kind!r} does not take {unknown}: it takes {sorted(accepted)}'
+    )
+  return FACTORIES[kind](**options)
