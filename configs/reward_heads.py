@@ -1,0 +1,145 @@
+"""Which head for which data? The configurations.
+
+--config=configs/reward_heads.py:smoke   seconds; known truth alone
+--config=configs/reward_heads.py:full    known truth, and ties of real people
+"""
+
+from ml_collections import config_dict
+
+VARIANTS = ('smoke', 'full')
+HEADS = {
+  'all_pairs': {'kind': 'all_pairs'},
+  'best_of_n': {'kind': 'best_of_n'},
+  'bins': {'kind': 'bins'},
+  'bradley_terry': {'kind': 'bradley_terry'},  # ties and strengths as labels
+  'classifier': {'kind': 'classifier'},
+  'conservative': {'kind': 'conservative', 'flip': 0.3},
+  'cumulative': {'kind': 'cumulative'},
+  'cumulative_own': {'kind': 'cumulative', 'personal': True},
+  'davidson': {'kind': 'davidson'},
+  'disentangled': {'kind': 'disentangled'},
+  'evidential': {'kind': 'evidential'},
+  'hinge': {'kind': 'hinge'},
+  'huber': {'kind': 'regression', 'huber': 1.0},
+  'listnet': {'kind': 'listnet'},
+  'mean_variance': {'kind': 'mean_variance'},
+  'noise_own': {'kind': 'bradley_terry', 'personal': True, 'spread': 1.0},
+  'plackett_luce': {'kind': 'plackett_luce'},
+  'quantiles': {'kind': 'quantiles'},
+  'rao_kupper': {'kind': 'rao_kupper'},
+  'rao_kupper_own': {'kind': 'rao_kupper', 'personal': True},
+  'regression': {'kind': 'regression'},
+  'robust': {'kind': 'robust', 'flip': 0.3},
+  'squared': {'kind': 'squared'},
+  'strength_margin': {'kind': 'strength_margin'},
+  'strength_weight': {'kind': 'strength_weight'},
+  'thurstone': {'kind': 'thurstone'},
+  'thurstone_equal': {'kind': 'thurstone', 'predicted': False},
+}
+_CHOICES = ('conservative', 'robust', 'hinge', 'squared', 'classifier')
+_TIES = ('bradley_terry', 'rao_kupper', 'davidson', 'rao_kupper_own')
+_LEVELS = (
+  'bradley_terry',
+  'strength_margin',
+  'strength_weight',
+  'cumulative',
+  'cumulative_own',
+)
+_LISTS = ('plackett_luce', 'best_of_n', 'listnet', 'all_pairs')
+_RATED = (
+  'regression',
+  'huber',
+  'bins',
+  'quantiles',
+  'mean_variance',
+  'evidential',
+)
+
+
+def _world(kind, made_for, heads, **options):
+  return {'kind': kind, 'made_for': made_for, 'heads': heads, **options}
+
+
+WORLDS = {
+  'choices': _world('choices', ('plain',), _CHOICES),
+  'flipped_labels': _world(
+    'choices', ('robust', 'conservative'), _CHOICES, flipped=0.3
+  ),
+  'careless_people': _world(
+    'choices', ('noise_own',), ('noise_own', 'conservative'), careless=1.5
+  ),
+  'unclear_texts': _world(
+    'uneven', ('thurstone',), ('thurstone', 'thurstone_equal')
+  ),
+  'ties': _world('ties', ('rao_kupper',), _TIES, width=2.0),
+  'ties_by_person': _world(
+    'ties', ('rao_kupper_own',), _TIES, width=2.0, spread=1.0
+  ),
+  'strengths': _world('levels', ('cumulative',), _LEVELS),
+  'strengths_by_person': _world(
+    'levels', ('cumulative_own',), _LEVELS, spread=0.7
+  ),
+  'rankings': _world('rankings', ('plackett_luce',), _LISTS),
+  'liked_for_length': _world(
+    'choices', ('disentangled',), ('disentangled',), length_weight=1.5
+  ),
+  'ratings': _world('ratings', ('regression',), _RATED),
+  'ratings_outliers': _world(
+    'ratings', ('quantiles', 'huber'), _RATED, outliers=0.1
+  ),
+  'ratings_unclear': _world(
+    'ratings', ('mean_variance',), _RATED, uneven_noise=1.0
+  ),
+}
+
+
+def get_config(variant: str = 'full') -> config_dict.ConfigDict:
+  """Returns the study's configuration."""
+  if variant not in VARIANTS:
+    raise ValueError(f'unknown variant {variant!r}: one of {VARIANTS}')
+  smoke = variant == 'smoke'
+  config = config_dict.ConfigDict()
+  config.study = 'reward_heads'
+  config.variant = variant
+  config.seeds = (0, 1) if smoke else (0, 1, 2, 3, 4)
+  config.heads = HEADS
+  config.worlds = (
+    {name: WORLDS[name] for name in ('ties', 'rankings')} if smoke else WORLDS
+  )
+  config.sizes = {
+    'texts': 400,
+    'held_out': 1000,
+    'dim': 16,
+    'rows': 120 if smoke else 400,
+    'people': 40,
+    'validation': 0.25,
+    'ridges': (1.0,) if smoke else (0.3, 1.0, 3.0, 10.0),
+    'steps': 20 if smoke else 300,
+  }
+  config.data = {'dir': ''}
+  # Where ties of ratings are: as many units of the scale apart at most.
+  config.real = {
+    'components': 32,
+    'heads': {
+      name: HEADS[name] for name in ('rao_kupper', 'davidson', 'rao_kupper_own')
+    },
+    'sets': {}
+    if smoke
+    else {
+      'llmfao': {'loaded': 'llmfao', 'form': 'judgements', 'options': {}},
+      'ukp_convarg': {
+        'loaded': 'ukp_convarg',
+        'form': 'judgements',
+        'options': {},
+      },
+      'jester': {
+        'loaded': 'jester',
+        'form': 'ratings',
+        'options': {},
+        'people': 1000,
+        'per_person': 25,
+        'tie': 0.5,
+      },
+    },
+  }
+  return config

@@ -1,0 +1,1 @@
+"""The study of reward heads: which head for which data."""

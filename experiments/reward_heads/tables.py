@@ -1,0 +1,117 @@
+"""From units to the tables of results.json."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from prm_jax.lab import columns, units
+from prm_jax.ops import intervals
+
+Row = dict[str, Any]
+
+
+def heads(
+  rows: Sequence[Row], worlds: Mapping[str, Any], plain: str
+) -> list[Row]:
+  """Returns how well each head orders new candidates, by world.
+
+  A gain is paired over seeds. `worse` says whether plain Bradley-Terry is
+  significantly worse than the head; `best`, whether the head's interval of its
+  distance to the best one holds zero.
+
+  Args:
+    rows: one a world, seed and head.
+    worlds: with `made_for`.
+    plain: label of Bradley-Terry on choices.
+  """
+  made = []
+  for (world,), members in columns.grouped(rows, 'world').items():
+    order = {
+      head: {row['seed']: row['order'] for row in of}
+      for (head,), of in columns.grouped(members, 'head').items()
+    }
+    best = columns.best(order, order)
+    lengths = {
+      head: [row['length'] for row in of]
+      for (head,), of in columns.grouped(members, 'head').items()
+    }
+    for head, values in order.items():
+      gain = columns.gain('gain', values, order[plain])
+      behind = columns.gain('behind', order[best], values)
+      made.append(
+        {
+          'world': world,
+          'head': head,
+          'made_for': head in worlds[world].made_for,
+          **columns.mean('order', values.values()),
+          **gain,
+          **behind,
+          'among_best': head == best or behind['behind_low'] <= 0,
+          'length_correlation': float(np.mean(lengths[head])),
+          'seeds': len(values),
+        }
+      )
+  return made
+
+
+def ties(kept: Sequence[units.Unit]) -> list[Row]:
+  """Returns what keeping ties gains in log loss, by data and head.
+
+  Intervals are over people and prompts at once.
+
+  Args:
+    kept: units of `real.kept`.
+  """
+  made = []
+  for unit in kept:
+    arrays, record = unit.arrays, unit.record
+    shared = intervals.crossing(arrays['user'], arrays['unit'])
+    for head in record['ridge']:
+      if head == 'dropped':
+        continue
+      row = {'data': record['data'], 'head': head}
+      for name, rows in (
+        ('gain', np.ones(len(arrays['user']), bool)),
+        ('gain_strict', ~arrays['tie']),
+      ):
+        apart = np.where(rows, arrays['dropped'] - arrays[head], 0.0)
+        mean = intervals.crossed(apart, rows.astype(float), shared)
+        row |= columns.crossed(name, mean)
+      row |= {
+        'nll': float(arrays[head].mean()),
+        'nll_dropped': float(arrays['dropped'].mean()),
+        'tie_share': record['tie_share'],
+        'people': record['people'],
+        'prompts': record['prompts'],
+        'judgements': record['judgements'],
+      }
+      made.append(row)
+  return made
+
+
+def answer(made: Mapping[str, Sequence[Row]]) -> list[str]:
+  """Returns what the tables say, in plain sentences."""
+  said = []
+  own = [row for row in made['heads'] if row['made_for']]
+  best = [row for row in own if row['among_best']]
+  beaten = {row['world'] for row in own if row['gain_low'] > 0}
+  worlds = {row['world'] for row in own}
+  said.append(
+    f'{len(best)} of {len(own)} heads are best, or not shown to be behind the '
+    'best, on the data that they are made for.'
+  )
+  said.append(
+    f'Plain Bradley-Terry is significantly worse than they on {len(beaten)} '
+    f'of {len(worlds)} kinds of data: {", ".join(sorted(beaten))}.'
+  )
+  for row in made.get('ties', ()):
+    low, high = row['gain_low'], row['gain_high']
+    if low is None:
+      continue
+    said.append(
+      f'{row["data"]}: keeping ties by {row["head"]} gains '
+      f'{row["gain"]:.4f} nats a judgement [{low:.4f}, {high:.4f}] over '
+      'dropping them.'
+    )
+  return said
