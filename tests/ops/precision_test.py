@@ -24,6 +24,15 @@ from prm_jax.ops import (
   factorization,
   traits,
 )
+from prm_jax.ops.heads import (
+  choices,
+  distributions,
+  gating,
+  implicit,
+  ordinal,
+  ratings,
+  steps,
+)
 from prm_jax.users import gaussian, meta, ring, simplex
 
 ROOT = pathlib.Path(prm_jax.__file__).parent
@@ -66,6 +75,117 @@ OUTPUT = types.RewardOutput(a(N, 2), jnp.broadcast_to(jnp.eye(2), (N, 2, 2)))
 RING = ring.keep(ring.empty(N, J), SIDE)
 BELIEF = gaussian.State(a(J), RING)
 LOG = jax.nn.log_softmax(a(N, 5))
+WEIGHED = one(N), one(N)  # a target and its mask
+NIG = distributions.Evidence(a(N), one(N), 2 * one(N), one(N))
+BINS = np.arange(3.0)
+HEADS = {
+  'choices': {
+    'bradley_terry': (a(N), one(N)),
+    'strength_margin': (jnp.arange(N) % 3, a(3)),
+    'scaled_bradley_terry': (a(N), one(N), one(N)),
+    'conservative': (lambda: choices.conservative(a(N), one(N), flip=0.1),),
+    'robust': (lambda: choices.robust(a(N), one(N), flip=0.1),),
+    'hinge': (a(N), one(N)),
+    'squared': (lambda: choices.squared(a(N), one(N), beta=0.5),),
+    'thurstone': (a(N), one(N)),
+    'log_normal_cdf': (a(N),),
+    'classifier': (a(N, 2), one(N)),
+    'sampled': (a(N), one(N), one(N), a(N, 3)),
+    'moderated_probability': (a(N), one(N)),
+    'pair_margin': (OUTPUT,),
+    'pair_probability': (OUTPUT,),
+    'pair_nll': (OUTPUT, one(N)),
+  },
+  'ordinal': {
+    'rao_kupper': (a(N), one(N), 1.0),
+    'davidson': (a(N), one(N), 0.0),
+    'cut_points': (lambda: ordinal.cut_points(a(2), levels=5),),
+    'cumulative': (a(N), one(N), jnp.arange(2.0)),
+    'expected_label': (p(N, 3),),
+    'level_weights': (lambda: ordinal.level_weights(one(N), 3),),
+  },
+  'lists': {
+    'plackett_luce': (a(N, 3), a(N, 3), one(N, 3)),
+    'best_of_n': (a(N, 3), jnp.arange(N) % 3, one(N, 3)),
+    'listnet': (a(N, 3), a(N, 3), one(N, 3)),
+    'all_pairs': (a(N, 3), a(N, 3), one(N, 3)),
+  },
+  'ratings': {
+    'error': (a(N), *WEIGHED),
+    'squared': (a(N), *WEIGHED),
+    'huber': (a(N), *WEIGHED),
+    'binned': (lambda: ratings.binned(a(N, 3), *WEIGHED, BINS),),
+    'two_hot': (lambda: ratings.two_hot(a(N, 3), *WEIGHED, BINS),),
+    'two_hot_weights': (lambda: ratings.two_hot_weights(a(N), BINS),),
+    'expected': (lambda: ratings.expected(a(N, 3), BINS),),
+    'ridge': (
+      lambda: ratings.ridge(a(N, J), one(N, 2), one(N, 2), penalty=1.0),
+    ),
+  },
+  'distributions': {
+    'levels': None,
+    'pinball': (a(N, 2), *WEIGHED, jnp.array([0.3, 0.6])),
+    'around': (a(N), a(N, 2)),
+    'lower_mean': (lambda: distributions.lower_mean(a(N, 3), share=0.5),),
+    'quantile': (lambda: distributions.quantile(a(N, 3), level=0.5),),
+    'gaussian_nll': (a(N), a(N), *WEIGHED),
+    'sampled_squared': (a(N), a(N), *WEIGHED, a(N)),
+    'overlap': (a(N), one(N), a(N), one(N)),
+    'decomposed': (a(N, 3), one(N, 3)),
+    'evidence': (a(N, 4),),
+    'evidential_nll': (NIG, *WEIGHED),
+    'evidence_penalty': (NIG, *WEIGHED),
+    'evidence_parts': (NIG,),
+  },
+  'steps': {
+    'step_nll': (a(N, 4, 2), one(N, 4), one(N, 4)),
+    'placeholder_nll': (
+      lambda: steps.placeholder_nll(
+        a(N, 4, 7), one(N, 4), one(N, 4), classes=(1, 2)
+      ),
+    ),
+    'rollout_label': (
+      lambda: steps.rollout_label(one(N, 4), one(N, 4), soft=True),
+    ),
+    'aggregated': (
+      lambda: steps.aggregated(
+        a(N, 4), one(N, 4), one(N, 4), segments=2, by='min'
+      ),
+    ),
+    'differences': (a(N, 4), one(N, 4), one(N, 4)),
+  },
+  'implicit': {
+    'reward': (lambda: implicit.reward(a(N, 4), a(N, 4), one(N, 4), beta=0.1),),
+    'average': (lambda: implicit.average(a(N, 4), one(N, 4), beta=0.1),),
+    'step_reward': (
+      lambda: implicit.step_reward(
+        a(N, 4), a(N, 4), one(N, 4), one(N, 4), steps=2, beta=0.1
+      ),
+    ),
+    'hybrid': (a(N), a(N, 2), one(N)),
+    'yes_logit': (lambda: implicit.yes_logit(a(N, 5), yes=1, no=2),),
+    'token_score': (
+      lambda: implicit.token_score(a(N, 5), tokens=(1, 2), values=np.ones(2)),
+    ),
+  },
+  'penalties': {
+    'centring': (a(N, 2),),
+    'barrier': (a(N),),
+    'positive': (a(N, 2), one(N)),
+    'correlation': (a(N), a(N), one(N)),
+    'length_parts': (a(N, 2), a(N, 2), a(N, 2), one(N)),
+    'disentangled': (a(N, 2), a(N, 2), one(N)),
+  },
+  'gating': {
+    'gate': (lambda: gating.gate(a(N, 3), axis=-1, objectives=3),),
+    'debiased': (lambda: gating.debiased(a(N, 3), a(3), verbosity=0),),
+    'gated_score': (a(N, 3), a(N, 3)),
+    'contributions': (a(N, 3), a(N, 3)),
+    'report': None,
+    'rank_correlation': None,
+    'solve_debiasing': None,
+  },
+}
 EXAMPLES = {
   'acquisition': {
     'margin_moments': (a(J, N), a(J), jnp.eye(J)),
@@ -167,13 +287,7 @@ EXAMPLES = {
       ),
     ),
   },
-  'choices': {
-    'bradley_terry': (a(N), one(N)),
-    'moderated_probability': (a(N), one(N)),
-    'pair_margin': (OUTPUT,),
-    'pair_probability': (OUTPUT,),
-    'pair_nll': (OUTPUT, one(N)),
-  },
+  **HEADS,
   'opinions': {
     'degroot': (a(N), p(N, N)),
     'friedkin_johnsen': (a(N), a(N), p(N, N), 0.5),
@@ -319,6 +433,7 @@ PRODUCTS = {
   'policy_gradient.rewards_normalized',
   'pairs.gram',
   'bayes.pooled_mode',
+  'ratings.ridge',
 }
 
 
