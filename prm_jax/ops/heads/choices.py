@@ -15,11 +15,13 @@ from collections.abc import Callable
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from prm_jax import types
 from prm_jax.ops import precision
 
-_TAIL = 4.0  # standard deviations, beyond which log Phi is written otherwise
+_TAIL = 5.0  # standard deviations, below which log Phi is written otherwise
+_TERMS = 20  # of its continued fraction
 
 
 def bradley_terry(
@@ -228,22 +230,35 @@ def thurstone(
 def log_normal_cdf(x: types.Array) -> types.Array:
   """Returns log Phi(x) `[...]`, with a gradient that is right in both tails.
 
+  Below -5 it is -x^2 / 2 less the logarithm of Mills' ratio, by its continued
+  fraction.
+
   Args:
     x: `[...]` standard deviations.
 
+  References:
+    Abramowitz and Stegun 1964, 26.2.14.
+
   Notes:
     The gradient of `jax.scipy.special.log_ndtr` is the exponential of a
-    difference of numbers of the size of x^2 / 2: at -10,000 they say nothing
-    any more in float32. At 5 its value is that of 1 less what is lost.
+    difference of numbers of the size of x^2 / 2, which say nothing any more in
+    float32 at -10,000; near +-13, where a tail is almost too small for
+    float32, it and `erfcx` are not numbers.
   """
   x = precision.raised(x)
-  root = jnp.sqrt(2.0).astype(x.dtype)
-  far = jnp.maximum(-x, _TAIL)
-  tail = -0.5 * far**2 + jnp.log(0.5 * jax.scipy.special.erfcx(far / root))
-  high, near = x > 0, jnp.maximum(x, -_TAIL)
-  small = 0.5 * jax.scipy.special.erfc(jnp.where(high, near, -near) / root)
-  low = jnp.log(jnp.where(high, 0.5, small))  # 0 has no logarithm
-  return jnp.where(x < -_TAIL, tail, jnp.where(high, jnp.log1p(-small), low))
+  root = np.float32(np.sqrt(0.5))
+  below, left = x < -_TAIL, x < 0
+  # Each form is given what is its own, or a number in its place.
+  far = jnp.where(below, -x, _TAIL)
+  ratio = far
+  for term in range(_TERMS, 0, -1):
+    ratio = far + term / ratio
+  tail = -0.5 * far**2 - jnp.log(ratio) - np.float32(0.5 * np.log(2 * np.pi))
+  low = jnp.where(left & ~below, -x, 1.0)
+  high = jnp.where(left, 0.0, x)
+  low = jnp.log(0.5 * jax.lax.erfc(low * root))
+  high = jnp.log1p(-0.5 * jax.lax.erfc(high * root))
+  return jnp.where(below, tail, jnp.where(left, low, high))
 
 
 def classifier(score: types.Array, label: types.Array) -> types.Array:

@@ -231,3 +231,14 @@ def test_a_linear_head_is_logistic_regression_of_differences():
     fit_intercept=False, C=1.0, tol=1e-8
   ).fit(x, y)
   np.testing.assert_allclose(found.x, want.coef_[0], atol=1e-4)
+
+
+def test_log_normal_cdf_has_no_hole_where_tails_are_denormal():
+  x = np.concatenate([np.linspace(-60, 60, 24001), [-1e4, 1e4]])
+  x = x.astype(np.float32)
+  value = jax.jit(choices.log_normal_cdf)(x)
+  slope = jax.jit(jax.vmap(jax.grad(choices.log_normal_cdf)))(x)
+  truth = stats.norm.logcdf(x.astype(float))
+  np.testing.assert_allclose(value, truth, rtol=1e-5, atol=1e-9)
+  mills = np.exp(stats.norm.logpdf(x.astype(float)) - truth)
+  np.testing.assert_allclose(slope, mills, rtol=1e-5, atol=1e-9)
