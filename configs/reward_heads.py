@@ -66,10 +66,14 @@ WORLDS = {
     'choices', ('robust', 'conservative'), _CHOICES, flipped=0.3
   ),
   'careless_people': _world(
-    'choices', ('noise_own',), ('noise_own', 'conservative'), careless=1.5
+    'choices',
+    ('noise_own',),
+    ('noise_own', 'conservative'),
+    careless=1.5,
+    rows=1600,
   ),
   'unclear_texts': _world(
-    'uneven', ('thurstone',), ('thurstone', 'thurstone_equal')
+    'uneven', ('thurstone',), ('thurstone', 'thurstone_equal'), rows=1600
   ),
   'ties': _world('ties', ('rao_kupper',), _TIES, width=2.0),
   'ties_by_person': _world(
@@ -77,15 +81,23 @@ WORLDS = {
   ),
   'strengths': _world('levels', ('cumulative',), _LEVELS),
   'strengths_by_person': _world(
-    'levels', ('cumulative_own',), _LEVELS, spread=0.7
+    'levels', ('cumulative_own',), _LEVELS, spread=0.7, rows=1600
   ),
   'rankings': _world('rankings', ('plackett_luce',), _LISTS),
+  'best_of_five': _world('rankings', ('best_of_n',), _LISTS, top=1),
+  # Length says nothing of quality, as disentangling assumes; and does.
   'liked_for_length': _world(
-    'choices', ('disentangled',), ('disentangled',), length_weight=1.5
+    'choices',
+    ('disentangled',),
+    ('disentangled',),
+    length_weight=1.5,
+    shared=0.0,
   ),
+  'length_tells': _world('choices', (), ('disentangled',), length_weight=1.5),
   'ratings': _world('ratings', ('regression',), _RATED),
-  'ratings_outliers': _world(
-    'ratings', ('quantiles', 'huber'), _RATED, outliers=0.1
+  'ratings_outliers': _world('ratings', ('huber',), _RATED, outliers=0.1),
+  'ratings_heavy': _world(
+    'ratings', ('quantiles', 'evidential'), _RATED, freedom=2.0
   ),
   'ratings_unclear': _world(
     'ratings', ('mean_variance',), _RATED, uneven_noise=1.0

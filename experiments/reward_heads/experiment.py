@@ -43,7 +43,7 @@ def _draw(node, of, rng, rows, people):
   options = {
     name: node[name]
     for name in node
-    if name not in ('kind', 'heads', 'made_for', 'rows')
+    if name not in ('kind', 'heads', 'made_for', 'rows', 'shared')
   }
   draw = getattr(candidates, node['kind'])
   said = draw(of, rng, rows, people=people, **options)
@@ -78,12 +78,13 @@ def known(
     seed: of candidates, weights, people and judgements.
   """
   sizes = config.sizes
-  of, _ = candidates.draw(
-    seed, texts=sizes.texts + sizes.held_out, dim=sizes.dim
-  )
+  node = config.worlds[name]
+  texts = sizes.texts + sizes.held_out
+  shared = node.get('shared', 0.5)
+  of, _ = candidates.draw(seed, texts=texts, dim=sizes.dim, shared=shared)
   trained = candidates.Candidates(*(leaf[: sizes.texts] for leaf in of))
   rng = np.random.default_rng([seed, 4])
-  count = config.worlds[name].get('rows', sizes.rows)
+  count = node.get('rows', sizes.rows)
   said = world.draw(trained, rng, count, people=sizes.people)
   cut = int(count * (1 - sizes.validation))
   both = said.take(np.arange(cut)), said.take(np.arange(cut, count))

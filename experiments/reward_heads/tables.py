@@ -16,9 +16,9 @@ def heads(
 ) -> list[Row]:
   """Returns how well each head orders new candidates, by world.
 
-  A gain is paired over seeds. `worse` says whether plain Bradley-Terry is
-  significantly worse than the head; `best`, whether the head's interval of its
-  distance to the best one holds zero.
+  A gain over plain Bradley-Terry, and what a head is behind the best one, are
+  paired over seeds; `among_best` says whether it is inside the best one's
+  interval.
 
   Args:
     rows: one a world, seed and head.
@@ -32,6 +32,7 @@ def heads(
       for (head,), of in columns.grouped(members, 'head').items()
     }
     best = columns.best(order, order)
+    least = columns.mean('order', order[best].values())['order_low']
     lengths = {
       head: [row['length'] for row in of]
       for (head,), of in columns.grouped(members, 'head').items()
@@ -47,7 +48,7 @@ def heads(
           **columns.mean('order', values.values()),
           **gain,
           **behind,
-          'among_best': head == best or behind['behind_low'] <= 0,
+          'among_best': head == best or np.mean([*values.values()]) >= least,
           'length_correlation': float(np.mean(lengths[head])),
           'seeds': len(values),
         }
@@ -98,8 +99,8 @@ def answer(made: Mapping[str, Sequence[Row]]) -> list[str]:
   beaten = {row['world'] for row in own if row['gain_low'] > 0}
   worlds = {row['world'] for row in own}
   said.append(
-    f'{len(best)} of {len(own)} heads are best, or not shown to be behind the '
-    'best, on the data that they are made for.'
+    f"{len(best)} of {len(own)} heads are best, or inside the best one's "
+    'interval, on the data that they are made for.'
   )
   said.append(
     f'Plain Bradley-Terry is significantly worse than they on {len(beaten)} '

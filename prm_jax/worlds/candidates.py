@@ -183,6 +183,7 @@ def rankings(
   *,
   people: int = 1,
   candidates: int = 5,
+  top: int | None = None,
 ) -> Said:
   """Returns rankings by Plackett and Luce: label `[N, K]`, 0 for the best.
 
@@ -192,10 +193,11 @@ def rankings(
     rows: N.
     people: U.
     candidates: K.
+    top: so many are told, the others share the next rank; all if None.
   """
   user, index = _asked(rng, len(of.quality), rows, candidates, people)
   heard = of.quality[index] + rng.gumbel(size=index.shape)
-  place = (-heard).argsort(1).argsort(1)
+  place = np.minimum((-heard).argsort(1).argsort(1), top or candidates)
   return Said(user, index, place.astype(np.float32))
 
 
@@ -229,6 +231,7 @@ def ratings(
   noise: float = 1.0,
   outliers: float = 0.0,
   uneven_noise: float = 0.0,
+  freedom: float = np.inf,
 ) -> Said:
   """Returns ratings of one text each: label, quality and noise, in logits.
 
@@ -240,10 +243,14 @@ def ratings(
     noise: standard deviation.
     outliers: share of ratings that are 15 standard deviations of noise high.
     uneven_noise: how the logarithm of the noise grows with the first feature.
+    freedom: degrees of freedom of Student's noise; normal if infinite.
   """
   user, index = _asked(rng, len(of.quality), rows, 1, people)
   deviation = noise * np.exp(uneven_noise * of.features[index[:, 0], 0])
-  heard = of.quality[index[:, 0]] + deviation * rng.standard_normal(rows)
+  drawn = rng.standard_normal(rows)
+  if np.isfinite(freedom):
+    drawn *= np.sqrt(freedom / rng.chisquare(freedom, rows))
+  heard = of.quality[index[:, 0]] + deviation * drawn
   heard += 15 * noise * (rng.random(rows) < outliers)
   return Said(user, index, heard.astype(np.float32))
 
