@@ -148,6 +148,7 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
         'loaded': 'jester',
         'form': 'ratings',
         'options': {},
+        'features': 'known_texts',
         'people': 1000,
         'per_person': 25,
         'tie': 0.5,

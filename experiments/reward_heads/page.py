@@ -37,7 +37,12 @@ def _sections(results) -> list[page.Section]:
         'note': 'Over people and prompts at once.',
         'pictures': [
           kinds.bars(
-            'Keeping ties over dropping them', ties, names, _NATS, at=0
+            'Keeping ties over dropping them',
+            ties,
+            names,
+            _NATS,
+            at=0,
+            ours=[True] * len(ties),
           )
         ],
       }
@@ -54,7 +59,8 @@ def _picture(results):
   ]
   names = [f'{row["world"]}: {row["head"]}'.replace('_', ' ') for row in rows]
   heading = 'The head that the data are drawn from, over plain Bradley-Terry'
-  return kinds.bars(heading, rows, names, _GAIN, at=0)
+  ours = [True] * len(rows)
+  return kinds.bars(heading, rows, names, _GAIN, at=0, ours=ours)
 
 
 PAGE = page.Page(
@@ -82,10 +88,11 @@ PAGE = page.Page(
         'data': ('word', 'data'),
         'head': ('word', 'head'),
         'gain': ('number', 'gain'),
+        "over people's own share": ('number', 'gain_over_habits'),
         'on choices alone': ('number', 'gain_strict'),
         'ties': ('points', 'tie_share'),
         'people': ('count', 'people'),
-        'prompts': ('count', 'prompts'),
+        'prompts or texts': ('count', 'units'),
         'judgements': ('count', 'judgements'),
       },
     ),

@@ -12,30 +12,8 @@ from prm_jax.models import features
 from prm_jax.worlds import candidates
 
 _SECOND, _TIE, _FIRST = 0, 1, 2
-
-
-def _of_ratings(ratings: schema.Ratings, node, seed: int) -> schema.Judgements:
-  """Returns pairs of texts that one person rated: a small gap is a tie."""
-  rng = np.random.default_rng(seed)
-  order = np.lexsort((rng.random(len(ratings.user)), ratings.user))
-  per_person = 2 * int(node['per_person'])
-  person = ratings.user[order]
-  first = np.r_[0, np.flatnonzero(np.diff(person)) + 1]
-  counts = np.diff(np.r_[first, len(person)])
-  place = np.arange(len(person)) - np.repeat(first, counts)
-  paired = np.repeat(counts // 2 * 2, counts)
-  use = order[(place < per_person) & (place < paired)]
-  a, b = use[::2], use[1::2]
-  gap = ratings.rating[a] - ratings.rating[b]
-  label = np.where(np.abs(gap) <= node['tie'], 0.5, gap > 0)
-  return schema.Judgements(
-    **{
-      name: getattr(ratings, name) for name in schema.Texts.__dataclass_fields__
-    },
-    user=ratings.user[a],
-    items=np.stack([ratings.item[a], ratings.item[b]], 1),
-    label=label.astype(np.float32),
-  )
+DROPPED, DROPPED_OWN = 'dropped', 'dropped_own'
+_PULLS = (1.0, 3.0, 10.0, 30.0)  # answers that everybody's share is worth
 
 
 def judged(config: Any, name: str) -> schema.Judgements:
@@ -50,7 +28,14 @@ def judged(config: Any, name: str) -> schema.Judgements:
   if node.form == 'judgements':
     table = load.judgements(node.loaded, **options)
   else:
-    table = _of_ratings(load.ratings(node.loaded, **options), node, 0)
+    table = pipelines.pairs_from_ratings(
+      load.ratings(node.loaded, **options),
+      min_gap=0.0,
+      tie=node.tie,
+      scale=None,
+      per_person=node.per_person,
+      seed=0,
+    )
   most = int(node.get('people', 0))
   if most and most < len(table.user_ids):
     drawn = np.random.default_rng(0).permutation(len(table.user_ids))[:most]
@@ -62,7 +47,9 @@ def kept(config: Any, name: str, source: features.Source) -> units.Unit:
   """Returns log losses of held-out judgements with ties kept and dropped.
 
   A fifth of the pairs is held out, of everybody at once; ridges are chosen on
-  a fifth of the others. Who drops ties says them with their training share.
+  a fifth of the others. Who drops ties says them with their share in training,
+  everybody's (`dropped`) or a person's own, pulled towards it (`dropped_own`):
+  a habit, that a personal head is to beat.
 
   Args:
     config: of the study.
@@ -75,17 +62,16 @@ def kept(config: Any, name: str, source: features.Source) -> units.Unit:
   )
   out, inner = fold < 5, (fold >= 5) & (fold < 9)
   texts = np.unique(table.items[~out])
+  asked = [table.prompts[p] for p in table.item_prompt]
   reader = features.fit(
-    'response',
+    config.real.sets[name].get('features', 'response'),
     source,
-    [table.prompts[p] for p in table.item_prompt],
+    asked,
     table.texts,
     texts,
     config.real.components,
   )
-  columns = reader(
-    source, [table.prompts[p] for p in table.item_prompt], table.texts
-  )
+  columns = reader(source, asked, table.texts)
   said = candidates.Said(
     table.user.astype(np.int32),
     table.items.astype(np.int32),
@@ -93,57 +79,75 @@ def kept(config: Any, name: str, source: features.Source) -> units.Unit:
   )
   parts = [said.take(np.flatnonzero(rows)) for rows in (~out & ~inner, inner)]
   test = said.take(np.flatnonzero(out))
+  # Where all texts answer one prompt, what is generalised over is texts.
+  one = len(table.prompts) == 1
+  first = test.index[:, 0]
   arrays: dict[str, np.ndarray] = {
     'user': test.user,
-    'unit': table.item_prompt[test.index[:, 0]],
+    'unit': first if one else table.item_prompt[first],
     'tie': test.label == 0.5,
   }
-  heads: Mapping[str, Any] = {'dropped': None, **config.real.heads}
+  heads: Mapping[str, Any] = {
+    DROPPED: None,
+    DROPPED_OWN: None,
+    **config.real.heads,
+  }
   chosen = {}
   for label, head in heads.items():
-    node = dict(head) if head else None
-    losses, ridge = _best(
-      node, parts, test, columns, len(table.user_ids), config
+    arrays[label], chosen[label] = _best(
+      label, head, parts, test, columns, len(table.user_ids), config
     )
-    arrays[label], chosen[label] = losses, ridge
   record = {
     'data': name,
-    'ridge': chosen,
+    'chosen': chosen,
     'people': len(np.unique(test.user)),
-    'prompts': len(np.unique(arrays['unit'])),
+    'units': len(np.unique(arrays['unit'])),
+    'unit': 'texts' if one else 'prompts',
     'judgements': len(test.user),
     'tie_share': float(np.mean(said.label == 0.5)),
   }
   return units.Unit(record, arrays)
 
 
-def _best(head, parts, test, columns, people, config):
-  """Returns the losses of test rows at the ridge that validation chose."""
+def _best(label, head, parts, test, columns, people, config):
+  """Returns the losses of test rows by what validation chose, and that."""
   made = []
+  train, inner = parts
+  strict = train.take(np.flatnonzero(train.label != 0.5))
   for ridge in config.sizes.ridges:
-    train, inner = parts
-    if head is None:
-      strict = train.take(np.flatnonzero(train.label != 0.5))
+    if head is not None:
+      steps = config.sizes.steps
       fit = fits.fitted(
-        None, strict, columns, people=people, ridge=ridge, steps=1
-      )
-      share = float(np.mean(train.label == 0.5))
-      losses = [_dropped(fit, said, columns, share) for said in (inner, test)]
-    else:
-      fit = fits.fitted(
-        head,
-        train,
-        columns,
-        people=people,
-        ridge=ridge,
-        steps=config.sizes.steps,
+        dict(head), train, columns, people=people, ridge=ridge, steps=steps
       )
       losses = [
         _loss(fit.classes(said, columns), said.label) for said in (inner, test)
       ]
-    made.append((losses[0].mean(), ridge, losses[1]))
+      made.append((losses[0].mean(), [ridge], losses[1]))
+      continue
+    fit = fits.fitted(
+      None, strict, columns, people=people, ridge=ridge, steps=1
+    )
+    for pull in _PULLS if label == DROPPED_OWN else (np.inf,):
+      share = _tie_share(train, people, pull)
+      losses = [
+        _dropped(fit, said, columns, share[said.user]) for said in (inner, test)
+      ]
+      made.append((losses[0].mean(), [ridge, pull], losses[1]))
   best = min(made, key=lambda row: row[0])
-  return best[2], best[1]
+  chosen = [value for value in best[1] if np.isfinite(value)]
+  return best[2], chosen
+
+
+def _tie_share(said, people, pull):
+  """Returns everybody's share of ties `[U]`, their own pulled to the mean."""
+  tie = said.label == 0.5
+  shared = tie.mean()
+  if not np.isfinite(pull):
+    return np.full(people, shared)
+  count = np.bincount(said.user, minlength=people)
+  own = np.bincount(said.user, tie, minlength=people)
+  return (own + pull * shared) / (count + pull)
 
 
 def _dropped(fit, said, columns, share):
@@ -151,7 +155,7 @@ def _dropped(fit, said, columns, share):
   score = fit.scores(columns)
   apart = score[said.index[:, 0]] - score[said.index[:, 1]]
   first = (1 - share) / (1 + np.exp(-apart))
-  classes = np.stack([1 - share - first, np.full(len(apart), share), first], 1)
+  classes = np.stack([1 - share - first, share, first], 1)
   return _loss(classes, said.label)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.reward_heads import real
 from prm_jax.lab import columns, units
 from prm_jax.ops import intervals
 
@@ -59,7 +60,8 @@ def heads(
 def ties(kept: Sequence[units.Unit]) -> list[Row]:
   """Returns what keeping ties gains in log loss, by data and head.
 
-  Intervals are over people and prompts at once.
+  Over dropping them with everybody's share, with people's own shares, and on
+  held-out choices alone. Intervals are over people and prompts at once.
 
   Args:
     kept: units of `real.kept`.
@@ -68,24 +70,26 @@ def ties(kept: Sequence[units.Unit]) -> list[Row]:
   for unit in kept:
     arrays, record = unit.arrays, unit.record
     shared = intervals.crossing(arrays['user'], arrays['unit'])
-    for head in record['ridge']:
-      if head == 'dropped':
+    every = np.ones(len(arrays['user']))
+    for head in record['chosen']:
+      if head == real.DROPPED:
         continue
       row = {'data': record['data'], 'head': head}
-      for name, rows in (
-        ('gain', np.ones(len(arrays['user']), bool)),
-        ('gain_strict', ~arrays['tie']),
+      for name, base, rows in (
+        ('gain', real.DROPPED, every),
+        ('gain_over_habits', real.DROPPED_OWN, every),
+        ('gain_strict', real.DROPPED, 1.0 - arrays['tie']),
       ):
-        apart = np.where(rows, arrays['dropped'] - arrays[head], 0.0)
-        mean = intervals.crossed(apart, rows.astype(float), shared)
+        apart = rows * (arrays[base] - arrays[head])
+        mean = intervals.crossed(apart, rows, shared)
         row |= columns.crossed(name, mean)
       row |= {
         'nll': float(arrays[head].mean()),
-        'nll_dropped': float(arrays['dropped'].mean()),
-        'tie_share': record['tie_share'],
-        'people': record['people'],
-        'prompts': record['prompts'],
-        'judgements': record['judgements'],
+        'nll_dropped': float(arrays[real.DROPPED].mean()),
+        **{
+          name: record[name]
+          for name in ('tie_share', 'people', 'units', 'unit', 'judgements')
+        },
       }
       made.append(row)
   return made
@@ -107,12 +111,16 @@ def answer(made: Mapping[str, Sequence[Row]]) -> list[str]:
     f'of {len(worlds)} kinds of data: {", ".join(sorted(beaten))}.'
   )
   for row in made.get('ties', ()):
-    low, high = row['gain_low'], row['gain_high']
-    if low is None:
+    if row['head'] == real.DROPPED_OWN:
+      continue
+    base = 'over_habits' if row['head'].endswith('_own') else ''
+    name = f'gain_{base}'.rstrip('_')
+    if row[f'{name}_low'] is None:
       continue
     said.append(
-      f'{row["data"]}: keeping ties by {row["head"]} gains '
-      f'{row["gain"]:.4f} nats a judgement [{low:.4f}, {high:.4f}] over '
-      'dropping them.'
+      f'{row["data"]}: keeping ties by {row["head"]} saves {row[name]:.3f} '
+      f'nats a judgement [{row[f"{name}_low"]:.3f}, '
+      f'{row[f"{name}_high"]:.3f}] over dropping them and saying '
+      + ("a person's share." if base else "everybody's share.")
     )
   return said

@@ -35,6 +35,7 @@ def pairs_from_ratings(
   scale: float | None,
   per_person: int,
   seed: int,
+  tie: float | None = None,
 ) -> schema.Judgements:
   """Returns pairs of responses to one prompt that a person rated apart.
 
@@ -47,6 +48,7 @@ def pairs_from_ratings(
     scale: labels are sigmoid(gap / scale); 1 or 0 by the gap's sign if None.
     per_person: pairs taken, at most.
     seed: of the sample.
+    tie: pairs at most this far apart are ties, of label 0.5; none if None.
   """
   rng = np.random.default_rng(seed)
   order = np.argsort(ratings.user, kind='stable')
@@ -70,6 +72,8 @@ def pairs_from_ratings(
   pair = np.where(flip[:, None], pair[:, ::-1], pair)
   gap = np.where(flip, -gap, gap)
   label = gap > 0 if scale is None else 1 / (1 + np.exp(-gap / scale))
+  if tie is not None:
+    label = np.where(np.abs(gap) <= tie, 0.5, label)
   texts = {
     field.name: getattr(ratings, field.name)
     for field in dataclasses.fields(schema.Texts)

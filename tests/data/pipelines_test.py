@@ -99,6 +99,30 @@ def test_a_pair_has_one_name_in_either_order():
   assert len(set(shared)) == len({pair[1:] for pair in pairs})
 
 
+def test_a_small_gap_is_a_tie():
+  options = {'min_gap': 0.0, 'scale': None, 'per_person': 9, 'seed': 0}
+  table = ratings()
+  apart = pipelines.pairs_from_ratings(table, **options)
+  tied = pipelines.pairs_from_ratings(table, **options, tie=1.0)
+  value = {
+    (user, item): rating
+    for user, item, rating in zip(
+      table.user, table.item, table.rating, strict=True
+    )
+  }
+  gap = np.array(
+    [
+      value[user, a] - value[user, b]
+      for user, (a, b) in zip(tied.user, tied.items, strict=True)
+    ]
+  )
+  small = np.abs(gap) <= 1.0
+  assert small.any()
+  assert not small.all()
+  np.testing.assert_array_equal(tied.label == 0.5, small)
+  np.testing.assert_array_equal(tied.label[~small], apart.label[~small])
+
+
 def test_nobody_rated():
   table = ratings()
   nobody = pipelines.select(table, np.zeros(len(table.user), bool))
