@@ -6,9 +6,12 @@ With rewards r and inverse temperature beta, the target of all of them is
     pi(y) proportional to pi_0(y) exp(beta r(y))
 """
 
+from collections.abc import Sequence
+
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from prm_jax import types
 from prm_jax.ops import precision
@@ -212,6 +215,38 @@ def divergence(probability: types.Array, reference: types.Array) -> types.Array:
   """Returns KL(probability | reference) in nats, over axis -1."""
   ratio = jnp.where(probability > 0, probability / reference, 1.0)
   return jnp.sum(probability * jnp.log(ratio), -1)
+
+
+def value_of_best(
+  score: np.ndarray, value: np.ndarray, counts: Sequence[int]
+) -> dict[int, float]:
+  """Returns the mean value of the best of n by a score, without bias.
+
+  Over all subsets of n of the N answers to each prompt: the i-th worst of them
+  is the best of a subset in C(i - 1, n - 1) of C(N, n).
+
+  Args:
+    score: `[S, N]` that selects.
+    value: `[S, N]` that is measured.
+    counts: n.
+
+  References:
+    Gao et al. 2022, Scaling laws for reward model overoptimization,
+    arXiv:2210.10760, equation of appendix I; Nakano et al. 2021.
+  """
+  order = np.argsort(score, 1)
+  ranked = np.take_along_axis(value, order, 1).mean(0)
+  N = len(ranked)
+  made = {}
+  for n in counts:
+    # C(i - 1, n - 1) / C(N, n), from the last one down.
+    ratio = np.ones(N)
+    i = np.arange(N, n, -1)
+    ratio[1 : len(i) + 1] = np.cumprod((i - n) / (i - 1))
+    ratio[len(i) + 1 :] = 0.0
+    chance = (n / N * ratio)[::-1]
+    made[n] = float(chance @ ranked)
+  return made
 
 
 def best_of_n_bound(n: int) -> float:

@@ -1,0 +1,1 @@
+"""The study of over-optimisation: what selection by a learned reward finds."""

@@ -1,0 +1,114 @@
+"""What does selection by a learned reward find? The study."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from experiments.overoptimization import arms, page, tables
+from prm_jax.lab import study, units
+from prm_jax.ops import decoding
+from prm_jax.worlds import overdone
+
+
+def _work(config, folder: units.Folder) -> dict[str, units.Make]:
+  return {f'seed{seed}': units.record(run, config, seed) for seed in config.seeds}
+
+
+def run(config: Any, seed: int) -> dict[str, Any]:
+  """Returns what every arm selects and becomes, against the true reward.
+
+  Args:
+    config: of the study.
+    seed: of the true reward, judgements, starts and answers.
+  """
+  of = overdone.gold(seed, dim=config.dim, **config.gold)
+  rng = np.random.default_rng([seed, 3])
+  batch = overdone.judged(
+    of, rng, pairs=config.pairs, flipped=config.flipped
+  )
+  pool = rng.standard_normal((config.prompts, config.answers, config.dim))
+  pool = jnp.asarray(pool, jnp.float32)
+  quality = np.asarray(of(pool))
+  made = []
+  for name, arm in arms.arms(of, batch, seed, config).items():
+    scores = np.asarray(jax.jit(arm.score)(pool))
+    best = decoding.value_of_best(scores, quality, config.counts)
+    proxy = decoding.value_of_best(scores, scores, config.counts)
+    made.append(
+      {
+        'arm': name,
+        'penalized': arm.penalized,
+        'accuracy': _accuracy(scores, quality),
+        'best': [[n, best[n], proxy[n]] for n in config.counts],
+        'policy': policy(config, of, arm.score, seed),
+      }
+    )
+  return {'seed': seed, 'arms': made}
+
+
+def _accuracy(scores: np.ndarray, quality: np.ndarray) -> float:
+  """Returns the share of pairs of answers to a prompt in true order."""
+  half = scores.shape[1] // 2
+  apart = scores[:, :half] - scores[:, half : 2 * half]
+  truth = quality[:, :half] - quality[:, half : 2 * half]
+  return float(np.mean(np.sign(apart) == np.sign(truth)))
+
+
+def policy(
+  config: Any, of: overdone.Gold, score: arms.Score, seed: int
+) -> list[list[float]]:
+  """Returns KL, true and own reward of a policy in training by a score.
+
+  The policy writes features N(theta, I); its KL from the base is |theta|^2 / 2.
+  Adam climbs the mean score of fresh answers, without a penalty on the KL.
+
+  Args:
+    config: of the study.
+    of: the true reward.
+    score: that is climbed.
+    seed: of answers.
+  """
+  node = config.policy
+  optimizer = optax.adam(node.rate)
+  key = jax.random.fold_in(jax.random.key(seed), 7)
+
+  def climbed(theta, noise):
+    return -jnp.mean(score(theta + noise))
+
+  @jax.jit
+  def stretch(carry, first):
+    def step(carry, place):
+      theta, state = carry
+      draw = jax.random.fold_in(key, place)
+      noise = jax.random.normal(draw, (node.batch, config.dim))
+      change, state = optimizer.update(jax.grad(climbed)(theta, noise), state)
+      return (optax.apply_updates(theta, change), state), None
+
+    return jax.lax.scan(step, carry, first + jnp.arange(node.every))[0]
+
+  fresh = jax.random.normal(jax.random.fold_in(key, -1), (4096, config.dim))
+  theta = jnp.zeros(config.dim)
+  carry = theta, optimizer.init(theta)
+  made = []
+  for place in range(0, node.steps + 1, node.every):
+    texts = carry[0] + fresh
+    made.append(
+      [
+        float(0.5 * jnp.sum(carry[0] ** 2)),
+        float(jnp.mean(of(texts))),
+        float(jnp.mean(score(texts))),
+      ]
+    )
+    carry = stretch(carry, place)
+  return made
+
+
+def _tables(config, folder: units.Folder) -> study.Tables:
+  records = [folder.read(f'seed{seed}').record for seed in config.seeds]
+  return tables.tables(records)
+
+
+STUDY = study.Study(_work, _tables, tables.answer, page.PAGE)

@@ -1,0 +1,85 @@
+"""The page of the study: gold against KL."""
+
+from prm_jax.report import kinds, page, tables
+
+_GOLD = kinds.Axis('gold', 'true reward (logits above the base)')
+_KL = kinds.Axis('kl', 'KL from the base policy (nats)')
+
+
+def _curves(rows, heading):
+  names = list(dict.fromkeys(str(row['arm']) for row in rows))
+  series = {
+    name: ([row for row in rows if row['arm'] == name], _GOLD)
+    for name in names
+  }
+  return kinds.lines(heading, series, _KL, _GOLD.label)
+
+
+def _parts(rows):
+  """Returns networks and linear rewards apart, the truth with neither."""
+  linear = ('linear mean', 'Laplace lower bound')
+  networks = [r for r in rows if r['arm'] not in (*linear, 'gold')]
+  return networks, [r for r in rows if r['arm'] in linear]
+
+
+def _sections(results) -> list[page.Section]:
+  made = []
+  for name, title, note in (
+    (
+      'best_of_n',
+      'Best of n, up to 1,024',
+      'KL is the bound log n - (n - 1) / n.',
+    ),
+    ('policy', 'A policy in training', 'No penalty on the KL.'),
+  ):
+    networks, linear = _parts(tables.rows_of(results, name))
+    made.append(
+      {
+        'title': title,
+        'note': note,
+        'pictures': [
+          _curves(networks, 'Networks, and their ensemble'),
+          _curves(linear, 'A linear reward of hinges'),
+        ],
+      }
+    )
+  return made
+
+
+def _picture(results):
+  return _curves(
+    _parts(tables.rows_of(results, 'best_of_n'))[0], 'Best of n, up to 1,024'
+  )
+
+
+_SHOWN = {'arm': ('word', 'arm'), 'gold': ('number', 'gold')}
+PAGE = page.Page(
+  specs={
+    'kept': tables.Spec(
+      'What is kept',
+      'Gold score at the largest n as a share of the peak over n; and of a '
+      'policy trained by the score, at its end and at its peak, in logits.',
+      {
+        'arm': ('word', 'arm'),
+        'pairs in order': ('points', 'accuracy'),
+        'gold at the largest n': ('number', 'gold_at_most'),
+        'of its peak': ('points', 'kept'),
+        'policy at its peak': ('number', 'policy_peak'),
+        'policy at its end': ('number', 'policy_end'),
+        'seeds': ('count', 'seeds'),
+      },
+    ),
+    'best_of_n': tables.Spec(
+      'Best of n',
+      'True reward, in logits above the base policy.',
+      {'n': ('count', 'n'), **_SHOWN},
+    ),
+    'policy': tables.Spec(
+      'A policy in training',
+      'True reward at a KL, in nats.',
+      {'KL': ('number', 'kl'), **_SHOWN},
+    ),
+  },
+  sections=_sections,
+  picture=_picture,
+)
