@@ -92,7 +92,8 @@ def by_person(
 
   Args:
     score: `[B]` calibration scores; NaN is taken as infinite.
-    person: `[B]` int, whose each is, below `people`.
+    person: `[B]` int, whose each is; rows of nobody below `people` are left
+      out.
     mask: `[B]` 1 for a score, 0 for padding.
     people: U.
     alpha: share of new answers that may be missed; `[]` or `[U]`.
@@ -102,7 +103,7 @@ def by_person(
   """
   chex.assert_rank([score, person, mask], 1)
   chex.assert_equal_shape([score, person, mask])
-  there = mask > 0
+  there = (mask > 0) & (person >= 0) & (person < people)
   known = jnp.where(there & ~jnp.isnan(score), score, jnp.inf)
   whose = jnp.where(there, person, people)  # padding is sorted to the end
   count = jnp.zeros(people, jnp.int32).at[whose].add(1, mode='drop')
