@@ -14,8 +14,10 @@ from prm_jax.heads import assembled
 from prm_jax.learners import (
   aggregate,
   amortized,
+  bayesian,
   critique_grpo,
   directive,
+  ensemble,
   grpo,
   hierarchical,
   imitation,
@@ -35,6 +37,7 @@ from prm_jax.rewards import (
   factorized,
   gaussian_likeness,
   ideal_point,
+  last_layer,
   scalar,
 )
 from prm_jax.safeguards import (
@@ -129,6 +132,15 @@ LEARNERS: dict[str, Entry] = {
     critique_grpo.critique_grpo, 'critic', 'training', samples=3
   ),
   'directive': _policy(directive.directive, 'replies', 'training'),
+  'ensemble': Entry(
+    ensemble.ensemble,
+    'aggregate',
+    {'ridge': _PULL, 'pull': ()},
+    functools.partial(
+      toys.judgements, steps=300, hidden=(8,), members=3, learning_rate=0.03
+    ),
+    Needs(people=30),
+  ),
   'gpo': _personal(amortized.gpo, _AMORTIZED, _READER, **_EPISODES),
   'grpo': _policy(grpo.grpo, 'training', samples=4),
   'hierarchical': _personal(
@@ -145,6 +157,13 @@ LEARNERS: dict[str, Entry] = {
   ),
   'in_context': _personal(
     amortized.in_context, _AMORTIZED, _READER, **_EPISODES
+  ),
+  'laplace': Entry(
+    bayesian.laplace,
+    'aggregate',
+    {'ridge': _PULL},
+    toys.judgements,
+    Needs(people=30),
   ),
   'likeness': Entry(
     likeness.likeness,
@@ -217,6 +236,7 @@ REWARDS: dict[str, Entry] = {
   'ideal_point': _built(ideal_point.ideal_point, dim=3),
   'identity': _built(factorized.identity),
   'in_context': _built(conditioned.in_context, dim=3),
+  'last_layer': _built(last_layer.last_layer),
   'latent': _built(conditioned.latent, dim=3, latent=3),
   'likeness': _built(gaussian_likeness.likeness, dim=3),
   'linear': _built(scalar.linear),

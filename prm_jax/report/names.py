@@ -7,6 +7,8 @@ MISSING = 'n/a'
 _METHODS = {
   'aggregate': 'one model for everyone',
   'aggregate_mlp': 'one network for everyone',
+  'ensemble': 'several networks for everyone',
+  'laplace': 'one model for everyone, with its uncertainty',
   'shared_habits': "everyone's model with everyone's shared habits",
   'traits': "everyone's model with each person's habits",
   'hierarchical': 'hierarchical weights',

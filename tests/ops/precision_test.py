@@ -19,9 +19,12 @@ from prm_jax import ops, registry, types, users
 from prm_jax.ops import (
   acquisition,
   bayes,
+  conformal,
   decoding,
   distillation,
+  ensembles,
   factorization,
+  laplace,
   traits,
 )
 from prm_jax.ops.heads import (
@@ -229,6 +232,25 @@ EXAMPLES = {
     'population_moments': (PRIOR, MANY, one(U)),
     'empirical_prior': (PRIOR, bayes.population_moments(PRIOR, MANY, one(U))),
   },
+  'conformal': {
+    'rank': (lambda: conformal.rank(jnp.arange(N), alpha=0.1),),
+    'threshold': (lambda: conformal.threshold(a(U, N), one(U, N), alpha=0.1),),
+    'by_person': (
+      lambda: conformal.by_person(
+        a(N), jnp.arange(N) % U, one(N), people=U, alpha=0.1
+      ),
+    ),
+    'with_fallback': (a(U), jnp.float32(1)),
+    'absolute_residual': (a(N), a(N), one(N)),
+    'residual_interval': (a(N), jnp.float32(1), one(N)),
+    'quantile_residual': (a(N), a(N), a(N)),
+    'quantile_interval': (a(N), a(N), jnp.float32(1)),
+    'of_pair': (p(N),),
+    'least_ambiguous': (p(N, 3),),
+    'adaptive': (p(N, 3), one(N)),
+    'of_label': (p(N, 3), jnp.arange(N) % 3),
+    'prediction_set': (p(N, 3), one(N)),
+  },
   'decoding': {
     'args': (lambda: decoding.args(a(N, 5), a(N, 5), weight=1.0, top_k=2),),
     'value_augmented': (
@@ -273,6 +295,16 @@ EXAMPLES = {
     'combined': (a(U), a(U, N)),
     'select_hint': (LOG[None], jnp.stack([LOG, LOG])[None], one(1, N)),
   },
+  'ensembles': {
+    'mean': (a(4, N),),
+    'variance': (a(4, N),),
+    'worst': (a(4, N),),
+    'penalized': (lambda: ensembles.penalized(a(4, N), strength=0.5),),
+    'lower_bound': (lambda: ensembles.lower_bound(a(4, N), width=2.0),),
+    'quantile': (lambda: ensembles.quantile(a(4, N), level=0.25),),
+    'covariance': (a(4, N, 2),),
+    'decompose': (a(4, N), one(4, N)),
+  },
   'factorization': {
     'bilinear_score': (a(N, 2, J), a(N, J)),
     'simplex_score': (a(N, 2, J), a(N, J)),
@@ -288,6 +320,24 @@ EXAMPLES = {
     ),
   },
   **HEADS,
+  'laplace': {
+    'hessian': (
+      lambda: laplace.hessian(a(N + 1, J), INDEX, one(N), a(J), ridge=1.0),
+    ),
+    'cholesky': (
+      lambda: laplace.cholesky(a(N + 1, J), INDEX, one(N), a(J), ridge=1.0),
+    ),
+    'whiten': (jnp.eye(J), a(N, J)),
+    'margin_variance': (jnp.eye(J), a(N, J)),
+    'centred_covariance': (a(N, 2, J),),
+    'score_covariance': (jnp.eye(J), a(N, 2, J)),
+    'draws': (lambda: laplace.draws(KEY, a(J), jnp.eye(J), count=5),),
+    'evidence': (
+      lambda: laplace.evidence(
+        a(N + 1, J), INDEX, one(N), one(N), a(J), ridge=1.0
+      ),
+    ),
+  },
   'opinions': {
     'degroot': (a(N), p(N, N)),
     'friedkin_johnsen': (a(N), a(N), p(N, N), 0.5),
@@ -433,7 +483,12 @@ PRODUCTS = {
   'policy_gradient.rewards_normalized',
   'pairs.gram',
   'bayes.pooled_mode',
+<<<<<<< HEAD
   'ratings.ridge',
+=======
+  'laplace.score_covariance',
+  'laplace.hessian',
+  'ensembles.covariance',
 }
 
 
