@@ -46,7 +46,7 @@ def matched_weights(
   log_variance: types.Array,
   base_mean: types.Array,
   base_log_variance: types.Array,
-  temperature: types.Scalar = 1.0,
+  temperature: float = 1.0,
 ) -> tuple[types.Array, types.Array]:
   """Returns weights `[K]` on K bases, and a root `[K, Z]` of their covariance.
 

@@ -76,7 +76,7 @@ def match(
   mean: types.Array,
   log_variance: types.Array,
   *,
-  temperature: types.Scalar = 1.0,
+  temperature: float = 1.0,
 ) -> gaussian.Context:
   """Returns a person's weights `[K]` and their covariance's root `[K, Z]`.
 

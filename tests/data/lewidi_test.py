@@ -66,7 +66,7 @@ def test_a_label_is_a_rating_of_a_text_by_a_person(tmp_path, private_cache):
     )
   soft = lewidi.soft_labels(rated)
   np.testing.assert_array_equal(soft.values, [1, 2, 3, 4, 6])
-  np.testing.assert_array_equal(soft.count, [3, 1, 2])
+  np.testing.assert_array_equal(soft.people, [3, 1, 2])
   third = 1 / 3
   np.testing.assert_allclose(
     soft.share,

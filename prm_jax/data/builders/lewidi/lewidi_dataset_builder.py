@@ -32,12 +32,12 @@ class Soft(NamedTuple):
   Attributes:
     values: `[L]` float32 the ratings that occur, in order.
     share: `[M, L]` float32 of each text's ratings; a row adds up to 1.
-    count: `[M]` int32 ratings of each text.
+    people: `[M]` int32 who rated each text.
   """
 
   values: np.ndarray
   share: np.ndarray
-  count: np.ndarray
+  people: np.ndarray
 
 
 class _Set(NamedTuple):
@@ -158,7 +158,8 @@ def _texts(text: Any, subset: str, where: str) -> tuple[str, str]:
   """Returns what a response answers, empty where nothing, and the response."""
   how = SETS[subset]
   if how.prompt:
-    return _strings(text, (how.prompt, how.response), where)  # type: ignore[return-value]
+    prompt, response = _strings(text, (how.prompt, how.response), where)
+    return prompt, response
   if subset != 'convabuse':
     return '', text
   try:
