@@ -72,7 +72,11 @@ def methods(variant: str) -> config_dict.ConfigDict:
     'hierarchical': {'kind': 'hierarchical'},
   }
   if variant == 'smoke':
-    found['vpl'] = {'kind': 'vpl', 'steps': 5, 'kl_weight': 1e-4}
+    found |= {
+      'vpl': {'kind': 'vpl', 'steps': 5, 'kl_weight': 1e-4},
+      'pep': {'kind': 'pep'},
+      'vrf': {'kind': 'vrf', 'steps': 5},
+    }
   if variant == 'personalizers':
     episodes = 600
     found |= {
@@ -93,6 +97,8 @@ def methods(variant: str) -> config_dict.ConfigDict:
       'spl': {'kind': 'spl', 'steps': episodes, 'kl_weight': 1e-4},
       'gpo': {'kind': 'gpo', 'steps': episodes},
       'in_context': {'kind': 'in_context', 'steps': episodes},
+      'pep': {'kind': 'pep'},
+      'vrf': {'kind': 'vrf', 'steps': episodes},
     }
   return config_dict.ConfigDict(found)
 
@@ -152,6 +158,8 @@ def same_features(
     'spl': grid((features,), **own),
     'gpo': grid((features,), **own),
     'in_context': grid((features,), **own),
+    'pep': grid((features,), dim=(8,), basis_ridge=basis_ridge),
+    'vrf': grid((features,), **own),
   }
   if name != 'jester':  # its texts answer one prompt
     found['pal_b'] = grid((wide,), decay=basis_ridge)
@@ -162,6 +170,7 @@ def same_features(
       (features,), dim=(4,), strength=(10.0,), basis_ridge=(100.0, 1e3)
     )
     found['pref'] = grid((features,), dim=(3,), basis_ridge=basis_ridge)
+    found['pep'] = found['pref']
     found['hierarchical'] = grid(
       (features,), ridge=(300.0,), spread=(0.02, 0.05)
     )
@@ -192,6 +201,8 @@ def attributes(variant: str) -> config_dict.ConfigDict:
     variant, (400, 400)
   )
   text = ('sentences', 'sentences_whitened', 'final')
+  read = grid(text, decay=(1.0, 10.0))
+  pref = grid(text, dim=(8,), basis_ridge=(30.0, 300.0))
   return config_dict.ConfigDict(
     {
       'people': people,
@@ -213,9 +224,9 @@ def attributes(variant: str) -> config_dict.ConfigDict:
         'people': 100,
         'aggregate': grid(text, ridge=(10.0, 100.0)),
         'aggregate_mlp': grid(text, ridge=(30.0, 300.0)),
-        'pref': grid(text, dim=(8,), basis_ridge=(30.0, 300.0)),
+        'pref': pref,
         'lore': grid(text, dim=(8,), basis_ridge=(1.0, 10.0)),
-        **({'vpl': grid(text, decay=(1.0, 10.0))} if smoke else {}),
+        **({'vpl': read, 'vrf': read, 'pep': pref} if smoke else {}),
       },
       # The true levels as features: is the learner right?
       'levels': {

@@ -26,7 +26,15 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   config.questions = 12 if smoke else 100
   config.answers = (0, 1, 2, 5, 10, 15, 20, 30, 40, 50, 75, 100)
   config.targets = (0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
-  config.acquisitions = ('random', 'variance', 'ellipsoid', 'information_gain')
+  config.acquisitions = (
+    'random',
+    'variance',
+    'ellipsoid',
+    'information_gain',
+    'profile',
+  )
+  # Pep's questions: how many, and of how many pairs they want the answers.
+  config.profile = {'questions': 10, 'pairs': 100}
   config.bootstrap = 1000
   real = ('attributes_gaussian', 'jester') if variant == 'full' else ()
   config.data.names = ('gaussian', 'attributes_gaussian')
@@ -57,6 +65,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
     'aggregate': {'kind': 'aggregate'},
     'pref': {'kind': 'pref', 'steps': steps},
     'rfm': {'kind': 'rfm', 'steps': steps},
+    'pep': {'kind': 'pep'},
   }
   grid = main_study.grid
   config.search = {
@@ -64,11 +73,13 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
       'aggregate': grid(('sentences',), ridge=(10.0, 100.0)),
       'pref': grid(('sentences',), dim=(8,), basis_ridge=(100.0, 300.0)),
       'rfm': grid(('sentences',), decay=(100.0, 300.0)),
+      'pep': grid(('sentences',), dim=(8,), basis_ridge=(100.0, 300.0)),
     },
     'jester': {
       'aggregate': grid(('identity',), ridge=(1.0, 10.0)),
       'pref': grid(('identity',), dim=(5,), basis_ridge=(1.0, 10.0)),
       'rfm': grid(('identity',), decay=(1.0, 10.0)),
+      'pep': grid(('identity',), dim=(5,), basis_ridge=(1.0, 10.0)),
     },
   }
   return config.lock()

@@ -25,11 +25,13 @@ from prm_jax.learners import (
   lore,
   mrm,
   pal,
+  pep,
   polar,
   pref,
   rfm,
   rltf,
   sdpo,
+  vrf,
 )
 from prm_jax.rewards import (
   conditioned,
@@ -54,6 +56,7 @@ from prm_jax.users import (
   population,
   references,
   simplex,
+  variational,
 )
 
 
@@ -189,6 +192,7 @@ LEARNERS: dict[str, Entry] = {
     steps=30,
     dim=3,
   ),
+  'pep': _personal(pep.pep, {'ridge': (), 'basis_ridge': _PULL}, _FEW, dim=3),
   'polar': Entry(
     polar.polar,
     'discriminator',
@@ -218,6 +222,14 @@ LEARNERS: dict[str, Entry] = {
     **_EPISODES,
     latent=3,
   ),
+  'vrf': _personal(
+    vrf.vrf,
+    {**_AMORTIZED, 'kl_weight': ()},
+    _READER,
+    **_EPISODES,
+    latent=3,
+    bases=4,
+  ),
 }
 USERS: dict[str, Entry] = {
   'flow': _built(latent.flow, dim=3, latent=3),
@@ -229,6 +241,7 @@ USERS: dict[str, Entry] = {
   'population': _built(population.population),
   'references': _built(references.references, shape=(3,)),
   'simplex': _built(simplex.simplex, dim=3),
+  'variational': _built(variational.variational, dim=3, bases=4, latent=3),
 }
 REWARDS: dict[str, Entry] = {
   'discriminative': _built(discriminative.discriminative, config=toys.DECODER),
@@ -243,6 +256,7 @@ REWARDS: dict[str, Entry] = {
   'mixture': _built(factorized.mixture, dim=3),
   'mlp': _built(scalar.mlp),
   'network': _built(factorized.network, dim=3),
+  'weighted': _built(conditioned.weighted, dim=3, bases=4),
 }
 SAFEGUARDS: dict[str, Entry] = {
   'agreement_penalty': _built(reward_level.agreement_penalty),

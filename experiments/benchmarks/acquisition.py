@@ -94,7 +94,7 @@ def many_people(sizes: Sizes, J: int = 8) -> list[dict[str, Any]]:
   )
   arms = {
     name: functools.partial(ask, acquire=name, questions=sizes.questions)
-    for name in loop.ACQUISITIONS
+    for name in ('random', *loop.SCORES)
   }
   return [
     {

@@ -14,7 +14,9 @@ from prm_jax.worlds import overdone
 
 
 def _work(config, folder: units.Folder) -> dict[str, units.Make]:
-  return {f'seed{seed}': units.record(run, config, seed) for seed in config.seeds}
+  return {
+    f'seed{seed}': units.record(run, config, seed) for seed in config.seeds
+  }
 
 
 def run(config: Any, seed: int) -> dict[str, Any]:
@@ -26,11 +28,9 @@ def run(config: Any, seed: int) -> dict[str, Any]:
   """
   of = overdone.gold(seed, dim=config.dim, **config.gold)
   rng = np.random.default_rng([seed, 3])
-  batch = overdone.judged(
-    of, rng, pairs=config.pairs, flipped=config.flipped
-  )
-  pool = rng.standard_normal((config.prompts, config.answers, config.dim))
-  pool = jnp.asarray(pool, jnp.float32)
+  batch = overdone.judged(of, rng, pairs=config.pairs, flipped=config.flipped)
+  shape = config.prompts, config.answers, config.dim
+  pool = jnp.asarray(rng.standard_normal(shape), jnp.float32)
   quality = np.asarray(of(pool))
   made = []
   for name, arm in arms.arms(of, batch, seed, config).items():

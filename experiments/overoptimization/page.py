@@ -9,8 +9,7 @@ _KL = kinds.Axis('kl', 'KL from the base policy (nats)')
 def _curves(rows, heading):
   names = list(dict.fromkeys(str(row['arm']) for row in rows))
   series = {
-    name: ([row for row in rows if row['arm'] == name], _GOLD)
-    for name in names
+    name: ([row for row in rows if row['arm'] == name], _GOLD) for name in names
   }
   return kinds.lines(heading, series, _KL, _GOLD.label)
 

@@ -26,11 +26,7 @@ def tables(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Row]]:
   names = [arm['arm'] for arm in records[0]['arms']]
   for place, name in enumerate(names):
     runs = [record['arms'][place] for record in records]
-    head = {
-      'arm': name,
-      'penalized': runs[0]['penalized'],
-      'seeds': len(runs),
-    }
+    head = {'arm': name, 'penalized': runs[0]['penalized'], 'seeds': len(runs)}
     curves = np.array([[row[1] for row in run['best']] for run in runs])
     for column, (n, *_) in enumerate(runs[0]['best']):
       best.append(

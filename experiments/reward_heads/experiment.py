@@ -1,5 +1,6 @@
 """Which head for which data? The study."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ def worlds(config) -> dict[str, World]:
   """Returns what the configuration says of each world."""
   return {
     name: World(
-      lambda *given, n=node, **options: _draw(n, *given, **options),
+      functools.partial(_draw, node),
       tuple(node['made_for']),
       {PLAIN: None, **{h: dict(config.heads[h]) for h in node['heads']}},
     )
@@ -48,7 +49,7 @@ def _draw(node, of, rng, rows, people):
   draw = getattr(candidates, node['kind'])
   said = draw(of, rng, rows, people=people, **options)
   if 'disentangled' in node['heads']:
-    lengths = of.length[said.index]
+    lengths = of.length[said.items]
     label = np.column_stack([said.label, lengths]).astype(np.float32)
     return said._replace(label=label)
   return said
@@ -117,7 +118,7 @@ def known(
 
 def _as_choices(said: candidates.Said, seed: int) -> candidates.Said:
   """Returns choices; of choices with lengths, without them."""
-  if said.label.ndim == 2 and said.index.shape[1] == 2:
+  if said.label.ndim == 2 and said.items.shape[1] == 2:
     said = said._replace(label=said.label[:, 0])
   return candidates.as_choices(said, seed)
 

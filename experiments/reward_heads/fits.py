@@ -66,7 +66,7 @@ def rows(said: candidates.Said, features: np.ndarray) -> types.Batch:
     np.ones(count, np.float32),
     np.arange(count, dtype=np.int32),
   )
-  return types.Batch(judged, types.Inputs(features, said.index))
+  return types.Batch(judged, types.Inputs(features, said.items))
 
 
 @functools.lru_cache(maxsize=64)
@@ -120,7 +120,7 @@ def fitted(
 def right(fit: Fit, judged: candidates.Said, features: np.ndarray) -> float:
   """Returns how many choices a fit's scores foretell; equals count half."""
   score = fit.scores(features)
-  apart = np.sign(score[judged.index[:, 0]] - score[judged.index[:, 1]])
+  apart = np.sign(score[judged.items[:, 0]] - score[judged.items[:, 1]])
   return float(np.mean((apart * np.sign(judged.label - 0.5) + 1) / 2))
 
 

@@ -81,7 +81,7 @@ def kept(config: Any, name: str, source: features.Source) -> units.Unit:
   test = said.take(np.flatnonzero(out))
   # Where all texts answer one prompt, what is generalised over is texts.
   one = len(table.prompts) == 1
-  first = test.index[:, 0]
+  first = test.items[:, 0]
   arrays: dict[str, np.ndarray] = {
     'user': test.user,
     'unit': first if one else table.item_prompt[first],
@@ -153,7 +153,7 @@ def _tie_share(said, people, pull):
 def _dropped(fit, said, columns, share):
   """Log losses where ties are dropped: their share is all that is known."""
   score = fit.scores(columns)
-  apart = score[said.index[:, 0]] - score[said.index[:, 1]]
+  apart = score[said.items[:, 0]] - score[said.items[:, 1]]
   first = (1 - share) / (1 + np.exp(-apart))
   classes = np.stack([1 - share - first, share, first], 1)
   return _loss(classes, said.label)

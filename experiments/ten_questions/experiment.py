@@ -39,10 +39,13 @@ def _curves(config, setting: asking.Setting) -> units.Unit:
   """Returns what one setting's people were asked, and how well that did."""
   arrays: dict[str, Any] = {}
   for acquire in tqdm.tqdm(config.acquisitions, desc=setting.name):
-    trace = asking.ask(setting, acquire, config.questions)
+    questions = config.questions
+    if acquire == 'profile':  # looks at every pair of questions
+      questions = min(questions, config.profile.questions)
+    trace = asking.ask(setting, acquire, questions, config.profile.pairs)
     scored = [
       asking.scores(setting, np.asarray(trace.mean[:, t]))
-      for t in range(config.questions + 1)
+      for t in range(questions + 1)
     ]
     correct, regret = np.stack(scored, -1).astype(np.float32)
     arrays |= {f'correct|{acquire}': correct, f'regret|{acquire}': regret}

@@ -75,15 +75,16 @@ def answers_needed(
 
   A target that the mean never reaches counts as one answer more than were
   asked, so that a share of random's is then an upper bound, and
-  `random_answers` is null.
+  `random_answers` is null. Acquisitions that ask less than random are left
+  out: what they need would be cut off.
   """
   rows: list[columns.Row] = []
   for key, people in groups.items():
     random = people.of('correct|random')
     for acquire in _acquisitions(people):
-      if acquire == _AGGREGATE:
-        continue
       correct = people.of(f'correct|{acquire}')
+      if correct.shape != random.shape:  # the aggregate; asked too little
+        continue
       for target in targets:
         mine, theirs = (
           asking.first_reach(curves.mean(0)[None], target)[0]

@@ -20,6 +20,7 @@ from prm_jax.data.builders.anthropic_evals import (
 from prm_jax.data.builders.attributes import attributes_dataset_builder
 from prm_jax.data.builders.gsm8k import gsm8k_dataset_builder
 from prm_jax.data.builders.jester import jester_dataset_builder
+from prm_jax.data.builders.lewidi import lewidi_dataset_builder
 from prm_jax.data.builders.llmbar import llmbar_dataset_builder
 from prm_jax.data.builders.llmfao import llmfao_dataset_builder
 from prm_jax.data.builders.math_small import math_small_dataset_builder
@@ -37,12 +38,13 @@ BUILDERS: dict[
   for module in (
     attributes_dataset_builder,
     jester_dataset_builder,
+    lewidi_dataset_builder,
     llmfao_dataset_builder,
     preferences_dataset_builder,
     ukp_convarg_dataset_builder,
   )
 }
-_FROM_FOLDER = ('jester', 'llmfao', 'ukp_convarg')
+_FROM_FOLDER = ('jester', 'lewidi', 'llmfao', 'ukp_convarg')
 
 
 def load(
@@ -53,8 +55,8 @@ def load(
   Args:
     name: one of BUILDERS.
     **options: `path` for 'preferences'; `data_dir` for real data (the
-      environment variable PRM_DATA_DIR if None); the simulation's own for
-      'attributes'.
+      environment variable PRM_DATA_DIR if None); `subset` and `language` for
+      'lewidi'; the simulation's own for 'attributes'.
 
   Raises:
     ValueError: the name is unknown, or the source is missing or malformed.

@@ -8,16 +8,17 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.ops import acquisition, bayes
+from prm_jax.ops import acquisition, bayes, profiles
 
-# Name -> score of a candidate's margin; 'random' draws instead.
+# Name -> score of a candidate's margin; 'random' draws instead, and 'profile'
+# looks at what an answer tells of the other questions.
 SCORES: dict[str, Callable[[types.Array, types.Array], types.Array]] = {
   'variance': acquisition.variance,
   'ellipsoid': functools.partial(acquisition.variance, power=0.0),
   'log_determinant': acquisition.log_determinant,
   'information_gain': acquisition.information_gain,
 }
-ACQUISITIONS = ('random', *SCORES)
+ACQUISITIONS = ('random', *SCORES, 'profile')
 
 
 class Trace(NamedTuple):
@@ -43,6 +44,7 @@ def simulate(
   difference: types.Array,
   probability: types.Array,
   available: types.Array | None = None,
+  profile: types.Array | None = None,
   *,
   acquire: str,
   questions: int,
@@ -59,9 +61,11 @@ def simulate(
     difference: `[J, N]` the pool, encoded first minus second, candidates last.
     probability: `[U, N]` that each person prefers the first.
     available: `[U, N]` False for what a person cannot be asked; all if None.
+    profile: `[R]` int32, the candidates whose answers 'profile' wants to know;
+      all if None.
     acquire: one of ACQUISITIONS.
     questions: T, the budget.
-    threshold: a person is asked no more once the best score is below it.
+    threshold: of SCORES: a person is asked no more once the best is below it.
 
   Raises:
     ValueError: there is no such acquisition.
@@ -74,18 +78,13 @@ def simulate(
   answers = jax.random.uniform(answer_key, (U, N)) < probability
   if available is None:
     available = jnp.ones((U, N), bool)
+  choose = functools.partial(_choose, acquire, difference, profile, threshold)
   people = jnp.arange(U)
 
   def question(carry, t):
     mean, factor, kept, available = carry
-    if acquire == 'random':
-      score = jax.random.uniform(jax.random.fold_in(order_key, t), (U, N))
-      index, value = acquisition.best(score, available)
-    else:
-      index, value = acquisition.best_for_people(
-        SCORES[acquire], difference, mean, factor, available
-      )
-      index = jnp.where(value >= threshold, index, -1)
+    key = jax.random.fold_in(order_key, t)
+    index = choose(key, mean, factor, available)
     there = index >= 0
     place = jnp.maximum(index, 0)
     label = answers[people, place].astype(jnp.float32)
@@ -114,6 +113,25 @@ def simulate(
   return Trace(
     asked.T, label.T, jnp.moveaxis(means, 0, 1), jnp.moveaxis(factors, 0, 1)
   )
+
+
+def _choose(
+  acquire, difference, profile, threshold, key, mean, factor, available
+):
+  """Everybody's next candidate `[U]`, -1 for none; see `simulate`."""
+  if acquire == 'random':
+    score = jax.random.uniform(key, available.shape)
+    return acquisition.best(score, available)[0]
+  if acquire == 'profile':
+    places = jnp.arange(difference.shape[1]) if profile is None else profile
+    score = profiles.profile_gain_for_people(
+      difference, mean, factor, places, available
+    )
+    return acquisition.best(score, available)[0]
+  index, value = acquisition.best_for_people(
+    SCORES[acquire], difference, mean, factor, available
+  )
+  return jnp.where(value >= threshold, index, -1)
 
 
 def believe(

@@ -227,17 +227,30 @@ def trained(
     )
 
 
-def ask(setting: Setting, acquire: str, questions: int) -> loop.Trace:
+def ask(
+  setting: Setting, acquire: str, questions: int, profile: int = 100
+) -> loop.Trace:
   """Returns what everybody was asked, and believed to want.
 
   The answers to a pair are the same under every acquisition.
+
+  Args:
+    setting: of new people.
+    acquire: one of `loop.ACQUISITIONS`.
+    questions: T, the budget.
+    profile: questions, at most, whose answers the acquisition 'profile' wants
+      to know: a random part of the pool, the same for everybody.
   """
+  size = setting.difference.shape[1]
+  rng = np.random.default_rng([setting.seed, 8])
+  places = np.sort(rng.permutation(size)[:profile])
   trace = loop.simulate(
     jax.random.key(setting.seed),
     setting.prior,
     jnp.asarray(setting.difference, jnp.float32),
     jnp.asarray(setting.probability, jnp.float32),
     None if setting.available is None else jnp.asarray(setting.available),
+    jnp.asarray(places, jnp.int32),
     acquire=acquire,
     questions=questions,
   )

@@ -127,7 +127,7 @@ def _phase(name, system, backbone, learning_rate, steps) -> types.Phase:
     steps=steps,
     people=optimizers.people_adam(learning_rate, steps) if personal else None,
     **optimizers.trained(backbone, learning_rate, steps),
-    **likelihoods.learner_options(system.head),
+    whole=likelihoods.whole(system.head),
   )
 
 

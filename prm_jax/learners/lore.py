@@ -92,7 +92,7 @@ def lore(
       'joint',
       objective=functools.partial(_objective, system),
       **optimizers.trained(backbone, learning_rate, steps),
-      **likelihoods.learner_options(system.head),
+      whole=likelihoods.whole(system.head),
       people=optimizers.people_adam(learning_rate, steps),
       steps=steps,
     ),

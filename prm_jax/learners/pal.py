@@ -100,7 +100,7 @@ def pal(
       steps=steps,
       people=optimizers.people_adam(learning_rate, steps),
       **optimizers.trained(backbone, learning_rate, steps),
-      **likelihoods.learner_options(system.head),
+      whole=likelihoods.whole(system.head),
     ),
     types.Phase('prior', begin=functools.partial(lore.population, system)),
   )

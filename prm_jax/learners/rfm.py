@@ -96,7 +96,7 @@ def rfm(
       steps=steps,
       people=optimizers.people_adam(learning_rate, steps),
       **optimizers.trained(backbone, learning_rate, steps),
-      **likelihoods.learner_options(system.head),
+      whole=likelihoods.whole(system.head),
     ),
     priors.prior_phase(system.head),
   )

@@ -23,6 +23,8 @@ _METHODS = {
   'vpl': 'VPL',
   'vpl_collapsed': 'VPL, collapsed',
   'spl': 'SPL',
+  'vrf': 'VRF',
+  'pep': 'Pep',
   'gpo': 'GPO',
   'in_context': 'in-context transformer',
   'p_ttt': 'P-TTT',

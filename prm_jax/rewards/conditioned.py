@@ -46,6 +46,38 @@ def latent(
   return types.RewardModel(init, encode, score)
 
 
+def weighted(*, dim: int, bases: int = 8) -> types.RewardModel:
+  """Returns a reward with weights on K = `bases` base rewards (VRF).
+
+      r_u(x) = e_1 + sum_k w_uk (M^T e)_k,  e = W^T x
+
+  The context is `users.gaussian.Context` of the weights, `[K]` and `[K, Z]`;
+  the score's covariance is that of the weights.
+
+  Args:
+    dim: J, the aggregate's score included.
+    bases: K.
+
+  References:
+    Lee et al. 2026 (VRF), arXiv:2604.00997.
+  """
+
+  def init(key, spec):
+    mix = jnp.zeros((dim, bases))
+    return {**_projection(key, spec.features, dim), 'network': {'mix': mix}}
+
+  def score(params, encoded, context):
+    base = encoded @ params['network']['mix']
+    spread = jnp.einsum('...ck,...kz->...cz', base, context.factor)
+    personal = jnp.einsum('...ck,...k->...c', base, context.mean)
+    return types.RewardOutput(
+      encoded[..., 0] + personal,
+      jnp.einsum('...cz,...dz->...cd', spread, spread),
+    )
+
+  return types.RewardModel(init, encode, score)
+
+
 def in_context(
   *, dim: int, width: int = 32, layers: int = 2, uncertain: bool = False
 ) -> types.RewardModel:

@@ -95,6 +95,7 @@ def group_evidence(
   """
   rows = group.rows
   if told is not None:
+    assert head is not None
     chosen = jnp.asarray(index)[rows]
     return types.Said(
       jax.tree.map(lambda leaf: leaf[chosen], encoded),

@@ -166,7 +166,7 @@ def _charge(head, people, user):
   return objectives.mean(share[user])
 
 
-def present(index: Any, shape: tuple[int, int]) -> types.Array:
+def present(index: Any, shape: tuple[int, ...]) -> types.Array:
   """Returns `[B, K]` 1 for candidates, 0 where an index is negative."""
   if index is None:
     return jnp.ones(shape)
@@ -192,15 +192,15 @@ def paired(
   count = len(pairs.candidates)
   chosen = index[:, pairs.candidates].reshape(-1, 2)
   there = (chosen >= 0).all(-1)
-  repeated = jax.tree.map(
-    lambda leaf: jnp.repeat(jnp.asarray(leaf), count, 0),
-    judgements._replace(label=None),
+  user, mask, example = (
+    jnp.repeat(jnp.asarray(leaf), count)
+    for leaf in (judgements.user, judgements.mask, judgements.example_id)
   )
   said = types.Judgements(
-    repeated.user,
+    user,
     pairs.label.reshape(-1).astype(jnp.float32),
-    repeated.mask * pairs.weight.reshape(-1) * there,
-    repeated.example_id,
+    mask * pairs.weight.reshape(-1) * there,
+    example,
   )
   return said, jnp.maximum(chosen, 0)
 
@@ -245,6 +245,7 @@ def seen(
     contexts: one a row, `[B, ...]`.
     inputs: of the rows.
   """
+  assert system.head is not None
   features, encoded = reading.read(system.reward, params['reward'], inputs)
   output = system.reward.score(params['reward'], encoded, contexts)
   score = output.score
@@ -286,6 +287,6 @@ def served(
   return head.score(own, read)
 
 
-def learner_options(head: types.Head | None) -> dict[str, bool]:
-  """Returns what a head asks of the phase that trains it."""
-  return {'whole': True} if head is not None and head.term is not None else {}
+def whole(head: types.Head | None) -> bool:
+  """Returns `Phase.whole` of the phase that trains a head."""
+  return head is not None and head.term is not None

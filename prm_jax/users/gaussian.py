@@ -1,6 +1,6 @@
 """A Gaussian belief about J coefficients (PReF): logistic-Laplace."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -148,7 +148,9 @@ def posterior(
     evidence: choices between two, or what a head reads.
     iterations: Newton steps; as many as the solver takes if None.
   """
-  steps = {} if iterations is None else {'iterations': iterations}
+  steps: dict[str, Any] = {}
+  if iterations is not None:
+    steps['iterations'] = iterations
   if isinstance(evidence, types.Said):
     said = evidence
     return beliefs.posterior(

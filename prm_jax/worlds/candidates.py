@@ -32,17 +32,17 @@ class Said(NamedTuple):
 
   Attributes:
     user: `[N]` int32, who said it.
-    index: `[N, K]` int32, of what.
+    items: `[N, K]` int32, of what.
     label: `[N]` or `[N, ...]`: see the function that drew them.
   """
 
   user: np.ndarray
-  index: np.ndarray
+  items: np.ndarray
   label: np.ndarray
 
   def take(self, rows: np.ndarray) -> 'Said':
     """Returns some of the judgements."""
-    return Said(*(leaf[rows] for leaf in self))
+    return Said(self.user[rows], self.items[rows], self.label[rows])
 
 
 def draw(
@@ -266,13 +266,14 @@ def as_choices(said: Said, seed: int = 0) -> Said:
     seed: of the order of the two, and of the other of a ranking.
   """
   rng = np.random.default_rng(seed)
-  N, K = said.index.shape
+  N, K = said.items.shape
   if K == 1:
-    order = np.lexsort((rng.random(N), said.user))
+    order = rng.permutation(N)
+    order = order[np.argsort(said.user[order], kind='stable')]
     a, b = order[0 : N - 1 : 2], order[1:N:2]
     fair = (said.user[a] == said.user[b]) & (said.label[a] != said.label[b])
     a, b = a[fair], b[fair]
-    index = np.stack([said.index[a, 0], said.index[b, 0]], 1)
+    index = np.stack([said.items[a, 0], said.items[b, 0]], 1)
     label = (said.label[a] > said.label[b]).astype(np.float32)
     return Said(said.user[a], index, label)
   if said.label.ndim == 2:
@@ -281,11 +282,11 @@ def as_choices(said: Said, seed: int = 0) -> Said:
     first = rng.random(N) < 0.5
     places = np.where(first[:, None], [[0, 1]], [[1, 0]])
     both = np.take_along_axis(np.stack([best, other], 1), places, 1)
-    index = np.take_along_axis(said.index, both, 1)
+    index = np.take_along_axis(said.items, both, 1)
     return Said(said.user, index, first.astype(np.float32))
   strict = said.label != 0.5
   label = (said.label[strict] > 0.5).astype(np.float32)
-  return Said(said.user[strict], said.index[strict], label)
+  return Said(said.user[strict], said.items[strict], label)
 
 
 def agreement(

@@ -35,7 +35,7 @@ class Gold(NamedTuple):
   scale: float = 1.0
   logits: float = 1.0
 
-  def __call__(self, features: types.ArrayLike) -> types.Array:
+  def __call__(self, features: types.ArrayLike) -> types.ArrayLike:
     """Returns the quality `[...]`, logits."""
     over = jnp.maximum(jnp.abs(features) - self.edge, 0.0)
     raw = features @ jnp.asarray(self.weight, jnp.float32)

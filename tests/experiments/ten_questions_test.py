@@ -50,6 +50,18 @@ def test_a_target_that_random_never_reaches_is_a_bound():
   assert rows[0]['share_of_random'] == pytest.approx(15 / 21, abs=0.02)
 
 
+def test_what_asks_less_than_random_has_a_curve_and_no_need():
+  known = groups({'random': 0.01, 'profile': 0.02})
+  (people,) = known.values()
+  for cell in people.cells:
+    for name in ('correct', 'regret'):
+      cell.arrays[f'{name}|profile'] = cell.arrays[f'{name}|profile'][:, :11]
+  needed = tables.answers_needed(known, (0.6,))
+  assert [row['acquisition'] for row in needed] == ['random']
+  asked = [row['answers'] for row in tables.curve(known, (5, 10, 20))]
+  assert asked == [5, 10, 20, 5, 10]
+
+
 def test_the_curve_has_a_row_for_what_was_asked_and_one_for_the_aggregate():
   known = groups({'random': 0.01, 'variance': 0.02})
   (people,) = known.values()

@@ -36,7 +36,7 @@ from prm_jax.ops.heads import (
   ratings,
   steps,
 )
-from prm_jax.users import gaussian, meta, ring, simplex
+from prm_jax.users import gaussian, meta, ring, simplex, variational
 
 ROOT = pathlib.Path(prm_jax.__file__).parent
 NAMES = [
@@ -83,6 +83,7 @@ NIG = distributions.Evidence(a(N), one(N), 2 * one(N), one(N))
 BINS = np.arange(3.0)
 HEADS = {
   'choices': {
+    'answer_shift': (a(N), one(N), 1.0),
     'bradley_terry': (a(N), one(N)),
     'strength_margin': (jnp.arange(N) % 3, a(3)),
     'scaled_bradley_terry': (a(N), one(N), one(N)),
@@ -377,6 +378,16 @@ EXAMPLES = {
     'moment': (a(N + 1, J), INDEX, a(N)),
     'gram': (a(N + 1, J), INDEX, a(N)),
   },
+  'profiles': {
+    'profile_gain': (a(J, N), a(J), jnp.eye(J), a(J, 2), one(N, 2)),
+    'profile_gain_for_people': (
+      a(J, N),
+      a(U, J),
+      jnp.tile(jnp.eye(J), (U, 1, 1)),
+      jnp.arange(2),
+      one(U, N) > 0,
+    ),
+  },
   'policy_gradient': {
     'centred': (a(U, N),),
     'leave_one_out': (a(U, N),),
@@ -400,6 +411,10 @@ EXAMPLES = {
       one(N),
     ),
     'estimate': (a(U, N, J - 1), a(U, N), one(U, N), one(U, N)),
+  },
+  'transport': {
+    'wasserstein': (a(J), a(J), a(U, J), a(U, J)),
+    'matched_weights': (a(J), a(J), a(U, J), a(U, J)),
   },
   'tilting': {
     'inverse_temperature': None,
@@ -455,6 +470,14 @@ EXAMPLES = {
       ),
     ),
   },
+  'variational': {
+    'variational': None,
+    'match': (
+      lambda: variational.match(
+        variational.Bases(a(U, J), a(U, J)), a(J), a(J)
+      ),
+    ),
+  },
   # Its own products are one function; tests of the reward read the rest.
   'fast_weights': {
     'fast_weights': None,
@@ -483,12 +506,12 @@ PRODUCTS = {
   'policy_gradient.rewards_normalized',
   'pairs.gram',
   'bayes.pooled_mode',
-<<<<<<< HEAD
   'ratings.ridge',
-=======
   'laplace.score_covariance',
   'laplace.hessian',
   'ensembles.covariance',
+  'profiles.profile_gain_for_people',
+  'transport.matched_weights',
 }
 
 

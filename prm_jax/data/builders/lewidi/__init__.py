@@ -1,0 +1,1 @@
+"""LeWiDi: what each annotator said of the same texts."""
