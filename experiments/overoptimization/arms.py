@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from prm_jax import registry, types
 from prm_jax.ops import ensembles, laplace
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import multiple, scalar
 from prm_jax.runtime import train
 from prm_jax.worlds import overdone
@@ -39,10 +41,10 @@ def _fitted(kind: str, batch: types.Batch, seed: int, options, hyper):
   ).params['reward']
 
 
-def _members(batch, seed: int, node: Mapping[str, Any]) -> Score:
+def _members(batch, seed: int, node: Mapping[str, Any], ridge: float) -> Score:
   """Returns the scores `[E, ...]` of an ensemble's members."""
-  options = {k: v for k, v in node.items() if k not in ('ridge', 'pull')}
-  hyper = {'ridge': node['ridge'], 'pull': node['pull']}
+  options = {k: v for k, v in node.items() if k != 'pull'}
+  hyper = {'ridge': ridge, 'pull': node['pull']}
   params = _fitted('ensemble', batch, seed, options, hyper)
   member = scalar.mlp(hidden=tuple(node['hidden']))
   reward = multiple.multiple(member, node['members'])
@@ -81,10 +83,25 @@ def _linear(batch: types.Batch, seed: int, ridge: float):
   return mean, deviation
 
 
+def _chosen(batch: types.Batch, fit, ridges) -> float:
+  """Returns the ridge with the best log loss on a fifth of the judgements."""
+  out = np.arange(len(batch.rows.user)) % 5 == 0
+  train, held = batch.take(~out), batch.take(out)
+  texts = jnp.asarray(batch.inputs.value)[held.inputs.index]
+  label = jnp.asarray(held.rows.label)
+
+  def loss(ridge):
+    score = fit(train, ridge)(texts)
+    apart = score[:, 0] - score[:, 1]
+    return float(choices.bradley_terry(apart, label).mean())
+
+  return min(ridges, key=loss)
+
+
 def arms(
   of: overdone.Gold, batch: types.Batch, seed: int, node: Mapping[str, Any]
-) -> dict[str, Arm]:
-  """Returns what is selected by, by name.
+) -> tuple[dict[str, Arm], dict[str, float]]:
+  """Returns what is selected by, by name, and the ridges of what is fitted.
 
   Every network's scores are taken against the mean over the training texts:
   members have offsets of their own, which no judgement tells.
@@ -93,9 +110,22 @@ def arms(
     of: the true reward, which is one of them.
     batch: judgements that all others learn from.
     seed: of starts.
-    node: `ensemble`, `laplace`, and strengths of penalties.
+    node: `ensemble`, `ridges` to choose from by validation, `strength` and
+      `width` of penalties.
   """
-  raw = _members(batch, seed, node['ensemble'])
+
+  def networks(batch, ridge):
+    scores = _members(batch, seed, node['ensemble'], ridge)
+    return lambda x: ensembles.mean(scores(x))
+
+  def linear(batch, ridge):
+    return _linear(batch, seed, ridge)[0]
+
+  ridges = {
+    'networks': _chosen(batch, networks, node['ridges']),
+    'linear': _chosen(batch, linear, node['ridges']),
+  }
+  raw = _members(batch, seed, node['ensemble'], ridges['networks'])
   texts = jnp.asarray(batch.inputs.value)
   offset = raw(texts).mean(1)
 
@@ -103,9 +133,9 @@ def arms(
     wide = (-1, *[1] * (features.ndim - 1))
     return raw(features) - offset.reshape(wide)
 
-  mean, deviation = _linear(batch, seed, node['laplace']['ridge'])
+  mean, deviation = _linear(batch, seed, ridges['linear'])
   strength, width = node['strength'], node['width']
-  return {
+  made = {
     'one network': Arm(lambda x: members(x)[0], False),
     'mean': Arm(lambda x: ensembles.mean(members(x)), False),
     'WCO': Arm(lambda x: ensembles.worst(members(x)), True),
@@ -117,5 +147,6 @@ def arms(
     ),
     'linear mean': Arm(mean, False),
     'Laplace lower bound': Arm(lambda x: mean(x) - width * deviation(x), True),
-    'gold': Arm(lambda x: of(x), False),
+    'gold': Arm(lambda x: jnp.asarray(of(x)), False),
   }
+  return made, ridges

@@ -32,20 +32,26 @@ def run(config: Any, seed: int) -> dict[str, Any]:
   shape = config.prompts, config.answers, config.dim
   pool = jnp.asarray(rng.standard_normal(shape), jnp.float32)
   quality = np.asarray(of(pool))
-  made = []
-  for name, arm in arms.arms(of, batch, seed, config).items():
-    scores = np.asarray(jax.jit(arm.score)(pool))
-    best = decoding.value_of_best(scores, quality, config.counts)
-    proxy = decoding.value_of_best(scores, scores, config.counts)
-    made.append(
-      {
-        'arm': name,
-        'penalized': arm.penalized,
-        'accuracy': _accuracy(scores, quality),
-        'best': [[n, best[n], proxy[n]] for n in config.counts],
-        'policy': policy(config, of, arm.score, seed),
-      }
-    )
+  made: list[dict[str, Any]] = []
+  for fit, ridges in config.ridges.items():
+    node = {**config, 'ridges': ridges}
+    found, chosen = arms.arms(of, batch, seed, node)
+    for name, arm in found.items():
+      if name == 'gold' and made:
+        continue
+      scores = np.asarray(jax.jit(arm.score)(pool))
+      best = decoding.value_of_best(scores, quality, config.counts)
+      made.append(
+        {
+          'fit': fit,
+          'arm': name,
+          'penalized': arm.penalized,
+          'ridges': chosen,
+          'accuracy': _accuracy(scores, quality),
+          'best': [[n, best[n]] for n in config.counts],
+          'policy': policy(config, of, arm.score, seed),
+        }
+      )
   return {'seed': seed, 'arms': made}
 
 
@@ -62,8 +68,8 @@ def policy(
 ) -> list[list[float]]:
   """Returns KL, true and own reward of a policy in training by a score.
 
-  The policy writes features N(theta, I); its KL from the base is |theta|^2 / 2.
-  Adam climbs the mean score of fresh answers, without a penalty on the KL.
+  The policy writes features N(mean, diag(deviation^2)), from N(0, I) on. Adam
+  climbs the mean score of fresh answers, without a penalty on the KL.
 
   Args:
     config: of the study.
@@ -75,8 +81,11 @@ def policy(
   optimizer = optax.adam(node.rate)
   key = jax.random.fold_in(jax.random.key(seed), 7)
 
+  def written(theta, noise):
+    return theta[0] + jnp.exp(theta[1]) * noise
+
   def climbed(theta, noise):
-    return -jnp.mean(score(theta + noise))
+    return -jnp.mean(score(written(theta, noise)))
 
   @jax.jit
   def stretch(carry, first):
@@ -89,15 +98,18 @@ def policy(
 
     return jax.lax.scan(step, carry, first + jnp.arange(node.every))[0]
 
-  fresh = jax.random.normal(jax.random.fold_in(key, -1), (4096, config.dim))
-  theta = jnp.zeros(config.dim)
+  fresh = jax.random.normal(
+    jax.random.fold_in(key, config.policy.steps), (4096, config.dim)
+  )
+  theta = jnp.zeros((2, config.dim))  # means, logarithms of deviations
   carry = theta, optimizer.init(theta)
   made = []
   for place in range(0, node.steps + 1, node.every):
-    texts = carry[0] + fresh
+    (mean, log), texts = carry[0], written(carry[0], fresh)
+    divergence = 0.5 * jnp.sum(jnp.exp(2 * log) + mean**2 - 1.0 - 2 * log)
     made.append(
       [
-        float(0.5 * jnp.sum(carry[0] ** 2)),
+        float(divergence),
         float(jnp.mean(of(texts))),
         float(jnp.mean(score(texts))),
       ]

@@ -15,10 +15,13 @@ def _curves(rows, heading):
 
 
 def _parts(rows):
-  """Returns networks and linear rewards apart, the truth with neither."""
+  """Yields networks by their fit, and linear rewards; the truth with none."""
   linear = ('linear mean', 'Laplace lower bound')
-  networks = [r for r in rows if r['arm'] not in (*linear, 'gold')]
-  return networks, [r for r in rows if r['arm'] in linear]
+  for fit in dict.fromkeys(row['fit'] for row in rows):
+    own = [row for row in rows if row['fit'] == fit and row['arm'] != 'gold']
+    networks = [row for row in own if row['arm'] not in linear]
+    yield f'Networks, {fit}', networks
+    yield f'Linear in hinges, {fit}', [r for r in own if r['arm'] in linear]
 
 
 def _sections(results) -> list[page.Section]:
@@ -31,27 +34,22 @@ def _sections(results) -> list[page.Section]:
     ),
     ('policy', 'A policy in training', 'No penalty on the KL.'),
   ):
-    networks, linear = _parts(tables.rows_of(results, name))
-    made.append(
-      {
-        'title': title,
-        'note': note,
-        'pictures': [
-          _curves(networks, 'Networks, and their ensemble'),
-          _curves(linear, 'A linear reward of hinges'),
-        ],
-      }
-    )
+    parts = _parts(tables.rows_of(results, name))
+    pictures = [_curves(rows, heading) for heading, rows in parts]
+    made.append({'title': title, 'note': note, 'pictures': pictures})
   return made
 
 
 def _picture(results):
-  return _curves(
-    _parts(tables.rows_of(results, 'best_of_n'))[0], 'Best of n, up to 1,024'
-  )
+  heading, rows = next(_parts(tables.rows_of(results, 'best_of_n')))
+  return _curves(rows, f'Best of n, up to 1,024. {heading}')
 
 
-_SHOWN = {'arm': ('word', 'arm'), 'gold': ('number', 'gold')}
+_SHOWN = {
+  'fit': ('word', 'fit'),
+  'arm': ('word', 'arm'),
+  'gold': ('number', 'gold'),
+}
 PAGE = page.Page(
   specs={
     'kept': tables.Spec(
@@ -59,6 +57,7 @@ PAGE = page.Page(
       'Gold score at the largest n as a share of the peak over n; and of a '
       'policy trained by the score, at its end and at its peak, in logits.',
       {
+        'fit': ('word', 'fit'),
         'arm': ('word', 'arm'),
         'pairs in order': ('points', 'accuracy'),
         'gold at the largest n': ('number', 'gold_at_most'),

@@ -23,12 +23,16 @@ def tables(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Row]]:
     records: of all seeds.
   """
   best, kept, policy = [], [], []
-  names = [arm['arm'] for arm in records[0]['arms']]
-  for place, name in enumerate(names):
+  for place, first in enumerate(records[0]['arms']):
     runs = [record['arms'][place] for record in records]
-    head = {'arm': name, 'penalized': runs[0]['penalized'], 'seeds': len(runs)}
+    head = {
+      'fit': first['fit'],
+      'arm': first['arm'],
+      'penalized': runs[0]['penalized'],
+      'seeds': len(runs),
+    }
     curves = np.array([[row[1] for row in run['best']] for run in runs])
-    for column, (n, *_) in enumerate(runs[0]['best']):
+    for column, (n, _) in enumerate(runs[0]['best']):
       best.append(
         {
           **head,
@@ -74,8 +78,8 @@ def answer(made: Mapping[str, Sequence[Row]]) -> list[str]:
   """Returns what the tables say, in plain sentences."""
   last = made['best_of_n'][-1]['n']
   return [
-    f'{row["arm"]}: the best of {last:,} keeps {columns.percent(row, "kept")} '
-    f'of the gold score that it has at its peak; a policy trained by it ends '
+    f'{row["arm"]} ({row["fit"]}): the best of {last:,} keeps '
+    f'{columns.percent(row, "kept")} of the gold score that it has at its peak; a policy trained by it ends '
     f'{row["policy_end"]:.2f} logits above the base, {row["policy_peak"]:.2f} '
     'at its peak.'
     for row in made['kept']

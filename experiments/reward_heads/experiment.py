@@ -63,7 +63,7 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   }
   source = features.Source()
   for name in config.real.sets:
-    made[f'real-{name}'] = lambda name=name: real.kept(config, name, source)
+    made[f'real-{name}'] = functools.partial(real.kept, config, name, source)
   return made
 
 

@@ -279,12 +279,12 @@ def as_choices(said: Said, seed: int = 0) -> Said:
   if said.label.ndim == 2:
     best = said.label.argmin(1)
     other = (best + rng.integers(1, K, N)) % K
-    first = rng.random(N) < 0.5
+    first = np.less(rng.random(N), 0.5)
     places = np.where(first[:, None], [[0, 1]], [[1, 0]])
     both = np.take_along_axis(np.stack([best, other], 1), places, 1)
     index = np.take_along_axis(said.items, both, 1)
     return Said(said.user, index, first.astype(np.float32))
-  strict = said.label != 0.5
+  strict = np.flatnonzero(said.label - 0.5)
   label = (said.label[strict] > 0.5).astype(np.float32)
   return Said(said.user[strict], said.items[strict], label)
 
