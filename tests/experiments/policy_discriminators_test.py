@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ml_collections import config_dict
 
 from configs import policy_discriminators
 from experiments.policy_discriminators import (
@@ -187,9 +186,7 @@ def test_fits_are_of_final_losses_and_of_the_frontier():
 
 @pytest.mark.slow
 def test_smoke(tmp_path):
-  config = config_dict.FrozenConfigDict(
-    policy_discriminators.get_config('smoke')
-  )
+  config = policy_discriminators.get_config('smoke')
   results = studies.run(experiment.STUDY, config, tmp_path)
   assert len(results['tables']['scaling']) == 6
   assert results['tables']['scaling_fits'][0]['of'] == 'parameters'
