@@ -44,9 +44,7 @@ def policies(rows: Sequence[Row]) -> list[Row]:
   held = [row for row in rows if row['split'] == 'held_out_policies']
   table: list[Row] = []
   for (data, policy), mine in columns.grouped(held, 'data', 'policy').items():
-    right = {
-      m: float(told.right.mean()) for m, told in _by_method(mine).items()
-    }
+    right = {m: float(t.right.mean()) for m, t in _by_method(mine).items()}
     table.append({'data': data, 'policy': policy, **right})
   return sorted(table, key=lambda r: (r['data'], -r.get(OWN, 0), r['policy']))
 
