@@ -25,7 +25,6 @@ _ENUMERABLE = {
   'words': 2,
   'length': 10,
   'deviation': 1.0,  # of policies from their base, in logits
-  'start_deviation': 0.0,  # of the one that is fine-tuned; 0 is the base
   'train': 1024,  # policies that the discriminator sees
   'validation': 6,  # targets on which everything is chosen
   'test': 8,  # targets that are reported

@@ -25,7 +25,7 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
 
 
 def _places(config, setting: asking.Setting) -> units.Unit:
-  """Returns where each person's best answer stands on every menu, `[U, S]`."""
+  """Returns where everybody's best answers stand on menus, `[U, S, 2]`."""
   arrays = {}
   if setting.aggregate_menus is not None:
     score = np.broadcast_to(setting.aggregate_menus, setting.utility.shape)
@@ -40,14 +40,14 @@ def _places(config, setting: asking.Setting) -> units.Unit:
 
 
 def place(score: np.ndarray, utility: np.ndarray) -> np.ndarray:
-  """Returns how many answers stand before the best, `[...]`; half of equals.
+  """Returns how many answers are before the best, and its equals, `[..., 2]`.
 
   Args:
     score: `[..., K]`, by which answers are offered.
     utility: `[..., K]`, which says what is best.
   """
   best = np.take_along_axis(score, utility.argmax(-1)[..., None], -1)
-  return (score > best).sum(-1) + ((score == best).sum(-1) - 1) / 2
+  return np.stack([(score > best).sum(-1), (score == best).sum(-1)], -1)
 
 
 def _tables(config, folder: units.Folder) -> study.Tables:
@@ -61,7 +61,9 @@ def _tables(config, folder: units.Folder) -> study.Tables:
       row = {'data': key[0], 'features': key[1], 'method': method}
       row |= {'acquisition': acquire, 'answers': int(answers)}
       for offered in config.offered:
-        among = (people.of(name) < offered).mean(1)
+        before, equal = np.moveaxis(people.of(name), -1, 0)
+        # Equals are offered in any order.
+        among = np.clip((offered - before) / equal, 0, 1).mean(1)
         rows.append(
           {**row, 'offered': offered, **people.interval('among', among)}
           | people.counts

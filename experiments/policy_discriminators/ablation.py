@@ -5,15 +5,17 @@ reference; the judged pairs are of the others. Policies and prompts of a test
 pair are all held out.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.policy_discriminators import corpus as corpora
 from experiments.policy_discriminators import discrimination
-from experiments.policy_discriminators.corpus import Corpus
 from prm_jax import types
-from prm_jax.data import load, rankings, triples
+from prm_jax.data import load, rankings
+from prm_jax.lab import fitting
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.ops.margins import correct
 from prm_jax.runtime import trees
@@ -21,84 +23,78 @@ from prm_jax.runtime import trees
 Row = dict[str, Any]
 
 
-def run(
-  config, corpus: Corpus, bar: 'Bar', fold: int, start: types.PyTree
-) -> list[Row]:
+class Asked(NamedTuple):
+  """Pairs of texts of which one is better.
+
+  Attributes:
+    pooled: `[M, F]` of the texts.
+    items: `[n, 2]` better and worse answers, or `[n, 3]` with the reference,
+      which arms that use none are not shown.
+    rows: n, what is known of the pairs.
+  """
+
+  pooled: np.ndarray
+  items: np.ndarray
+  rows: Sequence[Row]
+  same_prompt: bool = False
+
+  def right(self, params: types.PyTree, reference: bool) -> np.ndarray:
+    """Returns whether better answers score higher, `[n]`; a tie is a half."""
+    items = self.items[:, : 2 + reference]
+    return correct(discrimination.margins(params, self, items))
+
+
+def run(inputs, number: int) -> list[Row]:
   """Returns one row a test pair and arm.
 
   The learning rate of every arm is chosen on a third of the training prompts,
   from the same ones; the fit on the other two thirds is the one that is tested.
 
   Args:
-    config: of the study.
-    corpus: AlpacaEval's judged answers, to prompts of no discriminator.
-    bar: LLMBar.
-    fold: what is held out.
-    start: pre-trained params of this fold.
+    inputs: of all units, an `experiment.Inputs`.
+    number: of the fold.
   """
-  node, rows = config.ablation, []
-  train, validation, test = _rankings(config, corpus, fold)
-  cold = discrimination.weights(corpus, node.states_weight)
+  fold, rows = inputs.fold('judged', number), list[Row]()
+  start, _ = inputs.discriminator('alpaca_eval', number)
+  node = fold.config.ablation
+  train, validation, test = _rankings(fold)
+  cold = discrimination.weights(fold.corpus, node.states_weight)
 
-  def right(params, pairs, reference) -> np.ndarray:
-    items = pairs.items(reference=reference)
-    return correct(discrimination.margins(params, corpus, items))
-
-  def tried(arm, count, rate):
-    """Returns the share of right ones in validation, the rate and params."""
-    warm = arm['pretrained']
+  def tuned(arm, count, rate) -> types.PyTree:
     learner = discrimination.learner(
       dim=len(start['taste']),
       steps=node.steps,
       learning_rate=rate,
-      start='given' if warm else 'random',
-      weights=() if warm else cold,
+      start='given' if arm['pretrained'] else 'random',
+      weights=cold,
     )
-    items = train.items(reference=arm['reference'])[:count]
-    params = discrimination.fit(
-      learner,
-      corpus.pooled,
-      discrimination.judgements(items),
-      seed=config.seed,
-      given=trees.flat(start, 'params/reward') if warm else {},
-    )
-    score = right(params, validation, arm['reference']).mean()
-    return score, rate, params
+    items = train.items[:count, : 2 + arm['reference']]
+    judged = fitting.judgements(0, items, 1).over(train.pooled)
+    given = trees.flat(start, 'params/reward') if arm['pretrained'] else {}
+    return discrimination.fit(learner, judged, fold.config.seed, given=given)
 
-  writers = corpus.outputs.item_policy[test.items(reference=False)]
-  columns = {
-    'unit': test.prompt.tolist(),
-    'policies': np.array(corpus.outputs.policies)[writers].tolist(),
-  }
-  for arm in node.arms:
-    for count in node.pairs:
-      _, rate, params = max(
-        (tried(arm, count, rate) for rate in node.learning_rates),
-        key=lambda one: one[0],
-      )
-      where = {**arm, 'fold': fold, 'rankings': count, 'rate': rate}
-      rows += _rows(right(params, test, arm['reference']), columns, where)
-      rows += bar.rows(params, arm['reference'], where)
+  for arm, count in itertools.product(node.arms, node.pairs):
+    tried = [tuned(arm, count, rate) for rate in node.learning_rates]
+    right = [validation.right(one, arm['reference']).mean() for one in tried]
+    best = int(np.argmax(right))
+    rate = node.learning_rates[best]
+    where = {**arm, 'fold': number, 'rankings': count, 'rate': rate}
+    for asked in (test, *inputs.llmbar()):
+      found = asked.right(tried[best], arm['reference']).tolist()
+      rows += [
+        {**where, **row, 'right': right}
+        for row, right in zip(asked.rows, found, strict=True)
+      ]
   return rows
 
 
-def _rows(right, columns, where, data='alpaca_eval') -> list[Row]:
-  """Returns a row a pair, and whether the better answer scored higher."""
-  columns = {**columns, 'right': right.tolist()}
-  return [
-    {**where, 'data': data, **dict(zip(columns, values, strict=True))}
-    for values in zip(*columns.values(), strict=True)
-  ]
-
-
-def _rankings(config, corpus: Corpus, fold: int) -> list[rankings.Rankings]:
+def _rankings(fold: discrimination.Fold) -> list[Asked]:
   """Returns what fits, what chooses and what tests."""
-  node = config.ablation
-  held = triples.split(corpus.outputs, fold, config.folds)
-  third = held.train_prompts[::3]
-  return [
-    rankings.draw(
-      corpus.outputs,
+  outputs, held, node = fold.corpus.outputs, fold.held, fold.config.ablation
+
+  def drawn(seed, policies, prompts) -> Asked:
+    ranked = rankings.draw(
+      outputs,
       baseline=corpora.BASELINE,
       policies=policies,
       prompts=prompts,
@@ -106,64 +102,51 @@ def _rankings(config, corpus: Corpus, fold: int) -> list[rankings.Rankings]:
       most=max(node.pairs),
       seed=seed,
     )
-    for seed, (policies, prompts) in enumerate(
-      (
-        (held.train, np.setdiff1d(held.train_prompts, third)),
-        (held.train, third),
-        (held.test, held.test_prompts),
-      )
-    )
+    items = ranked.items(reference=True)
+    writers = np.array(outputs.policies)[outputs.item_policy[items[:, :2]]]
+    rows = [
+      {'data': 'alpaca_eval', 'unit': int(prompt), 'policies': pair}
+      for prompt, pair in zip(ranked.prompt, writers.tolist(), strict=True)
+    ]
+    return Asked(fold.corpus.pooled, items, rows)
+
+  third = held.train_prompts[::3]
+  return [
+    drawn(0, held.train, np.setdiff1d(held.train_prompts, third)),
+    drawn(1, held.train, third),
+    drawn(2, held.test, held.test_prompts),
   ]
 
 
-class Bar(NamedTuple):
-  """LLMBar's pairs as texts of a corpus.
+def llmbar(config, model: LanguageModel) -> list[Asked]:
+  """Returns LLMBar's pairs, and again those that have a reference.
 
-  Attributes:
-    pooled: `[M, F]`.
-    items: `[n, 3]` rows of better and worse answers, and of the reference; -1
-      where there is none.
+  AlpacaEval's best policy answers some of the prompts.
+
+  Args:
+    config: of the study.
+    model: whose frozen layers read.
   """
-
-  pooled: np.ndarray
-  items: np.ndarray
-  same_prompt: bool = False
-
-  @classmethod
-  def load(cls, config, model: LanguageModel) -> 'Bar':
-    """Returns the pairs; AlpacaEval's best policy answers some, by prompt."""
-    data = config.data.dir or None
-    pairs, outputs = load.instruction_pairs(data), load.policy_outputs(data)
-    policy = outputs.policies.index(corpora.BASELINE)
-    answer = {
-      _folded(outputs.prompts[outputs.item_prompt[i]]): outputs.texts[i]
-      for i in np.flatnonzero(outputs.item_policy == policy)
-    }
-    texts = [*pairs.first, *pairs.second]
-    prompts = [*pairs.prompts, *pairs.prompts]
-    n = len(pairs.prompts)
-    items = np.stack([np.arange(n), n + np.arange(n), np.full(n, -1)], 1)
-    second = np.asarray(pairs.label) < 0.5
-    items[second, :2] = items[second, 1::-1]
-    for i, prompt in enumerate(pairs.prompts):
-      if _folded(prompt) in answer:
-        items[i, 2] = len(texts)
-        texts.append(answer[_folded(prompt)])
-        prompts.append(prompt)
-    return cls(corpora.encode(config, model, prompts, texts)[1], items)
-
-  def rows(self, params: types.PyTree, reference: bool, where: Row):
-    """Returns a row a pair: with its reference where there is one."""
-    rows: list[Row] = []
-    has = np.flatnonzero(self.items[:, 2] >= 0)
-    for data, chosen, wide in (
-      ('llmbar', np.arange(len(self.items)), 2),
-      ('llmbar with a reference', has, 2 + reference),
-    ):
-      items = self.items[chosen, :wide]
-      right = correct(discrimination.margins(params, self, items))
-      rows += _rows(right, {'unit': chosen.tolist()}, where, data)
-    return rows
+  data = config.data.dir or None
+  pairs, outputs = load.instruction_pairs(data), load.policy_outputs(data)
+  policy = outputs.policies.index(corpora.BASELINE)
+  answer = {
+    _folded(outputs.prompts[outputs.item_prompt[i]]): outputs.texts[i]
+    for i in np.flatnonzero(outputs.item_policy == policy)
+  }
+  n, asked = len(pairs.prompts), pairs.prompts
+  known = [i for i in range(n) if _folded(asked[i]) in answer]
+  references = [answer[_folded(asked[i])] for i in known]
+  prompts = [*asked, *asked, *(asked[i] for i in known)]
+  texts = [*pairs.first, *pairs.second, *references]
+  _, pooled = corpora.encode(config, model, prompts, texts)
+  items = np.arange(2 * n).reshape(2, n).T
+  second = np.asarray(pairs.label) < 0.5
+  items[second] = items[second, ::-1]
+  shown = np.column_stack([items[known], 2 * n + np.arange(len(known))])
+  every = [{'data': 'llmbar', 'unit': i} for i in range(n)]
+  some = [{'data': 'llmbar with a reference', 'unit': i} for i in known]
+  return [Asked(pooled, items, every), Asked(pooled, shown, some)]
 
 
 def _folded(text: str) -> str:

@@ -45,6 +45,18 @@ class Corpus(NamedTuple):
     """Returns every text's mean hidden state, `[M, F]`."""
     return self.pooled[:, : self.features.shape[2]]
 
+  def draw(self, policies, prompts, per_policy, seed, **options):
+    """Returns triples as this corpus' are drawn; see `data.triples.draw`."""
+    return triples.draw(
+      self.outputs,
+      policies=policies,
+      prompts=prompts,
+      per_policy=per_policy,
+      seed=seed,
+      **self.drawing,
+      **options,
+    )
+
 
 def load_by_name(config, model: LanguageModel, name: str) -> Corpus:
   """Returns texts with their features.
@@ -55,31 +67,37 @@ def load_by_name(config, model: LanguageModel, name: str) -> Corpus:
     name: 'alpaca_eval'; 'judged', its judged answers to other prompts;
       'vicuna'; 'math'; or one of GENERATED.
   """
-  folder = config.data.dir or None
+  folder, drawing = config.data.dir or None, dict[str, Any](same_prompt=True)
   if name in GENERATED:
-    return _read(
-      config, model, generated(config, model, name), same_prompt=True
-    )
-  if name == 'math':
-    return _read(config, model, load.math_samples(folder), same_prompt=True)
-  if name == 'vicuna':
-    return _read(config, model, load.vicuna_outputs(folder))
-  outputs = load.policy_outputs(folder)
-  if name == 'alpaca_eval':
-    prompts = _answered(outputs)[: config.prompts]
-    chosen = np.isin(outputs.item_prompt, prompts)
+    outputs = _generated(config, model, name)
+  elif name == 'math':  # eight samples of one policy, against people
+    outputs = load.math_samples(folder)
+    drawing['references'] = [outputs.policies.index('sampled')]
+  elif name == 'vicuna':
+    outputs, drawing = load.vicuna_outputs(folder), {}
   else:
-    prompts = _answered(outputs)[config.prompts :][: config.ablation.prompts]
-    by_baseline = outputs.item_policy == outputs.policies.index(BASELINE)
-    chosen = np.isin(outputs.item_prompt, prompts)
-    chosen &= np.isfinite(outputs.judge) | by_baseline
-  outputs = triples.some(outputs, chosen)
-  return _read(config, model, outputs, same=triples.SERVINGS)
-
-
-def _read(config, model, outputs: schema.PolicyOutputs, **drawing) -> Corpus:
+    outputs = _alpaca_eval(config, judged=name == 'judged')
+    drawing = {'same': triples.SERVINGS}
   read = encode(config, model, outputs.prompt_texts, outputs.texts)
   return Corpus(outputs, *read, drawing)
+
+
+def _alpaca_eval(config, *, judged: bool) -> schema.PolicyOutputs:
+  """Returns answers to prompts that every policy answered, by a hash.
+
+  Those to the first; or, to later ones, the judged and the baseline's.
+  """
+  outputs = load.policy_outputs(config.data.dir or None)
+  count = np.bincount(outputs.item_prompt, minlength=len(outputs.prompts))
+  answered = np.flatnonzero(count == len(outputs.policies))
+  prompts = triples.in_order(outputs, answered)
+  chosen = np.isin(outputs.item_prompt, prompts[: config.prompts])
+  if judged:
+    asked = prompts[config.prompts :][: config.ablation.prompts]
+    by_baseline = outputs.item_policy == outputs.policies.index(BASELINE)
+    known = np.isfinite(outputs.judge) | by_baseline
+    chosen = known & np.isin(outputs.item_prompt, asked)
+  return triples.some(outputs, chosen)
 
 
 def encode(
@@ -92,23 +110,12 @@ def encode(
   return states, closeness.pool(states, texts)
 
 
-def _answered(outputs: schema.PolicyOutputs) -> np.ndarray:
-  """Returns prompts that every policy answered, in the order of a hash."""
-  count = np.bincount(outputs.item_prompt, minlength=len(outputs.prompts))
-  answered = np.flatnonzero(count == len(outputs.policies))
-  return triples.in_order(outputs, answered)
-
-
-def generated(
+def _generated(
   config, model: LanguageModel, domain: str
 ) -> schema.PolicyOutputs:
   """Returns what a family of policies made of one set of weights wrote.
 
-  Args:
-    config: of the study.
-    model: the weights.
-    domain: 'chat' (AlpacaEval's instructions) or 'arithmetic' (word
-      problems).
+  To AlpacaEval's instructions ('chat') or to word problems ('arithmetic').
   """
   node, folder = config.generated, config.data.dir or None
   if domain == 'chat':

@@ -1,188 +1,40 @@
-"""Telling held-out policies apart on held-out prompts."""
+"""Telling held-out policies apart on held-out prompts.
+
+By a discriminator alone, and weighed beside plain similarities: where all
+answers are to one prompt, what a policy repeats is content, which similarities
+of the texts see and a discriminant of styles does not.
+"""
 
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.policy_discriminators.corpus import Corpus
 from prm_jax import types
+from prm_jax.audits import similarities
 from prm_jax.data import triples
 from prm_jax.lab import fitting
 from prm_jax.learners import likeness
+from prm_jax.ops import bayes
 from prm_jax.ops.margins import correct
 from prm_jax.rewards import gaussian_likeness
 from prm_jax.runtime import train
 from prm_jax.systems import inference
 
 Row = dict[str, Any]
+Margins = dict[str, np.ndarray]
 OWN = 'polar'
+COMBINED = 'polar and similarities'
+SPLITS = ('held_out_policies', 'length_matched')
+_PRECISION = 1.0  # of the weights of margins in standard deviations
+_TUNING = 50  # triples of every training policy, for similarities
 learner = functools.lru_cache(maxsize=64)(likeness.likeness)
 _reward = functools.lru_cache(maxsize=64)(gaussian_likeness.likeness)
-
-
-# ------------------------------------------------------------------- triples
-
-
-def _drawn(corpus, policies, prompts, per_policy, seed):
-  """Returns triples of any lengths, and with lengths matched."""
-  options = {'policies': policies, 'prompts': prompts, 'per_policy': per_policy}
-  options |= corpus.drawing
-  return [
-    triples.draw(
-      corpus.outputs, **options, seed=seed + matched, length_matched=matched
-    )
-    for matched in (False, True)
-  ]
-
-
-def training_triples(
-  corpus: Corpus, held: triples.Split, *, per_policy: int, seed: int
-) -> triples.Triples:
-  """Returns triples of training policies; half have lengths matched."""
-  return triples.joined(
-    *_drawn(corpus, held.train, held.train_prompts, per_policy, seed)
-  )
-
-
-def held_out_triples(
-  config, corpus: Corpus, held: triples.Split
-) -> dict[str, triples.Triples]:
-  """Returns name -> triples of held-out policies and prompts."""
-  count, seed = config.test_per_policy, config.seed + 100
-  drawn = _drawn(corpus, held.test, held.test_prompts, count, seed)
-  return dict(zip(('held_out_policies', 'length_matched'), drawn, strict=True))
-
-
-def judgements(items: np.ndarray, user: Any = 0) -> types.Batch:
-  """Returns rows whose first item is closer to `items[:, 2:]`.
-
-  Args:
-    items: `[n, 2 + R]`.
-    user: `[n]` policies, or what else `learners.likeness` asks for.
-  """
-  n = len(items)
-  return fitting.judgements(np.broadcast_to(user, n), items, np.ones(n))
-
-
-def rows_of(corpus: Corpus, drawn: triples.Triples) -> types.Batch:
-  """Returns triples as judgements of their policies, and prompts if of one."""
-  user = np.asarray(drawn.policy)
-  if corpus.same_prompt:
-    prompt = corpus.outputs.item_prompt
-    user = user * (int(prompt.max()) + 1) + prompt[drawn.reference]
-  return judgements(drawn.items, user)
-
-
-# ------------------------------------------------------------ discriminators
-
-
-def fit(
-  learner: types.Learner,
-  features: np.ndarray,
-  judged: types.Batch,
-  *,
-  seed: int,
-  **options: Any,
-) -> types.PyTree:
-  """Returns the params of a reward fitted to rows.
-
-  Args:
-    learner: of the reward.
-    features: `[M, ..., F]`.
-    judged: rows of texts.
-    seed: of start and batches.
-    **options: of `runtime.train.fit`.
-  """
-  spec, key = types.Spec(features.shape[-1], 1), jax.random.key(seed)
-  data = judged.over(features)
-  state = train.fit(learner, data, key=key, spec=spec, **options)
-  return state.params['reward']
-
-
-def pretrained(
-  config,
-  corpus: Corpus,
-  held: triples.Split,
-  *,
-  states: Sequence[float] | None = None,
-) -> tuple[types.PyTree, Row]:
-  """Returns a discriminator's params, and how it was chosen.
-
-  Size, shrinkage, the weight of the hidden states, and whether to go on by
-  gradient steps are chosen on training policies and prompts that are held out
-  in their turn.
-
-  Args:
-    config: of the study.
-    corpus: texts.
-    held: what is held out.
-    states: weights of the hidden states that are tried; the study's if None.
-  """
-  node = config.likeness
-  inner = triples.inner_splits(corpus.outputs, held, node.inner_folds)
-  tried: list[Row] = []
-
-  def best_of(grid: Sequence[Row]) -> Row:
-    """Returns the best of all that has been tried, the first of equals."""
-    for options in grid:
-      right = _accuracy(config, corpus, inner, options)
-      tried.append({**options, 'accuracy': right})
-    best = max(tried, key=lambda row: row['accuracy'])
-    return {name: best[name] for name in names}
-
-  names = ('dim', 'shrinkage', 'states', 'steps')
-  axes = node.dims, node.shrinkages, states or node.states, (0,)
-  best = best_of(
-    [dict(zip(names, v, strict=True)) for v in itertools.product(*axes)]
-  )
-  # Gradient steps are tried at the best of the closed forms.
-  best = best_of([{**best, 'steps': steps} for steps in node.steps])
-  params = fitted(config, corpus, held, best, config.seed)
-  return params, {'chosen': best, 'tried': tried}
-
-
-def _accuracy(config, corpus, splits, options) -> float:
-  """Returns the mean accuracy of options over inner folds."""
-  values = []
-  for held in splits:
-    params = fitted(config, corpus, held, options, 1)
-    sets = held_out_triples(config, corpus, held).values()
-    values += [correct(margins(params, corpus, d.items)).mean() for d in sets]
-  return float(np.mean(values))
-
-
-def fitted(
-  config,
-  corpus: Corpus,
-  held: triples.Split,
-  options: Mapping[str, Any],
-  seed: int,
-) -> types.PyTree:
-  """Returns params fitted to triples of a split's training policies."""
-  drawn = training_triples(
-    corpus, held, per_policy=config.likeness.per_policy, seed=seed
-  )
-  options = dict(options)
-  prompts = int(corpus.outputs.item_prompt.max()) + 1
-  chosen = learner(
-    weights=weights(corpus, options.pop('states')),
-    prompts=prompts if corpus.same_prompt else 0,
-    **options,
-  )
-  judged = rows_of(corpus, drawn)
-  return fit(chosen, corpus.pooled, judged, seed=config.seed)
-
-
-def weights(
-  corpus: Corpus, states: float
-) -> tuple[tuple[int, float], tuple[int, float]]:
-  """Returns weights of pooled features: hidden states', and 1 for surface."""
-  width = corpus.states.shape[1]
-  return (width, states), (corpus.pooled.shape[1] - width, 1.0)
 
 
 def margins(params: types.PyTree, texts: Any, items: np.ndarray) -> np.ndarray:
@@ -193,57 +45,232 @@ def margins(params: types.PyTree, texts: Any, items: np.ndarray) -> np.ndarray:
     texts: with `pooled` features and `same_prompt`, as a `Corpus`.
     items: `[n, 2 + R]` a pair, and its references.
   """
+  rows = fitting.judgements(0, items, 1).over(texts.pooled)
   reward = _reward(dim=len(params['taste']), same_prompt=texts.same_prompt)
-  return inference.margins(reward, params, judgements(items).over(texts.pooled))
+  return inference.margins(reward, params, rows)
 
 
-# ------------------------------------------------------------------ accuracy
+class Test(NamedTuple):
+  """Triples on which policies are told apart.
+
+  Attributes:
+    corpus: texts.
+    drawn: n triples of them.
+    where: columns of their rows: data, split and fold.
+  """
+
+  corpus: Corpus
+  drawn: triples.Triples
+  where: Row
+
+  def margins(self, params: types.PyTree) -> np.ndarray:
+    """Returns the margins `[n]` of a discriminator."""
+    return margins(params, self.corpus, self.drawn.items)
+
+  def rows(self, margins: Mapping[str, np.ndarray]) -> list[Row]:
+    """Returns one row a triple, with the margin of every method.
+
+    Args:
+      margins: method -> `[n]`.
+    """
+    policies = self.corpus.outputs.policies
+    prompts = self.corpus.outputs.item_prompt
+    names = [self.corpus.outputs.prompt_ids[prompt] for prompt in prompts]
+    return [
+      {
+        **self.where,
+        'policy': policies[policy],
+        'other': policies[other],
+        'reference_prompt': names[reference],
+        'prompt': names[positive],
+        'margins': {method: float(m[i]) for method, m in margins.items()},
+      }
+      for i, (reference, positive, _, policy, other) in enumerate(
+        zip(*self.drawn, strict=True)
+      )
+    ]
 
 
-def per_policy(
-  corpus: Corpus,
-  drawn: triples.Triples,
-  margins: Mapping[str, np.ndarray],
-  data: str,
-  split: str,
-  fold: int,
-  *,
-  trained_on: Mapping[str, str] | None = None,
-) -> list[Row]:
-  """Returns one row a policy and method, with its prompts' sums.
+class Fold(NamedTuple):
+  """Texts, and who and what of them is held out.
 
-  `prompts` maps a prompt to [triples told apart, triples]; a tie is half a one.
+  Attributes:
+    config: of the study.
+    corpus: texts.
+    held: policies and prompts.
+    where: columns of all rows: data and fold.
+  """
+
+  config: Any
+  corpus: Corpus
+  held: triples.Split
+  where: Row
+
+  def inner(self) -> list['Fold']:
+    """Returns folds of the training policies and prompts alone."""
+    count = self.config.likeness.inner_folds
+    splits = triples.inner_splits(self.corpus.outputs, self.held, count)
+    return [self._replace(held=held) for held in splits]
+
+  def training_triples(self, per_policy: int, seed: int) -> triples.Triples:
+    """Returns triples of training policies; half have lengths matched."""
+    policies, prompts = self.held.train, self.held.train_prompts
+    return triples.joined(*self._drawn(policies, prompts, per_policy, seed))
+
+  def training(self, seed: int) -> types.Batch:
+    """Returns such as judgements of their policies, and prompts if of one."""
+    drawn = self.training_triples(self.config.likeness.per_policy, seed)
+    user, outputs = np.asarray(drawn.policy), self.corpus.outputs
+    if self.corpus.same_prompt:
+      prompt = outputs.item_prompt[drawn.reference]
+      user = user * len(outputs.prompts) + prompt
+    return fitting.judgements(user, drawn.items, 1)
+
+  def tests(self) -> dict[str, Test]:
+    """Returns split -> triples of held-out policies and prompts."""
+    config, held = self.config, self.held
+    drawn = self._drawn(
+      held.test, held.test_prompts, config.test_per_policy, config.seed + 100
+    )
+    return {
+      split: Test(self.corpus, some, {**self.where, 'split': split})
+      for split, some in zip(SPLITS, drawn, strict=True)
+    }
+
+  def _drawn(self, policies, prompts, count, seed):
+    """Returns triples of any lengths, and with lengths matched."""
+    draw = self.corpus.draw
+    return [
+      draw(policies, prompts, count, seed + matched, length_matched=matched)
+      for matched in (False, True)
+    ]
+
+
+# ------------------------------------------------------------ discriminators
+
+
+def fit(learner, judged: types.Batch, seed: int, **options) -> types.PyTree:
+  """Returns the params of a reward fitted to rows.
 
   Args:
-    corpus: texts.
-    drawn: n triples.
-    margins: method -> `[n]`.
-    data: name of the texts.
-    split: of the triples.
-    fold: of the split.
-    trained_on: method -> texts, where these are of another kind.
+    learner: of the reward.
+    judged: rows, and the features `[M, ..., F]` of texts that they point into.
+    seed: of start and batches.
+    **options: of `runtime.train.fit`.
   """
-  rows, outputs = [], corpus.outputs
-  prompt = outputs.item_prompt[drawn.positive]
-  for policy in np.unique(drawn.policy):
-    mine = drawn.policy == policy
-    asked, place = np.unique(prompt[mine], return_inverse=True)
-    names = [outputs.prompt_ids[p] for p in asked]
-    count = np.bincount(place)
-    for method, margin in margins.items():
-      right = correct(margin[mine])
-      sums = np.stack([np.bincount(place, right), count], 1).tolist()
-      rows.append(
-        {
-          'data': data,
-          'split': split,
-          'fold': fold,
-          'policy': outputs.policies[policy],
-          'method': method,
-          'trained_on': (trained_on or {}).get(method),
-          'triples': int(mine.sum()),
-          'accuracy': float(right.mean()),
-          'prompts': dict(zip(names, sums, strict=True)),
-        }
-      )
-  return rows
+  spec = types.Spec(judged.inputs.value.shape[-1], 1)
+  key = jax.random.key(seed)
+  state = train.fit(learner, judged, key=key, spec=spec, **options)
+  return state.params['reward']
+
+
+def pretrained(
+  fold: Fold, states: Sequence[float] = ()
+) -> tuple[types.PyTree, Row]:
+  """Returns a discriminator's params, and how it was chosen.
+
+  Size, shrinkage, the weight of the hidden states, and whether to go on by
+  gradient steps are chosen on training policies and prompts that are held out
+  in their turn.
+
+  Args:
+    fold: texts, and what is held out.
+    states: weights of the hidden states that are tried; the study's if empty.
+  """
+  node, inside, tried = fold.config.likeness, fold.inner(), list[Row]()
+  names = 'dim', 'shrinkage', 'states', 'steps'
+
+  def best_of(grid) -> Row:
+    """Returns the best of all that has been tried, the first of equals."""
+    for values in grid:
+      options, right = dict(zip(names, values, strict=True)), []
+      for inner in inside:
+        params = _fitted(inner, options, 1)
+        tests = inner.tests().values()
+        right += [correct(test.margins(params)).mean() for test in tests]
+      tried.append({**options, 'accuracy': float(np.mean(right))})
+    best = max(tried, key=lambda row: row['accuracy'])
+    return {name: best[name] for name in names}
+
+  axes = node.dims, node.shrinkages, states or node.states, (0,)
+  *closed, _ = best_of(itertools.product(*axes)).values()
+  # Gradient steps are tried at the best of the closed forms.
+  chosen = best_of([(*closed, steps) for steps in node.steps])
+  params = _fitted(fold, chosen, fold.config.seed)
+  return params, {'chosen': chosen, 'tried': tried}
+
+
+def _fitted(fold: Fold, options: Mapping[str, Any], seed: int) -> types.PyTree:
+  """Returns params fitted to triples of a fold's training policies."""
+  corpus, options = fold.corpus, dict(options)
+  chosen = learner(
+    weights=weights(corpus, options.pop('states')),
+    prompts=len(corpus.outputs.prompts) if corpus.same_prompt else 0,
+    **options,
+  )
+  judged = fold.training(seed).over(corpus.pooled)
+  return fit(chosen, judged, fold.config.seed)
+
+
+def weights(corpus: Corpus, states: float) -> tuple[tuple[int, float], ...]:
+  """Returns weights of pooled features: hidden states', and 1 for surface."""
+  width = corpus.states.shape[1]
+  return (width, states), (corpus.pooled.shape[1] - width, 1.0)
+
+
+# -------------------------------------------------------------- similarities
+
+
+def beside(fold: Fold, own: Mapping[str, types.PyTree]) -> dict[str, Margins]:
+  """Returns split -> method -> margins `[n]`; see `audits.similarities`.
+
+  Args:
+    fold: whose tests they are of.
+    own: method -> params, of discriminators that stand beside them.
+  """
+  tests, seed = fold.tests(), fold.config.seed
+  found = similarities.margins(
+    fold.corpus.outputs,
+    fold.corpus.states,
+    {split: test.drawn for split, test in tests.items()},
+    held=fold.held,
+    tuning=fold.training_triples(_TUNING, seed + _TUNING),
+    seed=seed,
+  )
+  for split, test in tests.items():
+    found[split] |= {name: test.margins(params) for name, params in own.items()}
+  return found
+
+
+def with_similarities(
+  fold: Fold, params: types.PyTree, options: Mapping[str, Any]
+) -> dict[str, Margins]:
+  """Returns split -> method -> margins: own, similarities, both weighed.
+
+  The weights are the posterior mode of a logistic regression on the margins of
+  inner test triples: of discriminators that were fitted to the other training
+  policies, so that what one remembers earns no weight.
+
+  Args:
+    fold: its test part is not looked at for the weights.
+    params: of its discriminator.
+    options: of that, as chosen on the same inner folds.
+  """
+  names = OWN, *similarities.NAMES
+  inside = np.concatenate(
+    [
+      np.stack([margins[name] for name in names], 1)
+      for one in fold.inner()
+      for margins in beside(one, {OWN: _fitted(one, options, 1)}).values()
+    ]
+  )
+  scale = inside.std(0) + 1e-9
+  ones = jnp.ones(len(inside))
+  prior = bayes.isotropic_prior(jnp.zeros(len(names)), _PRECISION**-0.5)
+  mode = bayes.posterior_mode(prior, jnp.asarray(inside / scale), ones, ones)
+  weights = dict(zip(names, (np.asarray(mode) / scale).tolist(), strict=True))
+  found = beside(fold, {OWN: params})
+  for margins in found.values():
+    both = sum(weight * margins[name] for name, weight in weights.items())
+    margins[COMBINED] = np.asarray(both)
+  return found

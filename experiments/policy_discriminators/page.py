@@ -3,29 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.policy_discriminators import combination
 from experiments.policy_discriminators.discrimination import OWN
-from experiments.policy_discriminators.tables import transferred
 from prm_jax.lab import columns
 from prm_jax.report import figures, kinds, page, tables
 
 _ACCURACY = kinds.Axis('accuracy', 'accuracy (%)', 100)
+_FALL = kinds.Axis('kl_fall', 'fall of the KL to the target (%)', 100)
+_LOSS = kinds.Axis('loss', 'held-out loss (nats)')
 _SIZES = {
   'parameters': kinds.Axis('parameters', 'parameters'),
   'compute': kinds.Axis('compute_flops', 'compute (FLOPs)'),
 }
-_OURS = (OWN, 'polar surface', 'polar decoder', combination.NAME)
 
 
-def picture(results: Mapping[str, Any]) -> figures.Picture | None:
-  """Returns how often policies are told apart, of texts that people read."""
-  drawn = _methods(results)
-  return drawn.get(('alpaca_eval', 'held_out_policies')) or next(
-    (one for section in sections(results) for one in section['pictures']), None
-  )
-
-
-def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+def sections(results: Mapping[str, Any]) -> list[page.Section]:
   """Returns the page's figures with their headings."""
   return [
     {
@@ -33,7 +24,7 @@ def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
       'note': 'Share of triples in which the answer by the policy of the '
       'reference scores higher. Bars are 95 % intervals over families of '
       'policies and prompts; the dashed line is chance.',
-      'pictures': list(_methods(results).values()),
+      'pictures': _methods(tables.rows_of(results, 'discrimination')),
     },
     {
       'title': 'Each held-out policy',
@@ -56,24 +47,19 @@ def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
   ]
 
 
-def _methods(results: Mapping[str, Any]) -> dict[Any, figures.Picture]:
-  """Returns data and split -> accuracy of every method, the best first."""
-  moved = tables.rows_of(results, 'transfer')
-  ours = {*_OURS, *(transferred(row['trained_on']) for row in moved)}
-  return {
-    (data, split): kinds.bars(
-      f'{tables.word(data)}, {tables.word(split)}',
-      best_first := sorted(rows, key=lambda row: -row['accuracy']),
-      [tables.word(row['method']) for row in best_first],
-      _ACCURACY,
-      at=50,
-      ours=[row['method'] in ours for row in best_first],
-    )
-    for (data, split), rows in columns.grouped(
-      tables.rows_of(results, 'discrimination'), 'data', 'split'
-    ).items()
-    if len(rows) > 2
-  }
+def _methods(rows: Sequence[tables.Row]) -> list[figures.Picture]:
+  """Returns every method's accuracy: first of what people read, best first."""
+  rows, pictures = sorted(rows, key=lambda r: r['data'] != 'alpaca_eval'), []
+  for key, mine in columns.grouped(rows, 'data', 'split').items():
+    if len(mine) < 3:
+      continue
+    best = sorted(mine, key=lambda row: -row['accuracy'])
+    names = [tables.word(row['method']) for row in best]
+    ours = [row['method'].startswith(OWN) for row in best]
+    heading = ', '.join(map(tables.word, key))
+    picture = kinds.bars(heading, best, names, _ACCURACY, at=50, ours=ours)
+    pictures.append(picture)
+  return pictures
 
 
 def _policies(rows: Sequence[tables.Row]) -> list[figures.Picture]:
@@ -90,53 +76,43 @@ def _policies(rows: Sequence[tables.Row]) -> list[figures.Picture]:
         for method in (OWN, 'length')
       }
       x = kinds.Axis('place', f'held-out policies, {ends}')
-      label = 'accuracy (%)'
-      pictures.append(kinds.lines(tables.word(data), series, x, label, at=50))
+      heading, label = tables.word(data), _ACCURACY.label
+      pictures.append(kinds.lines(heading, series, x, label, at=50))
   return pictures
 
 
 def _scaling(results: Mapping[str, Any]) -> list[figures.Picture]:
-  rows = tables.rows_of(results, 'scaling')
+  rows, pictures = tables.rows_of(results, 'scaling'), []
   last = max((row['steps'] for row in rows), default=0)
-  shown = {
-    'parameters': [row for row in rows if row['steps'] == last],
-    'compute': rows,
-  }
-  y = kinds.Axis('loss', 'held-out loss (nats)')
-  pictures = []
   for law in tables.rows_of(results, 'scaling_fits'):
-    of, exponent = law['of'], law['exponent']
-    x = _SIZES[of]
-    sizes = [row[x.column] for row in shown[of]]
+    x, exponent = _SIZES[law['of']], law['exponent']
+    shown = [r for r in rows if law['of'] == 'compute' or r['steps'] == last]
+    sizes = [row[x.column] for row in shown]
     ends = [
       {x.column: size, 'loss': law['coefficient'] * size**exponent}
       for size in (min(sizes), max(sizes))
     ]
     series = {
-      f'width {width}': (mine, y)
-      for (width,), mine in columns.grouped(shown[of], 'width').items()
+      f'width {width}': (mine, _LOSS)
+      for (width,), mine in columns.grouped(shown, 'width').items()
     }
-    series['power law'] = ends, y
+    series['power law'] = ends, _LOSS
     heading = f'exponent {exponent:.3f}, R squared {law["r_squared"]:.2f}'
-    pictures.append(kinds.lines(heading, series, x, y.label, logarithmic=True))
+    picture = kinds.lines(heading, series, x, _LOSS.label, logarithmic=True)
+    pictures.append(picture)
   return pictures
 
 
 def _falls(rows: Sequence[tables.Row]) -> list[figures.Picture]:
-  return [
-    kinds.bars(
-      tables.word(optimizer),
-      mine,
-      [
-        f'{tables.word(row["method"])}, {row["references"]} refs'
-        for row in mine
-      ],
-      kinds.Axis('kl_fall', 'fall of the KL to the target (%)', 100),
-      at=50,
-      ours=[row['method'] == 'discriminator' for row in mine],
-    )
-    for (optimizer,), mine in columns.grouped(rows, 'optimizer').items()
-  ]
+  pictures = []
+  for (optimizer,), mine in columns.grouped(rows, 'optimizer').items():
+    names = [
+      f'{tables.word(r["method"])}, {r["references"]} refs' for r in mine
+    ]
+    ours = [row['method'] == 'discriminator' for row in mine]
+    heading = tables.word(optimizer)
+    pictures.append(kinds.bars(heading, mine, names, _FALL, at=50, ours=ours))
+  return pictures
 
 
 _OVER = {
@@ -147,7 +123,7 @@ _OVER = {
 }
 
 
-TABLES: dict[str, tables.Spec] = {
+_TABLES = {
   'discrimination': tables.Spec(
     'Policies told apart',
     'Accuracy in percent, and the discriminator less each method, with 95 % '
@@ -230,4 +206,4 @@ TABLES: dict[str, tables.Spec] = {
     },
   ),
 }
-PAGE = page.Page(TABLES, sections, picture=picture)
+PAGE = page.Page(_TABLES, sections)

@@ -5,19 +5,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.policy_discriminators import combination
-from experiments.policy_discriminators.discrimination import OWN
+from experiments.policy_discriminators.discrimination import COMBINED, OWN
 from prm_jax.data import triples
 from prm_jax.lab import columns
 from prm_jax.ops import intervals
+from prm_jax.ops.margins import correct
 
 Row = dict[str, Any]
 _FEW = 3  # policies that make no interval
-
-
-def transferred(source: str) -> str:
-  """Returns the label of a discriminator that was trained on other texts."""
-  return f'polar from {source}'
+_OURS = {'polar_gain': OWN, 'combined_gain': COMBINED}
+FROM = f'{OWN} from '  # of one that was trained on the other texts named
 
 
 def discrimination(rows: Sequence[Row]) -> list[Row]:
@@ -26,65 +23,41 @@ def discrimination(rows: Sequence[Row]) -> list[Row]:
   Policies weigh the same; intervals are over families of policies and prompts.
 
   Args:
-    rows: one a policy, method, data, split and fold.
+    rows: one a triple, with margins by method; methods that are compared are
+      of the same triples.
   """
   table = []
-  ours = {'polar_gain': OWN, 'combined_gain': combination.NAME}
   for (data, split), mine in columns.grouped(rows, 'data', 'split').items():
-    sums = {
-      method: _Sums.of(runs)
-      for (method,), runs in columns.grouped(mine, 'method').items()
-    }
-    for method, own in sums.items():
-      row = {
-        'data': data,
-        'split': split,
-        'method': method,
-        **own.counts(),
-        'triples': int(own.triples.sum()),
-        **own.mean('accuracy'),
-      }
-      for column, best in ours.items():
-        if best in sums and method != best:
-          row |= sums[best].less(own.right).mean(column)
+    told = _by_method(mine)
+    for method, own in told.items():
+      row = {'data': data, 'split': split, 'method': method, **own.counts()}
+      row |= {'triples': len(own.right), **own.mean('accuracy')}
+      for column, best in _OURS.items():
+        if best in told and method != best:
+          row |= told[best].mean(column, less=own.right)
       table.append(row)
   return table
 
 
 def policies(rows: Sequence[Row]) -> list[Row]:
   """Returns each held-out policy's accuracy by method, policies as rows."""
-  table: dict[Any, Row] = {}
-  held_out = [row for row in rows if row['split'] == 'held_out_policies']
-  for (data, policy, method), mine in columns.grouped(
-    sorted(held_out, key=lambda row: (row['data'], row['policy'])),
-    'data',
-    'policy',
-    'method',
-  ).items():
-    weight = [row['triples'] for row in mine]
-    value = np.average([row['accuracy'] for row in mine], weights=weight)
-    row = table.setdefault((data, policy), {'data': data, 'policy': policy})
-    row[method] = float(value)
-  return sorted(table.values(), key=lambda r: (r['data'], -(r.get(OWN) or 0)))
+  held = [row for row in rows if row['split'] == 'held_out_policies']
+  table: list[Row] = []
+  for (data, policy), mine in columns.grouped(held, 'data', 'policy').items():
+    right = {m: float(t.right.mean()) for m, t in _by_method(mine).items()}
+    table.append({'data': data, 'policy': policy, **right})
+  return sorted(table, key=lambda r: (r['data'], -r.get(OWN, 0), r['policy']))
 
 
 def transfer(rows: Sequence[Row]) -> list[Row]:
   """Returns discriminators on data that they were not trained on."""
   table = []
   for (data, split), mine in columns.grouped(rows, 'data', 'split').items():
-    moved = [row for row in mine if row['trained_on']]
-    for (source,), runs in columns.grouped(moved, 'trained_on').items():
-      sums = _Sums.of(runs)
-      table.append(
-        {
-          'trained_on': source,
-          'tested_on': data,
-          'split': split,
-          **sums.counts(),
-          **sums.mean('accuracy'),
-          **sums.less(sums.triples / 2).mean('over_chance'),
-        }
-      )
+    for method, told in _by_method(mine).items():
+      if method.startswith(FROM):
+        row = {'trained_on': method.removeprefix(FROM), 'tested_on': data}
+        row |= {'split': split, **told.counts(), **told.mean('accuracy')}
+        table.append(row | told.mean('over_chance', less=0.5))
   return table
 
 
@@ -96,19 +69,12 @@ def ablation(rows: Sequence[Row]) -> list[Row]:
   models averaged first).
   """
   table = []
-  for (data, rankings), mine in columns.grouped(
-    rows, 'data', 'rankings'
-  ).items():
+  for key, mine in columns.grouped(rows, 'data', 'rankings').items():
     full = [row for row in mine if row['pretrained'] and row['reference']]
     for (arm,), runs in columns.grouped(mine, 'arm').items():
-      row = {
-        'data': data,
-        'rankings': rankings,
-        'arm': arm,
-        'units': len({run['unit'] for run in runs}),
-        'pairs': len(runs),
-        **_judged('accuracy', runs),
-      }
+      row = dict(zip(('data', 'rankings', 'arm'), (*key, arm), strict=True))
+      row['units'] = len({run['unit'] for run in runs})
+      row |= {'pairs': len(runs), **_judged('accuracy', runs)}
       if full and runs != full:
         # Every arm is tested on the same pairs, in the same order.
         gap = [
@@ -123,26 +89,28 @@ def ablation(rows: Sequence[Row]) -> list[Row]:
 def _judged(name: str, rows: Sequence[Row]) -> Row:
   """Returns the mean of `right`, units weighing the same."""
   right = np.array([row['right'] for row in rows])
-  _, unit, size = np.unique(
-    [row['unit'] for row in rows], return_inverse=True, return_counts=True
-  )
+  unit = np.array([row['unit'] for row in rows])
   if 'policies' not in rows[0]:
-    means = np.bincount(unit, right) / size
+    means = [right[unit == one].mean() for one in np.unique(unit)]
     return {'resampled': 'pairs', **columns.mean(name, means)}
   family = _families([row['policies'] for row in rows])
-  count = 1 / size[unit]
-  shared = intervals.crossing(unit, family)
-  mean = intervals.crossed(right * count, count, shared)
   return {
     'resampled': 'prompts and families of policies',
-    'families': mean.second,
-    **columns.crossed(name, mean, **_limits(name)),
+    'families': len(np.unique(family)),
+    **_mean(name, right, unit, intervals.crossing(unit, family)),
   }
 
 
-def _limits(name: str) -> dict[str, float]:
-  """Returns what an accuracy, or a gap of two, can be."""
-  return {'least': 0.0 if name == 'accuracy' else -1.0, 'most': 1.0}
+def _mean(name: str, right, unit, shared: intervals.Crossing) -> Row:
+  """Returns the mean of right ones `[n]`, units `[n]` weighing the same.
+
+  Its interval ends where an accuracy, or a gap of two, does.
+  """
+  _, place, size = np.unique(unit, return_inverse=True, return_counts=True)
+  weight = 1 / size[place]
+  mean = intervals.crossed(right * weight, weight, shared)
+  least = 0.0 if name == 'accuracy' else -1.0
+  return columns.crossed(name, mean, least=least, most=1.0)
 
 
 def _families(names: Any) -> np.ndarray:
@@ -151,34 +119,12 @@ def _families(names: Any) -> np.ndarray:
   return triples.families(known.tolist())[place].reshape(np.shape(names))
 
 
-class _Sums(NamedTuple):
-  """How often each policy was told apart on each prompt.
-
-  Attributes:
-    policy, prompt: names `[n]`; right, triples: sums `[n]`.
-  """
+class _Told(NamedTuple):
+  """Whose triples on which prompts were told apart, all `[n]`."""
 
   policy: np.ndarray
   prompt: np.ndarray
   right: np.ndarray
-  triples: np.ndarray
-
-  @classmethod
-  def of(cls, rows: Sequence[Row]) -> '_Sums':
-    """Returns one method's sums over folds."""
-    sums: dict[tuple[str, str], np.ndarray] = {}
-    for row in rows:
-      for prompt, pair in row['prompts'].items():
-        key = (row['policy'], prompt)
-        sums[key] = sums.get(key, np.zeros(2)) + np.array(pair)
-    keys = sorted(sums)
-    policy, prompt = map(np.array, zip(*keys, strict=True))
-    right, count = np.stack([sums[key] for key in keys]).T
-    return cls(policy, prompt, right, count)
-
-  def less(self, right: np.ndarray) -> '_Sums':
-    """Returns this with others' right ones taken off, `[n]`."""
-    return self._replace(right=self.right - right)
 
   def counts(self) -> Row:
     """Returns what intervals are over."""
@@ -189,19 +135,29 @@ class _Sums(NamedTuple):
       'resampled': 'families of policies and prompts',
     }
 
-  def mean(self, name: str) -> Row:
-    """Returns the mean over policies, with its interval where there is one."""
-    _, policy = np.unique(self.policy, return_inverse=True)
-    size = np.bincount(policy, self.triples)[policy]
+  def mean(self, name: str, less: Any = 0.0) -> Row:
+    """Returns the mean over policies, others' right ones `[n]` taken off."""
     shared = intervals.crossing(_families(self.policy), self.prompt)
-    mean = intervals.crossed(self.right / size, self.triples / size, shared)
-    return columns.crossed(name, mean, **_limits(name))
+    return _mean(name, self.right - less, self.policy, shared)
+
+
+def _by_method(rows: Sequence[Row]) -> dict[str, _Told]:
+  """Returns method -> what it told apart, the same triples side by side."""
+  found: dict[str, list[Any]] = {}
+  for row in rows:
+    for method, margin in row['margins'].items():
+      one = row['policy'], row['prompt'], margin
+      found.setdefault(method, []).append(one)
+  told = {}
+  for method, every in found.items():
+    policy, prompt, margin = map(np.array, zip(*sorted(every), strict=True))
+    told[method] = _Told(policy, prompt, correct(margin))
+  return told
 
 
 def answer(made: Mapping[str, Sequence[Row]]) -> list[str]:
   """Returns what the tables say, in sentences."""
   lines = []
-  moved = {transferred(row['trained_on']) for row in made['transfer']}
   groups = columns.grouped(made['discrimination'], 'data', 'split')
   for row in made['discrimination']:
     if row['method'] != OWN or row['policies'] < _FEW:
@@ -212,9 +168,9 @@ def answer(made: Mapping[str, Sequence[Row]]) -> list[str]:
       f'{row["policies"]} policies are told apart.'
     )
     lines += [
-      f'  over {other["method"]}: {_points(other, "polar_gain", True)}'
+      f'  over {other["method"]}: {_points(other, "polar_gain", "+")}'
       for other in groups[row['data'], row['split']]
-      if 'polar_gain' in other and other['method'] not in moved
+      if 'polar_gain' in other and not other['method'].startswith(FROM)
     ]
   lines += [
     f'{row["data"]}, {row["arm"]}, fine-tuned on {row["rankings"]} rankings: '
@@ -236,8 +192,7 @@ def answer(made: Mapping[str, Sequence[Row]]) -> list[str]:
   return lines
 
 
-def _points(row: Row, name: str, signed: bool = False) -> str:
-  sign = '+' if signed else ''
+def _points(row: Row, name: str, sign: str = '') -> str:
   text = f'{100 * row[name]:{sign}.1f}'
   low, high = row[f'{name}_low'], row[f'{name}_high']
   if low is None or high is None:

@@ -120,11 +120,17 @@ class Problem:
 
 
 def judgements(user, items, label) -> types.Batch:
-  """Returns people's labels of pairs of texts, all of which count."""
-  count = len(user)
+  """Returns people's labels of pairs of texts, all of which count.
+
+  Args:
+    user: `[n]`, or one person for all.
+    items: `[n, 2]`, or more where a pair has references.
+    label: `[n]`, or one for all.
+  """
+  count = len(items)
   rows = types.Judgements(
-    user=np.asarray(user, np.int32),
-    label=np.asarray(label, np.float32),
+    user=np.full(count, user, np.int32),
+    label=np.full(count, label, np.float32),
     mask=np.ones(count, np.float32),
     example_id=np.arange(count, dtype=np.int32),
   )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ml_collections import config_dict
 
 from configs import policy_discriminators
 from experiments.policy_discriminators import (
@@ -14,8 +13,8 @@ from experiments.policy_discriminators import (
   corpus,
   experiment,
   page,
-  scaling,
   tables,
+  worlds,
 )
 from prm_jax.audits import similarities
 from prm_jax.data import schema
@@ -92,7 +91,7 @@ def inputs(tmp_path, monkeypatch):
     similarities, '_minilm', lambda texts, drawn: np.zeros((len(texts), 2))
   )
   found = experiment.Inputs(small(), tmp_path)
-  found.model = types.SimpleNamespace(fingerprint='toy')
+  found.model = lambda: types.SimpleNamespace(fingerprint='toy')
   return found
 
 
@@ -100,9 +99,8 @@ def inputs(tmp_path, monkeypatch):
 def test_signed_texts_are_told_apart_and_twins_are_not(inputs):
   rows = []
   for fold in range(2):
-    found = experiment.real(inputs, fold)
-    rows += found['rows']
-    methods = set(found['predictions'][0]['margins'])
+    rows += experiment.real(inputs, fold)
+    methods = set(rows[0]['margins'])
     assert {'polar', 'polar decoder', 'length', 'ngrams', 'minilm'} < methods
   made = {
     (row['split'], row['method']): row for row in tables.discrimination(rows)
@@ -128,7 +126,7 @@ def test_signed_texts_are_told_apart_and_twins_are_not(inputs):
 
 @pytest.mark.slow
 def test_transfer_and_identical_policies(inputs):
-  rows = experiment.generated(inputs, 0)['rows']
+  rows = experiment.generated(inputs, 0)
   made = {
     (row['data'], row['split'], row['method']): row
     for row in tables.discrimination(rows)
@@ -145,15 +143,20 @@ def test_transfer_and_identical_policies(inputs):
 
 @pytest.mark.slow
 def test_ablation_has_every_arm(inputs):
-  config, made = inputs.config, inputs.corpus('alpaca_eval')
-  params = inputs.discriminator('alpaca_eval', 0).params
-  n = 6
+  config, made, n = inputs.config, inputs.corpus('judged'), 6
   items = np.stack([np.arange(n), n + np.arange(n), np.full(n, -1)], 1)
   items[1::2, :2] = items[1::2, 1::-1]
-  items[[0, 1, 4], 2] = 12, 13, 14
-  bar = ablation.Bar(made.pooled[: 3 * n], items)
-  rows = ablation.run(config, made, bar, 0, params)
-  table = tables.ablation(rows)
+  has = [0, 1, 4]
+  items[has, 2] = 12, 13, 14
+  names = {'llmbar': range(n), 'llmbar with a reference': has}
+  every, some = (
+    [{'data': data, 'unit': i} for i in rows] for data, rows in names.items()
+  )
+  inputs.llmbar = lambda: [
+    ablation.Asked(made.pooled, items[:, :2], every),
+    ablation.Asked(made.pooled, items[has], some),
+  ]
+  table = tables.ablation(ablation.run(inputs, 0))
   made = {(row['data'], row['rankings'], row['arm']): row for row in table}
   arms = {arm['arm'] for arm in config.ablation.arms}
   assert len(arms) == 4
@@ -168,6 +171,37 @@ def test_ablation_has_every_arm(inputs):
     assert ('full_method_gain' in row) == (not full)
 
 
+def told(policy, prompt, **margins):
+  """Returns a row of a triple."""
+  where = {'data': 'toy', 'split': 'held_out_policies', 'fold': 0}
+  return {**where, 'policy': policy, 'prompt': prompt, 'margins': margins}
+
+
+def test_policies_weigh_the_same_and_gaps_are_of_the_same_triples():
+  rows = [
+    told('b', 'q', polar=1.0, length=-1.0),
+    told('a', 'q', polar=1.0, length=1.0),
+    told('b', 'p', polar=-1.0, length=-1.0),
+    told('b', 'q', polar=0.0, length=-1.0),
+    told('a', 'p', polar=1.0, length=-1.0),
+  ]
+  polar, length = tables.discrimination(rows)
+  assert (polar['policies'], polar['prompts'], polar['triples']) == (2, 2, 5)
+  assert polar['accuracy'] == pytest.approx((1 + 0.5) / 2)
+  assert length['accuracy'] == pytest.approx(0.5 / 2)
+  assert length['polar_gain'] == pytest.approx(0.5)
+  best, worst = tables.policies(rows)
+  assert (best['policy'], best['polar'], best['length']) == ('a', 1.0, 0.5)
+  assert (worst['policy'], worst['polar'], worst['length']) == ('b', 0.5, 0.0)
+  moved = [
+    told(policy, 'p', **{'length': 0.0, 'polar from chat': margin})
+    for policy, margin in (('a', 2.0), ('b', -2.0))
+  ]
+  (other,) = tables.transfer(moved)
+  assert (other['trained_on'], other['tested_on']) == ('chat', 'toy')
+  assert other['over_chance'] == pytest.approx(0.0)
+
+
 def test_fits_are_of_final_losses_and_of_the_frontier():
   rows = [
     {
@@ -179,7 +213,7 @@ def test_fits_are_of_final_losses_and_of_the_frontier():
     for n in (10, 100, 1000)
     for s in (1, 100)
   ]
-  law = {row['of']: row for row in scaling.fits(rows)}
+  law = {row['of']: row for row in worlds.fits(rows)}
   assert law['parameters']['exponent'] == pytest.approx(-0.1)
   assert law['parameters']['coefficient'] == pytest.approx(2.0)
   assert law['compute']['points'] >= 3
@@ -187,9 +221,7 @@ def test_fits_are_of_final_losses_and_of_the_frontier():
 
 @pytest.mark.slow
 def test_smoke(tmp_path):
-  config = config_dict.FrozenConfigDict(
-    policy_discriminators.get_config('smoke')
-  )
+  config = policy_discriminators.get_config('smoke')
   results = studies.run(experiment.STUDY, config, tmp_path)
   assert len(results['tables']['scaling']) == 6
   assert results['tables']['scaling_fits'][0]['of'] == 'parameters'
@@ -203,15 +235,14 @@ def test_smoke(tmp_path):
 
 def test_units_are_folds_seeds_and_sizes(tmp_path):
   config = small()
-  names = experiment.named(config)
-  assert list(names['real']) == ['real-0', 'real-1']
-  assert list(names['generated']) == [f'generated-{i}' for i in range(3)]
-  assert names['scaling']['scaling-96-0'] == (96, 0)
-  work = experiment.STUDY.work(config, units.Folder(tmp_path / 'cells'))
-  assert list(work) == [name for kind in names.values() for name in kind]
-  smoke = experiment.named(policy_discriminators.get_config('smoke'))
-  assert not smoke['real'] | smoke['ablation'] | smoke['generated']
-  assert list(smoke['enumerable']) == ['enumerable-0', 'enumerable-1']
+  folder = units.Folder(tmp_path / 'cells')
+  work = list(experiment.STUDY.work(config, folder))
+  assert work[:4] == ['real-0', 'real-1', 'ablation-0', 'ablation-1']
+  assert work[4:7] == [f'generated-{i}' for i in range(3)]
+  assert work[-1] == 'scaling-96-0'
+  smoke = policy_discriminators.get_config('smoke')
+  work = list(experiment.STUDY.work(smoke, folder))
+  assert work[:3] == ['enumerable-0', 'enumerable-1', 'scaling-16-0']
 
 
 def test_the_page_draws_what_is_committed():

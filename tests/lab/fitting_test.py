@@ -262,3 +262,16 @@ def test_judgements_alone_are_a_problem_that_is_searched_and_fitted():
   assert len(seen) == 1
   right = fitted.predict(fitted.contexts(bare.training), bare.judged) > 0.5
   assert np.mean(right == (rows.label > 0.5)) > 0.85
+
+
+def test_one_person_or_one_label_is_that_of_all_rows():
+  items = np.array([[0, 1, 2], [3, 4, 2]])
+  judged = fitting.judgements(0, items, 1)
+  np.testing.assert_array_equal(judged.inputs.index, items)
+  np.testing.assert_array_equal(judged.rows.user, [0, 0])
+  np.testing.assert_array_equal(judged.rows.label, [1.0, 1.0])
+  user = np.array([5, 7])
+  several = fitting.judgements(user, items, [0.5, 0.0]).rows
+  user[0] = 0  # what was given may change
+  np.testing.assert_array_equal(several.user, [5, 7])
+  np.testing.assert_array_equal(several.label, [0.5, 0.0])

@@ -6,7 +6,7 @@ import pytest
 from ml_collections import config_dict
 
 from configs import policy_discriminators
-from experiments.policy_discriminators import enumerable
+from experiments.policy_discriminators import worlds
 
 NODE = config_dict.FrozenConfigDict(
   {
@@ -28,7 +28,7 @@ def _compiled_quickly():
 
 @pytest.fixture(scope='module')
 def found():
-  return enumerable.run(0, NODE)
+  return worlds.run(0, NODE)
 
 
 def test_rows_are_of_every_arm_and_possible(found):
@@ -69,7 +69,7 @@ def test_what_is_chosen_does_not_look_at_the_test_targets():
   away = np.ones((2, 3, 5))
   away[1, 2, :2] = 0.5
   away[0, 0, 2:] = 0.0
-  assert enumerable.chosen(away, 2) == (1, 2)
+  assert worlds.chosen(away, 2) == (1, 2)
 
 
 def test_summary_by_hand(found):
@@ -78,7 +78,7 @@ def test_summary_by_hand(found):
     {**row, 'seed': 1, 'kl_after_nats': row['kl_after_nats'] + 0.1}
     for row in rows
   ]
-  table = enumerable.summarise([*rows, *other])
+  table = worlds.summarise([*rows, *other])
   assert len(table) == len(rows)
   for row, mine in zip(table, rows, strict=True):
     before, after = mine['kl_before_nats'], mine['kl_after_nats'] + 0.05
