@@ -77,11 +77,15 @@ def _levels(trained):
 def answer(made: Mapping[str, Sequence[Row]]) -> list[str]:
   """Returns what the tables say, in plain sentences."""
   last = made['best_of_n'][-1]['n']
-  return [
-    f'{row["arm"]} ({row["fit"]}): the best of {last:,} keeps '
-    f'{columns.percent(row, "kept")} of the gold score that it has at its peak; a policy trained by it ends '
-    f'{row["policy_end"]:.2f} logits above the base, {row["policy_peak"]:.2f} '
-    'at its peak.'
-    for row in made['kept']
-    if row['arm'] != 'gold'
-  ]
+  said = []
+  for row in made['kept']:
+    if row['arm'] == 'gold':
+      continue
+    kept = columns.percent(row, 'kept')
+    said.append(
+      f'{row["arm"]} ({row["fit"]}): the best of {last:,} keeps {kept} of the '
+      'gold score at its peak; a policy trained by it ends '
+      f'{row["policy_end"]:.2f} logits above the base, '
+      f'{row["policy_peak"]:.2f} at its peak.'
+    )
+  return said
