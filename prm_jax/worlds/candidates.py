@@ -114,7 +114,7 @@ def choices(
   scale = np.exp(careless * rng.standard_normal(people))[user]
   longer = of.length[index[:, 0]] - of.length[index[:, 1]]
   margin = scale * (_gap(of, index) + length_weight * longer)
-  label = rng.random(rows) < 1 / (1 + np.exp(-margin))
+  label = margin > rng.logistic(size=rows)
   turned = rng.random(rows) < flipped
   return Said(user, index, (label ^ turned).astype(np.float32))
 

@@ -88,7 +88,7 @@ def judged(
   index = np.arange(2 * pairs, dtype=np.int32).reshape(pairs, 2)
   quality = np.asarray(of(features))
   gap = quality[index[:, 0]] - quality[index[:, 1]]
-  label = rng.random(pairs) < 1 / (1 + np.exp(-gap))
+  label = gap > rng.logistic(size=pairs)
   label ^= rng.random(pairs) < flipped
   rows = types.Judgements(
     np.zeros(pairs, np.int32),

@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -185,3 +187,26 @@ def test_soft_best_of_n_between_any_and_the_best():
       share, special.softmax(beta * np.asarray(reward)), atol=0.01
     )
   assert int(decoding.soft_best_of_n(keys[0], reward, 1e4)) == 2
+
+
+def test_value_of_the_best_is_that_over_all_subsets():
+  rng = np.random.default_rng(0)
+  score, value = rng.normal(size=(2, 3, 7))
+  found = decoding.value_of_best(score, value, (1, 2, 4, 7))
+  for n, mean in found.items():
+    want = np.mean(
+      [
+        values[max(chosen, key=lambda i, s=scores: s[i])]
+        for scores, values in zip(score, value, strict=True)
+        for chosen in itertools.combinations(range(7), n)
+      ]
+    )
+    assert mean == pytest.approx(want, abs=1e-12)
+
+
+def test_value_of_the_best_of_many_does_not_overflow():
+  score = np.random.default_rng(0).normal(size=(2, 5000))
+  found = decoding.value_of_best(score, score, (1, 1024, 5000))
+  assert found[1] == pytest.approx(score.mean())
+  assert found[5000] == pytest.approx(score.max(1).mean())
+  assert found[1] < found[1024] < found[5000]
