@@ -27,15 +27,17 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   config.counts = (1, 4, 16) if smoke else (1, 4, 16, 64, 256, 1024)
   config.ensemble = {
     'members': 5,
-    'hidden': (64, 64),
+    'hidden': (8,) if smoke else (64, 64),
     'pull': 0.1,
     'steps': 10 if smoke else 400,
   }
   # Chosen on a fifth of the judgements; and a weak one, as trainers have it.
   config.ridges = {
-    'ridge by validation': (1.0,) if smoke else (1.0, 3.0, 10.0, 30.0),
+    'ridge by validation': (1.0, 3.0, 10.0, 30.0),
     'weak ridge': (1.0,),
   }
+  if smoke:
+    config.ridges = {'weak ridge': (1.0,)}
   config.strength = 0.5  # of UWO's penalty, the most that is published
   config.width = 2.0  # standard deviations below, as RewardUQ's bounds
   config.policy = {

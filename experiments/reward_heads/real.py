@@ -129,7 +129,7 @@ def _best(label, head, parts, test, columns, people, config):
       None, strict, columns, people=people, ridge=ridge, steps=1
     )
     for pull in _PULLS if label == DROPPED_OWN else (np.inf,):
-      share = _tie_share(train, people, pull)
+      share = tie_share(train, people, pull)
       losses = [
         _dropped(fit, said, columns, share[said.user]) for said in (inner, test)
       ]
@@ -139,8 +139,14 @@ def _best(label, head, parts, test, columns, people, config):
   return best[2], chosen
 
 
-def _tie_share(said, people, pull):
-  """Returns everybody's share of ties `[U]`, their own pulled to the mean."""
+def tie_share(said, people, pull):
+  """Returns everybody's share of ties `[U]`, their own pulled to the mean.
+
+  Args:
+    said: judgements.
+    people: U.
+    pull: answers that everybody's share is worth; infinite for that alone.
+  """
   tie = said.label == 0.5
   shared = tie.mean()
   if not np.isfinite(pull):
