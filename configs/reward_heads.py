@@ -153,6 +153,21 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
         'per_person': 25,
         'tie': 0.5,
       },
+      # Equal labels are ties: which turn is less abusive, which text offends.
+      'lewidi_convabuse': {
+        'loaded': 'lewidi',
+        'form': 'ratings',
+        'options': {'subset': 'convabuse'},
+        'per_person': 300,
+        'tie': 0.0,
+      },
+      'lewidi_md_agreement': {
+        'loaded': 'lewidi',
+        'form': 'ratings',
+        'options': {'subset': 'md_agreement'},
+        'per_person': 30,
+        'tie': 0.0,
+      },
     },
   }
   return config

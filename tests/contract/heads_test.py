@@ -16,14 +16,20 @@ LEARNERS = [
   for kind, entry in sorted(registry.LEARNERS.items())
   if 'head' in inspect.signature(entry.factory).parameters
 ]
-# The two that most people use with every head; the others with one of a kind.
-EVERY = ('aggregate', 'pref')
+# One learner of everybody with every head, one of people with some of a kind.
+SOME = ('disentangled', 'plackett_luce', 'quantiles', 'rao_kupper')
+
+
+def fast(kind, head):
+  return kind == 'aggregate' or (kind == 'pref' and head in SOME)
+
+
 CASES = [
   pytest.param(
     kind,
     head,
     id=f'{kind}-{head}',
-    marks=() if kind in EVERY else pytest.mark.slow,
+    marks=() if fast(kind, head) else pytest.mark.slow,
   )
   for kind in LEARNERS
   for head in sorted(registry.HEADS)

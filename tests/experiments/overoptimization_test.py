@@ -1,4 +1,4 @@
-"""The study of over-optimisation: it runs, and its tables say what runs hold."""
+"""The study of over-optimisation: it runs, and tables say what runs hold."""
 
 import json
 

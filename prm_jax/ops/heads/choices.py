@@ -321,9 +321,12 @@ def answer_shift(
   Args:
     margin: `[...]` x . mu, logits.
     variance: `[...]` x^T S x, logits squared.
-    label: probability that the first is preferred.
+    label: probability that the first is preferred; a number, or `[...]`.
     iterations: Newton steps.
   """
+
+  chex.assert_equal_shape([margin, variance])
+  label = precision.each(label, margin)
 
   def step(_, t):
     p = jax.nn.sigmoid(margin + variance * t)

@@ -82,12 +82,10 @@ def davidson(
   """
   log_nu = precision.each(log_nu, difference)
   d = precision.raised(difference)
-  # Less |d| / 2: an infinite difference leaves one of them finite.
-  weights = (
-    -jnp.maximum(d, 0.0),
-    log_nu - 0.5 * jnp.abs(d),
-    -jnp.maximum(-d, 0.0),
-  )
+  # Less |d| / 2: an infinite difference leaves one of them finite. The size is
+  # a sum of maxima, for at 0 the gradient of `abs` is 1.
+  above, below = jnp.maximum(d, 0.0), jnp.maximum(-d, 0.0)
+  weights = (-above, log_nu - 0.5 * (above + below), -below)
   logprob = jax.nn.log_softmax(jnp.stack(weights, -1), -1)
   return _nll(logprob, label), jnp.exp(logprob)
 
