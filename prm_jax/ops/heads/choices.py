@@ -324,7 +324,6 @@ def answer_shift(
     label: probability that the first is preferred; a number, or `[...]`.
     iterations: Newton steps.
   """
-
   chex.assert_equal_shape([margin, variance])
   label = precision.each(label, margin)
 
