@@ -184,7 +184,7 @@ class _Setting:
     if world.condition.stated:
       gap = np.asarray(sycophancy.stance_flip_gap(plus, minus)).mean(1)
     else:
-      opinion = world.people.opinion
+      opinion: Any = world.people.opinion
       gap = np.asarray(sycophancy.history_flip_gap(plus, minus, opinion))
     return _by_stratum('flip_gap', gap, world)
 
