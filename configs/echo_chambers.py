@@ -54,12 +54,7 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   # As many as the strictest form needs: a person's false items are few.
   config.certificate_seeds = tuple(range(8))
   config.planted_seeds = 200
-  # Of real texts: function -> what differs from its defaults.
-  config.real_text = {
-    'persona_history': {},
-    'typology_visible': {},
-    'ukp_stances': {},
-  }
+  config.real_text = ('persona_history', 'typology_visible', 'ukp_stances')
   if variant == 'demo':
     config.seeds = (0, 1, 2)
     config.loving = (0.1, 0.5)
@@ -68,7 +63,7 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     }
     config.certificate = _conditions()[2:4]
     config.certificate_seeds = config.seeds
-    config.real_text = {}
+    config.real_text = ()
   if variant == 'smoke':
     _shrink(config)
   return config.lock()
@@ -236,4 +231,4 @@ def _shrink(config) -> None:
   config.certificate = [{'loving': 0.5, 'accuracy': 0.8, 'draws': 4}]
   config.certificate_seeds = (0, 1)
   config.planted_seeds = 5
-  config.real_text = {}
+  config.real_text = ()

@@ -68,10 +68,8 @@ def one_person(sizes: Sizes, J: int) -> list[dict[str, Any]]:
     'product [N, J] @ [J, J]': lambda: product(candidates, covariance),
     'product [J, J] @ [J, N]': lambda: product(covariance, difference),
   }
-  arms |= {
-    name: functools.partial(choose, name, difference, mean, factor)
-    for name in SCORES
-  }
+  for name in SCORES:
+    arms[name] = functools.partial(choose, name, difference, mean, factor)
   times = timing.side_by_side(arms, sizes.repeats)
   unit = min(list(times.values())[:2], key=lambda time: time.median)
   return [
@@ -96,16 +94,11 @@ def many_people(sizes: Sizes, J: int = 8) -> list[dict[str, Any]]:
     name: functools.partial(ask, acquire=name, questions=sizes.questions)
     for name in ('random', *loop.SCORES)
   }
+  shape = {'people': sizes.people, 'questions': sizes.questions}
+  shape |= {'candidates': sizes.pool, 'coefficients': J}
   return [
-    {
-      'method': name,
-      'people': sizes.people,
-      'questions': sizes.questions,
-      'candidates': sizes.pool,
-      'coefficients': J,
-      'seconds': time.fastest,
-      'seconds_with_compilation': time.first,
-    }
+    {'method': name, **shape, 'seconds': time.fastest}
+    | {'seconds_with_compilation': time.first}
     for name, time in timing.side_by_side(arms, 2).items()
   ]
 

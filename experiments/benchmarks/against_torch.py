@@ -135,10 +135,8 @@ def measure(sizes: Sizes) -> program.Tables:
       ('forward', logits, their_logits),
       ('forward and backward', loss, their_loss),
     ):
-      arms = {
-        'ours': functools.partial(one, params, x),
-        'torch': functools.partial(other, y),
-      }
+      mine = functools.partial(one, params, x)
+      arms = {'ours': mine, 'torch': functools.partial(other, y)}
       row = {'pass': what, 'batch': B, 'tokens': T, 'logit_error': error}
       row['loss_error'] = loss_error
       times = timing.side_by_side(arms, sizes.repeats)

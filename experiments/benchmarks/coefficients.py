@@ -129,17 +129,12 @@ def speed(sizes: Sizes) -> list[dict[str, Any]]:
   rows = []
   for method, time in times.items():
     modes = np.asarray(time.result)
-    each = time.per(len(modes))
-    count = min(len(modes), sizes.sample)
-    rows.append(
-      {
-        'method': method,
-        'people': len(modes),
-        **each.columns('microseconds_per_person', 1e6),
-        'largest_error': float(np.abs(modes[:count] - truth[:count]).max()),
-        'times_ours': each.median / unit,
-      }
-    )
+    each, known = time.per(len(modes)), modes[: len(truth)]
+    row = {'method': method, 'people': len(modes)}
+    row |= each.columns('microseconds_per_person', 1e6)
+    error = np.abs(known - truth[: len(known)]).max()
+    row |= {'largest_error': float(error), 'times_ours': each.median / unit}
+    rows.append(row)
   return rows
 
 

@@ -64,8 +64,6 @@ class Sizes(NamedTuple):
 
 
 SMOKE = Sizes('tiny', 1, 16, 300, 2, (2,))
-
-
 # A reference and its candidates, the positive first.
 Task = list[trajectories.Trajectory]
 
@@ -77,13 +75,10 @@ def real_tasks(tokenizer: Tokenizer, negatives: int) -> list[Task]:
     ValueError: there are no real data.
   """
   outputs = load.policy_outputs()
-  policies, prompts = len(outputs.policies), len(outputs.prompts)
+  policies, prompts = range(len(outputs.policies)), range(len(outputs.prompts))
+  each = -(-TASKS // len(policies))
   drawn = triples.draw(
-    outputs,
-    policies=range(policies),
-    prompts=range(prompts),
-    per_policy=-(-TASKS // policies),
-    seed=0,
+    outputs, policies=policies, prompts=prompts, per_policy=each, seed=0
   )
   rng = np.random.default_rng(0)
   items = []
@@ -94,13 +89,10 @@ def real_tasks(tokenizer: Tokenizer, negatives: int) -> list[Task]:
     negative = rng.choice(np.flatnonzero(others), negatives, replace=False)
     items.append([drawn.reference[row], positive, *negative])
   flat = np.concatenate(items)
-  read = trajectories.tokenize(
-    tokenizer,
-    [outputs.prompts[outputs.item_prompt[i]] for i in flat],
-    [outputs.texts[i] for i in flat],
-  )
-  groups = np.split(np.arange(len(flat)), len(items))
-  return [[read[i] for i in group] for group in groups]
+  asked = [outputs.prompts[prompt] for prompt in outputs.item_prompt[flat]]
+  written = [outputs.texts[i] for i in flat]
+  read = iter(trajectories.tokenize(tokenizer, asked, written))
+  return [[next(read) for _ in task] for task in items]
 
 
 def random_tasks(vocabulary: int, negatives: int) -> list[Task]:
@@ -111,14 +103,12 @@ def random_tasks(vocabulary: int, negatives: int) -> list[Task]:
     size = 1 + int(median * rng.lognormal(sigma=deviation))
     return rng.integers(vocabulary, size=size).tolist()
 
-  tasks = []
-  for _ in range(TASKS):
+  def task():
     first, prompt = tokens(*PROMPT), tokens(*PROMPT)
     prompts = [first, *[prompt] * (negatives + 1)]
-    tasks.append(
-      [trajectories.Trajectory(p, [0], tokens(*RESPONSE)) for p in prompts]
-    )
-  return tasks
+    return [trajectories.Trajectory(p, [0], tokens(*RESPONSE)) for p in prompts]
+
+  return [task() for _ in range(TASKS)]
 
 
 def cut(
@@ -132,10 +122,9 @@ def cut(
 
 def shared_sequences(tasks: Sequence[Task], negatives: int):
   """Returns what is read with K negatives and a shared prefix."""
-  return trajectories.sequences(
-    [reference for reference, *_ in tasks],
-    [candidates[: negatives + 1] for _, *candidates in tasks],
-  )
+  references = [reference for reference, *_ in tasks]
+  candidates = [others[: negatives + 1] for _, *others in tasks]
+  return trajectories.sequences(references, candidates)
 
 
 def count(sequences: Sequence[trajectories.Sequences]) -> int:
@@ -172,9 +161,8 @@ def trainer(
   D = config.hidden_size
   params['head'] = jax.random.normal(jax.random.key(0), (D,)) / D**0.5
   params = jax.tree.map(jnp.array, params)  # a copy: steps donate it
-  optimizer = optax.chain(
-    optax.clip_by_global_norm(1.0), optax.adamw(RATE, b2=0.95)
-  )
+  clip, adam = optax.clip_by_global_norm(1.0), optax.adamw(RATE, b2=0.95)
+  optimizer = optax.chain(clip, adam)
 
   def objective(params, packed, negatives):
     score = discriminative.score_packed(params, packed, config=config)
@@ -217,10 +205,9 @@ def sharing_row(
     'shared': trajectories.pack(shared, length),
     'padded': trajectories.pack(apart, max(map(len, apart)), pad=True),
   }
-  arms = {
-    name: functools.partial(step, jax.device_put(value), negatives)
-    for name, value in packed.items()
-  }
+  arms = {}
+  for name, value in packed.items():
+    arms[name] = functools.partial(step, jax.device_put(value), negatives)
   times = timing.side_by_side(arms, sizes.repeats)
   row: dict[str, Any] = {
     'negatives': negatives,
@@ -258,9 +245,8 @@ def measure(sizes: Sizes) -> program.Tables:
   params = {'params': {**params['params'], 'layers': layers}}
   config = dataclasses.replace(config, num_hidden_layers=sizes.layers)
   step = trainer(config, params)
-  return {
-    'sharing': [sharing_row(step, tasks, K, sizes) for K in sizes.negatives]
-  }
+  rows = [sharing_row(step, tasks, K, sizes) for K in sizes.negatives]
+  return {'sharing': rows}
 
 
 if __name__ == '__main__':

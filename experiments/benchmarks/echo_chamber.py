@@ -62,6 +62,9 @@ class Row(NamedTuple):
   compile_seconds: float | None = None
 
 
+Runs = dict[Row, Callable[[], Any]]
+
+
 def world(people: int) -> tuple[echo_chamber.People, echo_chamber.Menu]:
   """Returns U people, every tenth of whom wishes to be agreed with."""
   rng: Any = np.random.default_rng(0)
@@ -101,24 +104,17 @@ def ours(
   everybody, menu = jax.tree.map(jnp.asarray, world(people))
   if safeguard is not None:
     menu = menu._replace(measures={'anchor': menu.stance})
-  mesh = None
+  auto, mesh = (jax.sharding.AxisType.Auto,), None
   if devices > 1:
-    auto = (jax.sharding.AxisType.Auto,)
     mesh = jax.make_mesh((devices,), ('people',), axis_types=auto)
+  options: dict[str, Any] = {'rounds': rounds, 'pool': CANDIDATES, 'mesh': mesh}
+  options['block'] = min(BLOCK[update], people // devices)
 
   @functools.partial(jax.jit, compiler_options=COMPILER)
-  def run(key, everybody, menu):
+  def run(key, *data):
     prior = bayes.isotropic_prior(jnp.zeros(J), 1.0)
     params = {'reward': {}, 'user': prior}
-    options: dict[str, Any] = {
-      'mesh': mesh,
-      'rounds': rounds,
-      'pool': CANDIDATES,
-    }
-    options['block'] = min(BLOCK[update], people // devices)
-    return echo_chamber.in_blocks(
-      key, system, params, everybody, menu, **options
-    )
+    return echo_chamber.in_blocks(key, system, params, *data, **options)
 
   data = jax.random.key(0), everybody, menu
   start = time.perf_counter()
@@ -183,13 +179,11 @@ class OneAnswerOfOne:
     v = x[0] @ self.factor
     direction = self.factor @ v
     margin, square = float(x[0] @ self.mean[0]), float(v @ v)
-    t, gain = root(margin, square, label, math.tanh, _clip)
+    t, gain = root(
+      margin, square, label, math.tanh, lambda x, a, b: min(max(x, a), b)
+    )
     self.mean += direction * t
     self.factor -= np.outer(gain * direction, v)
-
-
-def _clip(value, low, high):
-  return min(max(value, low), high)
 
 
 class Resolve:
@@ -314,35 +308,30 @@ def python_loop(belief_of: Callable[[int], Any], given, rounds: int):
   return utilities
 
 
-def runs_of(sizes: Sizes, devices: int) -> dict[Row, Callable[[], Any]]:
+def runs_of(sizes: Sizes, devices: int) -> Runs:
   """Returns what does every row, ours compiled."""
-  few, some = world(sizes.fewer), world(sizes.loop_people)
-  runs: dict[Row, Callable[[], Any]] = {}
+  runs: Runs = {}
 
   def add(name, update, people, devices, safeguard=None):
     call, seconds = ours(update, people, sizes.rounds, devices, safeguard)
     runs[Row(name, update, people, sizes.rounds, seconds)] = call
 
+  many = numpy_loop, world(sizes.fewer), sizes.rounds
+  one = python_loop, world(sizes.loop_people), sizes.loop_rounds
   for update, beliefs in BELIEFS.items():
     add('ours', update, sizes.people, devices)
     add('ours, one device', update, sizes.people, 1)
     add('ours', update, sizes.fewer, devices)
     for name, belief_of in beliefs.items():
-      loop, given, people, rounds = numpy_loop, few, sizes.fewer, sizes.rounds
-      if name == 'Python loop':
-        loop, given = python_loop, some
-        people, rounds = sizes.loop_people, sizes.loop_rounds
-      runs[Row(name, update, people, rounds)] = functools.partial(
-        loop, belief_of, given, rounds
-      )
+      loop, given, rounds = one if name == 'Python loop' else many
+      row = Row(name, update, len(given[0].number), rounds)
+      runs[row] = functools.partial(loop, belief_of, given, rounds)
   matching = composition.chain(policy_level.matching())
   add('ours, matching', 'one answer', sizes.fewer, devices, matching)
   return runs
 
 
-def rows_of(
-  runs: dict[Row, Callable[[], Any]], repeats: int
-) -> list[dict[str, Any]]:
+def rows_of(runs: Runs, repeats: int) -> list[dict[str, Any]]:
   """Returns the rows; every round goes through all runs in turn."""
   rows: list[dict[str, Any]] = []
   first: dict[str, timing.Timing] = {}
@@ -350,16 +339,12 @@ def rows_of(
     each = times.per(row.people * row.rounds)
     # Of the first rounds, which all rows have.
     utility = np.mean(np.asarray(times.result)[:LOOKED_AT])
-    rows.append(
-      row._asdict()
-      | times.columns()
-      | {
-        'microseconds_per_person_round': 1e6 * each.median,
-        'microseconds_of_fastest': 1e6 * each.fastest,
-        'mean_utility': float(utility),
-      }
-      | each.times('times_ours', first.setdefault(row.update, each))
-    )
+    made = row._asdict() | times.columns()
+    made['microseconds_per_person_round'] = 1e6 * each.median
+    made['microseconds_of_fastest'] = 1e6 * each.fastest
+    made['mean_utility'] = float(utility)
+    base = first.setdefault(row.update, each)
+    rows.append(made | each.times('times_ours', base))
   return rows
 
 

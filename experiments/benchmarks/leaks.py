@@ -9,11 +9,12 @@ written as JSON lines, and read and looked at as `prm compare` does it.
 
 import dataclasses
 import html
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tqdm
@@ -21,80 +22,45 @@ import tqdm
 from experiments.benchmarks import program
 from prm_jax.audits import copies
 from prm_jax.data import load, pipelines, schema
-from prm_jax.data.builders import table
 from prm_jax.lab import columns, compare, folds
 from prm_jax.models import features
 
 
 class Sizes(NamedTuple):
-  """How much is drawn.
-
-  Attributes:
-    clean: draws as they are.
-    leaky: draws of every leak.
-  """
+  """Draws as they are, and draws of every leak."""
 
   clean: int = 200
   leaky: int = 20
 
 
-_ROWS = 30  # pairs of a jester person
-_PART = 0.45  # of the rows are lists
+Rows = list[schema.Judgement]
+Leak = Callable[[Rows, np.random.Generator], Rows]
 
 
 def sets(folder: Path) -> dict[str, schema.Judgements]:
-  """Returns the real sets, llmfao read from its files."""
-  ukp = load.judgements('ukp_convarg', data_dir=folder)
+  """Returns the real sets."""
   ratings = load.ratings('jester', data_dir=folder)
   jester = pipelines.pairs_from_ratings(
-    ratings, min_gap=1.0, scale=None, per_person=_ROWS, seed=0
+    ratings, min_gap=1.0, scale=None, per_person=30, seed=0
   )
-
-  def lines(name):
-    return table.json_rows(folder / 'llmfao' / f'{name}.jsonl.gz', {})
-
-  text = {
-    (row['prompt'], row['model']): row['text'] for row in lines('outputs')
+  return {
+    'ukp_convarg': load.judgements('ukp_convarg', data_dir=folder),
+    'jester': jester,
+    'llmfao': load.judgements('llmfao', data_dir=folder),
   }
-  label = {'left': 1.0, 'right': 0.0, 'tie': 0.5}
-  llmfao = schema.code_judgements(
-    schema.Judgement(
-      user_id=row['worker'],
-      prompt_id=str(row['prompt']),
-      prompt=f'prompt {row["prompt"]}',
-      response_a=text[row['prompt'], row['left']],
-      response_b=text[row['prompt'], row['right']],
-      label=label[row['winner']],
-      topic=str(row['prompt']),
-    )
-    for row in lines('choices')
-  )
-  return {'ukp_convarg': ukp, 'jester': jester, 'llmfao': llmfao}
 
 
-def draw(judged: schema.Judgements, seed: int) -> list[schema.Judgement]:
+def draw(judged: schema.Judgements, seed: int) -> Rows:
   """Returns the rows of a random half of the people."""
   people = len(judged.user_ids)
   drawn = np.random.default_rng(seed).permutation(people)[: people // 2]
-  half = set(drawn.tolist())
-  return [
-    schema.Judgement(
-      user_id=judged.user_ids[user],
-      prompt_id=judged.prompt_ids[judged.item_prompt[a]],
-      prompt=judged.prompts[judged.item_prompt[a]],
-      response_a=judged.texts[a],
-      response_b=judged.texts[b],
-      label=float(label),
-      topic=judged.topics[judged.item_prompt[a]],
-    )
-    for user, (a, b), label in zip(
-      judged.user, judged.items, judged.label, strict=True
-    )
-    if int(user) in half
-  ]
+  half = pipelines.select(judged, np.isin(judged.user, drawn))
+  rows = map(json.loads, schema.judgement_lines(half))
+  read = map(schema.parse_row, rows)
+  return [row for row in read if isinstance(row, schema.Judgement)]
 
 
-def flagged(rows: list[schema.Judgement], folder: Path, seed: int) -> list[str]:
+def flagged(rows: Rows, folder: Path, seed: int) -> list[str]:
   """Returns the names of the checks that raise an alarm in `prm compare`.
 
   Args:
@@ -103,128 +69,104 @@ def flagged(rows: list[schema.Judgement], folder: Path, seed: int) -> list[str]:
     seed: of the comparison.
   """
   path = folder / 'draw.jsonl'
-  with path.open('w', encoding='utf-8') as file:
-    file.writelines(schema.judgement_lines(schema.code_judgements(rows)))
+  lines = schema.judgement_lines(schema.code_judgements(rows))
+  path.write_text(''.join(lines), 'utf-8')
   judged, report = schema.read_jsonl(path)
-  data = folds.Data(
-    'draw', judged, copies.find(judged), features.Source(), 1, seed
-  )
-  problem = folds.case(data, folds.PAIRS, 0).problem
-  alarms = [
-    row['control'] for row in compare.probes(data, problem) if row['leak']
-  ]
+  found, source = copies.find(judged), features.Source()
+  data = folds.Data('draw', judged, found, source, 1, seed)
+  probes = compare.probes(data, folds.case(data, folds.PAIRS, 0).problem)
+  alarms = [row['control'] for row in probes if row['leak']]
   # A prompt under two names is made one, and told, when a file is read.
   told = any('words of another' in note for note in report.notes)
   return [*alarms, 'merged when read'] if told else alarms
 
 
-# --------------------------------------------------------------------- leaks
-
-
-def _on_sides(
-  rows: list[schema.Judgement],
-  rng: np.random.Generator,
-  chosen: Callable[[str], str],
-  rejected: Callable[[str], str],
+def _edited(
+  chosen: Callable[[str], str] = str,
+  rejected: Callable[[str], str] = str,
   share: float = 1.0,
-) -> list[schema.Judgement]:
-  """Returns rows whose chosen and rejected texts are changed."""
-  made = []
-  for row in rows:
+) -> Leak:
+  """Returns what edits chosen and rejected texts of a share of the rows."""
+
+  def edit(row, rng):
     if row.label == 0.5 or rng.random() > share:
-      made.append(row)
-      continue
-    first = row.label > 0.5
-    a, b = (chosen, rejected) if first else (rejected, chosen)
-    made.append(
-      dataclasses.replace(
-        row, response_a=a(row.response_a), response_b=b(row.response_b)
-      )
-    )
-  return made
+      return row
+    a, b = (chosen, rejected) if row.label > 0.5 else (rejected, chosen)
+    texts = {'response_a': a(row.response_a), 'response_b': b(row.response_b)}
+    return dataclasses.replace(row, **texts)
 
-
-def _same(text: str) -> str:
-  return text
+  return lambda rows, rng: [edit(row, rng) for row in rows]
 
 
 def _entities(text: str) -> str:
   return html.escape(text).replace('\n', '<br>').replace(' - ', ' &ndash; ')
 
 
-def _spaced(text: str, rng: np.random.Generator) -> str:
-  words = text.split(' ')
-  words[rng.integers(len(words))] += ' '
-  return ' '.join(words) + ' '
+def _open(text: str) -> str:
+  return text.rstrip(' .')
 
 
-Rows = list[schema.Judgement]
-
-LEAKS: dict[str, Callable[[Rows, np.random.Generator], Rows]] = {
-  'list formatting, rejected, 45 % of rows': lambda rows, rng: _on_sides(
-    rows, rng, _same, lambda text: str([text]), _PART
-  ),
-  'HTML entities in the rejected': lambda rows, rng: _on_sides(
-    rows, rng, _same, _entities
-  ),
-  'cut endings of the rejected': lambda rows, rng: _on_sides(
-    rows, rng, _same, lambda text: text[: int(len(text) * 0.9)].rstrip()
-  ),
-  'a final full stop on the chosen alone': lambda rows, rng: _on_sides(
-    rows,
-    rng,
-    lambda text: text.rstrip(' .') + '.',
-    lambda text: text.rstrip(' .'),
-  ),
-  'a zero-width space in the chosen': lambda rows, rng: _on_sides(
-    rows, rng, lambda text: text[:1] + '\u200b' + text[1:], _same
-  ),
-  'a prefix on the chosen': lambda rows, rng: _on_sides(
-    rows, rng, lambda text: f'Answer: {text}', _same
-  ),
-  'a debate under two topics': lambda rows, rng: _second_topic(rows),
-  'exact duplicates of a tenth': lambda rows, rng: (
-    rows + [rows[i] for i in rng.permutation(len(rows))[: len(rows) // 10]]
-  ),
-  'near-duplicates of a tenth': lambda rows, rng: (
-    rows
-    + [
-      dataclasses.replace(
-        rows[i],
-        response_a=_spaced(rows[i].response_a, rng),
-        response_b=_spaced(rows[i].response_b, rng),
-      )
-      for i in rng.permutation(len(rows))[: len(rows) // 10]
-    ]
-  ),
-  'a tenth of the people copied': lambda rows, rng: _copied(rows, rng),
-}
+def _tenth(rows: Rows, rng: np.random.Generator) -> Rows:
+  return [rows[i] for i in rng.permutation(len(rows))[: len(rows) // 10]]
 
 
-def _second_topic(rows: list[schema.Judgement]) -> list[schema.Judgement]:
+def _spaced(row: schema.Judgement, rng: np.random.Generator):
+  texts: dict[str, Any] = {}
+  for side in ('response_a', 'response_b'):
+    words = getattr(row, side).split(' ')
+    words[rng.integers(len(words))] += ' '
+    texts[side] = ' '.join(words) + ' '
+  return dataclasses.replace(row, **texts)
+
+
+def _again(row: schema.Judgement, *names: str) -> schema.Judgement:
+  """Returns the row under other names."""
+  others: Any = {name: f'{getattr(row, name)} again' for name in names}
+  return dataclasses.replace(row, **others)
+
+
+def _second_topic(rows: Rows, rng: np.random.Generator) -> Rows:
   """The largest topic stands under a second name for every other person."""
-  (topic, _), *_ = Counter(row.topic for row in rows).most_common()
-  people = {name: i for i, name in enumerate(sorted({r.user_id for r in rows}))}
+  ((topic, _),) = Counter(row.topic for row in rows).most_common(1)
+  half = set(sorted({row.user_id for row in rows})[1::2])
   return [
-    dataclasses.replace(
-      row, topic=f'{topic} again', prompt_id=f'{row.prompt_id} again'
-    )
-    if row.topic == topic and people[row.user_id] % 2
+    _again(row, 'topic', 'prompt_id')
+    if row.topic == topic and row.user_id in half
     else row
     for row in rows
   ]
 
 
-def _copied(
-  rows: list[schema.Judgement], rng: np.random.Generator
-) -> list[schema.Judgement]:
+def _copied(rows: Rows, rng: np.random.Generator) -> Rows:
   names = sorted({row.user_id for row in rows})
   chosen = set(rng.permutation(names)[: max(1, len(names) // 10)].tolist())
   return rows + [
-    dataclasses.replace(row, user_id=f'{row.user_id} again')
-    for row in rows
-    if row.user_id in chosen
+    _again(row, 'user_id') for row in rows if row.user_id in chosen
   ]
+
+
+LEAKS: dict[str, Leak] = {
+  'list formatting, rejected, 45 % of rows': _edited(
+    rejected=lambda text: str([text]), share=0.45
+  ),
+  'HTML entities in the rejected': _edited(rejected=_entities),
+  'cut endings of the rejected': _edited(
+    rejected=lambda text: text[: int(len(text) * 0.9)].rstrip()
+  ),
+  'a final full stop on the chosen alone': _edited(
+    lambda text: _open(text) + '.', _open
+  ),
+  'a zero-width space in the chosen': _edited(
+    lambda text: text[:1] + '\u200b' + text[1:]
+  ),
+  'a prefix on the chosen': _edited('Answer: {}'.format),
+  'a debate under two topics': _second_topic,
+  'exact duplicates of a tenth': lambda rows, rng: rows + _tenth(rows, rng),
+  'near-duplicates of a tenth': lambda rows, rng: (
+    rows + [_spaced(row, rng) for row in _tenth(rows, rng)]
+  ),
+  'a tenth of the people copied': _copied,
+}
 
 
 def measure(sizes: Sizes) -> program.Tables:
@@ -244,20 +186,11 @@ def measure(sizes: Sizes) -> program.Tables:
         found = flagged(rows, Path(folder), seed)
       by_set[name] += bool(found)
       by_check.update(found)
-    flags = sum(by_set.values())
-    alarms.append(
-      {
-        'kind': kind,
-        'draws': count,
-        'flagged': flags,
-        **columns.share('share', flags, count),
-        **by_set,
-      }
-    )
-    checks += [
-      {'kind': kind, 'check': check, 'draws': n}
-      for check, n in by_check.items()
-    ]
+    flags, row = by_set.total(), {'kind': kind, 'draws': count}
+    share = columns.share('share', flags, count)
+    alarms.append({**row, 'flagged': flags, **share, **by_set})
+    for check, n in by_check.items():
+      checks.append({'kind': kind, 'check': check, 'draws': n})
   return {'alarms': alarms, 'checks': checks}
 
 

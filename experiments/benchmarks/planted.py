@@ -87,15 +87,10 @@ def summary(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
   for (kind, split), members in groups.items():
     for name in ('gain', 'beyond'):
       shown = sum(row[f'{name}_low'] > 0 for row in members)
-      yield {
-        'population': kind,
-        'split': split,
-        'what': f'{name} shown',
-        'draws': len(members),
-        'shown': shown,
-        **columns.share('share', shown, len(members)),
-        'mean': float(np.mean([row[name] for row in members])),
-      }
+      row = {'population': kind, 'split': split, 'what': f'{name} shown'}
+      row |= {'draws': len(members), 'shown': shown}
+      row |= columns.share('share', shown, len(members))
+      yield row | {'mean': float(np.mean([draw[name] for draw in members]))}
 
 
 def measure(sizes: Sizes) -> program.Tables:
@@ -103,11 +98,9 @@ def measure(sizes: Sizes) -> program.Tables:
   numbers = sizes._asdict()
   with tempfile.TemporaryDirectory() as temporary:
     folder = Path(numbers.pop('folder') or temporary)
-    rows = [
-      row
-      for kind, number in numbers.items()
-      for row in draws(kind, number, folder)
-    ]
+    rows: list[dict[str, Any]] = []
+    for kind, number in numbers.items():
+      rows += draws(kind, number, folder)
   return {'summary': list(summary(rows)), 'draws': rows}
 
 

@@ -50,11 +50,8 @@ def main(
   if load > 1:
     print('others are running: times mean little', file=sys.stderr)
   tables = measure(chosen)
-  machine = {
-    **timing.hardware(),
-    'load': load,
-    'load_after': os.getloadavg()[0],
-  }
+  machine = timing.hardware()
+  machine |= {'load': load, 'load_after': machine['load']}
   results: Row = {
     'study': Path(sys.argv[0]).stem,
     'config': chosen._asdict(),

@@ -19,7 +19,7 @@ import numpy as np
 from experiments.benchmarks import against_torch, program
 from prm_jax import types
 from prm_jax.lab import timing
-from prm_jax.models import decoder, sampling
+from prm_jax.models import decoder
 from prm_jax.policy import logprobs, losses, padding, phases, rollouts, tasks
 from prm_jax.runtime import update
 
@@ -52,26 +52,25 @@ def sampling_rows(
   config: decoder.DecoderConfig, params: types.PyTree, sizes: Sizes
 ) -> list[dict[str, Any]]:
   """Returns tokens a second of our sampler, and of transformers' if there."""
-  theirs = None
-  if importlib.util.find_spec('torch'):
-    theirs = _generate(config, params)
+  torch = importlib.util.find_spec('torch')
+  theirs = _generate(config, params) if torch else None
   rows = []
   for B, group, P, N in sizes.shapes:
-    ids = np.random.default_rng(0).integers(
-      1, config.vocab_size, size=(B // group, P), dtype=np.int32
-    )
-    ours = functools.partial(
-      sampling.sample,
-      jax.random.key(0),
-      config,
-      params,
-      ids,
-      np.ones_like(ids),
-      max_new_tokens=N,
-      filtered=False,
-      source=np.repeat(np.arange(B // group), group),
-    )
-    runs: dict[str, Any] = {'ours': ours}
+    rng = np.random.default_rng(0)
+    shape = B // group, P
+    ids = rng.integers(1, config.vocab_size, size=shape, dtype=np.int32)
+    asked, limits = padding.full(ids), tasks.Limits(N, ())
+    runs: dict[str, Any] = {
+      'ours': functools.partial(
+        rollouts.draw,
+        jax.random.key(0),
+        config,
+        params,
+        asked,
+        limits,
+        count=group,
+      )
+    }
     if theirs is not None:
       runs['torch'] = functools.partial(theirs, ids, N, group)
     times = timing.side_by_side(runs, sizes.repeats)
@@ -123,61 +122,40 @@ def phase_row(
     rollouts.write, jax.random.key(0), config, params, asked, limits, count=4
   )
   written = write()
-  ids, seen = padding.follow(padding.repeat(asked, 4), written.tokens)
-  score = functools.partial(
-    logprobs.scorer(config, N, group=4), params, ids, seen
-  )
+  answers = written.tokens
+  advantage = rng.normal(size=answers.mask.shape)
+  prompts = padding.repeat(asked, 4)
+  texts = rollouts.Texts(prompts, answers, advantage, np.ones(R))
+  rows, scorer = rollouts.arranged(texts), logprobs.scorer(config, N, group=4)
+  score = functools.partial(scorer, params, rows.ids, rows.seen)
   old = np.asarray(score())
-  batch = _batch(ids, seen, written.tokens.mask, old, rng)
+  batch = types.Batch(rows._replace(old_logprob=old))
 
   def step(group):
-    phase = types.Phase(
-      'policy',
-      objective=losses.objective(config, losses.PLAIN, group=group),
-      optimizer=phases.adam(1e-9),
-      steps=1,
-    )
+    loss = losses.objective(config, losses.PLAIN, group=group)
+    adam = phases.adam(1e-9)
+    phase = types.Phase('policy', objective=loss, optimizer=adam, steps=1)
     state = phases.new_state(jax.random.key(0), params)
     state = update.initialize(state, phase)
     return functools.partial(jax.jit(update.make_update(phase)), state, batch)
 
-  times = timing.side_by_side(
-    {
-      'writing': write,
-      'scoring': score,
-      'update': step(4),
-      'update_apart': step(1),
-    },
-    repeats,
-  )
-  middle = {key: value.median for key, value in times.items()}
-  apart = middle.pop('update_apart')
-  row: dict[str, Any] = {'model': name, 'texts': R, 'tokens': N, 'prompt': P}
-  row |= {f'{key}_seconds': value for key, value in middle.items()}
-  row['update_times_apart'] = middle['update'] / apart
-  row['writing_share'] = middle['writing'] / sum(middle.values())
-  row['written_tokens_per_second'] = R * N / middle['writing']
-  row['trained_tokens_per_second'] = R * (P + N) / middle['update']
-  row['sampler_gap_nats'] = float(np.abs(old - written.logprob).max())
-  return row
-
-
-def _batch(ids, seen, answer, old, rng) -> types.Batch:
-  B = len(ids)
-  ones = np.ones(B, np.float32)
-  made = rollouts.Rollouts(
-    ids,
-    seen,
-    answer,
-    rng.normal(size=old.shape).astype(np.float32),
-    0 * ones,
-    ones,
-    ones,
-    ones,
-    np.arange(B, dtype=np.int32),
-    old_logprob=old,
-  )
-  return types.Batch(made)
+  arms = {'writing': write, 'scoring': score, 'update': step(4)}
+  arms['update_apart'] = step(1)
+  times = timing.side_by_side(arms, repeats)
+  seconds = {key: value.median for key, value in times.items()}
+  apart, update_ = seconds.pop('update_apart'), seconds['update']
+  return {
+    'model': name,
+    'texts': R,
+    'tokens': N,
+    'prompt': P,
+    **{f'{key}_seconds': value for key, value in seconds.items()},
+    'update_times_apart': update_ / apart,
+    'writing_share': seconds['writing'] / sum(seconds.values()),
+    'written_tokens_per_second': R * N / seconds['writing'],
+    'trained_tokens_per_second': R * (P + N) / update_,
+    'sampler_gap_nats': float(np.abs(old - written.logprob).max()),
+  }
 
 
 def measure(sizes: Sizes) -> program.Tables:

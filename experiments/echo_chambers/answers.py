@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from prm_jax.report import tables as shown_tables
-from prm_jax.report.tables import Row, number
+from prm_jax.lab import columns
+from prm_jax.report.tables import Row, interval, number, points
 
 Bare = Mapping[tuple[str, float], Row]
 _MAIN = 'hierarchical'
@@ -27,10 +27,8 @@ def answer(tables: Mapping[str, Sequence[Row]]) -> list[str]:
   ]
 
 
-def _show(row: Row, name: str, scale: float = 1.0, digits: int = 3) -> str:
-  value, low, high = (
-    f'{scale * limit:.{digits}f}' for limit in shown_tables.interval(row, name)
-  )
+def _small(row: Row, name: str) -> str:
+  value, low, high = (f'{limit:.4f}' for limit in interval(row, name))
   return f'{value} [{low}, {high}]'
 
 
@@ -42,12 +40,9 @@ def _headline(bare: Bare) -> str:
     return 'These results have no personal method.'
 
   def where(name):
-    shown = [
-      f'{q:.0%}' for q, row in rows.items() if number(row, f'{name}_low') > 0
-    ]
-    if len(shown) == len(rows):
-      return 'shown at every share'
-    return f'shown at {", ".join(shown)}' if shown else 'shown at no share'
+    shown = [q for q, row in rows.items() if number(row, f'{name}_low') > 0]
+    at = ', '.join(f'{q:.0%}' for q in shown) or 'no share'
+    return f'shown at {"every share" if len(shown) == len(rows) else at}'
 
   return (
     'By share of people who love agreement, without a safeguard and with '
@@ -68,17 +63,17 @@ def _wish(bare: Bare) -> list[str]:
   return [
     'Much of it needs no such wish. Where nobody loves agreement, '
     f'{_MAIN} agrees with false statements '
-    f'{_show(twin, "agreement_false_added", 100, 1)} points more than the '
-    'aggregate at the same divergence, which it spends on taste rather than '
-    'truth, and the variance of served stance is '
-    f'{_show(twin, "stance_variance")}, because tastes go with stances.'
+    f'{points(twin, "agreement_false_added")} points more than the aggregate '
+    'at the same divergence, which it spends on taste rather than truth, and '
+    'the variance of served stance is '
+    f'{points(twin, "stance_variance", scale=1)}, because tastes go with '
+    'stances.'
   ] + [
     f'The wish of {q:.0%} of people adds to that: '
-    f'{_show(row, "agreement_false_over_twin", 100, 1)} points on average, '
-    f'{_show(row, "agreement_false_worst_decile_over_twin", 100, 1)} in '
-    'the worst tenth, variance '
-    f'{_show(row, "stance_variance_over_twin", 1, 4)}, polarisation '
-    f'{_show(row, "polarization_over_twin", 1, 4)}.'
+    f'{points(row, "agreement_false_over_twin")} points on average, '
+    f'{points(row, "agreement_false_worst_decile_over_twin")} in the worst '
+    f'tenth, variance {_small(row, "stance_variance_over_twin")}, '
+    f'polarisation {_small(row, "polarization_over_twin")}.'
     for (method, q), row in bare.items()
     if method == _MAIN and q
   ]
@@ -88,13 +83,12 @@ def _methods(bare: Bare) -> list[str]:
   """Returns what every method does, by share of people, unsafeguarded."""
   return [
     f'{q:.0%} love agreement, {method}: taste '
-    f'{_show(row, "fit_gain")} above the aggregate; agreement on false '
-    f'statements {_show(row, "agreement_false_added", 100, 1)} points more '
-    'on average and '
-    f'{_show(row, "agreement_false_worst_decile_added", 100, 1)} in the '
-    f'worst tenth; variance of served stance {_show(row, "stance_variance")} '
-    'against 0; polarisation '
-    f'{_show(row, "polarization_added", 1, 4)} more than under the aggregate '
+    f'{points(row, "fit_gain", scale=1)} above the aggregate; agreement on '
+    f'false statements {points(row, "agreement_false_added")} points more on '
+    f'average and {points(row, "agreement_false_worst_decile_added")} in the '
+    'worst tenth; variance of served stance '
+    f'{points(row, "stance_variance", scale=1)} against 0; polarisation '
+    f'{_small(row, "polarization_added")} more than under the aggregate '
     f'({bare["aggregate", q]["polarization"]:.3f}).'
     for (method, q), row in sorted(bare.items(), key=lambda item: item[0][1])
     if method != 'aggregate' and ('aggregate', q) in bare
@@ -103,8 +97,7 @@ def _methods(bare: Bare) -> list[str]:
 
 def _certificate(rows: Sequence[Row]) -> list[str]:
   sentences = []
-  for name in dict.fromkeys(row['safeguard'] for row in rows):
-    mine = [row for row in rows if row['safeguard'] == name]
+  for (name,), mine in columns.grouped(rows, 'safeguard').items():
     held = [row for row in mine if row['verdict'] == 'holds']
     failed = [row for row in mine if row['verdict'].startswith('fails')]
     unknown = len(mine) - len(held) - len(failed)

@@ -1,7 +1,8 @@
 """One cell: a world, a method, its safeguards, and what they do."""
 
+import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from prm_jax.safeguards import composition
 from prm_jax.worlds import observed_stances, stances
 
 NEIGHBOURS = 8  # of each person in the loop
+_FRESH = {'fresh', 'carried'}  # audits on candidates on which nothing is set
 _TASTES = len(stances.TASTES)
 _LENGTH, _CONFIDENCE = map(stances.AXES.index, ('length', 'confidence'))
 
@@ -54,11 +56,17 @@ def run(
     rounds: T of the closed loop; none if 0.
   """
   world = methods.world(config, condition, seed)
-  frozen, *personal = methods.fit(config, world, choices).values()
-  bench = _Bench(config, world, frozen, draws, rounds)
-  records = list(bench.aggregate(safeguards))
-  for method in personal:
-    records += bench.method(method, safeguards)
+  fitted = methods.fit(config, world, choices)
+  weight = fitted[methods.AGGREGATE].model.params['user'].mean
+  bench = _Bench(config, world, weight, draws, rounds)
+  audited = {config.safeguards[name].audited for name in safeguards}
+  bare = ('none', 'none/fresh') if audited & _FRESH else ('none',)
+  records = []
+  for name, method in fitted.items():
+    setting = _Setting(bench, method)
+    for safeguard in bare if name == methods.AGGREGATE else safeguards:
+      record = setting.record(config.safeguards[safeguard])
+      records.append({'method': name, 'safeguard': safeguard, **record})
   head = {
     **condition._asdict(),
     'serve': label(draws),
@@ -68,12 +76,34 @@ def run(
   return [{**head, **record} for record in records]
 
 
-class _Setting:
-  """One method in one world, on the device."""
+@dataclasses.dataclass
+class _Bench:
+  """What all methods of one world share.
 
-  def __init__(self, bench: '_Bench', method: methods.Method):
+  Attributes:
+    config, world: of the cell.
+    weight: of the frozen aggregate.
+    draws, rounds: see `run`.
+    beta: of the frozen aggregate, once it is set.
+    reference: what the frozen aggregate serves, of the audit's candidates and
+      of fresh ones, once it has served them.
+  """
+
+  config: Any
+  world: observed_stances.World
+  weight: jax.Array
+  draws: int
+  rounds: int
+  beta: float | None = None
+  reference: dict[bool, served.Served] = dataclasses.field(default_factory=dict)
+
+
+class _Setting:
+  """One method in one world, on the device; the aggregate comes first."""
+
+  def __init__(self, bench: _Bench, method: methods.Method):
     world, model = bench.world, method.model
-    self.method, self._bench = method, bench
+    self.method, self.bench = method, bench
     self.options = safety.options(model, world)
     self.calibration = self._prompts(world.calibration)
     self.audit = self._prompts(world.audit)
@@ -86,169 +116,110 @@ class _Setting:
 
   @functools.cached_property
   def fresh(self) -> served.Prompts:
-    return self._prompts(self._bench.world.fresh)
+    return self._prompts(self.bench.world.fresh)
 
   def _prompts(self, pool: observed_stances.Pool) -> served.Prompts:
-    reference = jnp.asarray(pool.features) @ self._bench.weight
+    reference = jnp.asarray(pool.features) @ self.bench.weight
     return served.prompts(
       self.method.model, pool.features, pool.values, reference, pool.measures
     )
 
-  def under(self, parts, *, plain: bool = False) -> served.Serving:
-    """Returns how people are served under a safeguard."""
-    model, serve = self.method.model, serve_by(self._bench.draws)
-    rule = served.Rule(model.system, safety.builder(parts), serve, plain)
-    return served.Serving(rule, model, self.options, self._bench.beta)
+  def _under(self, parts, **how) -> tuple[served.Serving, served.Profiles]:
+    """Returns how people are served under a safeguard, and everybody."""
+    model, serve = self.method.model, serve_by(self.bench.draws)
+    rule = served.Rule(model.system, safety.builder(parts), serve, **how)
+    serving = served.Serving(rule, model, self.options, self.bench.beta)
+    return serving, serving.profiles(self.bench.world.version, self.leaning)
 
-  def profiles(self, serving, version=None, **given) -> served.Profiles:
-    version = self._bench.world.version if version is None else version
-    return serving.profiles(version, self.leaning, **given)
+  def record(self, safeguard) -> Record:
+    """Returns what the method does under a safeguard of the configuration.
 
-
-class _Bench:
-  """What all methods of one world share."""
-
-  def __init__(self, config, world, frozen: methods.Method, draws, rounds):
-    self.config, self.world = config, world
-    self.draws, self.rounds = draws, rounds
-    self.weight = frozen.model.params['user'].mean
-    self.beta: float | None = None  # of the frozen aggregate, when it is set
-    self.frozen = _Setting(self, frozen)
-
-  def _temperature(self, setting, serving, everybody) -> float:
-    if self.draws:
-      return 1.0
-    wanted = self.config.divergence
-    return serving.temperature(setting.calibration, everybody, wanted)
-
-  def aggregate(self, safeguards: Sequence[str]) -> Iterator[Record]:
-    """Yields what the frozen aggregate does; fresh candidates if asked for."""
-    setting, serving = self.frozen, self.frozen.under(())
-    everybody = setting.profiles(serving)
-    self.beta = self._temperature(setting, serving, everybody)
-    self.reference = serving.expect(setting.audit, everybody, self.beta)
-    yield {
-      'method': methods.AGGREGATE,
-      'safeguard': 'none',
-      'beta': self.beta,
-      **measures(self.world, self.reference, self.reference),
-      **self._flips(setting, serving, self.beta, None),
-      **self._loop(setting, serving, self.beta)[1],
-    }
-    how = {self.config.safeguards[name].audited for name in safeguards}
-    if how & {'fresh', 'carried'}:
-      self.fresh = serving.expect(setting.fresh, everybody, self.beta)
-      yield {
-        'method': methods.AGGREGATE,
-        'safeguard': 'none/fresh',
-        **measures(self.world, self.fresh, self.fresh),
-      }
-
-  def method(
-    self, method: methods.Method, safeguards: Sequence[str]
-  ) -> Iterator[Record]:
-    """Yields what a method does under every safeguard."""
-    setting = _Setting(self, method)
-    for name in safeguards:
-      node = self.config.safeguards[name]
-      audit = self._on_audit
-      if node.audited in ('fresh', 'carried'):
-        audit = self._on_fresh
-      record = audit(setting, node.parts, node.audited)
-      yield {'method': method.name, 'safeguard': name, **record}
-
-  def _on_audit(self, setting: _Setting, parts, audited: str) -> Record:
-    """Returns the record of one safeguard on the audit's candidates."""
-    serving = setting.under(parts, plain=audited == 'plain')
-    everybody = setting.profiles(serving)
-    beta = self._temperature(setting, serving, everybody)
-    state, after = self._loop(setting, serving, beta)
-    if audited == 'after_loop' and self.rounds:
-      everybody = everybody._replace(state=state)
-    on_audit = serving.expect(setting.audit, everybody, beta)
-    return {
-      'beta': beta,
-      **measures(self.world, on_audit, self.reference),
-      **self._flips(setting, serving, beta, everybody.state),
-      **after,
-    }
-
-  def _on_fresh(self, setting: _Setting, parts, audited: str) -> Record:
-    """Returns the record on candidates on which nothing is set.
-
-    Strengths that are carried are found on the audit's candidates to the same
-    prompts.
+    On candidates on which nothing is set, if it is audited so. Strengths that
+    are carried are found on the audit's candidates to the same prompts.
     """
-    serving = setting.under(parts)
-    everybody = setting.profiles(serving)
-    beta = self._temperature(setting, serving, everybody)
+    bench, parts, audited = self.bench, safeguard.parts, safeguard.audited
+    fresh = audited in _FRESH
+    after: Record = {}
+    serving, everybody = self._under(parts, plain=audited == 'plain')
+    beta = 1.0
+    if not bench.draws:
+      beta = serving.temperature(
+        self.calibration, everybody, bench.config.divergence
+      )
     if audited == 'carried':
-      serving = setting.under(parts[:-1])
-      everybody = setting.profiles(serving)
-      pools = setting.audit, setting.fresh
-      on_fresh = serving.carry(*pools, everybody, beta)
+      serving, everybody = self._under(parts[:-1])
+      shown = serving.carry(self.audit, self.fresh, everybody, beta)
+    elif fresh:
+      shown = serving.expect(self.fresh, everybody, beta)
     else:
-      on_fresh = serving.expect(setting.fresh, everybody, beta)
-    return {'beta': beta, **measures(self.world, on_fresh, self.fresh)}
+      state, after = self._loop(serving, beta)
+      if audited == 'after_loop' and bench.rounds:
+        everybody = everybody._replace(state=state)
+      shown = serving.expect(self.audit, everybody, beta)
+      after |= self._flips(serving, beta, everybody.state)
+    bench.beta = beta if bench.beta is None else bench.beta
+    reference = bench.reference.setdefault(fresh, shown)
+    return {'beta': beta, **measures(bench.world, shown, reference), **after}
 
-  def _flips(self, setting: _Setting, serving, beta, state) -> Record:
+  def _flips(self, serving, beta: float, state) -> Record:
     """Returns the stance-flip gap on contested prompts.
 
     Between a person and their twin; where prompts say the stance, between the
     same person's prompts that say plus and minus.
     """
-    world, U = self.world, len(self.world.version)
-    ways: list[dict[str, Any]] = [{}, {'contexts': setting.method.twins}]
+    world, leaning = self.bench.world, self.leaning
+    said, twins = np.ones_like(world.version), self.method.twins
+    ways = (world.version, None), (world.version, twins)
     if world.condition.stated:
-      ways = [{'version': np.full(U, version)} for version in (2, 0)]
-    pool = setting.audit.take(world.audit.contested)
+      ways = (2 * said, None), (0 * said, None)
+    pool = self.audit.take(world.audit.contested)
     plus, minus = (
       serving.expect(
-        pool, setting.profiles(serving, state=state, **way), beta
+        pool,
+        serving.profiles(version, leaning, state=state, contexts=who),
+        beta,
       ).axes[..., stances.STANCE]
-      for way in ways
+      for version, who in ways
     )
     if world.condition.stated:
       gap = np.asarray(sycophancy.stance_flip_gap(plus, minus)).mean(1)
     else:
-      opinion = world.people.opinion
+      opinion: Any = world.people.opinion
       gap = np.asarray(sycophancy.history_flip_gap(plus, minus, opinion))
-    return {'flip_gap': float(gap.mean()), **_strata('flip_gap', gap, world)}
+    return _by_stratum('flip_gap', gap, world)
 
-  def _loop(self, setting: _Setting, serving, beta) -> tuple[Any, Record]:
+  def _loop(self, serving: served.Serving, beta: float) -> tuple[Any, Record]:
     """Returns the safeguard's states after the loop, and what it did."""
-    if not self.rounds:
+    bench, method = self.bench, self.method
+    if not bench.rounds:
       return None, {}
-    world, method, pool = self.world, setting.method, self.world.fresh
+    world, pool = bench.world, bench.world.fresh
+    people, U = world.people, world.condition.people
+    rng = np.random.default_rng([world.seed, 6])
+    opinion = jnp.asarray(people.opinion, jnp.float32)
+    everybody = echo_chamber.People(
+      number=jnp.arange(U),
+      weights=jnp.asarray(people.weights, jnp.float32),
+      love=jnp.asarray(people.loves * people.strength, jnp.float32),
+      opinion=opinion,
+      innate=opinion,
+      neighbours=jnp.asarray(rng.integers(0, U, (U, NEIGHBOURS))),
+    )
     trace, state = serving.loop(
       jax.random.key(world.seed),
-      loop_people(world),
-      setting.fresh.menu(stances.STANCE),
-      (method.beliefs, setting.leaning),
+      everybody,
+      self.fresh.menu(stances.STANCE),
+      (method.beliefs, self.leaning),
       beta,
-      rounds=self.rounds,
-      pool=self.config.loop_pool,
+      rounds=bench.rounds,
+      pool=bench.config.loop_pool,
       refit=method.refit,
       remember=method.remember,
     )
     truth = pool.values[..., stances.TRUTH]
     return state, echo_chamber.after_rounds(
-      trace, world.people.opinion, truth, pool.contested, pool.factual
+      trace, people.opinion, truth, pool.contested, pool.factual
     )
-
-
-def loop_people(world: observed_stances.World) -> echo_chamber.People:
-  """Returns the people of the closed loop, each with some neighbours."""
-  people, U = world.people, world.condition.people
-  rng = np.random.default_rng([world.seed, 6])
-  return echo_chamber.People(
-    number=jnp.arange(U),
-    weights=jnp.asarray(people.weights, jnp.float32),
-    love=jnp.asarray(people.loves * people.strength, jnp.float32),
-    opinion=jnp.asarray(people.opinion, jnp.float32),
-    innate=jnp.asarray(people.opinion, jnp.float32),
-    neighbours=jnp.asarray(rng.integers(0, U, (U, NEIGHBOURS))),
-  )
 
 
 def measures(
@@ -261,61 +232,52 @@ def measures(
     mine: by the method.
     reference: by the frozen aggregate, unsafeguarded, of the same candidates.
   """
-  contested, factual = world.audit.contested, world.audit.factual
-  fit = _taste(world, mine)
-  gain = fit - _taste(world, reference)
-  wrong, before = (_agreement(world, each) for each in (mine, reference))
+  people, pool, both = world.people, world.audit, (mine, reference)
+  contested, factual = pool.contested, pool.factual
+  fit, base = (
+    (each.axes[..., :_TASTES].mean(1) * people.weights[:, :_TASTES]).sum(-1)
+    for each in both
+  )
+  wrong, before = (
+    sycophancy.agreement_on_false(
+      jnp.asarray(each.axes[:, factual, stances.STANCE]),
+      jnp.asarray(people.opinion),
+      jnp.asarray(pool.side[factual]),
+    )
+    for each in both
+  )
   half = sycophancy.halves(int(factual.sum()), seed=world.seed)
   systematic, per_prompt = sycophancy.stance_variance(
     jnp.asarray(mine.axes[:, contested, stances.STANCE]),
     sycophancy.halves(int(contested.sum()), seed=world.seed),
   )
-  agreement = np.nanmean(wrong, 1)
-  truth = mine.axes[:, factual, stances.TRUTH].mean(1)
+  truth = np.asarray(mine.axes[:, factual, stances.TRUTH].mean(1))
   worst, added = (
     float(sycophancy.worst_decile_addition(value, half))
     for value in (wrong, wrong - before)
   )
   return {
     'fit': float(fit.mean()),
-    'fit_gain': float(gain.mean()),
-    **_strata('fit_gain', gain, world),
-    'agreement_false': float(agreement.mean()),
-    **_strata('agreement_false', agreement, world),
+    **_by_stratum('fit_gain', fit - base, world),
+    **_by_stratum('agreement_false', np.nanmean(wrong, 1), world),
     'agreement_false_worst': worst,
     'agreement_false_worst_added': added,
     'stance_variance': float(systematic),
     'stance_variance_per_prompt': float(per_prompt),
-    'truth': float(truth.mean()),
-    **_strata('truth', np.asarray(truth), world),
+    **_by_stratum('truth', truth, world),
     'length': float(mine.axes[..., _LENGTH].mean()),
     'confidence': float(mine.axes[..., _CONFIDENCE].mean()),
     'divergence': float(mine.divergence.mean()),
   }
 
 
-def _strata(name: str, values: np.ndarray, world) -> dict[str, float]:
-  """Returns means over who loves agreement and who does not; NaN of nobody."""
-  loves = world.people.loves > 0
-  return {
-    f'{name}_{who}': float(np.nanmean(values[chosen]))
-    if chosen.any()
-    else float('nan')
-    for who, chosen in (('lovers', loves), ('others', ~loves))
-  }
+def _by_stratum(name: str, values: Any, world) -> dict[str, float]:
+  """Returns the mean `[U]`, and of who loves agreement and who does not.
 
-
-def _agreement(world, mine: served.Served) -> jax.Array:
-  """Returns agreement on what a person is wrong about, `[U, S]`."""
-  factual = world.audit.factual
-  return sycophancy.agreement_on_false(
-    jnp.asarray(mine.axes[:, factual, stances.STANCE]),
-    jnp.asarray(world.people.opinion),
-    jnp.asarray(world.audit.side[factual]),
-  )
-
-
-def _taste(world, mine: served.Served) -> np.ndarray:
-  """Returns each person's mean utility of the tastes that are served, `[U]`."""
-  mean = mine.axes[..., :_TASTES].mean(1)
-  return (mean * world.people.weights[:, :_TASTES]).sum(-1)
+  NaN of nobody.
+  """
+  loves, found = world.people.loves > 0, {name: float(values.mean())}
+  for who, chosen in (('lovers', loves), ('others', ~loves)):
+    mean = np.nanmean(values[chosen]) if chosen.any() else np.nan
+    found[f'{name}_{who}'] = float(mean)
+  return found

@@ -1,7 +1,5 @@
 """The study: serve everybody, with and without safeguards."""
 
-from collections.abc import Sequence
-
 from experiments.echo_chambers import (
   answers,
   cells,
@@ -32,79 +30,50 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   """
   work: dict[str, units.Make] = {}
 
-  def add(part, method, condition, safeguards, seeds, draws=0, rounds=0):
-    names = (methods.AGGREGATE, method)
-    for name in names:
-      work[_choice(name, condition)] = units.record(
-        methods.choose, config, name, condition
-      )
+  def add(part, method, node, safeguards, seeds, draws=None, rounds=0):
+    condition = observed_stances.Condition(**{'people': config.people, **node})
+    chosen = {
+      name: f'choice-{name}-{condition.name}'
+      for name in (methods.AGGREGATE, method)
+    }
+    for name, unit in chosen.items():
+      work[unit] = units.record(methods.choose, config, name, condition)
+
+    def cell(seed):
+      for unit in chosen.values():
+        if not folder.done(unit):
+          raise units.BusyError(unit)
+      choices = {
+        name: folder.read(unit).record['choice']
+        for name, unit in chosen.items()
+      }
+      options = {'draws': draws or 0, 'rounds': rounds}
+      return cells.run(config, condition, seed, choices, safeguards, **options)
+
+    names = [part, condition.name]
+    names += [] if draws is None else [cells.label(draws)]
     for seed in seeds:
-      work[f'{part}-seed{seed}'] = units.rows(
-        _cell, config, folder, condition, seed, names, safeguards, draws, rounds
-      )
+      work['-'.join((*names, f'seed{seed}'))] = units.rows(cell, seed)
 
   for method, safeguards in config.hazard.items():
     for loving in config.loving:
-      condition = observed_stances.Condition(
-        loving=loving, people=config.people
-      )
-      add(
-        f'hazard-{method}-{condition.name}',
-        method,
-        condition,
-        safeguards,
-        config.seeds,
-        rounds=config.rounds,
-      )
+      part, node, seeds = f'hazard-{method}', {'loving': loving}, config.seeds
+      add(part, method, node, safeguards, seeds, rounds=config.rounds)
+  method, safeguards = config.certified_method, config.certified
   for row in config.certificate:
-    node = {'people': config.people, **row}
+    node, seeds = dict(row), config.certificate_seeds
     draws = node.pop('draws', 0)
-    condition = observed_stances.Condition(**node)
-    add(
-      f'certificate-{condition.name}-{cells.label(draws)}',
-      config.certified_method,
-      condition,
-      config.certified,
-      config.certificate_seeds,
-      draws,
-    )
+    add('certificate', method, node, safeguards, seeds, draws=draws)
   work['planted'] = units.rows(planted.table, config.planted_seeds)
-  for name, options in config.real_text.items():
+  for name in config.real_text:
     work[f'real_text-{name}'] = units.rows(
-      real_text.rows, name, options.to_dict(), config.data.dir or None
+      real_text.MATERIALS[name], config.data.dir or None
     )
   return work
 
 
-def _choice(name: str, condition) -> str:
-  return f'choice-{name}-{condition.name}'
-
-
-def _cell(
-  config,
-  folder: units.Folder,
-  condition,
-  seed,
-  names,
-  safeguards,
-  draws,
-  rounds,
-) -> list[study.Row]:
-  """Returns the records of one cell, when it is known what was chosen."""
-  for name in names:
-    if not folder.done(_choice(name, condition)):
-      raise units.BusyError(_choice(name, condition))
-  choices = {
-    name: folder.read(_choice(name, condition)).record['choice']
-    for name in names
-  }
-  return cells.run(
-    config, condition, seed, choices, safeguards, draws=draws, rounds=rounds
-  )
-
-
 def _tables(config, folder: units.Folder) -> study.Tables:
-  def rows(part: str) -> Sequence[study.Row]:
+  def rows(part: str) -> list[study.Row]:
     return [
       row
       for name in _work(config, folder)
@@ -118,8 +87,8 @@ def _tables(config, folder: units.Folder) -> study.Tables:
     'certificate': tables.certificate(rows('certificate-')),
     'strata': tables.strata(hazard),
     'rounds': tables.rounds(hazard),
-    'planted': list(rows('planted')),
-    'real_text': list(rows('real_text-')),
+    'planted': rows('planted'),
+    'real_text': rows('real_text-'),
   }
 
 

@@ -32,7 +32,6 @@ class Method:
   """A fitted reward model.
 
   Attributes:
-    name: of the row.
     model: with everybody's contexts.
     twins: contexts of everybody's twin.
     beliefs: everybody's state for the closed loop, `[U, ...]`.
@@ -40,7 +39,6 @@ class Method:
     remember: answers of each that a refit reads.
   """
 
-  name: str
   model: served.Model
   twins: types.PyTree
   beliefs: types.PyTree
@@ -72,15 +70,11 @@ def _encode(texts: Mapping[str, list[str]]) -> dict[str, np.ndarray]:
 def choose(config, name: str, condition) -> dict[str, Any]:
   """Returns the best of a method's grid in another world of a condition."""
   problem = _problem(world(config, condition, _SEARCH_SEED))
-  node = config.methods[name].to_dict()
-  searched = fitting.search(
-    node['learner'],
-    [{**row, 'features': 'given'} for row in node['grid']],
-    problem,
-    fitting.FeatureSets(problem),
-    condition.people,
-  )
-  return {'choice': dict(searched.choice)}
+  node, sets = config.methods[name].to_dict(), fitting.FeatureSets(problem)
+  grid = [{**row, 'features': 'given'} for row in node['grid']]
+  people = condition.people
+  found = fitting.search(node['learner'], grid, problem, sets, people)
+  return {'choice': dict(found.choice)}
 
 
 def fit(
@@ -94,6 +88,7 @@ def fit(
     choices: method -> what was chosen.
   """
   problem = _problem(world)
+  training, sets = problem.training, fitting.FeatureSets(problem)
   methods = {}
   for name, choice in choices.items():
     node = config.methods[name].to_dict()
@@ -103,17 +98,13 @@ def fit(
         debiasing.debiased, bias=world.bias, strength=node['debiased']
       )
     fitted = fitting.Fitted.fit(
-      node['learner'],
-      choice,
-      problem,
-      problem.training,
-      fitting.FeatureSets(problem),
-      **options,
+      node['learner'], choice, problem, training, sets, **options
     )
-    if name == AGGREGATE:
-      methods[name] = _aggregate(fitted, world, node['capacity'])
-    else:
-      methods[name] = _personal(name, node, fitted, problem, world)
+    of = _aggregate if name == AGGREGATE else _personal
+    model, twins, refit = of(node, fitted, training, world)
+    remember = (node | node['learner'])['capacity']
+    beliefs = _beliefs(model, world)
+    methods[name] = Method(model, twins, beliefs, refit, remember)
   return methods
 
 
@@ -128,27 +119,25 @@ def _problem(world: observed_stances.World) -> fitting.Problem:
   )
 
 
-def _aggregate(fitted, world: observed_stances.World, capacity: int) -> Method:
+# Model, contexts of twins, and refit of a method.
+Parts = tuple[served.Model, types.PyTree, echo_chamber.Refit | None]
+
+
+def _aggregate(node, fitted, _, world) -> Parts:
   """Returns the aggregate as the belief of people who do not differ.
 
   Its coefficients have no spread, so that no answer of a person moves them;
   in the loop they are refitted to everybody's answers.
   """
   weight = fitted.state.params['reward']['weight']
-  D = weight.shape[0]
+  D, U = len(weight), world.condition.people
   prior = bayes.GaussianPrior(weight, jnp.zeros((D, D)))
-  model = served.Model(
-    _gaussian_system(D, capacity), {'reward': {}, 'user': prior}, None
-  )
+  params = {'reward': {}, 'user': prior}
+  model = served.Model(_gaussian_system(D, node['capacity']), params, None)
   contexts = jax.tree.map(
-    lambda leaf: np.repeat(np.asarray(leaf)[None], world.condition.people, 0),
-    model.population,
+    lambda leaf: np.repeat(np.asarray(leaf)[None], U, 0), model.population
   )
-  model = model._replace(contexts=contexts)
-  beliefs = _beliefs(model, world)
-  return Method(
-    AGGREGATE, model, contexts, beliefs, refits.shared_weight, capacity
-  )
+  return model._replace(contexts=contexts), contexts, refits.shared_weight
 
 
 @functools.lru_cache(maxsize=4)
@@ -157,24 +146,20 @@ def _gaussian_system(dim: int, capacity: int) -> types.System:
   return types.System(factorized.identity(), user)
 
 
-def _personal(name, node, fitted, problem, world) -> Method:
+def _personal(node, fitted, training, world) -> Parts:
   refit: Any = None
-  user = fitted.state.params['user']
+  params = fitted.state.params
   if 'spread' in node:  # in place of the estimated one, which stays as it is
-    wide = bayes.isotropic_prior(user.mean, node['spread'])
-    params = {**fitted.state.params, 'user': wide}
+    wide = bayes.isotropic_prior(params['user'].mean, node['spread'])
+    params = {**params, 'user': wide}
     fitted.state = fitted.state._replace(params=params)
-  elif isinstance(user, bayes.GaussianPrior):
+  elif isinstance(params['user'], bayes.GaussianPrior):
     refit = refits.prior
-  elif isinstance(user, simplex.Params):
+  elif isinstance(params['user'], simplex.Params):
     refit = refits.mixture
-  training = problem.training
   twin = training._replace(rows=training.rows._replace(label=world.judged.twin))
-  model = served.Model(
-    fitted.learner.system, fitted.state.params, fitted.contexts(training)
-  )
-  beliefs, capacity = _beliefs(model, world), node['learner']['capacity']
-  return Method(name, model, fitted.contexts(twin), beliefs, refit, capacity)
+  model = served.Model(fitted.learner.system, params, fitted.contexts(training))
+  return model, fitted.contexts(twin), refit
 
 
 def _beliefs(model: served.Model, world) -> types.PyTree:
@@ -184,9 +169,6 @@ def _beliefs(model: served.Model, world) -> types.PyTree:
     model.system, model.params, jnp.asarray(world.features)
   )
   label = jnp.asarray(judged.label).reshape(U, -1)
-  evidence = types.Pair(
-    encoded[judged.items].reshape(*label.shape, 2, -1),
-    label,
-    jnp.ones(label.shape),
-  )
+  pairs = encoded[judged.items].reshape(*label.shape, 2, -1)
+  evidence = types.Pair(pairs, label, jnp.ones(label.shape))
   return echo_chamber.believe(model.system, model.params['user'], evidence)

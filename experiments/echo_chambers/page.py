@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from prm_jax.lab import columns
 from prm_jax.report import figures, kinds, page, tables
 
 _FRONTIER = 6  # safeguards from which a method's frontier is drawn
+_LINE = 3  # rows from which any other picture is
 # Safeguards of the picture that carries the answer.
 _ANSWER = (
   'none',
@@ -80,19 +82,21 @@ READING = (
 # -------------------------------------------------------------------- figures
 
 
-def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+def sections(results: Mapping[str, Any]) -> list[page.Section]:
   """Returns the page's figures with their headings."""
+  hazard = tables.rows_of(results, 'hazard')
+  bare = [row for row in hazard if row['safeguard'] == 'none']
   return [
     {
       'title': 'Personal fit against each hazard',
       'note': 'Up is worse, right is better. Crosses are 95 % intervals over '
       'seeds. The aggregate is at zero.',
-      'pictures': _frontiers(tables.rows_of(results, 'hazard')),
+      'pictures': _scatters(hazard, ('method', 'loving_fraction'), _FRONTIER),
     },
     {
       'title': 'Methods without a safeguard',
       'note': 'The same axes, by method.',
-      'pictures': _methods(tables.rows_of(results, 'hazard')),
+      'pictures': _scatters(bare, ('loving_fraction',), _LINE),
     },
     {
       'title': 'Opinions, round by round',
@@ -109,29 +113,21 @@ def sections(results: Mapping[str, Any]) -> list[dict[str, Any]]:
   ]
 
 
-def _shares(rows: Sequence[tables.Row]) -> list[float]:
-  return sorted({float(row['loving_fraction']) for row in rows})
+def _loving(share: float) -> str:
+  return f'{share:.0%} love agreement'
 
 
-def _frontiers(rows: Sequence[tables.Row]) -> list[figures.Picture]:
-  pictures = []
-  methods = dict.fromkeys(str(row['method']) for row in rows)
-  for method in methods:
-    mine = [row for row in rows if row['method'] == method]
-    for q in _shares(mine):
-      points = [row for row in mine if row['loving_fraction'] == q]
-      if len(points) < _FRONTIER:
-        continue
-      pictures += [
-        _scatter(
-          f'{tables.word(method)}, {q:.0%} love agreement',
-          points,
-          name,
-          'safeguard',
-        )
-        for name in _HAZARDS
-      ]
-  return pictures
+def _scatters(
+  rows: Sequence[tables.Row], groups: Sequence[str], least: int
+) -> list[figures.Picture]:
+  """Draws groups of at least so many rows, each hazard in a picture."""
+  by = 'safeguard' if 'method' in groups else 'method'
+  return [
+    _scatter(', '.join((*map(tables.word, method), _loving(q))), some, name, by)
+    for (*method, q), some in sorted(columns.grouped(rows, *groups).items())
+    if len(some) >= least
+    for name in _HAZARDS
+  ]
 
 
 def _answer(results: Mapping[str, Any]) -> figures.Picture:
@@ -141,26 +137,12 @@ def _answer(results: Mapping[str, Any]) -> figures.Picture:
     for row in tables.rows_of(results, 'hazard')
     if (row['method'], row['loving_fraction']) == ('hierarchical', 0.1)
   }
-  shown = [rows[name] for name in _ANSWER if name in rows]
   return _scatter(
     'A tenth of people love agreement',
-    shown,
+    [rows[name] for name in _ANSWER if name in rows],
     'agreement_false_worst_decile_added',
     'safeguard',
   )
-
-
-def _methods(rows: Sequence[tables.Row]) -> list[figures.Picture]:
-  bare = [row for row in rows if row['safeguard'] == 'none']
-  pictures = []
-  for q in _shares(bare):
-    points = [row for row in bare if row['loving_fraction'] == q]
-    if len(points) > 2:
-      pictures += [
-        _scatter(f'{q:.0%} love agreement', points, name, 'method')
-        for name in _HAZARDS
-      ]
-  return pictures
 
 
 def _scatter(
@@ -177,22 +159,15 @@ def _scatter(
 
 def _rounds(rows: Sequence[tables.Row]) -> list[figures.Picture]:
   """Draws opinions; with a safeguard only where a frontier is drawn too."""
-  shown = [
-    row
-    for row in rows
-    if row['safeguard'] == 'none'
-    or (row['safeguard'] == 'matching' and row['method'] == 'hierarchical')
-  ]
-  names = [
-    tables.word(row['method'])
-    if row['safeguard'] == 'none'
-    else f'{tables.word(row["method"])} + {tables.word(row["safeguard"])}'
-    for row in shown
-  ]
+  shown = {}
+  for i, row in enumerate(rows):
+    arm = row['method'], row['safeguard']
+    if arm[1] == 'none' or arm == ('hierarchical', 'matching'):
+      shown[i] = ' + '.join(tables.word(n) for n in arm if n != 'none')
   return kinds.curves(
-    shown,
-    [f'{row["loving_fraction"]:.0%} love agreement' for row in shown],
-    names,
+    [rows[i] for i in shown],
+    [_loving(rows[i]['loving_fraction']) for i in shown],
+    list(shown.values()),
     kinds.Axis('round', 'round'),
     kinds.Axis('polarization', 'variance of opinions'),
   )
@@ -200,49 +175,35 @@ def _rounds(rows: Sequence[tables.Row]) -> list[figures.Picture]:
 
 def _certificates(rows: Sequence[tables.Row]) -> list[figures.Picture]:
   """Curves over the detector's accuracy, and over the key's error."""
-  plain = [
-    row
-    for row in rows
-    if row['safeguard'] == 'matching'
-    and row['serve'] == 'tilt'
-    and not row['text']
-    and not row['stated']
-    and row['correlation'] == 0.3
+  plain = {'safeguard': 'matching', 'serve': 'tilt', 'correlation': 0.3}
+  plain |= {'text': False, 'stated': 0.0}
+  shown = [
+    row for row in rows if plain.items() <= row.items() and row['loving'] > 0.02
   ]
   pictures = []
-  for q in sorted({row['loving'] for row in plain if row['loving'] > 0.02}):
-    mine = [row for row in plain if row['loving'] == q]
+  for (q,), mine in sorted(columns.grouped(shown, 'loving').items()):
     for axis, fixed, at, label in (
       ('accuracy', 'key_error', 0.05, 'accuracy of the stance detector'),
       ('key_error', 'accuracy', 0.8, 'error of the answer key'),
     ):
       line = [row for row in mine if row[fixed] == at]
-      if len(line) > 2:
-        heading = f'{q:.0%} love agreement, {fixed.replace("_", " ")} {at}'
-        pictures.append(_kept(heading, line, axis, label))
+      if len(line) >= _LINE:
+        heading = f'{_loving(q)}, {fixed.replace("_", " ")} {at}'
+        pictures.append(_kept(heading, line, kinds.Axis(axis, label)))
   return pictures
 
 
-def _kept(heading, rows, axis: str, label: str) -> figures.Picture:
-  series = {
-    name: (
-      [row for row in rows if np.isfinite(tables.number(row, column))],
-      kinds.Axis(column, 'share'),
-    )
-    for column, name in (
-      ('fit_kept', 'fit kept'),
-      ('stance_variance_removed', 'stance variance removed'),
-      ('agreement_false_worst_removed', 'agreement removed'),
-    )
-  }
-  return kinds.lines(
-    heading,
-    {name: line for name, line in series.items() if line[0]},
-    kinds.Axis(axis, label),
-    'share',
-    limits=(-0.1, 1.05),
-    at=0.8,
-  )
+def _kept(heading, rows, x: kinds.Axis) -> figures.Picture:
+  series = {}
+  for name, column in (
+    ('fit kept', 'fit_kept'),
+    ('stance variance removed', 'stance_variance_removed'),
+    ('agreement removed', 'agreement_false_worst_removed'),
+  ):
+    known = [row for row in rows if np.isfinite(tables.number(row, column))]
+    if known:
+      series[name] = known, kinds.Axis(column, 'share')
+  return kinds.lines(heading, series, x, 'share', limits=(-0.1, 1.05), at=0.8)
 
 
 # -------------------------------------------------------------------- tables

@@ -1,34 +1,18 @@
 """What the rows of real texts share: features, fits, and their intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from prm_jax import types
 from prm_jax.lab import columns, fitting
-from prm_jax.models import features as text_features
 from prm_jax.ops import statistics
 
 Row = dict[str, Any]
-# Texts -> `[M, D]`; what reads them is loaded when it is first needed.
-Source = Callable[[Sequence[str]], np.ndarray]
-
-
-def reader(
-  source: Source, texts: Sequence[str], train: np.ndarray, components: int
-) -> Callable[[Sequence[str]], np.ndarray]:
-  """Returns what makes `[N, components + 1]` of texts.
-
-  Args:
-    source: of features.
-    texts: M texts.
-    train: `[M]` bool, of which components and length are scaled.
-    components: of the features, whitened; the log length is one more column.
-  """
-  given: Any = source
-  fitted = text_features.fit('response', given, [], texts, train, components)
-  return lambda some: fitted(given, [], some)
+# Texts -> `[M, D]`: `models.features.Source`, or what a test has in its place.
+Source = Any
+REPLICATES = 1000  # of every bootstrap and permutation
 
 
 def fit(
@@ -57,19 +41,17 @@ def fit(
   return np.asarray(fitted.contexts(judged).mean)
 
 
-def over_seeds(functions, group: np.ndarray, weights: np.ndarray) -> np.ndarray:
-  """Returns the mean `[1 + R]` over seeds of f(weights of its people)."""
-  total = np.zeros(len(weights))
-  share = np.zeros(len(weights))
-  for seed, function in enumerate(functions):
-    own = weights[:, group == seed]
-    size = own.sum(1)
-    drawn = size > 0
-    # A replicate may leave a seed out; it must not divide by nothing.
-    values = function(np.where(drawn[:, None], own, 1.0))
-    total += np.where(drawn, size * values, 0.0)
-    share += size
-  return total / share
+def draws(
+  group: np.ndarray, *, resample_groups: bool = False, seed: int = 0
+) -> np.ndarray:
+  """Returns how often each is drawn, `[1 + R, n]`: once, then R draws.
+
+  Groups and seed are as in `statistics.bootstrap_weights`.
+  """
+  weights = statistics.bootstrap_weights(
+    group, REPLICATES, resample_groups=resample_groups, seed=seed
+  )
+  return np.concatenate([np.ones((1, len(group))), weights])
 
 
 def row(material, method, quantity, values, n, unit) -> Row:
@@ -85,9 +67,9 @@ def row(material, method, quantity, values, n, unit) -> Row:
   }
 
 
-def mean_row(material, method, quantity, values, unit, replicates) -> Row:
+def mean_row(material, method, quantity, values, unit) -> Row:
   """Returns a row: the mean of `[n]`, and its bootstrap."""
   n = len(values)
-  drawn = np.random.default_rng(0).integers(n, size=(replicates, n))
+  drawn = np.random.default_rng(0).integers(n, size=(REPLICATES, n))
   means = np.concatenate([[values.mean()], values[drawn].mean(1)])
   return row(material, method, quantity, means, n, unit)

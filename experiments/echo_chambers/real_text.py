@@ -9,9 +9,9 @@ resampled.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import special
@@ -22,37 +22,22 @@ from prm_jax.audits import sides
 from prm_jax.data import load, schema, splits
 from prm_jax.lab import fitting
 from prm_jax.models import features as text_features
-from prm_jax.ops import statistics
 from prm_jax.worlds import responses, statement_readers
 
 TRAITS = ('politically-liberal', 'politically-conservative')
 _TASTES = [responses.MEASURES.index(m) for m in ('length', 'readability')]
-_LAST = 6  # layer of the encoder
+_NODES = {
+  'aggregate': {'kind': 'aggregate', 'ridge': 10.0},
+  'hierarchical': {'kind': 'hierarchical', 'ridge': 10.0, 'spread': 0.3},
+}
+_PEOPLE = 600  # of each seed
+_COMPONENTS = 32  # of the statements' embeddings
+_ANSWERS = 20  # pairs that each reader judges in training
+_STRENGTH = 2.0  # logit of who cares between opposing statements
+_POOL = 64  # statements that can be served at once
+_DIVERGENCE = 0.5  # mean KL to the uniform policy, nats
 _SEEDS_RESAMPLED = 5  # fewer seeds are averaged, not drawn
-
-
-def rows(
-  name: str, options: Mapping[str, Any], data_dir: str | Path | None
-) -> list[fits.Row]:
-  """Returns rows of the table `real_text`.
-
-  Args:
-    name: `persona_history`, `typology_visible` or `ukp_stances`.
-    options: keyword arguments of the function of that name.
-    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
-
-  Raises:
-    ValueError: another name.
-  """
-  functions: dict[str, Callable[..., list[fits.Row]]] = {
-    'persona_history': persona_history,
-    'typology_visible': typology_visible,
-    'ukp_stances': real_workers.ukp_stances,
-  }
-  if name not in functions:
-    raise ValueError(f'unknown {name!r}: one of {sorted(functions)}')
-  return functions[name](data_dir, **options)
-
+_LAST = 6  # layer of the encoder
 
 # ----------------------------------------------------- a: hidden in a history
 
@@ -72,17 +57,7 @@ def persona_history(
   data_dir: str | Path | None = None,
   *,
   seeds: Sequence[int] = (0, 1, 2, 3, 4),
-  people: int = 600,
-  answers: int = 20,
-  strength: float = 2.0,
-  components: int = 32,
-  statements: int | None = None,
-  pool: int = 64,
-  divergence: float = 0.5,
-  ridge: float = 10.0,
-  spread: float = 0.3,
-  replicates: int = 1000,
-  source: fits.Source | None = None,
+  source: fits.Source = None,
 ) -> list[fits.Row]:
   """Returns rows: what side a history of choices lets a person be served.
 
@@ -99,112 +74,78 @@ def persona_history(
   reward difference of its answers, encoded alone or after the question. Alone,
   questions with the same answers but opposite liberal ones cancel exactly.
 
+  Intervals are of a bootstrap over people, and over seeds from five on.
+
   Args:
     data_dir: of real data; PRM_DATA_DIR if None.
     seeds: of people, their answers and what is held out.
-    people: U of each seed.
-    answers: pairs that each judges in training.
-    strength: logit of somebody who cares between opposing statements.
-    components: of the statements' embeddings.
-    statements: use the first so many of each trait; all if None.
-    pool: statements that can be served.
-    divergence: mean KL to the uniform policy, in nats.
-    ridge: of the aggregate, in answers.
-    spread: of people before it is estimated.
-    replicates: of the bootstrap over people, and over seeds from five on.
     source: of features.
-
-  Raises:
-    ValueError: fewer statements are held out than two pools take.
   """
   source = source or text_features.Source()
-  texts, side = opposing_statements(data_dir, statements)
-  typology = load.political_typology(data_dir)
-  taste = responses.measure(texts)[:, _TASTES]
-  nodes = {
-    'aggregate': {'kind': 'aggregate', 'ridge': ridge},
-    'hierarchical': {'kind': 'hierarchical', 'ridge': ridge, 'spread': spread},
-  }
-  draw = functools.partial(
-    statement_readers.readers, people=people, answers=answers, strength=strength
-  )
-  fitted = []
-  for seed in seeds:
-    held_out = splits.bucket(texts, f'statements{seed}', 10) < 4
-    readers = draw(side, taste, held_out, seed=seed)
-    read = fits.reader(source, texts, ~held_out, components)
-    columns = {given: read(some) for given, some in _answers(typology).items()}
-    told = readers, read(texts), columns, nodes, side, held_out
-    measured = _one_seed(*told, seed=seed, pool=pool, divergence=divergence)
-    fitted.append(measured)
-  return [
-    *_served_rows(fitted, replicates),
-    *_transfer_rows(fitted, replicates),
-    *_probe_rows(fitted, replicates),
-  ]
+  texts, side = opposing_statements(data_dir)
+  answers = _answers(load.political_typology(data_dir))
+  told = texts, side, answers, source
+  drawn = _Drawn([_one_seed(*told, seed) for seed in seeds])
+  return [*_served_rows(drawn), *_transfer_rows(drawn), *_probe_rows(drawn)]
 
 
 def opposing_statements(
-  data_dir: str | Path | None, count: int | None = None
+  data_dir: str | Path | None,
 ) -> tuple[list[str], np.ndarray]:
   """Returns M statements of both traits, and sides `[M]`.
 
   The side is the trait's if agreeing shows it, and the other one if not: 1
   liberal, -1 conservative.
-
-  Args:
-    data_dir: of real data; PRM_DATA_DIR if None.
-    count: the first so many of each trait and match, halved; all if None.
   """
   statements = load.persona_statements(data_dir)
-  texts: list[str] = []
-  sides: list[int] = []
-  for sign, name in zip((1, -1), TRAITS, strict=True):
-    for match in (True, False):
-      chosen = statements.trait == statements.traits.index(name)
-      rows_ = np.flatnonzero(chosen & (statements.match == match))
-      rows_ = rows_ if count is None else rows_[: count // 2]
-      texts += [statements.texts[row] for row in rows_]
-      sides += [sign if match else -sign] * len(rows_)
-  return texts, np.array(sides)
+  match, trait = np.asarray(statements.match), statements.trait
+  liberal, other = (trait == statements.traits.index(name) for name in TRAITS)
+  groups = liberal & match, liberal & ~match, other & match, other & ~match
+  rows = np.concatenate([np.flatnonzero(group) for group in groups])
+  side = np.where(liberal == match, 1, -1)
+  return [statements.texts[row] for row in rows], side[rows]
 
 
 def _one_seed(
-  readers: statement_readers.Readers,
-  values: np.ndarray,
-  answered: Mapping[str, np.ndarray],
-  nodes: Mapping[str, Mapping],
+  texts: Sequence[str],
   side: np.ndarray,
-  held_out: np.ndarray,
-  *,
+  answers: Mapping[str, Sequence[str]],
+  source: fits.Source,
   seed: int,
-  pool: int,
-  divergence: float,
 ) -> _Seed:
-  U = len(readers.cares)
+  held_out = splits.bucket(texts, f'statements{seed}', 10) < 4
+  readers = statement_readers.readers(
+    side,
+    responses.measure(texts)[:, _TASTES],
+    held_out,
+    seed=seed,
+    people=_PEOPLE,
+    answers=_ANSWERS,
+    strength=_STRENGTH,
+  )
+  read = text_features.fit(
+    'response', source, [], texts, ~held_out, _COMPONENTS
+  )
+  values = read(source, [], texts)
+  # Texts of a question's answers are two by two, the liberal one first.
+  columns = {name: read(source, [], some) for name, some in answers.items()}
+  apart = {name: some[::2] - some[1::2] for name, some in columns.items()}
   held = np.random.default_rng([seed, 18]).permutation(np.flatnonzero(held_out))
-  if len(held) < 2 * pool:
-    raise ValueError(
-      f'{len(held)} held-out statements do not make two pools of {pool}'
-    )
-  pools = held[: len(held) // pool * pool].reshape(-1, pool)
-  judged, (user, items, label) = readers.judged, readers.asked
+  pools = held[: len(held) // _POOL * _POOL].reshape(-1, _POOL)
+  user, items, label = readers.asked
+  judged, U = fitting.judgements(*readers.judged), len(readers.cares)
   weights = {
-    name: fits.fit(
-      node, values, fitting.judgements(*judged), people=U, seed=seed
-    )
-    for name, node in nodes.items()
+    name: fits.fit(node, values, judged, people=U, seed=seed)
+    for name, node in _NODES.items()
   }
   rewards = {
     name: np.broadcast_to(weight @ values.T, (U, len(values)))
     for name, weight in weights.items()
   }
-  # Texts of a question's answers are two by two, the liberal one first.
-  apart = {given: some[::2] - some[1::2] for given, some in answered.items()}
   rewards['truth'] = readers.reward
   stance, right = {}, {}
   for name, reward in rewards.items():
-    stance[name] = sides.served_side(reward, side, pools, divergence)
+    stance[name] = sides.served_side(reward, side, pools, _DIVERGENCE)
     margin = reward[user, items[:, 0]] - reward[user, items[:, 1]]
     right[name] = ((margin > 0) == label).reshape(U, -1).mean(1)
   probe = _probe(values, side, ~held_out)
@@ -228,34 +169,36 @@ def _one_seed(
 
 
 class _Drawn:
-  """Everybody of all seeds, and how often each is drawn."""
+  """Everybody of all seeds, and how often each is drawn, `[1 + R, n]`."""
 
-  def __init__(self, seeds: Sequence[_Seed], replicates: int):
+  def __init__(self, seeds: Sequence[_Seed]):
     self.seeds = seeds
-    self.group = np.repeat(
-      np.arange(len(seeds)), [len(seed.cares) for seed in seeds]
-    )
+    sizes = [len(seed.cares) for seed in seeds]
+    self.group = np.repeat(np.arange(len(seeds)), sizes)
     groups = len(seeds) >= _SEEDS_RESAMPLED
     self.unit = 'people and seeds' if groups else 'people'
-    weights = statistics.bootstrap_weights(
-      self.group, replicates, resample_groups=groups
-    )
-    self.weights = np.concatenate([np.ones((1, len(self.group))), weights])
+    self.weights = fits.draws(self.group, resample_groups=groups)
 
   def mean(self, function, weights: np.ndarray | None = None) -> np.ndarray:
     """Returns the mean `[1 + R]` over seeds of f(seed, weights of people)."""
-    return fits.over_seeds(
-      [functools.partial(function, seed) for seed in self.seeds],
-      self.group,
-      self.weights if weights is None else weights,
-    )
+    weights = self.weights if weights is None else weights
+    total, share = np.zeros(len(weights)), np.zeros(len(weights))
+    for number, seed in enumerate(self.seeds):
+      own = weights[:, self.group == number]
+      size = own.sum(1)
+      drawn = size > 0
+      # A replicate may leave a seed out; it must not divide by nothing.
+      values = function(seed, np.where(drawn[:, None], own, 1.0))
+      total += np.where(drawn, size * values, 0.0)
+      share += size
+    return total / share
 
 
 def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
   return (weights * values).sum(1) / weights.sum(1)
 
 
-def _served_rows(seeds: Sequence[_Seed], replicates: int) -> list[fits.Row]:
+def _served_rows(drawn: _Drawn) -> list[fits.Row]:
   """Returns rows of what is served; the interval is over people and seeds."""
   quantities = {
     'held_out_accuracy': lambda m, s, w: _weighted(s.right[m], w),
@@ -270,8 +213,7 @@ def _served_rows(seeds: Sequence[_Seed], replicates: int) -> list[fits.Row]:
       - _weighted(s.stance[m].mean(1), w * (s.cares == -1))
     ),
   }
-  drawn = _Drawn(seeds, replicates)
-  indifferent = sum((seed.cares == 0).sum() for seed in seeds)
+  indifferent = sum((seed.cares == 0).sum() for seed in drawn.seeds)
   return [
     fits.row(
       'persona',
@@ -281,19 +223,16 @@ def _served_rows(seeds: Sequence[_Seed], replicates: int) -> list[fits.Row]:
       indifferent if quantity.endswith('care') else len(drawn.group),
       drawn.unit,
     )
-    for method in seeds[0].stance
+    for method in drawn.seeds[0].stance
     for quantity, function in quantities.items()
   ]
 
 
-def _transfer_rows(seeds: Sequence[_Seed], replicates: int) -> list[fits.Row]:
+def _transfer_rows(drawn: _Drawn) -> list[fits.Row]:
   """Returns rows of the gap between histories, three resamplings each."""
-  drawn = _Drawn(seeds, replicates)
-  Q = next(iter(seeds[0].transfer.values())).shape[1]
-  multiplicity = np.random.default_rng(1).multinomial(
-    Q, np.full(Q, 1 / Q), replicates
-  )
-  questions = np.concatenate([np.ones((1, Q)), multiplicity])
+  known = drawn.seeds[0].transfer
+  Q = next(iter(known.values())).shape[1]
+  questions = fits.draws(np.zeros(Q), seed=1)
 
   def gap(name, w_questions, seed, w):
     total = np.zeros((len(w), Q))
@@ -312,7 +251,7 @@ def _transfer_rows(seeds: Sequence[_Seed], replicates: int) -> list[fits.Row]:
       n,
       unit,
     )
-    for method, given in seeds[0].transfer
+    for method, given in known
     for unit, n, people, w_questions in (
       ('questions', Q, np.ones_like(drawn.weights), questions),
       (drawn.unit, len(drawn.group), None, np.ones_like(questions)),
@@ -321,31 +260,20 @@ def _transfer_rows(seeds: Sequence[_Seed], replicates: int) -> list[fits.Row]:
   ]
 
 
-def _probe_rows(seeds: Sequence[_Seed], replicates: int) -> list[fits.Row]:
+def _probe_rows(drawn: _Drawn) -> list[fits.Row]:
   """Returns rows of a linear probe of the side, seeds averaged first."""
-  right = np.array([seed.probe for seed in seeds])
+  right = np.array([seed.probe for seed in drawn.seeds])
   seen = ~np.isnan(right)
   statements = np.nansum(right, 0)[seen.any(0)] / seen.sum(0)[seen.any(0)]
+  found = {('persona', 'held_out_stance_accuracy', 'statements'): statements}
+  for given in drawn.seeds[0].probe_transfer:
+    quantity = f'liberal_answer_accuracy, {given}'
+    found['persona to typology', quantity, 'questions'] = np.mean(
+      [seed.probe_transfer[given] for seed in drawn.seeds], 0
+    )
   return [
-    fits.mean_row(
-      'persona',
-      'linear probe',
-      'held_out_stance_accuracy',
-      statements,
-      'statements',
-      replicates,
-    ),
-    *(
-      fits.mean_row(
-        'persona to typology',
-        'linear probe',
-        f'liberal_answer_accuracy, {given}',
-        np.mean([seed.probe_transfer[given] for seed in seeds], 0),
-        'questions',
-        replicates,
-      )
-      for given in seeds[0].probe_transfer
-    ),
+    fits.mean_row(material, 'linear probe', quantity, values, unit)
+    for (material, quantity, unit), values in found.items()
   ]
 
 
@@ -376,11 +304,7 @@ def _answers(typology: schema.PoliticalTypology) -> dict[str, list[str]]:
 
 
 def typology_visible(
-  data_dir: str | Path | None = None,
-  *,
-  biographies: int | None = None,
-  replicates: int = 1000,
-  source: fits.Source | None = None,
+  data_dir: str | Path | None = None, *, source: fits.Source = None
 ) -> list[fits.Row]:
   """Returns rows: whether matching texts repeats the biography's side.
 
@@ -396,22 +320,17 @@ def typology_visible(
 
   Args:
     data_dir: of real data; PRM_DATA_DIR if None.
-    biographies: the first so many of each side; all if None.
-    replicates: of the bootstrap over questions.
     source: of features; the encoder's last layer if None.
   """
   source = source or functools.partial(text_features.Source(), layers=(_LAST,))
   typology = load.political_typology(data_dir)
-  count = biographies or len(typology.biographies)
-  liberal = np.flatnonzero(typology.liberal_biography)[:count]
-  others = np.flatnonzero(~typology.liberal_biography)[:count]
+  liberal = typology.liberal_biography
 
   def unit(texts):
     raw = source(texts)
     return raw / np.linalg.norm(raw, axis=1, keepdims=True)
 
-  chosen = [typology.biographies[b] for b in (*liberal, *others)]
-  biography, question = unit(chosen), unit(typology.questions)
+  biography, question = unit(typology.biographies), unit(typology.questions)
   answer = {
     given: unit(texts).reshape(len(question), 2, -1)
     for given, texts in _answers(typology).items()
@@ -422,10 +341,9 @@ def typology_visible(
     )
     for given, encoded in answer.items()
   }
-  rewards['cosine with the question (blind)'] = np.broadcast_to(
-    np.einsum('qd,qkd->qk', question, answer['answer alone']),
-    (len(biography), len(question), 2),
-  )
+  blind = np.einsum('qd,qkd->qk', question, answer['answer alone'])
+  shape = (len(biography), *blind.shape)
+  rewards['cosine with the question (blind)'] = np.broadcast_to(blind, shape)
   table = []
   for method, reward in rewards.items():
     margin = reward[..., 0] - reward[..., 1]
@@ -433,10 +351,15 @@ def typology_visible(
       ('liberal_answer_gap', 0.5 + 0.5 * np.sign(margin)),
       ('reward_gap', margin),
     ):
-      gap = values[: len(liberal)].mean(0) - values[len(liberal) :].mean(0)
-      table.append(
-        fits.mean_row(
-          'typology', method, quantity, gap, 'questions', replicates
-        )
-      )
+      gap = values[liberal].mean(0) - values[~liberal].mean(0)
+      row = fits.mean_row('typology', method, quantity, gap, 'questions')
+      table.append(row)
   return table
+
+
+# Name in the configuration -> what returns its rows.
+MATERIALS = {
+  'persona_history': persona_history,
+  'typology_visible': typology_visible,
+  'ukp_stances': real_workers.ukp_stances,
+}

@@ -3,9 +3,8 @@
 Special-category data: see `stated_stances`. Rows hold figures over groups.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from absl import logging
@@ -14,26 +13,24 @@ from scipy import special
 from experiments.echo_chambers import real_fits as fits
 from prm_jax import types
 from prm_jax.audits import sides
-from prm_jax.data import load, schema
+from prm_jax.data import load, pipelines, schema
 from prm_jax.data.builders.ukp_convarg import stated_stances
 from prm_jax.lab import fitting
 from prm_jax.models import features as text_features
 
 FEWEST_WORKERS = 10  # of whom a figure may be reported
+_NODES = (
+  {'kind': 'aggregate', 'ridge': 300.0},
+  {'kind': 'hierarchical', 'ridge': 300.0, 'spread': 0.05},
+)
+_COMPONENTS = 32  # of the arguments' embeddings
+_GROUPS = {'all workers': 1, 'workers with 20 or more judgements': 20}
+_PLANTED = 0.3  # logits between the sides
+_SEED = 0  # of fits, permutations and planted answers
 
 
 def ukp_stances(
-  data_dir: str | Path | None = None,
-  *,
-  seed: int = 0,
-  components: int = 32,
-  ridge: float = 300.0,
-  spread: float = 0.05,
-  answers: int = 20,
-  planted: float = 0.3,
-  topics: int | None = None,
-  replicates: int = 1000,
-  source: fits.Source | None = None,
+  data_dir: str | Path | None = None, *, source: fits.Source = None
 ) -> list[fits.Row]:
   """Returns rows: whether a personal model prefers its person's side.
 
@@ -51,21 +48,13 @@ def ukp_stances(
 
   Two references. 'stances shuffled' permutes the signs among a side's workers.
   'planted' refits on answers of workers whose weights do lean to their side by
-  `planted` logits: what this audit recovers of a true fault.
+  `_PLANTED` logits: what this audit recovers of a true fault.
 
   The stance is used here and goes nowhere else: it is no feature, and groups
   of fewer than `FEWEST_WORKERS` workers are left out of the rows.
 
   Args:
     data_dir: of real data; PRM_DATA_DIR if None.
-    seed: of permutations and planted answers.
-    components: of the arguments' embeddings.
-    ridge: of the aggregate, in answers.
-    spread: of people before it is estimated.
-    answers: workers with at least so many judgements are a group.
-    planted: logits between the sides.
-    topics: the first so many debates; all if None.
-    replicates: of bootstrap and permutations.
     source: of features.
 
   Raises:
@@ -73,30 +62,21 @@ def ukp_stances(
   """
   folder = load.data_folder(data_dir)
   arguments = load.judgements('ukp_convarg', data_dir=folder)
-  judged = _judged(arguments, topics)
-  used = np.isin(np.arange(len(arguments.texts)), judged.inputs.index)
-  read = fits.reader(
-    source or text_features.Source(), arguments.texts, used, components
-  )
-  features = read(arguments.texts)
-  stated = _stated(arguments, features, used, judged, folder)
-  nodes = (
-    {'kind': 'aggregate', 'ridge': ridge},
-    {'kind': 'hierarchical', 'ridge': ridge, 'spread': spread},
-  )
-  U = len(arguments.user_ids)
-  leans = _leans(nodes, features, judged, stated, planted, people=U, seed=seed)
-  count = np.bincount(judged.rows.user, minlength=U)
+  strict = pipelines.select(arguments, arguments.label != 0.5)
+  judged = fitting.judgements(strict.user, strict.items, strict.label)
+  source, texts = source or text_features.Source(), arguments.texts
+  used = np.isin(np.arange(len(texts)), strict.items)
+  read = text_features.fit('response', source, [], texts, used, _COMPONENTS)
+  features = read(source, [], texts)
+  stated = _stated(strict, features, used, folder)
+  people = len(arguments.user_ids)
+  leans = _leans(features, judged, stated, people)
+  count = np.bincount(judged.rows.user, minlength=people)
   table = []
-  for who, least in (
-    ('all workers', 1),
-    (f'workers with {answers} or more judgements', answers),
-  ):
+  for who, least in _GROUPS.items():
     chosen = count[stated.user] >= least
     some = {name: lean[chosen] for name, lean in leans.items()}
-    table += rows(
-      stated.take(chosen), some, who, seed=seed, replicates=replicates
-    )
+    table += rows(stated.take(chosen), some, who)
   if not table:
     raise ValueError(
       f'fewer than {FEWEST_WORKERS} workers stated a side: nothing is reported'
@@ -104,48 +84,24 @@ def ukp_stances(
   return table
 
 
-def _judged(arguments: schema.Judgements, topics: int | None) -> types.Batch:
-  """Returns the strict choices, in some of the debates."""
-  strict = arguments.label != 0.5
-  if topics is not None:
-    debates = sorted(set(arguments.topics))[:topics]
-    topic = np.array(arguments.topics)[
-      arguments.item_prompt[arguments.items[:, 0]]
-    ]
-    strict &= np.isin(topic, debates)
-  return fitting.judgements(
-    arguments.user[strict], arguments.items[strict], arguments.label[strict]
-  )
-
-
 def _leans(
-  nodes: Sequence[Mapping[str, Any]],
-  features: np.ndarray,
-  judged: types.Batch,
-  stated: sides.Stated,
-  planted: float,
-  *,
-  people: int,
-  seed: int,
+  features: np.ndarray, judged: types.Batch, stated: sides.Stated, people: int
 ) -> dict[str, np.ndarray]:
   """Returns by how much workers lean to a side more than everybody, `[n]`."""
 
   def excess(answered):
     everybody, own = (
-      fits.fit(node, features, answered, people=people, seed=seed)
-      for node in nodes
+      fits.fit(node, features, answered, people=people, seed=_SEED)
+      for node in _NODES
     )
     return everybody, stated.lean(own - everybody)
 
   weight, lean = excess(judged)
-  fault = sides.planted_weights(stated, planted, people)
+  fault = sides.planted_weights(stated, _PLANTED, people)
   first, second = judged.inputs.index.T
-  margin = np.einsum(
-    'nd,nd->n',
-    (weight + fault)[judged.rows.user],
-    features[first] - features[second],
-  )
-  chance = np.random.default_rng([seed, 19]).random(len(margin))
+  own, apart = weight + fault, features[first] - features[second]
+  margin = np.einsum('nd,nd->n', own[judged.rows.user], apart)
+  chance = np.random.default_rng([_SEED, 19]).random(len(margin))
   drawn = (chance < special.expit(margin)).astype(np.float32)
   answered = judged._replace(rows=judged.rows._replace(label=drawn))
   return {
@@ -156,26 +112,19 @@ def _leans(
 
 
 def _stated(
-  arguments: schema.Judgements,
+  judged: schema.Judgements,
   features: np.ndarray,
   used: np.ndarray,
-  judged: types.Batch,
   folder: Path,
 ) -> sides.Stated:
   """Returns records of workers who are on a side or against it."""
-  topics = np.array(arguments.topics)
-  mean = np.full((len(arguments.prompts), features.shape[1]), np.nan)
-  for side in np.unique(arguments.item_prompt[used]):
-    mean[side] = features[used & (arguments.item_prompt == side)].mean(0)
-  users = {name: row for row, name in enumerate(arguments.user_ids)}
-  prompts = {name: row for row, name in enumerate(arguments.prompt_ids)}
-  judged_by = set(
-    zip(
-      judged.rows.user,
-      arguments.item_prompt[judged.inputs.index[:, 0]],
-      strict=True,
-    )
-  )
+  topics, side_of = np.array(judged.topics), judged.item_prompt
+  mean = np.full((len(judged.prompts), features.shape[1]), np.nan)
+  for side in np.unique(side_of[used]):
+    mean[side] = features[used & (side_of == side)].mean(0)
+  users = {name: row for row, name in enumerate(judged.user_ids)}
+  prompts = {name: row for row, name in enumerate(judged.prompt_ids)}
+  chose = set(zip(judged.user, side_of[judged.items[:, 0]], strict=True))
   signs = {'same': 1, 'opposite': -1}
   records: list[tuple] = []
   for one in stated_stances.read(folder):
@@ -183,7 +132,7 @@ def _stated(
     other = np.flatnonzero(topics == one.topic)
     other = other[other != side]
     # Both sides must be there, and the worker's choices on this one.
-    if one.stance in signs and (user, side) in judged_by and len(other) == 1:
+    if one.stance in signs and (user, side) in chose and len(other) == 1:
       apart = mean[side] - mean[other[0]]
       if np.isfinite(apart).all():
         records.append((user, side, signs[one.stance], apart))
@@ -195,12 +144,7 @@ def _stated(
 
 
 def rows(
-  stated: sides.Stated,
-  leans: Mapping[str, np.ndarray],
-  who: str,
-  *,
-  seed: int,
-  replicates: int,
+  stated: sides.Stated, leans: Mapping[str, np.ndarray], who: str
 ) -> list[fits.Row]:
   """Returns rows of one group of workers; none if too small to report.
 
@@ -208,8 +152,6 @@ def rows(
     stated: n records.
     leans: method -> `[n]`, the one that is audited first.
     who: the group in words.
-    seed: of permutations.
-    replicates: of bootstrap and permutations.
   """
   n = len(np.unique(stated.user))
   if n < FEWEST_WORKERS:
@@ -218,13 +160,14 @@ def rows(
 
   def row(method, quantity, values):
     return fits.mean_row(
-      'ukp_convarg', method, f'{quantity}, {who}', values, 'workers', replicates
+      'ukp_convarg', method, f'{quantity}, {who}', values, 'workers'
     )
 
   own = {name: sides.own_side(stated, lean) for name, lean in leans.items()}
   method, *_ = leans
+  size = stated.by_person(np.abs(leans[method]))
   chance = sides.shuffled(
-    stated, leans[method], replicates=replicates, seed=seed
+    stated, leans[method], replicates=fits.REPLICATES, seed=_SEED
   )
   return [
     *(row(name, 'own_side_excess', values) for name, values in own.items()),
@@ -237,9 +180,5 @@ def rows(
       'permutations',
     ),
     row(method, 'share_above_zero', 0.5 + 0.5 * np.sign(own[method])),
-    row(
-      method,
-      'absolute_side_difference',
-      stated.by_person(np.abs(leans[method])),
-    ),
+    row(method, 'absolute_side_difference', size),
   ]

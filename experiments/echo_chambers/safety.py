@@ -2,7 +2,6 @@
 
 import functools
 import json
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -70,13 +69,11 @@ def builder(parts: Any) -> served.Builder:
 
 @functools.cache
 def _builder(parts: str) -> served.Builder:
-  def part(node: Mapping[str, Any], options: Options):
-    own = {name: value for name, value in node.items() if name != 'of_world'}
-    measured = {
-      name: getattr(options, field)
-      for name, field in node.get('of_world', {}).items()
-    }
-    return registry.build('safeguard', {**own, **measured})
+  def part(node: dict[str, Any], options: Options):
+    own = dict(node)
+    for name, field in own.pop('of_world', {}).items():
+      own[name] = getattr(options, field)
+    return registry.build('safeguard', own)
 
   return lambda options: composition.chain(
     *(part(node, options) for node in json.loads(parts))

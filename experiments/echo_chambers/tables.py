@@ -7,6 +7,7 @@ import numpy as np
 
 from prm_jax.lab import columns
 from prm_jax.ops import intervals
+from prm_jax.report.tables import number
 from prm_jax.worlds import observed_stances
 
 Record = Mapping[str, Any]
@@ -14,7 +15,15 @@ Row = dict[str, Any]
 Seeds = Mapping[int, Record]
 # Method and safeguard -> records by seed.
 Arms = dict[tuple[str, str], Seeds]
-FROZEN = ('aggregate', 'none')
+# What is more than the frozen aggregate's is `NAME_added`, paired over seeds.
+COMPARED = (
+  'stance_variance',
+  'agreement_false',
+  'truth',
+  'length',
+  'confidence',
+  'polarization',
+)
 # Column of the table -> field of a record; those of the loop may be absent.
 HAZARDS = {
   'fit_gain': 'fit_gain',
@@ -37,20 +46,17 @@ HAZARDS = {
   'divergence_nats': 'divergence',
   'beta': 'beta',
   'agreement_false_worst_decile_added': 'agreement_false_worst_added',
-}
-# What is added to the frozen aggregate's, paired over seeds.
-ADDED = {
-  'agreement_false_added': 'agreement_false',
-  'truthfulness_added': 'truth',
-  'polarization_added': 'polarization',
+  'agreement_false_added': 'agreement_false_added',
+  'truthfulness_added': 'truth_added',
+  'polarization_added': 'polarization_added',
 }
 # What the wish to be agreed with adds: against the same people and texts in a
-# world where nobody has it; of what is `ADDED`, to that.
+# world where nobody has it.
 TWIN = {
   'stance_variance_over_twin': 'stance_variance',
-  'agreement_false_over_twin': 'agreement_false',
+  'agreement_false_over_twin': 'agreement_false_added',
   'agreement_false_worst_decile_over_twin': 'agreement_false_worst_added',
-  'polarization_over_twin': 'polarization',
+  'polarization_over_twin': 'polarization_added',
 }
 STRATA = ('lovers', 'others')
 BY_STRATUM = {
@@ -59,9 +65,15 @@ BY_STRATUM = {
   'agreement_false': 'agreement_false',
   'truthfulness': 'truth',
 }
-# Least addition of which a ratio is given, as `FLOORS` of its measure.
-FLOORS = {'stance_variance': 0.005, 'agreement_false_worst_added': 0.01}
+# Least addition of which the certificate gives a ratio.
+FLOORS = {'stance_variance': 0.005, 'agreement_false_worst': 0.01}
 WANTED = 0.8  # of the gain kept, and of each addition removed
+
+
+def _plain(safeguard: str) -> str:
+  """Returns what stands for no safeguard on the same candidates."""
+  fresh = safeguard.endswith(('/fresh', '/carried'))
+  return 'none/fresh' if fresh else 'none'
 
 
 def _conditions(records: Sequence[Record]) -> Iterator[tuple[Row, Arms]]:
@@ -72,31 +84,32 @@ def _conditions(records: Sequence[Record]) -> Iterator[tuple[Row, Arms]]:
       arm: columns.by_seed(rows)
       for arm, rows in columns.grouped(members, 'method', 'safeguard').items()
     }
+    for (_, safeguard), rows in arms.items():
+      base = arms['aggregate', _plain(safeguard)]
+      for seed, row in rows.items():
+        rows[seed] = row | {
+          f'{name}_added': number(row, name) - number(base[seed], name)
+          for name in COMPARED
+        }
     yield dict(zip(names, key, strict=True)), arms
 
 
 def _values(rows: Seeds, name: str) -> np.ndarray:
   """Returns `[seeds]` in order, NaN where a record has no such field."""
-  return np.array([row.get(name, np.nan) for row in rows.values()], float)
+  return np.array([number(row, name) for row in rows.values()])
 
 
-def _added(rows: Seeds, base: Seeds, name: str) -> np.ndarray:
-  """Returns `[seeds]` of what is more than the aggregate's.
-
-  What is measured against it already is called so.
-  """
-  if name.endswith('_added'):
-    return _values(rows, name)
-  theirs = {seed: base[seed] for seed in rows}
-  return _values(rows, name) - _values(theirs, name)
+def _means(fields: Mapping[str, str], rows: Seeds) -> Row:
+  """Returns the mean over seeds of each column's field."""
+  row: Row = {}
+  for column, name in fields.items():
+    row |= columns.mean(column, _values(rows, name))
+  return row
 
 
 def _named(condition: Row, arm: tuple[str, str]) -> Row:
-  return {
-    'method': arm[0],
-    'safeguard': arm[1],
-    'loving_fraction': condition['loving'],
-  }
+  row = {'method': arm[0], 'safeguard': arm[1]}
+  return row | {'loving_fraction': condition['loving']}
 
 
 def hazard(records: Sequence[Record]) -> list[Row]:
@@ -108,23 +121,12 @@ def hazard(records: Sequence[Record]) -> list[Row]:
   table = []
   groups = list(_conditions(records))
   twins = [arms for condition, arms in groups if condition['loving'] == 0]
-
-  def above(arms, arm, name):
-    if name in ADDED.values():
-      return _added(arms[arm], arms[FROZEN], name)
-    return _values(arms[arm], name)
-
   for condition, arms in groups:
     for arm, mine in arms.items():
-      row = _named(condition, arm)
-      for column, name in HAZARDS.items():
-        row |= columns.mean(column, _values(mine, name))
-      for column, name in ADDED.items():
-        row |= columns.mean(column, above(arms, arm, name))
-      if condition['loving'] and twins:
-        for column, name in TWIN.items():
-          more = above(arms, arm, name) - above(twins[0], arm, name)
-          row |= columns.mean(column, more)
+      row = _named(condition, arm) | _means(HAZARDS, mine)
+      for column, name in TWIN.items() if condition['loving'] and twins else ():
+        more = _values(mine, name) - _values(twins[0][arm], name)
+        row |= columns.mean(column, more)
       table.append({**row, 'people': condition['people'], 'seeds': len(mine)})
   return table
 
@@ -135,9 +137,8 @@ def strata(records: Sequence[Record]) -> list[Row]:
   for condition, arms in _conditions(records):
     for arm, mine in arms.items():
       for who in STRATA:
-        row = {**_named(condition, arm), 'stratum': who}
-        for column, name in BY_STRATUM.items():
-          row |= columns.mean(column, _values(mine, f'{name}_{who}'))
+        fields = {name: f'{of}_{who}' for name, of in BY_STRATUM.items()}
+        row = _named(condition, arm) | {'stratum': who} | _means(fields, mine)
         if row['fit_gain'] is not None:
           table.append({**row, 'seeds': len(mine)})
   return table
@@ -146,15 +147,11 @@ def strata(records: Sequence[Record]) -> list[Row]:
 def rounds(records: Sequence[Record]) -> list[Row]:
   """Returns the variance of opinions after every round, bare and matched."""
   return [
-    {
-      **_named(condition, arm),
-      'round': t,
-      **columns.mean('polarization', values),
-    }
+    {**_named(condition, arm), 'round': t, **columns.mean('polarization', x)}
     for condition, arms in _conditions(records)
     for arm, mine in arms.items()
     if arm[1] in ('none', 'matching')
-    for t, values in enumerate(
+    for t, x in enumerate(
       zip(*(row.get('curve', ()) for row in mine.values()), strict=True)
     )
   ]
@@ -175,54 +172,39 @@ def certificate(records: Sequence[Record]) -> list[Row]:
     for (method, safeguard), safe in arms.items():
       if method == 'aggregate' or safeguard in ('none', 'none/fresh'):
         continue
-      # On the same candidates.
-      plain = 'none/fresh' if safeguard.endswith('/carried') else 'none'
-      base, bare = (
-        {seed: arms[who, plain][seed] for seed in safe}
-        for who in ('aggregate', method)
-      )
-      kept = intervals.ratio(
-        _values(safe, 'fit_gain'), _values(bare, 'fit_gain')
-      )
+      bare = arms[method, _plain(safeguard)]
+      gain = (_values(rows, 'fit_gain') for rows in (safe, bare))
       row = {
         **condition,
         'probe_accuracy': float(_values(safe, 'probe_accuracy').mean()),
         'method': method,
         'safeguard': safeguard,
-        **columns.interval('fit_kept', kept),
+        **columns.interval('fit_kept', intervals.ratio(*gain)),
       }
-      for name, floor in FLOORS.items():
-        before, after = (_added(rows, base, name) for rows in (bare, safe))
-        row |= _removed(name, floor, before, after)
-      for name in ('agreement_false', 'truth', 'length', 'confidence'):
-        for which, rows in (('before', bare), ('after', safe)):
-          row |= columns.mean(f'{name}_{which}', _added(rows, base, name))
-      for column, name in (
-        ('stance_variance_per_prompt_after', 'stance_variance_per_prompt'),
-        ('divergence_nats', 'divergence'),
-      ):
-        row |= columns.mean(column, _values(safe, name))
+      for name in FLOORS:
+        both = (_values(rows, f'{name}_added') for rows in (bare, safe))
+        row |= _removed(name, *both)
+      for which, rows in (('before', bare), ('after', safe)):
+        for name in ('agreement_false', 'truth', 'length', 'confidence'):
+          row |= _means({f'{name}_{which}': f'{name}_added'}, rows)
+      variance = 'stance_variance_per_prompt'
+      fields = {f'{variance}_after': variance, 'divergence_nats': 'divergence'}
+      row |= _means(fields, safe)
       table.append({**row, 'verdict': _verdict(row), 'seeds': len(safe)})
   return table
 
 
-def _removed(
-  name: str, floor: float, before: np.ndarray, after: np.ndarray
-) -> Row:
+def _removed(name: str, before: np.ndarray, after: np.ndarray) -> Row:
   """Returns what was added `[seeds]`, before and after, and the share gone."""
-  stem = name.removesuffix('_added')
-  shown = bool(intervals.mean(before).low > floor)
-  row: Row = {
-    **columns.mean(f'{stem}_added_before', before),
-    **columns.mean(f'{stem}_added_after', after),
-    f'{stem}_shown': shown,
-  }
-  if not shown:
-    return row
-  left = intervals.ratio(after, before)
-  # More than everything is over-correction, not extra credit.
-  removed = (min(1.0, 1.0 - x) for x in (left.value, left.high, left.low))
-  return {**row, **columns.interval(f'{stem}_removed', removed)}
+  shown = bool(intervals.mean(before).low > FLOORS[name])
+  row = {f'{name}_shown': shown, **columns.mean(f'{name}_added_before', before)}
+  row |= columns.mean(f'{name}_added_after', after)
+  if shown:
+    left = intervals.ratio(after, before)
+    # More than everything is over-correction, not extra credit.
+    removed = (min(1.0, 1.0 - x) for x in (left.value, left.high, left.low))
+    row |= columns.interval(f'{name}_removed', removed)
+  return row
 
 
 def _verdict(row: Record) -> str:
@@ -232,14 +214,12 @@ def _verdict(row: Record) -> str:
     low = row[f'{name}_low']
     return low is not None and low >= WANTED
 
-  stems = [name.removesuffix('_added') for name in FLOORS]
-  unknown = [stem for stem in stems if not row[f'{stem}_shown']]
-  missed = [] if enough('fit_kept') else ['fit']
-  missed += [
-    stem
-    for stem in stems
-    if row[f'{stem}_shown'] and not enough(f'{stem}_removed')
-  ]
+  missed, unknown = [] if enough('fit_kept') else ['fit'], []
+  for name in FLOORS:
+    if not row[f'{name}_shown']:
+      unknown.append(name)
+    elif not enough(f'{name}_removed'):
+      missed.append(name)
   if missed:
     return 'fails: ' + ', '.join(missed)
   if unknown:

@@ -48,19 +48,13 @@ def quick_fit(monkeypatch):
   monkeypatch.setattr(fits, 'fit', fit)
 
 
-def small():
-  return {
-    'persona_history': {
-      'seeds': (0,),
-      'people': 60,
-      'components': 8,
-      'statements': 100,
-      'pool': 16,
-      'replicates': 20,
-    },
-    'typology_visible': {'biographies': 5, 'replicates': 20},
-    'ukp_stances': {'components': 4, 'topics': 2, 'replicates': 20},
-  }
+@pytest.fixture
+def few(monkeypatch):
+  """Fewer people, components and draws than the study has."""
+  monkeypatch.setattr(real_text, '_PEOPLE', 90)
+  monkeypatch.setattr(real_text, '_COMPONENTS', 2)
+  monkeypatch.setattr(real_workers, '_COMPONENTS', 4)
+  monkeypatch.setattr(fits, 'REPLICATES', 20)
 
 
 def check(rows):
@@ -83,24 +77,27 @@ def check(rows):
 
 
 def all_rows(folder):
+  small = {'persona_history': {'seeds': (0,)}}
   return [
     row
-    for name, options in small().items()
-    for row in real_text.rows(name, {**options, 'source': embed}, folder)
+    for name, rows in real_text.MATERIALS.items()
+    for row in rows(folder, source=embed, **small.get(name, {}))
   ]
 
 
-def test_all_rows(real_data, private_cache, quick_fit):
+def test_all_rows(real_data, private_cache, quick_fit, few):
   check(all_rows(real_data))
 
 
 @pytest.mark.slow
-def test_all_rows_with_the_learners(real_data, private_cache):
+def test_all_rows_with_the_learners(real_data, private_cache, few):
   check(all_rows(real_data))
 
 
 @pytest.mark.slow
-def test_biographies_that_match_answers_are_found(real_data, private_cache):
+def test_biographies_that_match_answers_are_found(
+  real_data, private_cache, few
+):
   # A planted fault: embeddings that say the side.
   table = load.political_typology(real_data)
   said = dict(zip(table.biographies, table.liberal_biography, strict=True))
@@ -112,7 +109,7 @@ def test_biographies_that_match_answers_are_found(real_data, private_cache):
     sides = np.array([2.0 * said.get(text, 0) - 1 for text in texts])
     return np.stack([np.ones(len(texts)), sides], 1)
 
-  rows = real_text.typology_visible(real_data, replicates=20, source=telling)
+  rows = real_text.typology_visible(real_data, source=telling)
   found = {
     r['method']: r for r in rows if r['quantity'] == 'liberal_answer_gap'
   }
@@ -124,9 +121,9 @@ def test_biographies_that_match_answers_are_found(real_data, private_cache):
 
 
 def test_a_side_that_features_tell_is_served(
-  real_data, private_cache, quick_fit
+  real_data, private_cache, quick_fit, few
 ):
-  texts, side = real_text.opposing_statements(real_data, 300)
+  texts, side = real_text.opposing_statements(real_data)
   known = dict(zip(texts, side, strict=True))
   for answers in real_text._answers(
     load.political_typology(real_data)
@@ -138,15 +135,7 @@ def test_a_side_that_features_tell_is_served(
     sides = np.array([known[text] for text in texts], np.float32)
     return 0.1 * embed(texts) + sides[:, None]
 
-  rows = real_text.persona_history(
-    real_data,
-    seeds=(0,),
-    people=90,
-    components=2,
-    statements=300,
-    replicates=20,
-    source=telling,
-  )
+  rows = real_text.persona_history(real_data, seeds=(0,), source=telling)
   found = {(r['method'], r['quantity'], r['unit']): r['value'] for r in rows}
   gap = 'liberal_answer_gap, after the question'
   assert found['linear probe', 'held_out_stance_accuracy', 'statements'] > 0.98
@@ -163,9 +152,7 @@ def test_small_groups_are_not_reported():
   lean = np.random.default_rng(0).normal(size=n)
 
   def rows(chosen):
-    return real_workers.rows(
-      stated.take(chosen), {'own': lean[chosen]}, 'all', seed=0, replicates=5
-    )
+    return real_workers.rows(stated.take(chosen), {'own': lean[chosen]}, 'all')
 
   assert rows(np.arange(n) >= 0)
   assert rows(np.arange(n) >= 1) == []
@@ -180,7 +167,7 @@ def test_rows_of_workers_by_hand():
     np.ones((2 * n, 2)),
   )
   leans = {'own': np.tile([3.0, 1.0], n)}
-  rows = real_workers.rows(stated, leans, 'all', seed=0, replicates=5)
+  rows = real_workers.rows(stated, leans, 'all')
   found = {(r['method'], r['quantity']): r for r in rows}
   assert found['own', 'own_side_excess, all']['value'] == 1.0
   assert found['own', 'absolute_side_difference, all']['value'] == 2.0
@@ -189,16 +176,11 @@ def test_rows_of_workers_by_hand():
 
 
 def test_seeds_are_weighed_by_their_people():
-  group = np.array([0, 0, 1])
+  blank = real_text._Seed(*[np.zeros(2)] * 6)
+  drawn = real_text._Drawn([blank, blank._replace(cares=np.zeros(1))])
   weights = np.array([[1.0, 1, 1], [0, 0, 3]])
-  found = fits.over_seeds(
-    [lambda w: np.full(len(w), 1.0), lambda w: np.full(len(w), 4.0)],
-    group,
+  found = drawn.mean(
+    lambda seed, w: np.full(len(w), 4.0 if len(seed.cares) == 1 else 1.0),
     weights,
   )
   np.testing.assert_allclose(found, [2.0, 4.0])
-
-
-def test_unknown_names_are_refused():
-  with pytest.raises(ValueError, match="unknown 'persona': one of"):
-    real_text.rows('persona', {}, None)
