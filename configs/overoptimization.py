@@ -45,5 +45,6 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     'batch': 256,
     'steps': 20 if smoke else 400,
     'every': 10,
+    'most': 50.0,  # nats
   }
   return config

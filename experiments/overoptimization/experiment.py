@@ -69,7 +69,9 @@ def policy(
   """Returns KL, true and own reward of a policy in training by a score.
 
   The policy writes features N(mean, diag(deviation^2)), from N(0, I) on. Adam
-  climbs the mean score of fresh answers, without a penalty on the KL.
+  climbs the mean score of fresh answers, without a penalty on the KL, and ends
+  where that passes `policy.most`: what a score thinks of answers that nobody
+  writes has no end.
 
   Args:
     config: of the study.
@@ -106,13 +108,13 @@ def policy(
   made = []
   for place in range(0, node.steps + 1, node.every):
     (mean, log), texts = carry[0], written(carry[0], fresh)
-    divergence = 0.5 * jnp.sum(jnp.exp(2 * log) + mean**2 - 1.0 - 2 * log)
+    divergence = float(
+      0.5 * jnp.sum(jnp.exp(2 * log) + mean**2 - 1.0 - 2 * log)
+    )
+    if not divergence <= node.most:
+      break
     made.append(
-      [
-        float(divergence),
-        float(jnp.mean(of(texts))),
-        float(jnp.mean(score(texts))),
-      ]
+      [divergence, float(jnp.mean(of(texts))), float(jnp.mean(score(texts)))]
     )
     carry = stretch(carry, place)
   return made

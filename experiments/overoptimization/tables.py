@@ -9,8 +9,16 @@ from prm_jax.lab import columns
 from prm_jax.ops import decoding
 
 Row = dict[str, Any]
-LEVELS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # nats at which policies are read
-KEPT = 0.9  # of the peak, that selection at the largest n should keep
+LEVELS = (
+  0.0,
+  0.5,
+  1.0,
+  2.0,
+  4.0,
+  8.0,
+  16.0,
+  32.0,
+)  # nats at which policies are read
 
 
 def tables(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Row]]:
