@@ -41,8 +41,14 @@ def _sections(results) -> list[page.Section]:
 
 
 def _picture(results):
-  heading, rows = next(_parts(tables.rows_of(results, 'best_of_n')))
-  return _curves(rows, f'Best of n, up to 1,024. {heading}')
+  """Draws what penalties keep, where members disagree."""
+  shown = ('one network', 'mean', 'lower bound', 'Laplace lower bound')
+  rows = [
+    row
+    for row in tables.rows_of(results, 'best_of_n')
+    if row['fit'] == 'weak ridge' and row['arm'] in shown
+  ]
+  return _curves(rows, 'Best of n, up to 1,024, weak ridge')
 
 
 _SHOWN = {
