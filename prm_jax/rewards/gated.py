@@ -49,7 +49,7 @@ def gated(
     and dropout, and a temperature of 10, which changes its learning rate
     alone; here GELU.
   """
-  network = networks.MLP(widths=(*hidden, objectives))
+  network: Any = networks.MLP(widths=(*hidden, objectives))
 
   def prompt(features):
     if not prompt_features:
