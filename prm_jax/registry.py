@@ -24,6 +24,7 @@ from prm_jax.learners import (
   likeness,
   lore,
   mrm,
+  multi_objective,
   pal,
   pep,
   polar,
@@ -37,8 +38,10 @@ from prm_jax.rewards import (
   conditioned,
   discriminative,
   factorized,
+  gated,
   gaussian_likeness,
   ideal_point,
+  implicit_decoder,
   last_layer,
   scalar,
 )
@@ -65,10 +68,14 @@ class Needs(NamedTuple):
 
   Attributes:
     people: who train; answers: of each of them, at the median.
+    beside: options that hold data beside judgements, without which the
+      factory builds nothing. Only who has them builds it: comparisons and the
+      command do not.
   """
 
   people: int = 1
   answers: int = 1
+  beside: tuple[str, ...] = ()
 
 
 class Entry(NamedTuple):
@@ -185,6 +192,15 @@ LEARNERS: dict[str, Entry] = {
   'mrm': _personal(
     mrm.mrm, {'ridge': (), 'decay': _PULL}, _NETWORK, steps=60, dim=3
   ),
+  'multi_objective': Entry(
+    multi_objective.multi_objective,
+    'aggregate',
+    {'ridge': _PULL, 'decay': ()},
+    functools.partial(
+      toys.rated, verbosity=2, hidden=(8,), learning_rate=0.03, steps=100
+    ),
+    Needs(people=30, beside=('ratings',)),
+  ),
   'pal': _personal(
     pal.pal,
     {'ridge': (), 'decay': _PULL, 'strength': ()},
@@ -246,8 +262,10 @@ USERS: dict[str, Entry] = {
 REWARDS: dict[str, Entry] = {
   'discriminative': _built(discriminative.discriminative, config=toys.DECODER),
   'factorized': _built(factorized.factorized, dim=3),
+  'gated': _built(gated.gated, objectives=3),
   'ideal_point': _built(ideal_point.ideal_point, dim=3),
   'identity': _built(factorized.identity),
+  'implicit': _built(implicit_decoder.implicit, config=toys.READER),
   'in_context': _built(conditioned.in_context, dim=3),
   'last_layer': _built(last_layer.last_layer),
   'latent': _built(conditioned.latent, dim=3, latent=3),

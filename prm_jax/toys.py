@@ -105,6 +105,26 @@ def said(form: str = 'choices', n: int = 240, **given: Any) -> World:
   return World(given, types.Batch(rows, inputs), world.spec)
 
 
+def rated(seed: int = 0, n: int = 299, **given: Any) -> World:
+  """Returns judgements of texts that were rated by three attributes.
+
+  The first two are what the people's shared taste is made of, the third is
+  verbosity, which the first one follows a little; a fifth is missing.
+
+  Args:
+    seed: of texts, people and judgements.
+    n: judgements.
+    given: options of the factory, beside the ratings.
+  """
+  world = judgements(seed, n, **given)
+  assert world.data is not None
+  rng, x = np.random.default_rng(seed + 1), np.asarray(world.data.inputs.value)
+  ratings = np.stack([2 * x[:, 0] + 0.3 * x[:, 2], -x[:, 1], x[:, 2]], 1)
+  ratings = ratings + 3.0 + 0.3 * rng.normal(size=ratings.shape)
+  ratings[rng.random(ratings.shape) < 0.2] = np.nan
+  return world._replace(options={'ratings': ratings, **given})
+
+
 def texts(seed: int = 0, n: int = 60, **given: Any) -> World:
   """Returns judgements of texts as token ids, padded on either side.
 

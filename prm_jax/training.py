@@ -188,6 +188,11 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
   methods = registry.of_role('aggregate', 'personal', 'control')
   if method not in methods:
     raise ValueError(f'unknown method {method!r}: one of {sorted(methods)}')
+  if beside := registry.LEARNERS[method].needs.beside:
+    raise ValueError(
+      f'{method} needs {", ".join(beside)} beside the judgements, which the '
+      'command does not read'
+    )
   takes = {
     name: option.default
     for name, option in inspect.signature(

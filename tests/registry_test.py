@@ -12,7 +12,11 @@ def test_everything_can_be_built(room):
     built = registry.build(room, {'kind': kind, **entry.small().options})
     assert isinstance(
       built,
-      types.Learner | types.UserModel | types.RewardModel | types.Safeguard,
+      types.Learner
+      | types.UserModel
+      | types.RewardModel
+      | types.Safeguard
+      | types.Head,
     )
 
 

@@ -145,6 +145,10 @@ class _Work:
       needs = registry.LEARNERS[name].needs
       if name == fitting.BASELINE:
         continue
+      if needs.beside:
+        why = f'needs {", ".join(needs.beside)} beside the judgements'
+        left.append({'method': name, 'reason': why})
+        continue
       if people >= needs.people and answers >= needs.answers:
         borne.append(name)
         continue

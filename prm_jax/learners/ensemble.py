@@ -38,6 +38,7 @@ def ensemble(
   learning_rate: float = 3e-3,
   steps: int = 300,
   backbone: Any = None,
+  adapters: bool = False,
 ) -> types.Learner:
   """Returns E Bradley-Terry networks of the features, trained side by side.
 
@@ -59,6 +60,11 @@ def ensemble(
     steps: gradient steps.
     backbone: `rewards.backbone.Backbone` or plain data, where texts are
       tokens; None where features are given. It is shared.
+    adapters: whether each member has an adapter of its own of the backbone,
+      which then trains 'adapter', rather than one that all share.
+
+  Raises:
+    ValueError: adapters without a backbone that trains one.
 
   References:
     Lakshminarayanan et al. 2017, arXiv:1612.01474; the pull as in Yang et al.
@@ -70,8 +76,13 @@ def ensemble(
     0.1 and a penalty on the size of scores; members here are the aggregate's
     networks (GELU).
   """
-  head = multiple.multiple(scalar.mlp(hidden=hidden), members)
-  reward = trunks.under(head, backbone)
+  head = scalar.mlp(hidden=hidden)
+  if adapters and backbone is None:
+    raise ValueError('adapters need a backbone')
+  if adapters:
+    reward = multiple.adapted(head, members, backbone)
+  else:
+    reward = trunks.under(multiple.multiple(head, members), backbone)
   system = types.System(reward, population.population())
 
   def begin(state, data):

@@ -9,6 +9,7 @@ _METHODS = {
   'aggregate_mlp': 'one network for everyone',
   'ensemble': 'several networks for everyone',
   'laplace': 'one model for everyone, with its uncertainty',
+  'multi_objective': 'rated attributes, weighed by the prompt',
   'shared_habits': "everyone's model with everyone's shared habits",
   'traits': "everyone's model with each person's habits",
   'hierarchical': 'hierarchical weights',

@@ -67,6 +67,35 @@ def test_a_backbone_trains_what_it_says(kind, trains):
   assert -np.mean(np.log(np.where(label, p, 1 - p))) < np.log(2)
 
 
+def test_members_with_adapters_train_on_one_trunk():
+  world, key, E = toys.texts(), jax.random.key(0), 3
+  trunk = {'config': toys.READER, 'trains': 'adapter', 'rank': 2}
+  node = {'kind': 'ensemble', 'members': E, 'hidden': (4,), 'steps': 20}
+  node |= {'learning_rate': 0.03, 'adapters': True}
+  trunk['learning_rate'] = 1e-2
+  learner = small.started(
+    registry.build('learner', {**node, 'backbone': trunk})
+  )
+  spec = world.spec._replace(judgements=len(world.data.rows.mask))
+  start = trees.flat(learner.init(key, spec).params['reward'])
+  state = train.fit(learner, world.data, key=key, spec=world.spec)
+  after = trees.flat(state.params['reward'])
+  for path, leaf in after.items():
+    if path.startswith('backbone/'):
+      np.testing.assert_array_equal(leaf, start[path])
+      continue
+    assert len(leaf) == E
+    for e in range(E):  # every member moved, and none as another
+      assert (leaf[e] != start[path][e]).any(), path
+      assert (leaf[e] != leaf[e - 1]).any(), path
+  contexts = inference.infer(
+    learner.system, state.params, world.data, key=key, people=world.spec.people
+  )
+  p = inference.predict(learner.system, state.params, contexts, world.data)
+  label = world.data.rows.label > 0.5
+  assert -np.mean(np.log(np.where(label, p, 1 - p))) < np.log(2)
+
+
 def test_no_step_runs_a_frozen_trunk(monkeypatch):
   traces = []
   read = backbone._read

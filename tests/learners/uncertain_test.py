@@ -38,6 +38,11 @@ def linear(reward):
 # -------------------------------------------------------------------- ensemble
 
 
+def test_adapters_need_a_backbone():
+  with pytest.raises(ValueError, match='adapters need a backbone'):
+    registry.build('learner', {'kind': 'ensemble', 'adapters': True})
+
+
 @pytest.mark.parametrize('bootstrap', [False, True])
 def test_the_objective_is_the_mean_over_members(bootstrap):
   learner, state = fit(

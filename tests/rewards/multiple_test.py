@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend import core
 
 from prm_jax import toys, types
 from prm_jax.rewards import (
@@ -163,3 +164,90 @@ def test_the_last_layer_is_linear_with_the_covariance_of_differences():
   c = found.covariance
   pair = c[:, 0, 0] + c[:, 1, 1] - 2 * c[:, 0, 1]
   np.testing.assert_allclose(pair, want, rtol=1e-4)
+
+
+# ------------------------------------------------------------------- adapters
+
+TRUNK = {'config': toys.READER, 'trains': 'adapter', 'rank': 2}
+
+
+def adapters():
+  """An ensemble of adapters that are no start, and tokens that it reads."""
+  head = scalar.mlp(hidden=(4,))
+  many = multiple.adapted(head, E, TRUNK)
+  params = many.init(KEY, types.Spec(toys.READER.hidden_size, 1))
+  change = jax.tree.map(
+    lambda leaf: leaf + 0.2 * jax.random.normal(KEY, leaf.shape),
+    params['adapter'],
+  )
+  ids = np.random.default_rng(2).integers(1, toys.VOCABULARY, (B, K, 5))
+  texts = types.Tokens(ids.astype(np.int32), np.ones(ids.shape, np.int32))
+  return head, many, {**params, 'adapter': change}, types.Inputs(texts)
+
+
+def test_members_read_with_adapters_of_their_own():
+  head, many, params, inputs = adapters()
+  encoded = reading.encoded(many, params, inputs)
+  output = many.score(params, encoded, ())
+  one = backbone.under(head, TRUNK)
+  scores = []
+  for e in range(E):
+    own = {k: v for k, v in params.items() if k != 'backbone'}
+    own = jax.tree.map(lambda leaf, e=e: leaf[e], own)
+    own['backbone'] = params['backbone']
+    scores.append(one.score(own, reading.encoded(one, own, inputs), ()).score)
+  scores = np.asarray(scores, float)
+  np.testing.assert_allclose(
+    multiple.members(head, params, encoded, ()),
+    np.moveaxis(scores, 0, -1),
+    atol=1e-5,
+  )
+  np.testing.assert_allclose(output.score, scores.mean(0), atol=1e-5)
+  centred = scores - scores.mean(0)
+  want = np.einsum('ebk,ebl->bkl', centred, centred) / E
+  assert want.max() > 1e-3
+  np.testing.assert_allclose(output.covariance, want, atol=1e-5)
+
+
+def test_the_trunk_is_not_repeated():
+  head, many, params, inputs = adapters()
+
+  def size(tree):
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+  one = backbone.under(head, TRUNK)
+  single = one.init(KEY, types.Spec(toys.READER.hidden_size, 1))
+  assert size(params['backbone']) == size(single['backbone'])
+  own = size(single) - size(single['backbone'])
+  assert size(params) == size(single['backbone']) + E * own
+  # Nor while texts are read: but for kernels that adapters change.
+  inner = params['backbone']['params']
+  kernels = {
+    name: part['kernel'].shape
+    for name, part in inner['layers']['layer'].items()
+    if 'kernel' in part
+  }
+  changed = {kernels[name] for name in params['adapter']}
+  kept = {*kernels.values(), inner['embed']['embedding'].shape} - changed
+  assert len(kept) > 1
+  jaxpr = jax.make_jaxpr(many.features)(params, inputs)
+  shapes = {
+    variable.aval.shape
+    for equation in _equations(jaxpr.jaxpr)
+    for variable in equation.outvars
+  }
+  assert not shapes & {(E, *shape) for shape in kept}
+  assert changed <= {shape[1:] for shape in shapes if shape[:1] == (E,)}
+
+
+def _equations(jaxpr):
+  """All equations, of inner programs, too."""
+  for equation in jaxpr.eqns:
+    yield equation
+    for inner in core.jaxprs_in_params(equation.params):
+      yield from _equations(inner)
+
+
+def test_adapters_have_to_train():
+  with pytest.raises(ValueError, match="trains 'frozen': members"):
+    multiple.adapted(scalar.mlp(), E, {**TRUNK, 'trains': 'frozen'})
