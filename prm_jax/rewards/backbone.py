@@ -117,7 +117,18 @@ def backbone(
   def score(params, encoded, context):
     return head.score(own(params), encoded, context)
 
-  return types.RewardModel(init, encode, score, features)
+  def members(params, encoded, context):
+    assert head.members is not None
+    return head.members(own(params), encoded, context)
+
+  return types.RewardModel(
+    init,
+    encode,
+    score,
+    features,
+    members=None if head.members is None else members,
+    centred=head.centred,
+  )
 
 
 def own(params: Mapping[str, types.PyTree]) -> dict[str, types.PyTree]:
