@@ -339,8 +339,8 @@ def test_a_head_of_ties_is_fitted_kept_and_forgotten(
     ({'options': {'head': {'kind': 'magic'}}}, "unknown head 'magic'"),
     ({'options': {'head': {'kind': 'bins'}}}, 'bins does not read choices'),
     (
-      {'method': 'lore', 'options': {'head': {'kind': 'davidson'}}},
-      'lore takes none',
+      {'method': 'hierarchical', 'options': {'head': {'kind': 'davidson'}}},
+      'hierarchical takes none',
     ),
     ({'kind': 'sound'}, "unknown features 'sound'"),
   ],

@@ -5,19 +5,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
 from experiments.personalized_vs_aggregate import problems
 from prm_jax import registry, types
+from prm_jax.data import load
 from prm_jax.lab import fitting, units
 from prm_jax.models import features
+from prm_jax.ops import bayes
 from prm_jax.ops.heads import choices
-from prm_jax.systems import inference
+from prm_jax.systems import inference, states
+from prm_jax.worlds import attributes
 
 FAMILIAR, NEW = 'familiar', 'new'  # topics
 _BLOCK = 1024  # rows of which contexts are gathered at once
-_DATA = 'attributes_gaussian'
+_POPULATION = 'gaussian'
+_DATA = f'attributes_{_POPULATION}'
 
 
 def held_out(
@@ -27,7 +32,9 @@ def held_out(
 
   A held-out person's first answers are known; asked are others of theirs, on
   topics of the training people (familiar), and on topics that nobody has
-  answered (new). Numbers are searched inside the training people's rows.
+  answered (new). `true_prior` is the method 'hierarchical' told the
+  population's true mean and covariance. Numbers are searched inside the
+  training people's rows.
   Arrays: `TOPICS#truth`, `#label`, `#user` and `#prompt` `[B]`; and
   `TOPICS|METHOD|ANSWERS|mean`, `|deviation` and `|probability` `[B]`, margins
   in logits.
@@ -44,7 +51,7 @@ def held_out(
   sets = fitting.FeatureSets(problem)
   rows = tested(problem, known=max(node.answers), most=node.asked)
   arrays = dict(_truth(problem, rows))
-  record = {'features': kind, 'seed': seed, 'methods': {}}
+  record: dict[str, Any] = {'features': kind, 'seed': seed, 'methods': {}}
   for name, method in node.methods.items():
     found = fitting.search(
       dict(method),
@@ -61,7 +68,44 @@ def held_out(
     answers = tuple(node.answers) if own else (0,)
     for key, array in believed(fitted, problem, rows, answers):
       arrays[key.format(method=name)] = array
+    if name == 'hierarchical' and kind == 'levels':
+      told = _under(fitted, true_prior(node.world, problem, seed))
+      for key, array in believed(told, problem, rows, answers):
+        arrays[key.format(method='true_prior')] = array
   return units.Unit(record, arrays)
+
+
+def true_prior(
+  world: Any, problem: fitting.Problem, seed: int
+) -> bayes.GaussianPrior:
+  """Returns mean and covariance of everybody's true weights of levels.
+
+  Nobody can know them: what intervals miss under them is the approximation's,
+  and what they miss besides that is the estimated prior's.
+
+  Args:
+    world: configuration of the simulated people.
+    problem: made of them.
+    seed: of the world.
+  """
+  options = problems.attributes_options(world, _POPULATION, seed)
+  known = attributes.truth(load.attributes_world(**options))
+  weights = np.stack([known.weights[name] for name in problem.user_ids])
+  weights = known.scale * weights
+  covariance = np.cov(weights.T) + 1e-6 * np.eye(weights.shape[1])
+  return bayes.GaussianPrior(
+    jnp.asarray(weights.mean(0), jnp.float32),
+    jnp.asarray(np.linalg.cholesky(covariance), jnp.float32),
+  )
+
+
+def _under(
+  fitted: fitting.Fitted, prior: bayes.GaussianPrior
+) -> fitting.Fitted:
+  """Returns a fit whose people start from another prior."""
+  people, key = len(fitted.state.people.weight), jax.random.key(0)
+  state = states.with_user(fitted.state, prior)
+  return fitting.Fitted(fitted.learner, state, fitted.features, people, key)
 
 
 def tested(
@@ -177,7 +221,7 @@ def _compared(system: types.System):
     assert output.covariance is not None
     C = output.covariance
     variance = C[:, 0, 0] + C[:, 1, 1] - C[:, 0, 1] - C[:, 1, 0]
-    deviation = jax.numpy.sqrt(jax.numpy.maximum(variance, 0.0))
+    deviation = jnp.sqrt(jnp.maximum(variance, 0.0))
     apart = output.score[:, 0] - output.score[:, 1]
     return apart, deviation, choices.pair_probability(output)
 

@@ -339,6 +339,11 @@ def _of_margins(rows: Sequence[Row]) -> list[str]:
       + f'; {len(near) - len(good)} of {len(near)} are not.'
     )
     said.append(
+      "true_prior starts a person's belief from the population's true mean and "
+      'covariance: what it misses is the normal approximation, and what '
+      'hierarchical misses besides is the prior that it estimates.'
+    )
+    said.append(
       "Everybody's reward is unsure of the average person alone: its intervals "
       'say nothing of how far one person is from that.'
     )

@@ -45,9 +45,9 @@ class Found(NamedTuple):
     members: scores of an ensemble's members; None where there are none.
   """
 
-  score: np.ndarray
-  variance: np.ndarray | None
-  members: np.ndarray | None
+  score: Any
+  variance: Any
+  members: Any
 
 
 def scores(
