@@ -84,15 +84,7 @@ def fit(
   judged, copied, digest = judgements(data, seed, memory)
   where = held_out.split(judged, copied, seed)
   source = features.Source(encoder, own_features)
-  trains = where == fitting.TRAIN
-  says = trains & (judged.label != 0.5)
-  if not says.any():
-    raise ValueError(
-      'there is no judgement to train on that says which of two is better'
-    )
-  head = assembled.given(options.get('head'))
-  if head is not None and head.classes is not None:
-    says = trains  # ties are among what can be said
+  says = _trains(judged, where == fitting.TRAIN, options.get('head'))
   texts, trained = judged.texts, np.unique(judged.items[says])
   reader = features.fit(
     kind, source, judged.prompt_texts, texts, trained, components
@@ -127,6 +119,30 @@ def fit(
     if workdir is not None:
       writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
   return Fitted(known, state, reader, source, kept, found)
+
+
+def _trains(
+  judged: schema.Judgements,
+  training: np.ndarray,
+  head: Mapping[str, Any] | None,
+) -> np.ndarray:
+  """Returns which judgements train, `[n]`: ties where a head says them.
+
+  Args:
+    judged: judgements.
+    training: `[n]` those that are not held out.
+    head: plain data; None for Bradley-Terry.
+
+  Raises:
+    ValueError: none says which of two is better.
+  """
+  says = training & (judged.label != 0.5)
+  if not says.any():
+    raise ValueError(
+      'there is no judgement to train on that says which of two is better'
+    )
+  made = assembled.given(head)
+  return says if made is None or made.classes is None else training
 
 
 def judgements(
