@@ -1,12 +1,15 @@
 """Which head for which data? The configurations.
 
 --config=configs/reward_heads.py:smoke   seconds; known truth alone
---config=configs/reward_heads.py:full    known truth, and ties of real people
+--config=configs/reward_heads.py:full    known truth, and what real people say
 """
 
 from ml_collections import config_dict
 
+from configs import personalized_vs_aggregate as main_study
+
 VARIANTS = ('smoke', 'full')
+_SMOKE = ('hierarchical', 'laplace')  # of the methods with intervals
 HEADS = {
   'all_pairs': {'kind': 'all_pairs'},
   'best_of_n': {'kind': 'best_of_n'},
@@ -170,4 +173,69 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
       },
     },
   }
+  config.coverage = coverage(smoke)
   return config
+
+
+def coverage(smoke: bool) -> config_dict.ConfigDict:
+  """Returns what is asked of intervals about held-out people."""
+  world = main_study.world('smoke' if smoke else 'full')
+  with world.unlocked():
+    world.attributes.people = 12 if smoke else 150
+    world.attributes.answers = 60 if smoke else 150
+    world.attributes.features = {
+      'sentences': main_study.text_features(
+        (3, 5, 6), 64, unit='sentence', whiten=False
+      )
+    }
+  grid, text = main_study.grid, ('sentences',)
+  steps, tried = (5, 1) if smoke else (200, 3)
+  node = config_dict.ConfigDict()
+  node.world = world
+  node.seeds = (0,) if smoke else (0, 1, 2)
+  node.features = ('levels',) if smoke else ('levels', 'text')
+  node.levels = (0.5, 0.8, 0.9, 0.95)  # that intervals are to cover
+  node.answers = (10,) if smoke else (10, 50)  # of a person, that are known
+  node.asked = 60  # of a person, by topics
+  node.people_searched = 60
+  node.methods = {
+    'hierarchical': {'kind': 'hierarchical'},
+    'pref': {'kind': 'pref', 'steps': steps},
+    'laplace': {'kind': 'laplace'},
+    'ensemble': {
+      'kind': 'ensemble',
+      'members': 10,
+      'hidden': (8,),
+      'bootstrap': True,
+      'learning_rate': 0.02,
+      'steps': steps,
+    },
+  }
+  if smoke:
+    node.methods = {name: node.methods[name] for name in _SMOKE}
+  node.choices = {
+    'levels': {
+      'hierarchical': grid(('levels',), spread=(0.1, 0.3, 1.0)[:tried]),
+      'pref': grid(('levels',), dim=(8,), basis_ridge=(0.3, 3.0, 30.0)),
+      'laplace': grid(('levels',), ridge=(1.0, 10.0, 100.0)[:tried]),
+      'ensemble': grid(('levels',), ridge=(3.0, 30.0, 300.0)),
+    },
+    'text': {
+      'hierarchical': grid(text, spread=(0.1, 0.3, 1.0)),
+      'pref': grid(text, dim=(8,), basis_ridge=(10.0, 30.0, 300.0)),
+      'laplace': grid(text, ridge=(1.0, 10.0, 100.0)),
+      'ensemble': grid(text, ridge=(3.0, 30.0, 300.0)),
+    },
+  }
+  node.jester = {
+    'seeds': () if smoke else (0, 1, 2),
+    'people': 800,  # who train
+    'tested': 400,  # held out; as many more calibrate
+    'known': 20,  # ratings of a held-out person
+    'own': (5, 10),  # of which a person's own threshold is made
+    'levels': (0.8, 0.9),
+    'dim': 6,
+    'ridges': (1.0, 10.0, 100.0),
+    'steps': 300,
+  }
+  return node

@@ -12,7 +12,7 @@ from prm_jax import options
 
 # What computes is imported where it is needed: help is there at once.
 
-_SCORED = ('score', 'standard_deviation')  # what `score` adds to a row
+_SCORED = ('score', 'standard_deviation', 'lower')  # what `score` adds to a row
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -115,8 +115,9 @@ def score(arguments: argparse.Namespace) -> None:
       arguments.user,
       [str(row.get('prompt', '')) for row in rows],
       [row['response'] for row in rows],
+      bound=arguments.bound,
     )
-    columns = dict(zip(_SCORED, found, strict=True))
+    columns = {name: getattr(found, name) for name in _SCORED}
   _write(output, rows, columns)
 
 

@@ -25,25 +25,12 @@ from prm_jax.elicitation import session as sessions
 from prm_jax.models import embeddings, features
 from prm_jax.ops import acquisition, bayes
 from prm_jax.runtime import checkpoint, export, train, writers
-from prm_jax.systems import inference
+from prm_jax.systems import inference, scoring
 from prm_jax.users import bank as banks
 from prm_jax.worlds import stances
 
-_BLOCK = 4096  # texts scored at once
 _CONFIG, _READER, _ENCODER = 'config.json', 'reader.npz', 'encoder'
 _METADATA = 'metadata.json'
-
-
-class Scores(NamedTuple):
-  """How good responses are for a person.
-
-  Attributes:
-    score: `[K]` rewards in logits; differences matter.
-    standard_deviation: `[K]` of the belief; None of methods that have none.
-  """
-
-  score: np.ndarray
-  standard_deviation: np.ndarray | None
 
 
 class Said(NamedTuple):
@@ -236,31 +223,96 @@ class Model:
   # -------------------------------------------------------------------- score
 
   def score(
-    self, user: str | None, prompt: str, responses: Sequence[str]
-  ) -> Scores:
+    self,
+    user: str | None,
+    prompt: str,
+    responses: Sequence[str],
+    *,
+    bound: str | None = None,
+    width: float = 2.0,
+    strength: float = 0.5,
+  ) -> scoring.Scores:
     """Returns how good responses to a prompt are for a person.
 
     Args:
       user: who trained, or was asked; the population if None.
       prompt: what was asked for.
       responses: K of them.
+      bound: a pessimistic score besides, see `systems.scoring.scores`:
+        'lower_bound' of a method with a deviation, 'WCO' or 'UWO' of an
+        ensemble; none if None.
+      width: of 'lower_bound', standard deviations below the score.
+      strength: of 'UWO', per unit of score.
 
     Raises:
       KeyError: nothing is known of the person.
-      ValueError: features cannot be had as in training.
+      ValueError: features cannot be had as in training, or the method has no
+        such bound.
     """
-    return self.score_rows(user, [prompt] * len(responses), responses)
+    return self.score_rows(
+      user,
+      [prompt] * len(responses),
+      responses,
+      bound=bound,
+      width=width,
+      strength=strength,
+    )
 
   def score_rows(
-    self, user: str | None, prompts: Sequence[str], responses: Sequence[str]
-  ) -> Scores:
-    """Returns how good M responses to M prompts are for a person."""
-    system, params = self.setting.learner().system, self.state.params
-    context = self._context(user)
-    encoded = inference.encode(
-      system, params, jnp.asarray(self.features(prompts, responses))
+    self,
+    user: str | None,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    **bound: Any,
+  ) -> scoring.Scores:
+    """Returns how good M responses to M prompts are for a person.
+
+    Args:
+      user: as in `score`.
+      prompts: M; responses to the same one are compared.
+      responses: M.
+      **bound: `bound`, `width` and `strength` of `score`.
+
+    Raises:
+      KeyError, ValueError: as in `score`.
+    """
+    system = self.setting.learner().system
+    scoring.check(system, bound.get('bound'))
+    return scoring.scores(
+      system,
+      self.state.params,
+      self._context(user),
+      jnp.asarray(self.features(prompts, responses)),
+      prompts=prompts,
+      **bound,
     )
-    return scores(system, params['reward'], context, encoded)
+
+  def members(
+    self, user: str | None, prompt: str, responses: Sequence[str]
+  ) -> np.ndarray:
+    """Returns what every member of an ensemble says, `[E, K]`.
+
+    Less its mean over the responses, which nothing identifies; the mean over
+    members is the score. See `ops.ensembles` for what can be made of them.
+
+    Args:
+      user: as in `score`.
+      prompt: what was asked for.
+      responses: K of them.
+
+    Raises:
+      KeyError: nothing is known of the person.
+      ValueError: the method has no members.
+    """
+    system = self.setting.learner().system
+    scoring.check(system, 'WCO')
+    prompts = [prompt] * len(responses)
+    return scoring.members(
+      system,
+      self.state.params,
+      self._context(user),
+      jnp.asarray(self.features(prompts, responses)),
+    )
 
   @property
   def reads_prompts(self) -> bool:
@@ -503,43 +555,6 @@ class Model:
       'tables': {'audit': rows},
       'answer': trained.answer(rows),
     }
-
-
-def scores(
-  system: types.System,
-  reward: types.PyTree,
-  context: types.PyTree,
-  encoded: types.Array,
-) -> Scores:
-  """Returns scores and standard deviations of encoded texts `[M, ...]`.
-
-  Every text is a choice of one, a block at a time: the covariance of all with
-  all is never made.
-  """
-
-  @jax.jit
-  def block(rows):
-    known = jax.tree.map(
-      lambda leaf: jnp.broadcast_to(leaf, (len(rows), *leaf.shape)), context
-    )
-    output = system.reward.score(reward, rows[:, None], known)
-    if output.covariance is None:
-      return output.score[:, 0], None
-    variance = output.covariance[:, 0, 0]
-    return output.score[:, 0], jnp.sqrt(jnp.maximum(variance, 0.0))
-
-  count = len(encoded)
-  size = min(count, _BLOCK)
-  padded = jnp.pad(
-    encoded, [(0, -count % size)] + [(0, 0)] * (encoded.ndim - 1)
-  )
-  made = [block(padded[i : i + size]) for i in range(0, count, size)]
-  score, deviation = zip(*made, strict=True)
-  if deviation[0] is None:
-    return Scores(np.concatenate(score)[:count], None)
-  return Scores(
-    np.concatenate(score)[:count], np.concatenate(deviation)[:count]
-  )
 
 
 def _write(folder: Path, reader: features.Reader, kept: pool.Kept) -> None:

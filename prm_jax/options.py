@@ -51,6 +51,11 @@ def parser() -> argparse.ArgumentParser:
     help='JSON lines of prompt and response: score closeness to these by the '
     'policy discriminator in --workdir',
   )
+  sub.add_argument(
+    '--bound',
+    help='adds a pessimistic score: lower_bound, two standard deviations '
+    'below; or WCO or UWO of an ensemble',
+  )
   sub.add_argument('--output', type=Path, help='JSON lines; standard output')
   sub.add_argument(
     '--features',

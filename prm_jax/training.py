@@ -16,6 +16,7 @@ from prm_jax import registry, types
 from prm_jax.audits import copies
 from prm_jax.data import pipelines, schema, sizes
 from prm_jax.elicitation import pool
+from prm_jax.heads import assembled
 from prm_jax.lab import fitting, held_out
 from prm_jax.models import features
 from prm_jax.runtime import checkpoint, train, writers
@@ -62,7 +63,9 @@ def fit(
     data: a file of judgements or ratings, or a table of them.
     method: a kind of `registry.LEARNERS`.
     workdir: where everything is written; None: nowhere.
-    options: numbers of the learner, such as `basis_ridge`.
+    options: numbers of the learner, such as `basis_ridge`; and `head`, plain
+      data, of learners that take one: under a head that says what a tie is
+      ties train, too. What is kept of people are choices, a tie half of each.
     kind: of features, see `models.features.KINDS`.
     components: columns of features, besides length.
     encoder: folder of a BERT checkpoint; the default one if None.
@@ -81,11 +84,7 @@ def fit(
   judged, copied, digest = judgements(data, seed, memory)
   where = held_out.split(judged, copied, seed)
   source = features.Source(encoder, own_features)
-  says = (where == fitting.TRAIN) & (judged.label != 0.5)
-  if not says.any():
-    raise ValueError(
-      'there is no judgement to train on that says which of two is better'
-    )
+  says = _trains(judged, where == fitting.TRAIN, options.get('head'))
   texts, trained = judged.texts, np.unique(judged.items[says])
   reader = features.fit(
     kind, source, judged.prompt_texts, texts, trained, components
@@ -120,6 +119,30 @@ def fit(
     if workdir is not None:
       writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
   return Fitted(known, state, reader, source, kept, found)
+
+
+def _trains(
+  judged: schema.Judgements,
+  training: np.ndarray,
+  head: Mapping[str, Any] | None,
+) -> np.ndarray:
+  """Returns which judgements train, `[n]`: ties where a head says them.
+
+  Args:
+    judged: judgements.
+    training: `[n]` those that are not held out.
+    head: plain data; None for Bradley-Terry.
+
+  Raises:
+    ValueError: none says which of two is better.
+  """
+  says = training & (judged.label != 0.5)
+  if not says.any():
+    raise ValueError(
+      'there is no judgement to train on that says which of two is better'
+    )
+  made = assembled.given(head)
+  return says if made is None or made.classes is None else training
 
 
 def judgements(
@@ -200,7 +223,10 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
     ).parameters.items()
     if isinstance(option.default, int | float)
   }
+  check_head(method, options.get('head'))
   for name, number in options.items():
+    if name == 'head':
+      continue
     if name not in takes:
       raise ValueError(
         f'option {name}={number}: {method} takes {sorted(takes)}'
@@ -214,6 +240,30 @@ def check_options(method: str, options: Mapping[str, Any]) -> None:
         f'option {name}={number}: it counts, give a whole number'
       )
   registry.build('learner', {'kind': method, **options})
+
+
+def check_head(method: str, head: Mapping[str, Any] | None) -> None:
+  """Raises ValueError where a learner cannot read judgements by a head.
+
+  Args:
+    method: a kind of `registry.LEARNERS`.
+    head: plain data, 'kind' and options; None for Bradley-Terry.
+  """
+  if head is None:
+    return
+  with_heads = sorted(
+    name
+    for name, entry in registry.LEARNERS.items()
+    if 'head' in inspect.signature(entry.factory).parameters
+  )
+  if method not in with_heads:
+    raise ValueError(f'option head: {method} takes none; {with_heads} take one')
+  kind = dict(head).get('kind')
+  if kind in assembled.FACTORIES and kind not in assembled.OF_TWO:
+    raise ValueError(
+      f'option head: {kind} does not read choices between two, which '
+      f'judgements are: one of {list(assembled.OF_TWO)}'
+    )
 
 
 def _fit(

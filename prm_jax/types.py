@@ -138,6 +138,10 @@ class RewardModel(NamedTuple):
     features: `(params, inputs) -> features [..., D]` of the inputs' value.
     deliberate: `(key, params, inputs, context) -> inputs`, on the host: what
       has to be written before anything is scored, appended to `Tokens`.
+    members: `(params, encoded, context) -> [B, K, E]` scores of an ensemble's
+      members, each with an offset of its own.
+    centred: covariances are of scores less the mean of the K, and scores are
+      linear in encodings.
   """
 
   init: Callable[[Key, Spec], PyTree]
@@ -145,6 +149,8 @@ class RewardModel(NamedTuple):
   score: Callable[[PyTree, PyTree, PyTree], RewardOutput]
   features: Callable[[PyTree, Inputs], PyTree] = given_features
   deliberate: Callable[[Key, PyTree, Inputs, PyTree], Inputs] | None = None
+  members: Callable[[PyTree, PyTree, PyTree], Array] | None = None
+  centred: bool = False
 
 
 class UserModel(NamedTuple):

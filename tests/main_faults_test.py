@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prm_jax import main, model, registry, types
+from prm_jax import main, registry, types
 from prm_jax.elicitation import pool
+from prm_jax.systems import scoring
 
 ROOT = Path(__file__).parents[1]
 WORDS = ['please', 'kindly', 'sir', 'thanks', 'dude', 'whatever', 'stuff', 'no']
@@ -123,11 +124,13 @@ def test_blocks_of_texts_score_as_all_at_once(monkeypatch, method):
     'basis': jnp.asarray(rng.normal(size=(4, 3)), jnp.float32),
   }
   encoded = system.reward.encode(reward, features)
+  params = {**state.params, 'reward': reward}
   both = jax.tree.map(lambda leaf: leaf[None], context)
   want = system.reward.score(reward, encoded[None], both)
   for size in (3, 11, 100):
-    monkeypatch.setattr(model, '_BLOCK', size)
-    score, deviation = model.scores(system, reward, context, encoded)
+    monkeypatch.setattr(scoring, '_BLOCK', size)
+    found = scoring.scores(system, params, context, features)
+    score, deviation = found.score, found.standard_deviation
     np.testing.assert_allclose(score, want.score[0], atol=1e-5)
     if want.covariance is None:
       assert deviation is None

@@ -209,11 +209,139 @@ def test_a_table_can_be_fitted(counted):
     model.ask('u1')
 
 
+FOUR = [*TWO, 'yes yes dude', 'thanks no']
+
+
+def test_an_ensemble_has_members_and_every_bound(counted, path, tmp_path):
+  model = Model.fit(
+    path,
+    method='ensemble',
+    components=8,
+    options={'members': 3, 'steps': 20},
+    workdir=tmp_path / 'run',
+  )
+  score = model.score(None, '', FOUR)
+  members = model.members(None, '', FOUR)
+  assert members.shape == (3, 4)
+  np.testing.assert_allclose(members.mean(0), score.score, atol=1e-5)
+  apart = members - members.mean(1, keepdims=True)
+  np.testing.assert_allclose(apart.std(0), score.standard_deviation, atol=1e-5)
+  assert 'less the mean' in score.of
+  assert score.lower is None
+  loaded = Model.load(tmp_path / 'run')
+  for bound, want in (
+    ('WCO', members.min(0)),
+    ('UWO', members.mean(0) - 0.3 * members.var(0)),
+    ('lower_bound', members.mean(0) - 3 * members.std(0)),
+  ):
+    lower = loaded.score(None, '', FOUR, bound=bound, width=3, strength=0.3)
+    np.testing.assert_allclose(lower.lower, want, atol=1e-5)
+  # What another prompt's responses are does not matter.
+  both = model.score_rows(None, [*'ppqq'], FOUR)
+  two = model.score(None, '', FOUR[2:])
+  np.testing.assert_allclose(
+    both.standard_deviation[2:], two.standard_deviation, atol=1e-5
+  )
+  alone = model.score(None, '', FOUR[:1])
+  np.testing.assert_allclose(alone.standard_deviation, 0.0, atol=1e-6)
+
+
+def test_a_last_layer_is_sure_of_differences(counted, path):
+  model = Model.fit(path, method='laplace', components=8)
+  score = model.score(None, '', FOUR, bound='lower_bound', width=1.5)
+  assert 'less the mean' in score.of
+  assert (score.standard_deviation > 0).all()
+  np.testing.assert_allclose(
+    score.lower, score.score - 1.5 * score.standard_deviation, rtol=1e-5
+  )
+  x = np.asarray(model.features([''] * 4, FOUR), np.float64)
+  factor = np.asarray(model.state.params['reward']['factor'], np.float64)
+  white = np.linalg.solve(factor, (x - x.mean(0)).T)
+  np.testing.assert_allclose(
+    score.standard_deviation, np.sqrt((white**2).sum(0)), rtol=1e-3
+  )
+
+
+def test_a_bound_that_a_method_has_not_is_named(model, counted, path):
+  found = model.score('u1', '', TWO, bound='lower_bound')
+  np.testing.assert_allclose(
+    found.lower, found.score - 2 * found.standard_deviation, rtol=1e-5
+  )
+  assert found.of == 'the score'
+  with pytest.raises(ValueError, match='WCO takes the members of an ensemble'):
+    model.score('u1', '', TWO, bound='WCO')
+  with pytest.raises(ValueError, match="unknown bound 'least'"):
+    model.score('u1', '', TWO, bound='least')
+  with pytest.raises(ValueError, match='takes the members'):
+    model.members('u1', '', TWO)
+  plain = Model.fit(path, method='aggregate', components=8, evaluate=False)
+  with pytest.raises(ValueError, match='gives scores alone'):
+    plain.score(None, '', TWO, bound='lower_bound')
+
+
+def test_a_model_with_a_head_is_exported(path, tmp_path):
+  options = {'steps': 5, 'head': {'kind': 'davidson'}}
+  model = Model.fit(
+    path, method='pref', kind='surface', components=8, options=options
+  )
+  model.export(tmp_path / 'out')
+  exported = Model.load(tmp_path / 'out')
+  assert exported.setting.options['head'] == {'kind': 'davidson'}
+  np.testing.assert_allclose(
+    exported.score(None, '', TWO).score,
+    model.score(None, '', TWO).score,
+    rtol=1e-4,
+  )
+
+
+@pytest.mark.parametrize('personal', [False, True])
+def test_a_head_of_ties_is_fitted_kept_and_forgotten(
+  counted, path, tmp_path, personal
+):
+  head = {'kind': 'rao_kupper', 'personal': personal}
+  model = Model.fit(
+    path,
+    method='pref',
+    components=8,
+    options={'steps': 40, 'dim': 3, 'head': head},
+    workdir=tmp_path / 'run',
+  )
+  gain = [r for r in model.results['tables']['gain'] if r['method'] == 'pref']
+  assert gain[0]['gain'] > 0.1
+  own = model.state.params['head']['own']
+  assert abs(float(own['width'])) > 1e-3  # ties have trained it
+  polite, rude = (model.score(u, '', TWO).score for u in ('u1', 'u2'))
+  assert polite[0] > polite[1]
+  assert rude[0] < rude[1]
+  again = Model.load(tmp_path / 'run')
+  np.testing.assert_allclose(
+    again.score('u1', '', TWO).score, polite, rtol=1e-4
+  )
+  again.save(tmp_path / 'saved')
+  saved = Model.load(tmp_path / 'saved').score('u1', '', TWO).score
+  np.testing.assert_allclose(saved, polite, rtol=1e-4)
+  gone = model.forget('u1')
+  assert not gone.knows('u1')
+  if personal:
+    where = bank.rows_of(model.state.people, ['u1'])[0]
+    width = gone.state.people.free['head']['width'][where]
+    assert float(width) == 0.0
+    assert float(model.state.people.free['head']['width'][where]) != 0.0
+  told = model.answer('new', model.ask('new'), 'a')
+  assert told.knows('new')
+
+
 @pytest.mark.parametrize(
   ('options', 'message'),
   [
     ({'method': 'magic'}, "unknown method 'magic'"),
     ({'options': {'rigde': 1}}, 'pref takes'),
+    ({'options': {'head': {'kind': 'magic'}}}, "unknown head 'magic'"),
+    ({'options': {'head': {'kind': 'bins'}}}, 'bins does not read choices'),
+    (
+      {'method': 'hierarchical', 'options': {'head': {'kind': 'davidson'}}},
+      'hierarchical takes none',
+    ),
     ({'kind': 'sound'}, "unknown features 'sound'"),
   ],
 )

@@ -6,7 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.reward_heads import fits, page, real, tables
+from experiments.reward_heads import (
+  coverage,
+  fits,
+  page,
+  predicted,
+  real,
+  tables,
+)
 from prm_jax.lab import study, units
 from prm_jax.models import features
 from prm_jax.worlds import candidates
@@ -64,7 +71,21 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   source = features.Source()
   for name in config.real.sets:
     made[f'real-{name}'] = functools.partial(real.kept, config, name, source)
+  for name, seed in _margins(config):
+    made[f'coverage-{name}-seed{seed}'] = functools.partial(
+      coverage.held_out, config, name, seed, source
+    )
+  for seed in config.coverage.jester.seeds:
+    made[f'coverage-jester-seed{seed}'] = functools.partial(
+      predicted.intervals_of, config, seed
+    )
   return made
+
+
+def _margins(config) -> list[tuple[str, int]]:
+  """Returns features and seed of every unit of held-out people's margins."""
+  node = config.coverage
+  return [(name, seed) for seed in node.seeds for name in node.features]
 
 
 def known(
@@ -134,6 +155,14 @@ def _tables(config, folder: units.Folder) -> study.Tables:
   kept = [folder.read(f'real-{name}') for name in config.real.sets]
   if kept:
     made['ties'] = tables.ties(kept)
+  names = [f'coverage-{name}-seed{seed}' for name, seed in _margins(config)]
+  margins = [folder.read(name) for name in names]
+  made['coverage'] = tables.covered(margins, config.coverage.levels)
+  made['coverage_choices'] = tables.calibrated(margins)
+  seeds = config.coverage.jester.seeds
+  rated = [folder.read(f'coverage-jester-seed{seed}') for seed in seeds]
+  if rated:
+    made['coverage_ratings'] = tables.covered_ratings(rated)
   return made
 
 

@@ -47,6 +47,35 @@ def _sections(results) -> list[page.Section]:
         ],
       }
     )
+  return made + _covered(results)
+
+
+_OFF = kinds.Axis('covered', 'true values inside 90 % intervals (%)', 100)
+
+
+def _covered(results) -> list[page.Section]:
+  """Draws what 90 % intervals hold, a picture a table."""
+  made = []
+  for table, names, title in (
+    (
+      'coverage',
+      ('features', 'topics', 'method', 'answers'),
+      'Margins of people who are held out',
+    ),
+    ('coverage_ratings', ('method',), 'Ratings that are to come'),
+  ):
+    rows = [
+      row for row in tables.rows_of(results, table) if row['level'] == 0.9
+    ]
+    if not rows:
+      continue
+    labels = [
+      ', '.join(str(row[n]).replace('_', ' ') for n in names) for row in rows
+    ]
+    near = [bool(row['near']) for row in rows]
+    drawn = kinds.bars(title, rows, labels, _OFF, at=90, ours=near)
+    note = 'Dark: within 3 points of 90, where the dashed line stands.'
+    made.append({'title': title, 'note': note, 'pictures': [drawn]})
   return made
 
 
@@ -94,6 +123,57 @@ PAGE = page.Page(
         'people': ('count', 'people'),
         'prompts or texts': ('count', 'units'),
         'judgements': ('count', 'judgements'),
+      },
+    ),
+    'coverage': tables.Spec(
+      'Are intervals of margins what they say?',
+      'Percent of true margins of held-out people that are inside, with '
+      'intervals over people and prompts. Answers: of the person, that are '
+      'known; 0 of methods that learn nothing from them.',
+      {
+        'features': ('word', 'features'),
+        'topics': ('word', 'topics'),
+        'method': ('word', 'method'),
+        'answers': ('count', 'answers'),
+        'to hold': ('points', 'level'),
+        'inside': ('points', 'covered'),
+        'half width (logits)': ('number', 'mean_half_width_logits'),
+        'people': ('count', 'people'),
+        'prompts': ('count', 'prompts'),
+        'pairs': ('count', 'pairs'),
+      },
+    ),
+    'coverage_choices': tables.Spec(
+      'Are probabilities of choices calibrated?',
+      'Expected calibration error of held-out people, which is never below 0 '
+      'and of few rows never 0.',
+      {
+        'features': ('word', 'features'),
+        'topics': ('word', 'topics'),
+        'method': ('word', 'method'),
+        'answers': ('count', 'answers'),
+        'calibration error': ('points', 'ece'),
+        'log loss': ('number', 'nll'),
+        'right': ('points', 'accuracy'),
+        'people': ('count', 'people'),
+        'pairs a seed': ('count', 'pairs'),
+      },
+    ),
+    'coverage_ratings': tables.Spec(
+      'Are intervals of ratings what they say?',
+      'Percent of ratings to come of held-out people (Jester) that are inside, '
+      'with intervals over people and jokes; the worst tenth of people is '
+      'chosen on one half of the ratings and measured on the other.',
+      {
+        'interval': ('word', 'method'),
+        'to hold': ('points', 'level'),
+        'inside': ('points', 'covered'),
+        'of the worst tenth': ('points', 'worst_decile'),
+        'width (points)': ('number', 'mean_width_points'),
+        'the whole scale': ('points', 'infinite'),
+        'people': ('count', 'people'),
+        'jokes': ('count', 'jokes'),
+        'ratings': ('count', 'ratings'),
       },
     ),
   },

@@ -37,6 +37,22 @@ FACTORIES: Mapping[str, Callable[..., types.Head]] = MappingProxyType(
   }
 )
 
+# Those whose labels are of two candidates, one number a judgement.
+OF_TWO = (
+  'bradley_terry',
+  'classifier',
+  'conservative',
+  'cumulative',
+  'davidson',
+  'hinge',
+  'rao_kupper',
+  'robust',
+  'squared',
+  'strength_margin',
+  'strength_weight',
+  'thurstone',
+)
+
 
 def given(node: types.Head | Mapping[str, Any] | None) -> types.Head | None:
   """Returns a head, which may be plain data; None stays None.

@@ -117,7 +117,17 @@ def backbone(
   def score(params, encoded, context):
     return head.score(own(params), encoded, context)
 
-  return types.RewardModel(init, encode, score, features)
+  return types.RewardModel(
+    init, encode, score, features, members=_members(head), centred=head.centred
+  )
+
+
+def _members(head: types.RewardModel):
+  """Returns what reads the members of a head's reward, None without them."""
+  each = head.members
+  if each is None:
+    return None
+  return lambda params, encoded, context: each(own(params), encoded, context)
 
 
 def own(params: Mapping[str, types.PyTree]) -> dict[str, types.PyTree]:

@@ -34,4 +34,4 @@ def last_layer() -> types.RewardModel:
     covariance = laplace.centred_covariance(encoded[..., 1:])
     return types.RewardOutput(encoded[..., 0], covariance)
 
-  return types.RewardModel(init, encode, score)
+  return types.RewardModel(init, encode, score, centred=True)

@@ -19,7 +19,7 @@ def multiple(reward: types.RewardModel, count: int) -> types.RewardModel:
 
   score is the mean over members `[B, K]`; covariance `[B, K, K]` is the
   population covariance over members, plus the mean of their own where they
-  have one. `members` gives their scores one by one.
+  have one. Its `members` gives their scores one by one.
 
   params: those of `reward`, every leaf with a leading axis E, each member with
   a start of its own. Encodings are `[..., E, J]`. Text is read once: on a
@@ -52,7 +52,10 @@ def multiple(reward: types.RewardModel, count: int) -> types.RewardModel:
   def score(params, encoded, context):
     return _together(_each(reward, params, encoded, context))
 
-  return types.RewardModel(init, encode, score)
+  def each(params, encoded, context):
+    return members(reward, params, encoded, context)
+
+  return types.RewardModel(init, encode, score, members=each)
 
 
 def adapted(
