@@ -72,16 +72,9 @@ class Event:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Said:
-  """What one person said of candidates, in the form that a head reads.
+  """What one person said of N rows of candidates `[N, K, ...]`, as heads read.
 
-  Attributes:
-    encoded: `[N, K, ...]` the candidates, as `RewardModel.encode` left them.
-    outputs: `[N, K, O]` the head's further numbers.
-    present: `[N, K]` 1 for a candidate, 0 for padding.
-    own: the head's parameters, `[N, ...]`.
-    label: `[N, ...]`.
-    mask: `[N]` 1 for a judgement, 0 for padding.
-    head: what the labels are for.
+  `own` are the head's parameters, `[N, ...]`; `present` is the mask of `Read`.
   """
 
   encoded: Array
@@ -179,13 +172,10 @@ class UserModel(NamedTuple):
 
 
 class Read(NamedTuple):
-  """What a head reads of the K candidates of every row.
+  """What a head reads: scores `[B, K]`, and 1 for a candidate, 0 for padding.
 
-  Attributes:
-    score: `[B, K]` the reward's.
-    outputs: `[B, K, O]` further numbers, linear in the features and the same
-      for everybody: log-variances, offsets of quantiles, attributes.
-    mask: `[B, K]` 1 for a candidate, 0 for padding.
+  `outputs` `[B, K, O]` are further numbers, linear in the features and the same
+  for everybody: log-variances, offsets of quantiles, attributes.
   """
 
   score: Array
@@ -193,53 +183,33 @@ class Read(NamedTuple):
   mask: Array
 
 
-class Pairs(NamedTuple):
-  """Which two candidates of a row are compared, and what that says.
-
-  Attributes:
-    candidates: `[P, 2]` of the K.
-    label: `[N, P]` probability that the first is preferred.
-    weight: `[N, P]` of the comparison; of a row they sum to one at most.
-  """
-
-  candidates: np.ndarray
-  label: Array
-  weight: Array
-
-
 class Head(NamedTuple):
   """How scores become what people say: a likelihood, and how to serve it.
 
-  What is said of a row is its label, `[B]` or `[B, ...]`. Parameters are few
-  (thresholds, the width of ties, noise) and every function receives them with
-  a leading axis B, so that a person may have their own.
+  What is said of a row is its label, `[B, ...]`. Parameters are few and every
+  function receives them with a leading axis B: a person may have their own.
 
   Attributes:
     init: `() -> params`, a mapping of arrays without B; empty if none.
     nll: `(params, read, said) -> [B]` nats.
-    predict: `(params, read) -> [B, ...]` what will be said, expected: the
-      probability that the first of two is preferred, half of a tie's with it,
-      or values in the form of the label.
+    predict: `(params, read) -> [B, ...]` what is expected to be said: that the
+      first of two is preferred, ties half, or values in the label's form.
     score: `(params, read) -> [B, K]` what is served.
-    pairs: `(said [N, ...], K) -> Pairs`, what learners start from and beliefs
-      read; None where one candidate is judged by itself.
-    value: `(said [N, ...]) -> [N]`, where there are no pairs: how good the
-      candidate was said to be; a person's judgements are then compared.
-    classes: `(params, read) -> [B, C]` probabilities of what can be said, in
-      the order of labels; None where that is two things, or a number.
+    pairs: `(said [N, ...], K) -> heads.paired.Pairs`, which learners start
+      from; None where one candidate is judged by itself.
+    value: `(said [N, ...]) -> [N]`, what is compared where pairs are None.
+    classes: `(params, read) -> [B, C]` probabilities of all labels, in order.
     outputs: O, see `Read`.
-    term: `(params, read, said, gather) -> [B]` a further term that looks at
-      other rows; None if there is none.
-    personal: names of the parameters that a person has their own of, as
-      differences from everybody's.
-    spread: standard deviation of those differences, beforehand.
+    term: `(params, read, said, gather) -> [B]`, which looks at other rows.
+    personal: parameters that people have as differences from everybody's.
+    spread: standard deviation of those, beforehand.
   """
 
   init: Callable[[], dict[str, Array]]
   nll: Callable[[Mapping[str, Array], Read, Array], Array]
   predict: Callable[[Mapping[str, Array], Read], Array]
   score: Callable[[Mapping[str, Array], Read], Array]
-  pairs: Callable[[Array, int], Pairs] | None = None
+  pairs: Callable[[Array, int], Any] | None = None
   value: Callable[[Array], Array] | None = None
   classes: Callable[[Mapping[str, Array], Read], Array] | None = None
   outputs: int = 0
@@ -393,8 +363,7 @@ class Judgements(NamedTuple):
 
   Attributes:
     user: `[B]` int32, the person's row in the table of people.
-    label: `[B]` float32, probability that the first is preferred; `[B, ...]`
-      where a head reads more than that.
+    label: `[B]` float32, probability that the first is preferred; or a head's.
     mask: `[B]` float32 weight; 0 for padding and for held-out rows.
     example_id: `[B]` int32; noise is keyed by it.
   """

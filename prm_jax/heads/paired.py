@@ -6,7 +6,7 @@ tie; C levels of strength are j / (C - 1).
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +18,31 @@ from prm_jax.ops.heads import choices, ordinal
 _LEAST = 1e-4  # variance of a text, so that no choice is certain
 
 
+class Pairs(NamedTuple):
+  """Which two candidates of a row are compared, and what that says.
+
+  Attributes:
+    candidates: `[P, 2]` of the K.
+    label: `[N, P]` probability that the first is preferred.
+    weight: `[N, P]` of the comparison; of a row they sum to one at most.
+  """
+
+  candidates: np.ndarray
+  label: types.Array
+  weight: types.Array
+
+
 def unchanged(params: Any, read: types.Read) -> types.Array:
   """Returns the scores as the reward has them: `Head.score` of most heads."""
   del params
   return read.score
 
 
-def first_two(said: types.Array, count: int) -> types.Pairs:
+def first_two(said: types.Array, count: int) -> Pairs:
   """Returns the choice that the label is already: `Head.pairs` of choices."""
   del count
   label = said.reshape(len(said), 1)
-  return types.Pairs(np.array([[0, 1]]), label, jnp.ones_like(label))
+  return Pairs(np.array([[0, 1]]), label, jnp.ones_like(label))
 
 
 def _head(loss: Callable[..., types.Array], **others: Any) -> types.Head:

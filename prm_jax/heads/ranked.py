@@ -21,7 +21,7 @@ def every_pair(said, count):
   candidates = np.array(list(itertools.combinations(range(count), 2)))
   first, second = said[:, candidates[:, 0]], said[:, candidates[:, 1]]
   differ = (first != second).astype(jnp.float32)
-  return types.Pairs(
+  return paired.Pairs(
     candidates,
     (first < second).astype(jnp.float32),
     differ / jnp.maximum(differ.sum(1, keepdims=True), 1.0),

@@ -61,16 +61,12 @@ def pal(
   References:
     Chen et al. 2024 (PAL), arXiv:2406.08469.
   """
-  reward = trunks.under(
-    ideal_point.ideal_point(
-      dim=dim, width=width, prompt_features=prompt_features
-    ),
-    backbone,
+  points = ideal_point.ideal_point(
+    dim=dim, width=width, prompt_features=prompt_features
   )
+  user = simplex.simplex(dim=dim, capacity=capacity, strength=strength)
   system = types.System(
-    reward,
-    simplex.simplex(dim=dim, capacity=capacity, strength=strength),
-    head=assembled.given(head),
+    trunks.under(points, backbone), user, head=assembled.given(head)
   )
 
   def objective(params, people, state, batch, gather):

@@ -61,17 +61,11 @@ def vrf(
     and, as for VPL, fixed encodings, episodes and the aggregate's score
     beside them. The closest well-defined method, not a reproduction.
   """
-  system = types.System(
-    conditioned.weighted(dim=dim, bases=bases),
-    variational.variational(
-      dim=dim,
-      bases=bases,
-      latent=latent,
-      width=width,
-      temperature=temperature,
-      capacity=capacity,
-    ),
+  sizes = {'dim': dim, 'bases': bases, 'latent': latent, 'width': width}
+  user = variational.variational(
+    **sizes, temperature=temperature, capacity=capacity
   )
+  system = types.System(conditioned.weighted(dim=dim, bases=bases), user)
   network: Any = sets.LatentEncoder(latent, width)
 
   def read(key, params, evidence):
