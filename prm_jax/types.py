@@ -357,9 +357,8 @@ class Inputs(NamedTuple):
 class Judgements(NamedTuple):
   """What people said, one judgement a row; every leaf has the axis B.
 
-  The K candidates of a row are in the batch's inputs: two, the first of which
-  is preferred with probability `label`, then references if there are any; or
-  as many as the learner's head reads.
+  The K candidates of a row are in the batch's inputs: two, the first preferred
+  with probability `label`, then references, if any; or what a head reads.
 
   Attributes:
     user: `[B]` int32, the person's row in the table of people.
