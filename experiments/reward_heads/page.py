@@ -2,7 +2,7 @@
 
 from prm_jax.report import kinds, page, tables
 
-_GAIN = kinds.Axis('gain', 'new pairs in true order, gain (points)', 100)
+_GAIN = kinds.Axis('gain', 'gain (points)', 100)
 _NATS = kinds.Axis('gain', 'log loss saved by keeping ties (nats)')
 
 
@@ -24,7 +24,7 @@ def _sections(results) -> list[page.Section]:
   made = [
     {
       'title': 'What a head gains over plain Bradley-Terry',
-      'note': 'Dark: the head that the data are drawn from.',
+      'note': 'Points of new pairs in true order. Dark: drawn from this head.',
       'pictures': _bars(rows),
     }
   ]
