@@ -159,6 +159,10 @@ def test_scores_follow_the_person(judged, scored, tmp_path):
   assert rude[0]['score'] < rude[1]['score']
   nobody = scores()
   assert nobody[0]['standard_deviation'] > polite[0]['standard_deviation']
+  for row in scores('--user=u1', '--bound=lower_bound'):
+    deviation = row['standard_deviation']
+    assert row['lower'] == pytest.approx(row['score'] - 2 * deviation, rel=1e-4)
+  assert 'lower' not in nobody[0]
 
 
 def test_another_setting_is_refused(judged, tmp_path, capsys):
