@@ -82,10 +82,11 @@ def davidson(
   """
   log_nu = precision.each(log_nu, difference)
   d = precision.raised(difference)
-  # Less |d| / 2: an infinite difference leaves one of them finite.
+  # Less |d| / 2: an infinite difference leaves one of them finite. Maxima have
+  # half of either slope at 0, where `abs` has that of one side.
   weights = (
     -jnp.maximum(d, 0.0),
-    log_nu - 0.5 * jnp.abs(d),
+    log_nu - 0.5 * jnp.maximum(d, -d),
     -jnp.maximum(-d, 0.0),
   )
   logprob = jax.nn.log_softmax(jnp.stack(weights, -1), -1)
