@@ -184,6 +184,7 @@ HEADS = {
     'gate': (lambda: gating.gate(a(N, 3), axis=-1, objectives=3),),
     'debiased': (lambda: gating.debiased(a(N, 3), a(3), verbosity=0),),
     'gated_score': (a(N, 3), a(N, 3)),
+    'gated_quantiles': (a(N, 3), a(N, 3, 4)),
     'contributions': (a(N, 3), a(N, 3)),
     'report': None,
     'rank_correlation': None,

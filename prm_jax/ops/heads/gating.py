@@ -85,6 +85,30 @@ def gated_score(weight: types.Array, rewards: types.Array) -> types.Array:
   return jnp.sum(contributions(weight, rewards), -1)
 
 
+def gated_quantiles(weight: types.Array, quantiles: types.Array) -> types.Array:
+  """Returns the quantiles of a gated score, `[..., M]`, at the same levels.
+
+      q(tau_m) = sum over k of g_k q_k(tau_m)
+
+  Under weights that are not negative they do not cross if those of every
+  objective do not; their mean is the gated score of means.
+
+  Args:
+    weight: `[..., A]` g.
+    quantiles: `[..., A, M]` of each objective, from the lowest.
+
+  References:
+    Dorka 2024 (QRM), arXiv:2409.10164.
+
+  Notes:
+    It is the distribution of the sum where all objectives rise and fall
+    together, and not that of a mixture of them.
+  """
+  chex.assert_shape(quantiles, (*weight.shape, None))
+  weight = precision.raised(weight)[..., None]
+  return jnp.sum(weight * precision.raised(quantiles), -2)
+
+
 def contributions(weight: types.Array, rewards: types.Array) -> types.Array:
   """Returns what each objective adds to a score, `[..., A]`: g_k r_k.
 

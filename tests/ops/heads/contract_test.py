@@ -337,6 +337,7 @@ EXAMPLES = [
     gating.debiased, (a(B, A), a(A)), {'verbosity': 1}, rows=(0,), smooth=(0, 1)
   ),
   Example(gating.gated_score, (a(B, A), a(B, A)), smooth=(0, 1)),
+  Example(gating.gated_quantiles, (a(B, A), a(B, A, 5)), smooth=(0, 1)),
   Example(gating.contributions, (a(B, A), a(B, A)), smooth=(0, 1)),
   Example(
     gating.report, (a(A), ['a', 'b', 'c']), rows=(), smooth=(), scores=()

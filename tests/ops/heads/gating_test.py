@@ -73,6 +73,22 @@ def test_debiased_and_gated(rng):
   np.testing.assert_allclose(parts.sum(1), score, rtol=1e-5)
 
 
+def test_gated_quantiles_are_those_of_objectives_that_rise_together(rng):
+  """Normal ones: their standard deviations add."""
+  weight, mean, sd = rng.random((2, 3)), rng.normal(size=3), [1.0, 2.0, 0.5]
+  level = np.array([0.1, 0.5, 0.9])
+  each = np.stack(
+    [stats.norm.ppf(level, m, s) for m, s in zip(mean, sd, strict=True)]
+  )
+  found = gating.gated_quantiles(
+    jnp.asarray(weight), jnp.asarray(np.stack([each, each]))
+  )
+  for b in range(2):
+    want = stats.norm.ppf(level, weight[b] @ mean, weight[b] @ np.array(sd))
+    np.testing.assert_allclose(found[b], want, rtol=1e-4)
+  assert (np.diff(found) > 0).all()
+
+
 def test_report_names_what_drove_a_score():
   found = gating.report(np.array([0.5, -2.0, 0.0]), ['help', 'truth', 'length'])
   assert [row['objective'] for row in found] == ['truth', 'help', 'length']
