@@ -104,36 +104,3 @@ def pair_nll(output: types.RewardOutput, label: types.Array) -> types.Array:
     label: `[B]` probability that candidate 0 is preferred.
   """
   return bradley_terry(pair_margin(output), label)
-
-
-def answer_shift(
-  margin: types.Array,
-  variance: types.Array,
-  label: types.Scalar,
-  *,
-  iterations: int = 8,
-) -> types.Array:
-  """Returns the t by which one answer moves a Gaussian belief N(mu, S).
-
-      t = label - sigma(margin + variance t)
-
-  by Newton: the posterior mode is mu + t S x, with x the question.
-
-  Args:
-    margin: `[...]` x . mu, logits.
-    variance: `[...]` x^T S x, logits squared.
-    label: probability that the first is preferred.
-    iterations: Newton steps.
-  """
-
-  def step(_, t):
-    p = jax.nn.sigmoid(margin + variance * t)
-    t = t - (t + p - label) / (1.0 + variance * p * (1.0 - p))
-    # The root lies between label - 1 and label.
-    return jnp.clip(t, label - 1.0, label)
-
-  # From where the new margin is 0 Newton comes to the root without passing
-  # it; from t = 0 an answer that surprises a wide belief sends it astray.
-  start = -margin / jnp.maximum(variance, 1e-30)
-  start = jnp.clip(start, label - 1.0, label)
-  return jax.lax.fori_loop(0, iterations, step, start)

@@ -173,7 +173,6 @@ EXAMPLES = {
     'pair_margin': (OUTPUT,),
     'pair_probability': (OUTPUT,),
     'pair_nll': (OUTPUT, one(N)),
-    'answer_shift': (a(N), one(N), 1.0),
   },
   'opinions': {
     'degroot': (a(N), p(N, N)),
