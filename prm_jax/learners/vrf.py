@@ -57,9 +57,9 @@ def vrf(
     from an encoder, Gaussian bases there, weights by Wasserstein distance,
     and a loss that attenuates by variance. Its equations were not to be had.
     Ours: the softmax, the moderated likelihood as the attenuation, the
-    weights' covariance to first order in mu, the base rewards' linear form,
-    and, as for VPL, fixed encodings, episodes and the aggregate's score
-    beside them. The closest well-defined method, not a reproduction.
+    weights' covariance to first order in mu, linear base rewards and, as for
+    VPL, fixed encodings, episodes and the aggregate's score. The closest
+    well-defined method, not a reproduction.
   """
   sizes = {'dim': dim, 'bases': bases, 'latent': latent, 'width': width}
   user = variational.variational(

@@ -17,7 +17,6 @@ from jax.custom_batching import custom_vmap
 
 from prm_jax import types
 from prm_jax.ops import pairs, precision
-from prm_jax.ops.heads import choices
 
 _UNROLL = 16  # at most this many coefficients are factorised across people
 _BLOCK = 2048  # people a block: its matrices stay in a core's cache
@@ -218,7 +217,7 @@ def assumed_density(
   variance = x @ direction
   margin = difference @ prior.mean + x @ posterior.mode
 
-  t = choices.answer_shift(margin, variance, label, iterations=iterations)
+  t = _line(margin, variance, label, iterations)
   p = jax.nn.sigmoid(margin + variance * t)
   precision = posterior.factor @ posterior.factor.T
   precision = precision + p * (1.0 - p) * jnp.outer(x, x)
@@ -260,7 +259,7 @@ def one_answer(
   v = _dot(factor, difference)
   direction = _dot(factor.T, v)
   square, margin = _dot(v, v), _dot(difference, mean)
-  t = choices.answer_shift(margin, square, label, iterations=iterations)
+  t = _line(margin, square, label, iterations)
   p = jax.nn.sigmoid(margin + square * t)
   shrunk = 1.0 - jax.lax.rsqrt(1.0 + p * (1.0 - p) * square)
   gain = shrunk / jnp.maximum(square, 1e-30)
@@ -273,6 +272,22 @@ def _dot(rows, vector):
   for j in range(1, len(vector)):
     total = total + rows[j] * vector[j]
   return total
+
+
+def _line(margin, variance, label, iterations):
+  """The root t of t = label - sigmoid(margin + variance t), by Newton."""
+
+  def step(_, t):
+    p = jax.nn.sigmoid(margin + variance * t)
+    t = t - (t + p - label) / (1.0 + variance * p * (1.0 - p))
+    # The root lies between label - 1 and label.
+    return jnp.clip(t, label - 1.0, label)
+
+  # From where the new margin is 0 Newton comes to the root without passing
+  # it; from t = 0 an answer that surprises a wide belief sends it astray.
+  start = -margin / jnp.maximum(variance, 1e-30)
+  start = jnp.clip(start, label - 1.0, label)
+  return jax.lax.fori_loop(0, iterations, step, start)
 
 
 @precision.highest

@@ -7,12 +7,15 @@ makes others surer: a question is worth what it takes off their entropies.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from prm_jax import types
 from prm_jax.ops import precision
 from prm_jax.ops.heads import choices
 
 _SURE = 0.01  # an answer this likely either way is not worth asking
+_PROBIT = float(np.sqrt(np.pi / 8.0))  # sigma(d) is near Phi(_PROBIT d)
+_LOG_DENSITY = float(-0.5 * np.log(2.0 * np.pi))
 _PEOPLE = 4  # a block, so that its [b, N, R] stays in a core's cache
 
 
@@ -28,9 +31,10 @@ def profile_gain(
 
       g_q = sum_r c_qr H(p_r) - sum_y P(y_q = y) sum_r c_qr H(p_r | y_q = y)
 
-  with H the entropy of a binary answer, p moderated by the belief, which is
-  the Laplace posterior with the covariance of one more answer. A question
-  whose own answer is nearly certain, or that gains nothing, scores
+  with H the entropy of a binary answer and p moderated by the belief. What an
+  answer would make of the belief has its mean and covariance, the logistic
+  taken as a probit: Laplace's mode moves too little where a margin is wide. A
+  question whose own answer is nearly certain, or that gains nothing, scores
   -1 - |p_q - 1/2|, so that the largest score is the best gain, and the most
   uncertain question where there is none.
 
@@ -43,7 +47,8 @@ def profile_gain(
       R is N itself or has been asked.
 
   References:
-    Bose et al. 2026 (Pep), arXiv:2602.15012.
+    Bose et al. 2026 (Pep), arXiv:2602.15012; Opper 1998, A Bayesian approach
+    to on-line learning, for the moments.
 
   Notes:
     The sum of entropies over what has not been asked, the certain questions
@@ -59,16 +64,12 @@ def profile_gain(
   sure = choices.moderated_probability(margin, variance)
   before = jnp.sum(counts * _entropy(*seen), 1)
   after = jnp.zeros_like(before)
-  for label in (1.0, 0.0):
-    shift = choices.answer_shift(margin, variance, label)
-    p = jax.nn.sigmoid(margin + variance * shift)
-    slope = p * (1.0 - p)
-    shrunk = slope / (1.0 + slope * variance)
+  for sign, chance in ((1.0, sure), (-1.0, 1.0 - sure)):
+    shift, shrunk = _told(margin, variance, sign)
     left = _entropy(
       seen[0] + covariance * shift[:, None],
       jnp.maximum(seen[1] - covariance**2 * shrunk[:, None], 0.0),
     )
-    chance = sure if label else 1.0 - sure
     after = after + chance * jnp.sum(counts * left, 1)
   gain = before - after
   asked = (jnp.minimum(sure, 1.0 - sure) > _SURE) & (gain >= 0.0)
@@ -100,6 +101,17 @@ def profile_gain_for_people(
     return profile_gain(difference, mean, factor, profile, counts)
 
   return jax.lax.map(person, (mean, factor, available), batch_size=_PEOPLE)
+
+
+def _told(margin, variance, sign):
+  """How far an answer moves means and variances, by covariance and its square.
+
+  The moments of a Gaussian margin times Phi(sqrt(pi / 8) sign margin).
+  """
+  scale = _PROBIT * jax.lax.rsqrt(1.0 + _PROBIT**2 * variance)
+  h = sign * scale * margin
+  hazard = jnp.exp(_LOG_DENSITY - 0.5 * h * h - jax.scipy.special.log_ndtr(h))
+  return sign * scale * hazard, scale**2 * hazard * (hazard + h)
 
 
 def _entropy(margin, variance):

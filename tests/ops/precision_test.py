@@ -83,7 +83,6 @@ NIG = distributions.Evidence(a(N), one(N), 2 * one(N), one(N))
 BINS = np.arange(3.0)
 HEADS = {
   'choices': {
-    'answer_shift': (a(N), one(N), 1.0),
     'bradley_terry': (a(N), one(N)),
     'strength_margin': (jnp.arange(N) % 3, a(3)),
     'scaled_bradley_terry': (a(N), one(N), one(N)),

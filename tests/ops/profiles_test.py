@@ -1,10 +1,10 @@
-"""What an answer tells of the others, against loops over whole posteriors."""
+"""What an answer tells of the others, against integrals over each answer."""
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import optimize, special
+from scipy import special, stats
 
 from prm_jax.ops import profiles
 
@@ -20,27 +20,30 @@ def guess(mean, covariance, x):
   return special.expit(m / np.sqrt(1 + np.pi * v / 8))
 
 
-def posterior(mean, covariance, x, y):
-  """The Laplace posterior in all J coordinates, its mode by minimisation."""
-  inverse = np.linalg.inv(covariance)
+def told(mean, covariance, x, y, likelihood):
+  """Moments of the coefficients after an answer, by integration over x . w."""
+  m, v = x @ mean, x @ covariance @ x
+  d = m + np.sqrt(v) * np.linspace(-12, 12, 20_001)
+  weight = stats.norm.pdf(d, m, np.sqrt(v)) * likelihood(d if y else -d)
+  weight /= weight.sum()
+  first = weight @ d
+  second = weight @ (d - first) ** 2
+  gain = covariance @ x / v
+  return mean + gain * (first - m), covariance + np.outer(gain, gain) * (
+    second - v
+  )
 
-  def loss(w):
-    away = w - mean
-    d = x @ w
-    return np.logaddexp(0, d) - y * d + away @ inverse @ away / 2
 
-  mode = optimize.minimize(loss, mean, method='BFGS', tol=1e-10).x
-  p = special.expit(x @ mode)
-  hessian = inverse + p * (1 - p) * np.outer(x, x)
-  return mode, np.linalg.inv(hessian)
+def probit(d):
+  return stats.norm.cdf(np.sqrt(np.pi / 8) * d)
 
 
-def gain(mean, covariance, pool, q, rest):
+def gain(mean, covariance, pool, q, rest, likelihood=probit):
   """Pep's binary information gain of question q about the rest, in nats."""
   now = sum(entropy(guess(mean, covariance, pool[r])) for r in rest)
   p = guess(mean, covariance, pool[q])
   for y, chance in ((1, p), (0, 1 - p)):
-    after = posterior(mean, covariance, pool[q], y)
+    after = told(mean, covariance, pool[q], y, likelihood)
     now -= chance * sum(entropy(guess(*after, pool[r])) for r in rest)
   return now
 
@@ -61,27 +64,28 @@ GAIN = jax.jit(profiles.profile_gain)
 
 class ProfileTest(chex.TestCase):
   @chex.variants(with_jit=True, without_jit=True)
-  def test_gain_is_what_whole_posteriors_say(self):
+  def test_gain_is_what_integrals_say(self):
     pool, mean, factor = world()
     counts = 1.0 - np.eye(N)
     counts[:, 2] = 0.0  # asked already
     found = self.variant(profiles.profile_gain)(
       *arrays(pool.T, mean, factor, pool.T, counts)
     )
+    covariance = factor @ factor.T
     for q in range(N):
       rest = [r for r in range(N) if r not in (q, 2)]
-      want = gain(mean, factor @ factor.T, pool, q, rest)
-      if want >= 0:
-        np.testing.assert_allclose(found[q], want, atol=2e-4)
-      else:
-        assert found[q] < 0
+      want = gain(mean, covariance, pool, q, rest)
+      assert want > 0.05
+      np.testing.assert_allclose(found[q], want, atol=2e-5, rtol=1e-5)
+      # What the probit in the logistic's place makes of it.
+      exact = gain(mean, covariance, pool, q, rest, special.expit)
+      np.testing.assert_allclose(found[q], exact, rtol=0.1)
 
   def test_where_nothing_is_gained_the_most_uncertain_is_asked(self):
-    # About an answer that is nearly known, another can make us less sure.
     pool = np.array([[1.0, 0.0], [0.5, 0.0]])
     mean, factor = np.array([3.0, 0.0]), np.diag([1.2, 1.0])
-    assert gain(mean, factor @ factor.T, np.eye(2), 0, [0]) < -1e-3
-    score = GAIN(*arrays(pool.T, mean, factor, [[1.0], [0.0]], [[1.0], [-1.0]]))
+    less = -np.ones((2, 1))  # as if it were good to know less
+    score = GAIN(*arrays(pool.T, mean, factor, [[1.0], [0.0]], less))
     p = [guess(mean, factor @ factor.T, x) for x in pool]
     want = -1.0 - np.abs(np.array(p) - 0.5)
     np.testing.assert_allclose(score, want, atol=1e-5)

@@ -305,41 +305,6 @@ def moderated_probability(
   return jax.nn.sigmoid(mean / jnp.sqrt(1.0 + jnp.pi / 8.0 * variance))
 
 
-def answer_shift(
-  margin: types.Array,
-  variance: types.Array,
-  label: types.Scalar,
-  *,
-  iterations: int = 8,
-) -> types.Array:
-  """Returns the t by which one answer moves a Gaussian belief N(mu, S).
-
-      t = label - sigma(margin + variance t)
-
-  by Newton: the posterior mode is mu + t S x, with x the question.
-
-  Args:
-    margin: `[...]` x . mu, logits.
-    variance: `[...]` x^T S x, logits squared.
-    label: probability that the first is preferred; a number, or `[...]`.
-    iterations: Newton steps.
-  """
-  chex.assert_equal_shape([margin, variance])
-  label = precision.each(label, margin)
-
-  def step(_, t):
-    p = jax.nn.sigmoid(margin + variance * t)
-    t = t - (t + p - label) / (1.0 + variance * p * (1.0 - p))
-    # The root lies between label - 1 and label.
-    return jnp.clip(t, label - 1.0, label)
-
-  # From where the new margin is 0 Newton comes to the root without passing
-  # it; from t = 0 an answer that surprises a wide belief sends it astray.
-  start = -margin / jnp.maximum(variance, 1e-30)
-  start = jnp.clip(start, label - 1.0, label)
-  return jax.lax.fori_loop(0, iterations, step, start)
-
-
 def pair_margin(output: types.RewardOutput) -> types.Array:
   """Returns the moderated margin `[B]` of candidate 0 over candidate 1.
 

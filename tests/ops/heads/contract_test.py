@@ -125,7 +125,6 @@ EXAMPLES = [
     choices.sampled, (a(B), ones(B), told(B), a(B, 5)), smooth=(0, 1), label=2
   ),
   Example(choices.moderated_probability, (a(B), ones(B)), smooth=(0, 1)),
-  Example(choices.answer_shift, (a(B), ones(B), told(B)), smooth=(0, 1)),
   Example(choices.pair_margin, (BOTH,), scores=()),
   Example(choices.pair_probability, (BOTH,), scores=()),
   Example(choices.pair_nll, (BOTH, told(B)), scores=(), label=1),
