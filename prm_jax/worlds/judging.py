@@ -150,7 +150,10 @@ def held_out(problems: Problems) -> np.ndarray:
   """Returns which problems are never trained on, `[B]` bool.
 
   A property of start, operators and operands alone, a hash of them: the same
-  problem is on the same side in every draw, whatever its labels.
+  problem is on the same side in every draw, whatever its labels. There are so
+  few problems of one step, 147, that their values are not equally frequent on
+  a side, and counts of tokens tell a little more than chance of them; from
+  two steps on they do not.
   """
   steps = problems.steps
   code = problems.start.astype(np.uint64)
