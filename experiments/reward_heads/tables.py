@@ -285,7 +285,8 @@ def _worst_decile(user: np.ndarray, inside: np.ndarray) -> intervals.Interval:
 
 def answer(made: Mapping[str, Sequence[Row]]) -> list[str]:
   """Returns what the tables say, in plain sentences."""
-  said = _of_heads(made) if made['heads'] else []
+  said = _of_heads(made['heads']) if made['heads'] else []
+  said += _of_ties(made.get('ties', ()))
   said += _of_margins(made.get('coverage', ()))
   said += _of_ratings(made.get('coverage_ratings', ()))
   return said
@@ -386,22 +387,24 @@ def _lowest_tenth(n: int) -> float:
   return float(n / (n + 1) * 0.1 ** (1 / n))
 
 
-def _of_heads(made: Mapping[str, Sequence[Row]]) -> list[str]:
+def _of_heads(rows: Sequence[Row]) -> list[str]:
   """Returns which heads are best on which data, in words."""
-  said = []
-  own = [row for row in made['heads'] if row['made_for']]
+  own = [row for row in rows if row['made_for']]
   best = [row for row in own if row['among_best']]
   beaten = {row['world'] for row in own if row['gain_low'] > 0}
   worlds = {row['world'] for row in own}
-  said.append(
+  return [
     f"{len(best)} of {len(own)} heads are best, or inside the best one's "
-    'interval, on the data that they are made for.'
-  )
-  said.append(
+    'interval, on the data that they are made for.',
     f'Plain Bradley-Terry is significantly worse than they on {len(beaten)} '
-    f'of {len(worlds)} kinds of data: {", ".join(sorted(beaten))}.'
-  )
-  for row in made.get('ties', ()):
+    f'of {len(worlds)} kinds of data: {", ".join(sorted(beaten))}.',
+  ]
+
+
+def _of_ties(rows: Sequence[Row]) -> list[str]:
+  """Returns what keeping ties saves over what it is to be held to, in words."""
+  said = []
+  for row in rows:
     if row['head'] == real.DROPPED_OWN:
       continue
     base = 'over_habits' if row['head'].endswith('_own') else ''

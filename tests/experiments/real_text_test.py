@@ -85,6 +85,7 @@ def all_rows(folder):
   ]
 
 
+@pytest.mark.slow
 def test_all_rows(real_data, private_cache, quick_fit, few):
   check(all_rows(real_data))
 

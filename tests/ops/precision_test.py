@@ -16,9 +16,11 @@ import pytest
 
 import prm_jax
 from prm_jax import ops, registry, types, users
+from prm_jax.heads import paired
 from prm_jax.ops import (
   acquisition,
   bayes,
+  beliefs,
   conformal,
   decoding,
   distillation,
@@ -74,6 +76,9 @@ SIDE = types.Pair(a(N, J), one(N), one(N))
 SAID = types.Judgements(*(jnp.arange(N) % U, one(N), one(N), jnp.arange(N)))
 INDEX = jnp.stack([jnp.arange(N), jnp.arange(N) + 1], 1)
 MATRIX = factorization.preference_matrix(SAID, INDEX)
+HEARD = types.Said(
+  a(N, 2, J), a(N, 2, 0), one(N, 2), {}, one(N), one(N), paired.bradley_terry()
+)
 OUTPUT = types.RewardOutput(a(N, 2), jnp.broadcast_to(jnp.eye(2), (N, 2, 2)))
 RING = ring.keep(ring.empty(N, J), SIDE)
 BELIEF = gaussian.State(a(J), RING)
@@ -233,6 +238,14 @@ EXAMPLES = {
     'population_moments': (PRIOR, MANY, one(U)),
     'empirical_prior': (PRIOR, bayes.population_moments(PRIOR, MANY, one(U))),
   },
+  'beliefs': {
+    'minimum': (
+      lambda: beliefs.minimum(lambda x: jnp.sum(x**2), a(J), iterations=2),
+    ),
+    'posterior': (
+      lambda: beliefs.posterior(PRIOR, lambda x: jnp.sum(x**2), iterations=2),
+    ),
+  },
   'conformal': {
     'rank': (lambda: conformal.rank(jnp.arange(N), alpha=0.1),),
     'threshold': (lambda: conformal.threshold(a(U, N), one(U, N), alpha=0.1),),
@@ -269,6 +282,7 @@ EXAMPLES = {
     'soft_best_of_n': (KEY, a(N, 5), 1.0),
     'divergence': (p(5), p(5)),
     'best_of_n_bound': None,
+    'value_of_best': None,
   },
   'discrimination': {
     'triple': (a(N), a(N, 2), one(N, 2)),
@@ -444,6 +458,7 @@ EXAMPLES = {
     ('user_digest', 'empty', 'with_beliefs', 'with_ids', 'rows_of', 'forget')
   ),
   'gaussian': {
+    'posterior': (PRIOR, PAIR),
     'gaussian': None,
     'online': None,
     'to_context': (PRIOR, POSTERIOR),
@@ -460,6 +475,9 @@ EXAMPLES = {
   'references': {'given': (a(N, 3, J),), 'references': None},
   'simplex': {
     'simplex': None,
+    'under_head': (
+      lambda: simplex.under_head(simplex.Params(a(J), jnp.float32(1)), HEARD),
+    ),
     'mirror_descent': (
       lambda: simplex.mirror_descent(
         simplex.Params(a(J), jnp.float32(1)),

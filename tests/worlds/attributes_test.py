@@ -302,8 +302,8 @@ def test_ceiling_of_one_person_is_their_oracle():
 
 def test_ceilings_are_those_of_a_regime_and_of_people():
   w = attributes.simulate(seed=2, **SMALL)
-  chosen = {'regime': 'new_prompts', 'people': [0, 2, 5]}
-  assert attributes.ceilings(w, 'new_prompts', [0, 2, 5]) == {
+  chosen = {'regime': 'new_prompts', 'people': [0, 2, 4]}
+  assert attributes.ceilings(w, 'new_prompts', [0, 2, 4]) == {
     'linear_ceiling': attributes.aggregate_ceiling(w, **chosen),
     'pairwise_ceiling': attributes.pairwise_ceiling(w, **chosen),
   }
