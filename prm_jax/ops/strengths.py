@@ -111,7 +111,10 @@ def elo(
 
   References:
     Elo 1978, The rating of chess players; of answers, Guo et al. 2025 (RRM),
-    arXiv:2505.14674, which gives neither k nor the first rating.
+    arXiv:2505.14674.
+
+  Notes:
+    k and scale are those of chess; those of RRM's ratings were not found.
   """
   rating = np.zeros(n)
   for (i, j), y in zip(*told(pairs, outcome, n), strict=True):

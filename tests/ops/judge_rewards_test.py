@@ -61,14 +61,12 @@ def test_who_always_says_the_first_place_is_never_consistent():
   ],
 )
 def test_strict_argmax(scores, truth, reward):
-  for padding in (0, 2):
-    mask = jnp.array([1] * len(scores) + [0] * padding)
-    found = judge_rewards.strict_argmax(
-      jnp.array([*scores, *[NAN, 99.0][:padding]], jnp.float32),
-      jnp.array([*truth, *[99.0, NAN][:padding]], jnp.float32),
-      mask,
-    )
-    same(found, reward)
+  # Filled to one shape with what must not be read.
+  mask = jnp.arange(5) < len(scores)
+  scores = [*scores, *[NAN, 99.0, NAN, 99.0][: 5 - len(scores)]]
+  truth = [*truth, *[99.0, NAN, 99.0, 99.0][: 5 - len(truth)]]
+  found = judge_rewards.strict_argmax(jnp.array(scores), jnp.array(truth), mask)
+  same(found, reward)
 
 
 def test_nobody_is_there():
