@@ -86,6 +86,7 @@ LOG = jax.nn.log_softmax(a(N, 5))
 WEIGHED = one(N), one(N)  # a target and its mask
 NIG = distributions.Evidence(a(N), one(N), 2 * one(N), one(N))
 BINS = np.arange(3.0)
+PLACE = jnp.arange(N) % 2
 HEADS = {
   'choices': {
     'bradley_terry': (a(N), one(N)),
@@ -353,6 +354,14 @@ EXAMPLES = {
       ),
     ),
   },
+  'judge_rewards': {
+    'correct': (PLACE, PLACE),
+    'consistent': (PLACE, PLACE, PLACE),
+    'strict_argmax': (a(N, 3), a(N, 3), one(N, 3)),
+    'ordered': (a(N, 3), a(N, 3), one(N, 3)),
+    'half_credit': (one(N), one(N)),
+    'judge_lrm': (one(N, 2), one(N, 2), one(N)),
+  },
   'opinions': {
     'degroot': (a(N), p(N, N)),
     'friedkin_johnsen': (a(N), a(N), p(N, N), 0.5),
@@ -444,6 +453,21 @@ EXAMPLES = {
     'information': (a(N, J), a(N), one(N)),
     'reliability': (1.0, 1.0, 3.0),
     'shrink': (a(J), a(J), 0.5),
+  },
+  'voting': {
+    'restored': (a(N, 2), jnp.tile(jnp.arange(2), (N, 1))),
+    'restored_verdict': (PLACE, jnp.tile(jnp.arange(2), (N, 1))),
+    'valid': (a(U, N, 3),),
+    'ballots': (
+      lambda: MODULES['prm_jax.ops.voting'].ballots(PLACE, answers=2),
+    ),
+    'filtered': (a(U, N), one(U, N)),
+    'total': (a(U, N, 3), one(U, N)),
+    'mean': (a(U, N, 3), one(U, N)),
+    'mean_yes': (p(U, N), one(U, N)),
+    'majority': (a(U, N, 3), one(U, N)),
+    'split': (a(N, 3),),
+    'drawn': (KEY, a(N, 3)),
   },
   'ring': {
     'empty': None,
