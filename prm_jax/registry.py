@@ -1,7 +1,6 @@
 """Explicit tables: kind -> entry."""
 
 import functools
-import inspect
 import itertools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -350,18 +349,8 @@ def build(room: str, node: Mapping[str, Any]) -> Any:
     >>> [phase.name for phase in learner.phases]
     ['svd', 'joint', 'prior']
   """
-  options = dict(node)
-  kind = options.pop('kind', None)
-  table = ROOMS[room]
-  if kind not in table:
-    raise ValueError(f'unknown {room} {kind!r}: one of {sorted(table)}')
-  accepted = inspect.signature(table[kind].factory).parameters
-  unknown = sorted(set(options) - set(accepted))
-  if unknown:
-    raise ValueError(
-      f'{room} {kind!r} does not take {unknown}: it takes {sorted(accepted)}'
-    )
-  return table[kind].factory(**options)
+  factories = {kind: entry.factory for kind, entry in ROOMS[room].items()}
+  return assembled.built(room, factories, node)
 
 
 def fitting(node: Mapping[str, Any], choice: Mapping[str, Any]) -> tuple:

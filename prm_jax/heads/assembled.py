@@ -65,14 +65,30 @@ def given(node: types.Head | Mapping[str, Any] | None) -> types.Head | None:
   """
   if node is None or isinstance(node, types.Head):
     return node
+  return built('head', FACTORIES, node)
+
+
+def built(
+  room: str, factories: Mapping[str, Callable[..., Any]], node: Mapping
+) -> Any:
+  """Returns what `node['kind']` names, made with the node's other keys.
+
+  Args:
+    room: what is built, for errors.
+    factories: by kind.
+    node: plain data.
+
+  Raises:
+    ValueError: the kind or a key is unknown; the known ones are named.
+  """
   options = dict(node)
   kind = options.pop('kind', None)
-  if kind not in FACTORIES:
-    raise ValueError(f'unknown head {kind!r}: one of {sorted(FACTORIES)}')
-  accepted = inspect.signature(FACTORIES[kind]).parameters
+  if kind not in factories:
+    raise ValueError(f'unknown {room} {kind!r}: one of {sorted(factories)}')
+  accepted = inspect.signature(factories[kind]).parameters
   unknown = sorted(set(options) - set(accepted))
   if unknown:
     raise ValueError(
-      f'head {kind!r} does not take {unknown}: it takes {sorted(accepted)}'
+      f'{room} {kind!r} does not take {unknown}: it takes {sorted(accepted)}'
     )
-  return FACTORIES[kind](**options)
+  return factories[kind](**options)

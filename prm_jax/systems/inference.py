@@ -144,6 +144,16 @@ def _jitted(system: types.System):
   return tuple(jax.jit(f) for f in (encode, infer, probability, blank))
 
 
+@functools.lru_cache(maxsize=64)
+def _reader(system: types.System):
+  """The compiled features and encodings of a system's reward."""
+
+  def read(params, value):
+    return reading.read(system.reward, params, types.Inputs(value))
+
+  return jax.jit(read)
+
+
 def encode(
   system: types.System, params: types.PyTree, value: types.PyTree
 ) -> types.PyTree:
@@ -181,12 +191,11 @@ def infer(
     free: people's free parameters `[U, ...]`, of which those of a head are
       read; everybody's if None.
   """
-  encoded = encode(system, params, data.inputs.value)
   told = None
-  if system.head is not None:
-    features = system.reward.features(
-      params['reward'], types.Inputs(data.inputs.value)
-    )
+  if system.head is None:
+    encoded = encode(system, params, data.inputs.value)
+  else:  # which reads features, too: texts are read once
+    features, encoded = _reader(system)(params['reward'], data.inputs.value)
     told = likelihoods.told(system.head, params, features, data.rows.user, free)
   return infer_encoded(
     system,

@@ -251,10 +251,12 @@ def seen(
   if output.covariance is not None and score.shape[1] == 2:
     margin = choices.pair_margin(output)
     score = jnp.stack([margin, jnp.zeros_like(margin)], 1)
+  return _read(system.head, params, score, features, inputs.index)
+
+
+def _read(head, params, score, features, index) -> types.Read:
   return types.Read(
-    score,
-    outputs(system.head, params[FREE], features),
-    present(inputs.index, score.shape),
+    score, outputs(head, params[FREE], features), present(index, score.shape)
   )
 
 
@@ -274,16 +276,29 @@ def served(
   """
   features, encoded = reading.read(system.reward, params['reward'], inputs)
   score = system.reward.score(params['reward'], encoded, contexts).score
-  head = system.head
+  return of_scores(system.head, params, score, features, inputs.index)
+
+
+def of_scores(
+  head: types.Head | None,
+  params: Mapping[str, Any],
+  score: types.Array,
+  features: types.Array,
+  index: Any = None,
+) -> types.Array:
+  """Returns what is served `[B, K]` of a reward's scores.
+
+  Args:
+    head: the scores are served as they are if None.
+    params: shared parameters.
+    score: `[B, K]` of the reward.
+    features: `[B, K, D]`.
+    index: `[B, K]` of the candidates, negative for padding; none is if None.
+  """
   if head is None:
     return score
   own = rows(head, params[FREE], None, jnp.zeros(len(score), jnp.int32))
-  read = types.Read(
-    score,
-    outputs(head, params[FREE], features),
-    present(inputs.index, score.shape),
-  )
-  return head.score(own, read)
+  return head.score(own, _read(head, params, score, features, index))
 
 
 def whole(head: types.Head | None) -> bool:

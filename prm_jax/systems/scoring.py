@@ -183,7 +183,9 @@ def _read(system, params, context, features, group: np.ndarray) -> Found:
       variance = output.covariance[:, 0, 0]
     if reward.members is not None:
       members = reward.members(params['reward'], row, known)[:, 0]
-    score = _served(system, params, output.score, features[:, None])
+    score = likelihoods.of_scores(
+      system.head, params, output.score, features[:, None]
+    )
     return Found(score[:, 0], variance, members)
 
   count = len(encoded)
@@ -223,17 +225,3 @@ def _means(values: np.ndarray, group: np.ndarray) -> np.ndarray:
   np.add.at(total, group, values)
   shape = (-1, *[1] * (values.ndim - 1))
   return (total / count.reshape(shape))[group].astype(values.dtype)
-
-
-def _served(system, params, score, features):
-  """Returns what the head serves, `[B, 1]`."""
-  head = system.head
-  if head is None:
-    return score
-  known = params[likelihoods.FREE]
-  user = jnp.zeros(len(score), jnp.int32)
-  own = likelihoods.rows(head, known, None, user)
-  read = types.Read(
-    score, likelihoods.outputs(head, known, features), jnp.ones_like(score)
-  )
-  return head.score(own, read)
