@@ -5,10 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from prm_jax import types
 from prm_jax.ops import laplace as last_layers
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import last_layer, reading
 from prm_jax.systems import base_rewards, objectives, optimizers, states
@@ -104,5 +104,5 @@ def _objective(reward, params, people, state, batch, gather):
   ridge = 0.5 * state.hyper['ridge'] * squares / state.constants.examples
   label = jnp.asarray(batch.rows.label)
   margin = pair[:, 0, 0] - pair[:, 1, 0]
-  nll = optax.sigmoid_binary_cross_entropy(margin, label)
+  nll = choices.bradley_terry(margin, label)
   return {'nll': objectives.mean(nll)}, {'ridge': ridge}, {}

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from prm_jax import types
+from prm_jax.ops.heads import choices
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import multiple, reading, scalar
 from prm_jax.systems import objectives, optimizers, states
@@ -137,7 +137,7 @@ def _objective(
   pair = reading.encoded(reward, params['reward'], batch.inputs)
   margin = pair[:, 0, :, 0] - pair[:, 1, :, 0]
   label = jnp.broadcast_to(jnp.asarray(batch.rows.label)[:, None], margin.shape)
-  nll = optax.sigmoid_binary_cross_entropy(margin, label)
+  nll = choices.bradley_terry(margin, label)
   if bootstrap:
     nll = nll * row_weights(state.key, batch.rows.example_id, members=members)
   start = jax.tree.leaves(state.constants.head)
