@@ -85,17 +85,7 @@ def pep(
 @functools.partial(jax.jit, static_argnames=('people', 'dim'))
 def _world(key, features, judgements, index, hyper, *, people, dim):
   """Returns the aggregate's and the latent dimensions' bases `[D, J]`."""
-  weight = base_rewards.aggregate_weight(
-    features, judgements, index, hyper['ridge']
-  )
-  others, _ = base_rewards.svd_bases(
-    key,
-    features,
-    judgements,
-    index,
-    weight,
-    hyper['basis_ridge'],
-    people=people,
-    rank=dim - 1,
+  weight, others, _ = base_rewards.start(
+    key, features, judgements, index, hyper, people=people, dim=dim
   )
   return jnp.concatenate([weight[:, None], others], 1)

@@ -140,18 +140,14 @@ def _svd_start(dim, head, state, data):
 @functools.partial(jax.jit, static_argnames=('people', 'dim'))
 def _bases(key, features, judgements, index, hyper, *, people, dim):
   """Returns bases `[D, J]`, coefficients `[U, J]` and constants at once."""
-  weight = base_rewards.aggregate_weight(
-    features, judgements, index, hyper['ridge']
-  )
-  others, personal = base_rewards.svd_bases(
+  weight, others, personal = base_rewards.start(
     jax.random.fold_in(key, 1),
     features,
     judgements,
     index,
-    weight,
-    hyper['basis_ridge'],
+    hyper,
     people=people,
-    rank=dim - 1,
+    dim=dim,
   )
   basis = jnp.concatenate([weight[:, None], others], 1)
   coefficients = jnp.concatenate([jnp.ones((people, 1)), personal], 1)

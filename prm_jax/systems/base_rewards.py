@@ -1,6 +1,7 @@
 """Base rewards to start from: the aggregate's, and those of PReF's SVD."""
 
 import functools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -97,3 +98,41 @@ def svd_bases(
     features, matrix.items, pair * scale, answers, ridge=ridge
   )
   return bases, personal / scale
+
+
+def start(
+  key: types.Key,
+  features: types.Array,
+  judgements: types.Judgements,
+  index: types.ArrayLike,
+  hyper: Mapping[str, types.Array],
+  *,
+  people: int,
+  dim: int,
+) -> tuple[types.Array, types.Array, types.Array]:
+  """Returns the aggregate's weight, the SVD's bases, and people in them.
+
+  `[D]`, `[D, dim - 1]` and `[U, dim - 1]`; see `aggregate_weight` and
+  `svd_bases`.
+
+  Args:
+    key: of the factorisation's start.
+    features: `[M, D]`.
+    judgements: of everybody, `[N]`.
+    index: `[N, 2]` the two texts of each.
+    hyper: 'ridge' of the aggregate and 'basis_ridge', in answers.
+    people: U.
+    dim: base rewards, the aggregate's included.
+  """
+  weight = aggregate_weight(features, judgements, index, hyper['ridge'])
+  others, personal = svd_bases(
+    key,
+    features,
+    judgements,
+    index,
+    weight,
+    hyper['basis_ridge'],
+    people=people,
+    rank=dim - 1,
+  )
+  return weight, others, personal

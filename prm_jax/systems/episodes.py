@@ -120,18 +120,8 @@ def start_at_bases(
 @functools.partial(jax.jit, static_argnames=('people', 'dim'))
 def _bases(key, features, judgements, index, hyper, *, people, dim):
   """Returns the bases `[D, J]`; see `start_at_bases`."""
-  weight = base_rewards.aggregate_weight(
-    features, judgements, index, hyper['ridge']
-  )
-  others, _ = base_rewards.svd_bases(
-    key,
-    features,
-    judgements,
-    index,
-    weight,
-    hyper['basis_ridge'],
-    people=people,
-    rank=dim - 1,
+  weight, others, _ = base_rewards.start(
+    key, features, judgements, index, hyper, people=people, dim=dim
   )
   encoded = features @ others
   gap = encoded[index[:, 0]] - encoded[index[:, 1]]
