@@ -176,17 +176,16 @@ def knockout(
   brackets, n = order.shape
   if n < 1 or np.any(np.sort(order, 1) != np.arange(n)):
     raise ValueError(f'order {order.shape}: rows are permutations')
-  teams = np.arange(n) if teams is None else np.asarray(teams)
-  if teams.shape != (n,):
+  teams = None if teams is None else np.asarray(teams)
+  if teams is not None and teams.shape != (n,):
     raise ValueError(f'teams {teams.shape}: one of each of {n}')
-  fields = [list(row) for row in order]
-  over = np.zeros(brackets, bool)
+  fields, playing = order.tolist(), list(range(brackets))
+  team = list(range(n)) if teams is None else teams.tolist()
   wins, met = np.zeros((brackets, n)), np.zeros((brackets, n), int)
   matches = np.zeros(brackets, int)
   while True:
-    over |= [len(set(teams[field])) == 1 for field in fields]
-    playing = np.flatnonzero(~over)
-    if not len(playing):
+    playing = [b for b in playing if len({team[c] for c in fields[b]}) > 1]
+    if not playing:
       break
     drawn = [_matches(fields[b], teams) for b in playing]
     pairs = np.concatenate(drawn)
@@ -196,12 +195,12 @@ def knockout(
       wins[bracket, pairs[:, place]] += won[:, place]
       met[bracket, pairs[:, place]] += valid[:, place]
     np.add.at(matches, bracket, 1)
-    for b, d in zip(playing, drawn, strict=True):
-      lost = set(pairs[bracket == b][gone[bracket == b]])
-      bye = [c for c in fields[b] if c not in d]
-      left = bye + [c for c in fields[b] if c not in (*lost, *bye)]
-      over[b] = not left
-      fields[b] = left or fields[b]
+    ends = np.cumsum([len(d) for d in drawn])[:-1]
+    parts = zip(playing, drawn, np.split(gone, ends), strict=True)
+    left = {b: _left(fields[b], d, lost) for b, d, lost in parts}
+    playing = [b for b in playing if left[b]]
+    for b in playing:
+      fields[b] = left[b]
   winner = [f[np.argmax(wins[b, f])] for b, f in enumerate(fields)]
   return Brackets(wins, met, np.array(winner, int), matches)
 
@@ -264,18 +263,49 @@ def scalars(
   if how == 'knockout':
     rows = np.tile(np.arange(n), (budget // (n - 1), 1))
     found = knockout(judge, rng.permuted(rows, axis=1), teams)
-    reward, count = found.wins.mean(0), found.met.sum(0)
+    return mean_wins(found)
+  pairs = schedule(rng, n, budget)
+  return rated(pairs, _asked(judge, pairs), n, how=how, ridge=ridge)
+
+
+def mean_wins(found: Brackets) -> np.ndarray:
+  """Returns matches won over the brackets `[n]`, NaN of who had no valid one.
+
+  Args:
+    found: by `knockout`.
+  """
+  return np.where(found.met.sum(0) > 0, found.wins.mean(0), np.nan)
+
+
+def rated(
+  pairs: np.ndarray,
+  outcome: np.ndarray,
+  n: int,
+  *,
+  how: str,
+  ridge: float = 0.05,
+) -> np.ndarray:
+  """Returns a reward `[n]` of comparisons, NaN of who had no valid one.
+
+  Args:
+    pairs: `[C, 2]` int.
+    outcome: `[C]` probability that the first is better, or NaN.
+    n: number of candidates.
+    how: `win_rate`, `elo` in points, or `bradley_terry` in logits.
+    ridge: of `bradley_terry`.
+
+  Raises:
+    ValueError: unknown `how`, or what `strengths.told` refuses.
+  """
+  if how == 'win_rate':
+    reward = strengths.win_rate(pairs, outcome, n)
+  elif how == 'elo':
+    reward = strengths.elo(pairs, outcome, n)
+  elif how == 'bradley_terry':
+    reward = strengths.bradley_terry(pairs, outcome, n, ridge=ridge).value
   else:
-    pairs = schedule(rng, n, budget)
-    outcome = _asked(judge, pairs)
-    count = strengths.counts(pairs, outcome, n)
-    if how == 'win_rate':
-      reward = strengths.win_rate(pairs, outcome, n)
-    elif how == 'elo':
-      reward = strengths.elo(pairs, outcome, n)
-    else:
-      reward = strengths.bradley_terry(pairs, outcome, n, ridge=ridge).value
-  return np.where(count > 0, reward, np.nan)
+    raise ValueError(f'{how!r}: one of {METHODS[1:]}')
+  return np.where(strengths.counts(pairs, outcome, n) > 0, reward, np.nan)
 
 
 def _asked(
@@ -323,14 +353,23 @@ def _rounds(n: int) -> list[np.ndarray]:
   return rounds
 
 
-def _matches(field: list[int], teams: np.ndarray) -> np.ndarray:
+def _left(field: list[int], drawn: np.ndarray, gone: np.ndarray) -> list[int]:
+  """Returns who goes on, byes first, after matches `[m, 2]` and who lost."""
+  met, lost = set(drawn.ravel().tolist()), set(drawn[gone].tolist())
+  byes = [c for c in field if c not in met]
+  return byes + [c for c in field if c in met and c not in lost]
+
+
+def _matches(field: list[int], teams: np.ndarray | None) -> np.ndarray:
   """Returns a round's matches `[m, 2]`, the earlier in the field first."""
   half = len(field) // 2
+  if teams is None:  # everybody alone: neighbours meet
+    return np.array(field[: 2 * half]).reshape(-1, 2)
   team = teams[field]
   names, first, size = np.unique(team, return_index=True, return_counts=True)
   places = np.arange(len(field))
-  if np.all(size == 1):  # neighbours meet
-    return np.asarray(field)[places[: 2 * half].reshape(-1, 2)]
+  if np.all(size == 1):
+    return _matches(field, None)
   if len(field) % 2:  # the largest team's last has the bye if it is too large
     largest = np.argmax(size)
     tired = places[team == names[largest]] if size[largest] > half else places

@@ -338,6 +338,8 @@ def test_scalars_with_teams():
 
 
 def test_what_is_refused():
+  with pytest.raises(ValueError, match='one of'):
+    tournaments.rated(np.array([[0, 1]]), np.ones(1), 2, how='knockout')
   for how, order in (('best', 'random'), ('elo', 'any')):
     with pytest.raises(ValueError, match='of '):
       scalars(says_a, 3, 9, how, order=order)
