@@ -167,10 +167,10 @@ def knockout(
     arXiv:2505.14674.
 
   Notes:
-    PairJudge is `each` with teams by final answer: it "eliminates the
-    incorrect ones iteratively". How it goes on with two correct answers, and
-    when nobody is left, is not in what is public of it (its code is not), so
-    those two rules are ours.
+    PairJudge is `each` with teams by final answer: its abstract says that it
+    "eliminates the incorrect ones iteratively". Its pseudo-code and code were
+    not at hand: what becomes of two correct answers, and of a round that
+    nobody survives, is decided here.
   """
   order = np.asarray(order)
   brackets, n = order.shape
