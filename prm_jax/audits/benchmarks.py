@@ -148,7 +148,9 @@ def best_of(scores: np.ndarray) -> Credits:
 
   Notes:
     A prompt with an invalid score earns 0, whichever answer's it is, as in
-    the code for a NaN; there, an infinite score is one.
+    the code for a NaN; there, an infinite score is one. Of a judge's ratings,
+    which may tie, the code takes one that it cannot read for the lowest, -1,
+    and gives 1/4 where it can read none.
   """
   scores = np.asarray(scores, float)
   invalid = ~np.isfinite(scores).all(1)
