@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tokenizers import Tokenizer
 
 from prm_jax import types
 from prm_jax.models import sampling
@@ -261,26 +262,8 @@ class Judge(NamedTuple):
     )
 
   def _readable(self, i: int, item: Item) -> Item:
-    """Returns an item whose answers are cut, and hold no special tokens."""
-    tokenizer, special = self.model.tokenizer, []
-    if self.format.quote:
-      known = tokenizer.get_added_tokens_decoder().values()
-      special = [token.content for token in known if token.special]
-
-    def clean(text: str, cut: int | None = None) -> str:
-      try:
-        text.encode()
-      except UnicodeEncodeError as error:
-        raise ValueError(f'item {i}: no Unicode text: {error}') from error
-      if cut is not None:
-        found = tokenizer.encode(text, add_special_tokens=False)
-        if len(found.ids) > cut:
-          text = text[: found.offsets[cut - 1][1] if cut else 0] + _CUT
-      return judge_quotes.without(text, special)
-
-    criterion = None if item.criterion is None else clean(item.criterion)
-    responses = tuple(clean(text, self.cut) for text in item.responses)
-    return Item(clean(item.query), responses, criterion)
+    quote = self.format.quote
+    return readable(i, item, self.model.tokenizer, quote=quote, cut=self.cut)
 
   def _answers(self, items: Sequence[Item]) -> int:
     """Returns n, if the format reads it."""
@@ -353,6 +336,47 @@ class Judge(NamedTuple):
     found = self.model.tokenizer.encode_batch(known, add_special_tokens=False)
     length = dict(zip(known, (len(each.ids) for each in found), strict=True))
     return np.array([length[prompt] for prompt in prompts], np.int32)
+
+
+def readable(
+  i: int,
+  item: Item,
+  tokenizer: Tokenizer,
+  *,
+  quote: bool = True,
+  cut: int | None = None,
+) -> Item:
+  """Returns an item as a judge reads it: answers cut, no special tokens in it.
+
+  Args:
+    i: its number, for errors.
+    item: as given.
+    tokenizer: of the judge.
+    quote: whether its special tokens are changed where a text holds them.
+    cut: how many tokens of an answer are left; None: all.
+
+  Raises:
+    ValueError: a text is no Unicode.
+  """
+  special = []
+  if quote:
+    known = tokenizer.get_added_tokens_decoder().values()
+    special = [token.content for token in known if token.special]
+
+  def clean(text: str, cut: int | None = None) -> str:
+    try:
+      text.encode()
+    except UnicodeEncodeError as error:
+      raise ValueError(f'item {i}: no Unicode text: {error}') from error
+    if cut is not None:
+      found = tokenizer.encode(text, add_special_tokens=False)
+      if len(found.ids) > cut:
+        text = text[: found.offsets[cut - 1][1] if cut else 0] + _CUT
+    return judge_quotes.without(text, special)
+
+  criterion = None if item.criterion is None else clean(item.criterion)
+  responses = tuple(clean(text, cut) for text in item.responses)
+  return Item(clean(item.query), responses, criterion)
 
 
 class _Piece(NamedTuple):
