@@ -13,7 +13,8 @@ write the prompt's fields, too. Verdicts are read from the judge's text alone
 in either case. Texts without such strings are the same in both.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from prm_jax.rewards import judge_quotes, judge_readings, judge_wording
@@ -21,6 +22,7 @@ from prm_jax.rewards.judge_readings import Said
 from prm_jax.rewards.judge_wording import Wording
 
 Messages = list[tuple[str, str]]  # (role, content)
+_MOST = 128  # choices that a text is held to
 
 
 class Format(NamedTuple):
@@ -36,6 +38,9 @@ class Format(NamedTuple):
       or no turn that is left.
     parse: `text -> Said`; any string.
     opening: what the judge's last turn begins with, which is not generated.
+    cue: after which a text says what it decides, for constrained decoding.
+    choices: what may stand behind it, to the text's end; none where there are
+      too many: scores of three answers and more.
     ranks: whether the text says a verdict alone, and no scores.
     quote: whether fields in texts of others are neutralised.
   """
@@ -46,6 +51,8 @@ class Format(NamedTuple):
   messages: Callable[..., Messages]
   parse: Callable[[str], Said]
   opening: str
+  cue: str
+  choices: tuple[str, ...]
   ranks: bool
   quote: bool
 
@@ -72,6 +79,8 @@ def _format(
   wording: Wording,
   parse: Callable[[str], Said],
   *,
+  cue: str,
+  choices: Iterable[str],
   responses: int = 2,
   ranks: bool = False,
   opening: str = '',
@@ -106,7 +115,8 @@ def _format(
     return found
 
   turns = len(wording.later) + 1
-  return Format(name, responses, turns, messages, parse, opening, ranks, quote)
+  said = (opening, cue, tuple(choices))
+  return Format(name, responses, turns, messages, parse, *said, ranks, quote)
 
 
 def _headed(heading: str, text: str) -> str:
@@ -185,6 +195,8 @@ def rm_r1(
     _Layout(_chatbots, known),
     ours if wording is None else wording,
     judge_readings.rm_r1,
+    cue='<answer>',
+    choices=[f'[[{letter}]]</answer>' for letter in 'AB'],
     ranks=True,
     quote=quote,
   )
@@ -222,15 +234,44 @@ def rrm(*, wording: Wording | None = None, quote: bool = True) -> Format:
     _Layout(parts, known, output='## Analysis\n'),
     judge_wording.RRM if wording is None else wording,
     judge_readings.rrm,
+    cue=r'\boxed{',
+    choices=['Assistant 1}', 'Assistant 2}'],
     ranks=True,
     quote=quote,
   )
 
 
-_J1_WORDING = {
-  'verdict': judge_wording.J1_VERDICT,
-  'scores': judge_wording.J1_SCORES,
-  'score': judge_wording.J1_SCORE,
+class _J1(NamedTuple):
+  """A form of J1: what is told, names of scores, and what may be said."""
+
+  wording: Wording
+  names: tuple[str, ...]
+  cue: str
+  choices: list[str]
+
+
+_J1_FORMS = {
+  'verdict': _J1(
+    judge_wording.J1_VERDICT,
+    (),
+    '<answer>',
+    [f' [[{letter}]] </answer>' for letter in 'AB'],
+  ),
+  'scores': _J1(
+    judge_wording.J1_SCORES,
+    ('score_A', 'score_B'),
+    '<score_A>',
+    [
+      f' {one} </score_A> <score_B> {two} </score_B>'
+      for one, two in itertools.product(range(11), repeat=2)
+    ],
+  ),
+  'score': _J1(
+    judge_wording.J1_SCORE,
+    ('score',),
+    '<score>',
+    [f' {tenths / 10:g} </score>' for tenths in range(101)],
+  ),
 }
 
 
@@ -256,10 +297,9 @@ def j1(
     twice, the released reader takes the last; here the text is invalid, and
     one without scores is invalid and not 0.
   """
-  if form not in _J1_WORDING:
-    raise ValueError(f'form {form!r}: one of {sorted(_J1_WORDING)}')
-  alone = form == 'score'
-  names = ('score',) if alone else ('score_A', 'score_B')
+  if form not in _J1_FORMS:
+    raise ValueError(f'form {form!r}: one of {sorted(_J1_FORMS)}')
+  alone, ours = form == 'score', _J1_FORMS[form]
 
   def parts(query: str, responses: Sequence[str]) -> str:
     letters = [''] if alone else [' A', ' B']
@@ -271,7 +311,7 @@ def j1(
     return '\n\n'.join([f'[User Question]\n{query}', *each])
 
   def scores(text: str) -> Said:
-    return judge_readings.j1_scores(text, names)
+    return judge_readings.j1_scores(text, ours.names)
 
   known = judge_quotes.fields(
     tags=['score', 'score_A', 'score_B'],
@@ -283,10 +323,12 @@ def j1(
   return _format(
     f'j1_{form}',
     _Layout(parts, known),
-    _J1_WORDING[form] if wording is None else wording,
-    judge_readings.j1_verdict if form == 'verdict' else scores,
-    responses=len(names) if form != 'verdict' else 2,
-    ranks=form == 'verdict',
+    ours.wording if wording is None else wording,
+    scores if ours.names else judge_readings.j1_verdict,
+    cue=ours.cue,
+    choices=ours.choices,
+    responses=1 if alone else 2,
+    ranks=not ours.names,
     quote=quote,
   )
 
@@ -318,6 +360,11 @@ def judge_lrm(*, wording: Wording | None = None, quote: bool = True) -> Format:
     _Layout(parts, known),
     judge_wording.JUDGE_LRM if wording is None else wording,
     judge_readings.judge_lrm,
+    cue='</think><answer>',
+    choices=[
+      f'{one}</answer><answer>{two}</answer>'
+      for one, two in itertools.product(range(11), repeat=2)
+    ],
     opening='<think>',
     quote=quote,
   )
@@ -362,6 +409,8 @@ def br_rm(*, wording: Wording | None = None, quote: bool = True) -> Format:
     _Layout(parts, known, output='**Output Format:**'),
     judge_wording.BR_RM if wording is None else wording,
     judge_readings.br_rm,
+    cue='[The Begin of Ranking Score]\n\\boxed{',
+    choices=[f'{place}}}\n[The End of Ranking Score]' for place in (1, 2)],
     ranks=True,
     quote=quote,
   )
@@ -445,6 +494,13 @@ def grm(
     ),
     own if wording is None else wording,
     lambda text: judge_readings.grm(text, responses, low, high),
+    cue='\nScores: \\boxed{',
+    choices=[
+      f'{", ".join(map(str, each))}}}'
+      for each in itertools.product(range(low, high + 1), repeat=responses)
+    ]
+    if (high + 1 - low) ** responses <= _MOST
+    else [],
     responses=responses,
     quote=quote,
   )
@@ -478,6 +534,8 @@ def genrm(*, wording: Wording | None = None, quote: bool = True) -> Format:
     _Layout(parts, known),
     judge_wording.GENRM if wording is None else wording,
     judge_readings.yes_no,
+    cue='\nVerification: Is the answer correct (Yes/No)?',
+    choices=[' Yes', ' No'],
     responses=1,
     quote=quote,
   )

@@ -133,6 +133,17 @@ def test_the_last_thought_is_the_end_of_thoughts():
   assert FORMS['rm_r1'].parse('<answer>[[A]]</answer>' + 'x' * 58).verdict == 0
 
 
+@pytest.mark.parametrize('name', FORMS)
+def test_what_a_text_may_end_with_is_read(name):
+  form = FORMS[name]
+  said = {form.parse(f'So it is.{form.cue}{end}') for end in form.choices}
+  assert len(said) == len(form.choices)
+  assert all(each.valid for each in said)
+  count = {'grm of three': 0, 'grm': 100, 'j1, score': 101}
+  scores = dict.fromkeys(['j1, scores', 'judge_lrm'], 121)
+  assert len(said) == {**count, **scores}.get(name, 2)
+
+
 FRAGMENTS = [
   *['<answer>', '</answer>', '[[A]]', '[[B]]', '<think>', '</think>', '\n'],
   *[r'\boxed{', '}', 'Assistant 1', 'Assistant 2', 'Scores:', ',', '3', '10'],
