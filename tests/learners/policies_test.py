@@ -8,6 +8,7 @@ import pytest
 from prm_jax import types
 from prm_jax.data import pipelines
 from prm_jax.learners import critique_grpo, grpo, imitation, rltf, sdpo
+from prm_jax.models import decoder
 from prm_jax.policy import (
   demonstrations,
   logprobs,
@@ -384,6 +385,53 @@ def test_demonstrations_are_imitated_and_empty_ones_left_out():
     temperature=0.0,
   ).tokens
   np.testing.assert_array_equal(said.ids[[0, 2]], [[7, 8, STOP]] * 2)
+
+
+def test_weighted_tokens_and_gaps_of_demonstrations():
+  weights = np.array([[1.0, 4, 1], [1, 1, 1], [2, 0, 2]], np.float32)
+  answers = full([[7, 8, STOP]] * 3)
+  answers.mask[2, 1] = 0
+
+  def shown(key, params):
+    return prompts(np.array([0, 0, 0])), answers, weights
+
+  learner = imitation.imitation(
+    shown=shown, config=CONFIG, steps=1, gap=9, optimizer='muon'
+  )
+  made, _ = collected(learner)
+  gap = np.asarray(made.gap)
+  assert len(set(gap)) > 1
+  assert (gap >= 0).all()
+  assert (gap <= 9).all()
+  state, phase = start(learner), learner.phases[0]
+  terms, _, _ = phase.objective(
+    state.params, None, state, types.Batch(made), None
+  )
+  total, count = terms['imitation']
+  # By hand: each token's weight, at positions that a gap moves.
+  for row in range(3):
+    asked = prompts(np.array([0]))
+    ids, seen = padding.follow(
+      asked, padding.take(answers, slice(row, row + 1))
+    )
+    places = np.maximum(np.cumsum(seen, 1) - 1, 0)
+    places[:, P:] += gap[row]
+    hidden = (
+      decoder.Decoder(CONFIG)
+      .apply(
+        state.params['policy'], ids, places, decoder.attended(jnp.asarray(seen))
+      )
+      .hidden
+    )
+    logit = decoder.Decoder(CONFIG).apply(
+      state.params['policy'], hidden[:, P - 1 : -1], method='logits'
+    )
+    own = logprobs.at(logit, jnp.asarray(ids[:, P:]))[0]
+    use = weights[row] * answers.mask[row]
+    np.testing.assert_allclose(total[row], -(use * own).sum(), rtol=1e-4)
+    np.testing.assert_allclose(count[row], use.sum(), rtol=1e-6)
+  with pytest.raises(ValueError, match="optimizer 'sgd'"):
+    imitation.imitation(shown=shown, config=CONFIG, optimizer='sgd')
 
 
 # --------------------------------------------------------------- SDPO and RLTF
