@@ -14,6 +14,7 @@ from prm_jax.learners import (
   aggregate,
   amortized,
   bayesian,
+  cloud,
   critique_grpo,
   directive,
   ensemble,
@@ -86,8 +87,8 @@ class Entry(NamedTuple):
   Attributes:
     factory: takes the other keys of a node.
     role: of a learner: 'personal' if it reads a person's answers,
-      'aggregate', 'control', 'policy' or 'discriminator'; None in other
-      rooms.
+      'aggregate', 'control', 'policy', 'discriminator', or 'critic' if it
+      writes before it scores; None in other rooms.
     searched: numbers that live in `TrainState.hyper`: varying them compiles
       nothing. Each with the values that a search tries on data of which
       nothing is known; none where it stays as it is.
@@ -144,6 +145,17 @@ LEARNERS: dict[str, Entry] = {
     {'ridge': _PULL},
     functools.partial(toys.judgements, steps=300, hidden=(8,)),
     Needs(people=30),
+  ),
+  'cloud': Entry(
+    cloud.cloud,
+    'critic',
+    small=functools.partial(
+      toys.criticised,
+      distillation={'steps': 2, 'warm_up': 1},
+      steps=3,
+      learning_rate=0.01,
+    ),
+    needs=Needs(beside=('shown',)),
   ),
   'critique_grpo': _policy(
     critique_grpo.critique_grpo, 'critic', 'training', samples=3

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prm_jax import judging_tasks, types, world_tasks
+from prm_jax import judging_rows, judging_tasks, types, world_tasks
 from prm_jax.learners import directive
 from prm_jax.models import decoder
 from prm_jax.policy import critics, padding, phases, tasks
@@ -214,11 +214,7 @@ def judged(**given: Any) -> World:
   Args:
     given: options of the factory, beside task and decoder.
   """
-  rng = np.random.default_rng(0)
-  world = judging.draw(
-    rng, judging.tables(rng), np.ones(PROBLEMS, int), width=1, unseen=False
-  )
-  rows = judging.pointwise(rng, world, np.ones(PROBLEMS, bool))
+  rows = _solutions()
   task = judging_tasks.judgements(rows)
 
   def verify(problem, tokens):
@@ -234,6 +230,32 @@ def judged(**given: Any) -> World:
   wanted = {name: parts[name] for name in given.pop('needs')}
   data = tasks.problems(np.arange(len(rows.right)))
   return World({**wanted, **given}, data, types.Spec(1, 1))
+
+
+def criticised(**given: Any) -> World:
+  """Returns choices between solutions of one step, with critiques that judge.
+
+  Args:
+    given: options of the factory, beside critiques and decoder.
+  """
+  rows = _solutions()
+  task = judging_tasks.judgements(rows)
+  parts = {
+    'shown': judging_tasks.traces(rows, batch=len(rows.right)),
+    'backbone': {'config': JUDGE, 'trains': 'whole', 'learning_rate': 1e-2},
+    'max_new_tokens': task.max_new_tokens,
+    'stop_ids': task.stop_ids,
+  }
+  spec = types.Spec(JUDGE.hidden_size, 1)
+  return World({**parts, **given}, judging_rows.choices(rows), spec)
+
+
+def _solutions() -> judging.Judgements:
+  rng = np.random.default_rng(0)
+  world = judging.draw(
+    rng, judging.tables(rng), np.ones(PROBLEMS, int), width=1, unseen=False
+  )
+  return judging.pointwise(rng, world, np.ones(PROBLEMS, bool))
 
 
 def _critic(world: arithmetic.Problems) -> critics.Critic:

@@ -41,6 +41,7 @@ ALLOWED |= {
   },
   'toys': {
     'types',
+    'judging_rows',
     'judging_tasks',
     'learners',
     'models',
@@ -50,6 +51,7 @@ ALLOWED |= {
   },
   'world_tasks': {'learners', 'policy', 'worlds'},
   'judging_tasks': {'types', 'ops', 'policy', 'worlds'},
+  'judging_rows': {'types', 'policy', 'worlds'},
 }
 _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {

@@ -127,8 +127,9 @@ def begin(
         'solves no problem, or each of them every time'
       )
     order = np.argsort(~keep, stable=True).astype(np.int32)
-    pool = Pool(params, prompts, answers, reward, order, np.int32(keep.sum()))
-    return state._replace(constants=jax.tree.map(jnp.asarray, pool))
+    kept = jnp.int32(keep.sum())
+    found = jax.tree.map(jnp.asarray, (prompts, answers, reward, order))
+    return state._replace(constants=Pool(params, *found, kept))
 
   return fill
 
