@@ -82,32 +82,40 @@ def cloud(
     )
 
   system = types.System(reward(0.0), population.population())
-  writes: Any = reward(temperature).deliberate
-
-  def collect(key, state, batch):
-    critic = {'backbone': state.constants.start}
-    inputs = writes(key, critic, batch.inputs, ())
-    written = outcomes.total(inputs.value.mask[..., -max_new_tokens:].sum())
-    return batch._replace(inputs=inputs), {'tokens': written}
-
-  def begin(state, data):
-    del data
-    start = state.params['reward']['backbone']
-    return state._replace(constants=phases.Kept(start))
 
   def init(key, spec):
-    return begin(states.new_state(system, key, spec, hyper={}), None)
+    return _keep_critic(states.new_state(system, key, spec, hyper={}), None)
 
   second = types.Phase(
     'preferences',
-    begin=begin,
+    begin=_keep_critic,
     steps=steps,
-    collect=collect,
+    collect=_criticised(reward(temperature), max_new_tokens),
     objective=_preferences(system.reward, trunk, max_new_tokens, weight),
     **optimizers.trained(trunk, learning_rate, steps),
   )
   first = _critiques(trunk, shown, dict(distillation or {}))
   return types.Learner((first, second), init, system)
+
+
+def _keep_critic(state, data):
+  """Returns the state with its decoder as the critic of the second phase."""
+  del data
+  start = state.params['reward']['backbone']
+  return state._replace(constants=phases.Kept(start))
+
+
+def _criticised(reward, count) -> types.Collect:
+  """Returns what has the critic write behind every text of a batch."""
+  write: Any = reward.deliberate
+
+  def collect(key, state, batch):
+    critic = {'backbone': state.constants.start}
+    inputs = write(key, critic, batch.inputs, ())
+    written = outcomes.total(inputs.value.mask[..., -count:].sum())
+    return batch._replace(inputs=inputs), {'tokens': written}
+
+  return collect
 
 
 def _critiques(trunk, shown, options) -> types.Phase:
