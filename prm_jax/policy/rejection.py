@@ -127,9 +127,12 @@ def begin(
         'solves no problem, or each of them every time'
       )
     order = np.argsort(~keep, stable=True).astype(np.int32)
-    kept = jnp.int32(keep.sum())
-    found = jax.tree.map(jnp.asarray, (prompts, answers, reward, order))
-    return state._replace(constants=Pool(params, *found, kept))
+    kept = np.asarray(keep.sum(), np.int32)
+    prompts, answers, reward, order, kept = jax.tree.map(
+      jnp.asarray, (prompts, answers, reward, order, kept)
+    )
+    pool = Pool(params, prompts, answers, reward, order, kept)
+    return state._replace(constants=pool)
 
   return fill
 
