@@ -14,6 +14,7 @@ from prm_jax.learners import (
   aggregate,
   amortized,
   bayesian,
+  cloud,
   critique_grpo,
   directive,
   ensemble,
@@ -28,9 +29,12 @@ from prm_jax.learners import (
   pep,
   polar,
   pref,
+  rejective,
   rfm,
   rltf,
+  rm_r1,
   sdpo,
+  spct,
   vrf,
 )
 from prm_jax.rewards import (
@@ -83,8 +87,8 @@ class Entry(NamedTuple):
   Attributes:
     factory: takes the other keys of a node.
     role: of a learner: 'personal' if it reads a person's answers,
-      'aggregate', 'control', 'policy' or 'discriminator'; None in other
-      rooms.
+      'aggregate', 'control', 'policy', 'discriminator', or 'critic' if it
+      writes before it scores; None in other rooms.
     searched: numbers that live in `TrainState.hyper`: varying them compiles
       nothing. Each with the values that a search tries on data of which
       nothing is known; none where it stays as it is.
@@ -109,6 +113,11 @@ def _policy(factory, *needs, **given):
   return Entry(
     factory, 'policy', small=functools.partial(toys.problems, **given)
   )
+
+
+def _judge(factory, *needs, **given):
+  given = {'needs': ('task', 'config', *needs), **given}
+  return Entry(factory, 'policy', small=functools.partial(toys.judged, **given))
 
 
 def _built(factory, **given):
@@ -136,6 +145,17 @@ LEARNERS: dict[str, Entry] = {
     {'ridge': _PULL},
     functools.partial(toys.judgements, steps=300, hidden=(8,)),
     Needs(people=30),
+  ),
+  'cloud': Entry(
+    cloud.cloud,
+    'critic',
+    small=functools.partial(
+      toys.criticised,
+      distillation={'steps': 2, 'warm_up': 1},
+      steps=3,
+      learning_rate=0.01,
+    ),
+    needs=Needs(beside=('shown',)),
   ),
   'critique_grpo': _policy(
     critique_grpo.critique_grpo, 'critic', 'training', samples=3
@@ -218,11 +238,20 @@ LEARNERS: dict[str, Entry] = {
   'pref': _personal(
     pref.pref, {'ridge': (), 'basis_ridge': _PULL}, _FEW, steps=30, dim=3
   ),
+  'rejective': _judge(rejective.rejective, 'training', warm_up=1),
   'rfm': _personal(
     rfm.rfm, {'ridge': (), 'decay': _PULL}, _NETWORK, steps=30, dim=3
   ),
   'rltf': _policy(rltf.rltf, 'critic', 'training', samples=3),
+  'rm_r1': _judge(
+    rm_r1.rm_r1,
+    'shown',
+    'training',
+    samples=3,
+    distillation={'steps': 2, 'warm_up': 1},
+  ),
   'sdpo': _policy(sdpo.sdpo, 'critic', 'training', samples=3),
+  'spct': _judge(spct.spct, 'training', samples=3, rejection={'warm_up': 1}),
   'spl': _personal(
     amortized.spl,
     {**_AMORTIZED, 'kl_weight': (), 'guidance_weight': ()},

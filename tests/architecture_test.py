@@ -39,8 +39,19 @@ ALLOWED |= {
     'toys',
     'users',
   },
-  'toys': {'types', 'learners', 'models', 'policy', 'worlds', 'world_tasks'},
+  'toys': {
+    'types',
+    'judging_rows',
+    'judging_tasks',
+    'learners',
+    'models',
+    'policy',
+    'worlds',
+    'world_tasks',
+  },
   'world_tasks': {'learners', 'policy', 'worlds'},
+  'judging_tasks': {'types', 'ops', 'policy', 'worlds'},
+  'judging_rows': {'types', 'policy', 'worlds'},
 }
 _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {

@@ -472,7 +472,7 @@ class _Writer:
         _FORMAT,
         jax.random.key_data(self._key).tolist(),
         str(jax.random.key_impl(self._key)),
-        dataclasses.asdict(self._model.config),
+        self._model.config.described(),
         self._model.tokenizer.to_str(),
         _digest(params),
         _digest(self._adapters),

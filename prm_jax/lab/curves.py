@@ -93,20 +93,24 @@ def watched(
 ) -> types.Learner:
   """Returns the learner, examined before every `every` steps.
 
-  Figures are added to those of training, as `at NAME`.
+  Figures are added to those of training, as `at NAME`. Of several phases, all
+  but the last should have a multiple of these steps.
   """
-  (phase,) = learner.phases
-  inner: Any = phase.collect
 
-  def collect(key, state, batch):
-    made, metrics = inner(key, state, batch)
-    if int(state.step) % every == 0:
-      figures = examine(state.params['policy'])
-      seen = {f'at {k}': outcomes.as_mean([v]) for k, v in figures.items()}
-      metrics = {**metrics, **seen}
-    return made, metrics
+  def examined(phase):
+    inner: Any = phase.collect
 
-  return learner._replace(phases=(phase._replace(collect=collect),))
+    def collect(key, state, batch):
+      made, metrics = inner(key, state, batch)
+      if int(state.step) % every == 0:
+        figures = examine(state.params['policy'])
+        seen = {f'at {k}': outcomes.as_mean([v]) for k, v in figures.items()}
+        metrics = {**metrics, **seen}
+      return made, metrics
+
+    return phase._replace(collect=collect)
+
+  return learner._replace(phases=tuple(map(examined, learner.phases)))
 
 
 def start_from(

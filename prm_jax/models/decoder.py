@@ -35,6 +35,9 @@ class DecoderConfig:
     attention_bias: whether queries, keys and values have biases (Qwen2).
     query_key_norm: whether queries and keys are normalised (Qwen3).
     max_position_embeddings: the longest text it was trained on, in tokens.
+    embedding_std: standard deviation of embeddings that are drawn, which no
+      config.json says; 1 / sqrt(D) if 0. Small embeddings are drowned by the
+      layers' outputs, so that a model from scratch hardly sees its tokens.
   """
 
   vocab_size: int
@@ -50,6 +53,7 @@ class DecoderConfig:
   attention_bias: bool = False
   query_key_norm: bool = False
   max_position_embeddings: int = 2048
+  embedding_std: float = 0.0
 
   @classmethod
   def of(cls, known: Mapping[str, Any], where: str) -> 'DecoderConfig':
@@ -93,6 +97,12 @@ class DecoderConfig:
         f'of {config.num_key_value_heads} key heads'
       )
     return config
+
+  def described(self) -> dict[str, Any]:
+    """Returns the fields that matter where parameters are given."""
+    known = dataclasses.asdict(self)
+    del known['embedding_std']
+    return known
 
   @property
   def parameters(self) -> int:
@@ -275,7 +285,10 @@ class Decoder(nn.Module):
     """Names the parts."""
     config = self.config
     self.embed = nn.Embed(
-      config.vocab_size, config.hidden_size, dtype=self.dtype
+      config.vocab_size,
+      config.hidden_size,
+      dtype=self.dtype,
+      embedding_init=_embeddings(config.embedding_std),
     )
     self.layers = Stack(
       config, config.num_hidden_layers, self.dtype, self.remat
@@ -339,6 +352,13 @@ class Decoder(nn.Module):
     if self.config.tie_word_embeddings:
       return hidden @ self.embed.embedding.T
     return self.head(hidden)
+
+
+def _embeddings(std: float) -> nn.initializers.Initializer:
+  """Returns how embeddings are drawn."""
+  if std:
+    return nn.initializers.normal(std)
+  return nn.initializers.variance_scaling(1.0, 'fan_in', 'normal', out_axis=0)
 
 
 class Stack(nn.Module):

@@ -9,8 +9,9 @@ from prm_jax import types
 from prm_jax.models import decoder
 from prm_jax.policy import critics, padding, rollouts, tasks
 
-# `(key, params of the policy at the start) -> (prompts, answers)`.
-Shown = Callable[[types.Key, types.PyTree], tuple[types.Tokens, types.Tokens]]
+# `(key, params of the policy at the start) -> (prompts, answers)`, and perhaps
+# the weights `[B, N]` of the answers' tokens.
+Shown = Callable[[types.Key, types.PyTree], tuple]
 
 
 def refinements(

@@ -23,6 +23,7 @@ def logits(
   count: int,
   *,
   group: int = 1,
+  gap: types.Array | None = None,
   dtype: Any = jnp.float32,
   remat: bool = False,
 ) -> types.Array:
@@ -38,15 +39,21 @@ def logits(
     seen: `[B, T]` 1 for tokens.
     count: N.
     group: every so many rows, side by side, have one prompt.
+    gap: `[B]` int32, positions that are left free before the last N tokens,
+      so that what is learned does not hang on how far back the prompt is;
+      none if None.
     dtype: of the computation; logits are float32.
     remat: see `Decoder`.
   """
   model: Any = decoder.Decoder(config, dtype, remat)
   B, T = ids.shape
   if B % group or not _pays(config, T - count, count, group):
-    hidden = model.apply(
-      params, ids, decoder.counted(seen), decoder.attended(seen)
-    ).hidden[:, T - count - 1 : T - 1]
+    positions = decoder.counted(seen)
+    if gap is not None:
+      positions += gap[:, None] * (jnp.arange(T) >= T - count)
+    hidden = model.apply(params, ids, positions, decoder.attended(seen)).hidden[
+      :, T - count - 1 : T - 1
+    ]
     return model.apply(params, hidden, method='logits')
   P, G = T - count, B // group
 
@@ -56,7 +63,10 @@ def logits(
 
   stem, answers = seen[::group, :P], seen[:, P:].reshape(G, group, count)
   length = stem.sum(-1)[:, None, None]
-  positions = (length + decoder.counted(answers)).reshape(G, group * count)
+  positions = length + decoder.counted(answers)
+  if gap is not None:
+    positions += gap.reshape(G, group, 1)
+  positions = positions.reshape(G, group * count)
   branch = jnp.concatenate(
     [jnp.zeros(P, jnp.int32), 1 + jnp.arange(group * count) // count]
   )

@@ -185,6 +185,7 @@ def objective(
       rows.seen,
       width,
       group=group,
+      gap=rows.gap,
       dtype=dtype,
       remat=remat,
     )

@@ -31,6 +31,7 @@ class Rollouts(NamedTuple):
     teacher: `[B, N, V]` those of a teacher, likewise.
     sampler_logprob: `[B, N]` what the sampler said of its tokens, to compare
       with; NaN where it read another prompt. None if nothing was sampled.
+    gap: `[B]` int32, see `logprobs.logits`; none if None.
   """
 
   ids: types.ArrayLike
@@ -46,6 +47,7 @@ class Rollouts(NamedTuple):
   reference: types.ArrayLike | None = None
   teacher: types.ArrayLike | None = None
   sampler_logprob: types.ArrayLike | None = None
+  gap: types.ArrayLike | None = None
 
 
 class Written(NamedTuple):
@@ -134,6 +136,7 @@ class Texts(NamedTuple):
     weight: `[B]` of the text's objective; 1 if None.
     share: `[B]` of what it counts for in the mean; 1 if None.
     sampler_logprob: see `Rollouts`.
+    gap: see `Rollouts`.
   """
 
   prompts: types.Tokens
@@ -144,6 +147,7 @@ class Texts(NamedTuple):
   weight: types.ArrayLike | None = None
   share: types.ArrayLike | None = None
   sampler_logprob: types.ArrayLike | None = None
+  gap: types.ArrayLike | None = None
 
 
 follow = jax.jit(padding.follow)
@@ -173,6 +177,7 @@ def arranged(texts: Texts) -> Rollouts:
     each(texts.mask, 1.0),
     jnp.arange(B),
     sampler_logprob=texts.sampler_logprob,
+    gap=texts.gap,
   )
 
 

@@ -31,13 +31,20 @@ def read(
   Args:
     reward: features and encoding.
     params: of the reward.
-    inputs: of a batch.
+    inputs: of a batch; without an index, tokens `[B, T]` with K score
+      positions `end` `[B, K]` are rows of K candidates.
   """
   index, value = inputs.index, inputs.value
-  if index is None:
-    return _read(reward, params, value)
-  texts = len(jax.tree.leaves(value)[0])
   packed = isinstance(value, types.Tokens) and value.end is not None
+  if index is None:
+    found = _read(reward, params, value)
+    if not packed:
+      return found
+    # A row's text has all its candidates: the steps of an answer.
+    return jax.tree.map(
+      lambda leaf: leaf.reshape(*value.end.shape, *leaf.shape[1:]), found
+    )
+  texts = len(jax.tree.leaves(value)[0])
   if index.size < texts and not packed:
     value = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], value)
     return _read(reward, params, value)

@@ -40,11 +40,12 @@ TOKENS = (
   *map(str, range(MODULUS)),
   *OPERATIONS,
   *'abcdefghijkl',
+  'wait',
   *('by_answer', 'by_care', 'by_brevity', 'by_confidence'),
 )
 _ID = {token: i for i, token in enumerate(TOKENS)}
 PAD, END, BEGIN, ASK = _ID['pad'], _ID['.'], _ID['^'], _ID['=']
-ARROW, HIDDEN = _ID['=>'], _ID['_']
+ARROW, HIDDEN, WAIT = _ID['=>'], _ID['_'], _ID['wait']
 FIRST, SECOND = _ID['first'], _ID['second']
 # R -> the token of verdict 0; that of verdict 1 is the next one.
 VERDICTS = {1: _ID['N'], 2: _ID['A']}
@@ -381,6 +382,21 @@ def swapped(given: Judgements) -> Judgements:
   return given._replace(written=given.written[:, ::-1], right=1 - given.right)
 
 
+def both_orders(given: Judgements) -> Judgements:
+  """Returns every pair in both orders: rows 2 i and 2 i + 1 are those of i.
+
+  Raises:
+    ValueError: rows do not hold two solutions.
+  """
+  row = np.repeat(np.arange(len(given.right)), 2)
+  twice, odd = given.take(row), np.arange(len(row)) % 2
+  other = swapped(twice)
+  return twice._replace(
+    written=np.where(odd[:, None, None], other.written, twice.written),
+    right=np.where(odd, other.right, twice.right),
+  )
+
+
 def claims(given: Judgements) -> np.ndarray:
   """Returns the last values of the solutions, `[B, R]`."""
   return final(given.problems, given.written)
@@ -422,15 +438,18 @@ def shown_as(problems: Problems, written: np.ndarray) -> np.ndarray:
   return np.where(exists, ids, PAD)
 
 
-def prompts(given: Judgements) -> np.ndarray:
+def prompts(given: Judgements, hinted: np.ndarray | None = None) -> np.ndarray:
   """Returns what a judge reads, padded on the left.
 
   One solution, `[B, 3 + 3 K]`: `^ 3 a +1 4 b *2 _ c #0 5 =`. Two, of which the
   last values stand before `second` and `=`, `[B, 5 + 4 K]`:
-  `^ 3 a +1 b *2 first 4 6 second _ 5 =`.
+  `^ 3 a +1 b *2 first 4 6 second _ 5 =`. With hints one token more, the right
+  verdict before `=`.
 
   Args:
     given: B rows.
+    hinted: `[B]` bool, whether the right verdict is given away; there is no
+      place for it if None.
   """
   problems = given.problems
   written = shown_as(problems, given.written)
@@ -439,13 +458,76 @@ def prompts(given: Judgements) -> np.ndarray:
   def one(token):
     return np.full((B, 1), token)
 
-  start = [one(BEGIN), DIGIT + problems.start[:, None]]
+  columns = [one(BEGIN), DIGIT + problems.start[:, None]]
   if written.shape[1] == 1:
-    return to_right(
-      np.hstack([*start, spelled(problems, written[:, 0]), one(ASK)])
-    )
-  said = [one(FIRST), written[:, 0], one(SECOND), written[:, 1], one(ASK)]
-  return to_right(np.hstack([*start, spelled(problems), *said]))
+    columns += [spelled(problems, written[:, 0])]
+  else:
+    columns += [spelled(problems), one(FIRST), written[:, 0]]
+    columns += [one(SECOND), written[:, 1]]
+  if hinted is not None:
+    verdict = VERDICTS[written.shape[1]] + given.right
+    columns += [np.where(hinted, verdict, PAD)[:, None]]
+  return to_right(np.hstack([*columns, one(ASK)]))
+
+
+def paused(prompts: np.ndarray, count: int) -> np.ndarray:
+  """Returns prompts `[B, P + count]` with so many tokens `wait` behind them.
+
+  They say nothing; a judge that scores at the last one has their layers to
+  think with.
+
+  Args:
+    prompts: `[B, P]`, padded on the left.
+    count: of the tokens.
+
+  References:
+    Goyal et al. 2023 (pause tokens), arXiv:2310.02226.
+  """
+  return np.pad(prompts, ((0, 0), (0, count)), constant_values=WAIT)
+
+
+def value_places(given: Judgements) -> np.ndarray:
+  """Returns the columns of `prompts` where a solution's values are, `[B, K]`.
+
+  0 where there is none, or where it is not shown.
+
+  Args:
+    given: B rows of R = 1.
+
+  Raises:
+    ValueError: rows hold two solutions.
+  """
+  if given.written.shape[1] != 1:
+    raise ValueError('steps are labelled of single solutions')
+  steps, K = given.problems.steps, given.problems.operator.shape[1]
+  back = given.problems.length[:, None] - np.arange(K)  # steps from the end
+  columns = 3 + 3 * K  # of a prompt: the last is `=`, a value before it
+  found = columns - 2 - 3 * (back - 1)
+  return np.where(steps & (given.written[:, 0] >= 0), found, 0)
+
+
+def step_labels(given: Judgements) -> np.ndarray:
+  """Returns whether every shown step is right, `[B, K]`; NaN for others.
+
+  1 where its value follows from the one before it, as that is shown, else 0:
+  of a wrong solution whose values are shown, one step alone is wrong. Behind
+  a value that is hidden, it has to be the problem's own.
+
+  Args:
+    given: B rows of R = 1.
+
+  Raises:
+    ValueError: rows hold two solutions.
+  """
+  if given.written.shape[1] != 1:
+    raise ValueError('steps are labelled of single solutions')
+  problems, written = given.problems, given.written[:, 0]
+  true = chains(problems)
+  known = np.where(written >= 0, written, true)
+  before = np.column_stack([problems.start, known[:, :-1]])
+  after = problems.table[problems.operator, before, problems.operand]
+  shown = problems.steps & (written >= 0)
+  return np.where(shown, after == written, np.nan).astype(np.float32)
 
 
 def recited(

@@ -1,8 +1,11 @@
 """Policies in training: what is a method, and tables of runs."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from prm_jax import types
 from prm_jax.lab import curves
 
 
@@ -91,3 +94,25 @@ def test_what_is_not_known_of_windows_is_left_out():
   assert curves.largest(run, 'tokens') == 9.0
   assert curves.largest(run, 'nothing') is None
   assert np.isnan(curves.during('nothing')(run))
+
+
+def test_every_phase_is_examined_before_a_window():
+  seen = []
+
+  def collect(key, state, batch):
+    return batch, {'own': key}
+
+  steps = tuple(types.Phase(name, collect=collect) for name in 'ab')
+  learner = curves.watched(
+    types.Learner(steps, None),
+    2,
+    lambda params: seen.append(params) or {'x': 3},
+  )
+  for phase in learner.phases:
+    for step in range(4):
+      state = SimpleNamespace(step=step, params={'policy': step})
+      batch, metrics = phase.collect(step, state, 'rows')
+      assert batch == 'rows'
+      assert metrics['own'] == step
+      assert ('at x' in metrics) == (step % 2 == 0)
+  assert seen == [0, 2, 0, 2]

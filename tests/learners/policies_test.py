@@ -8,6 +8,7 @@ import pytest
 from prm_jax import types
 from prm_jax.data import pipelines
 from prm_jax.learners import critique_grpo, grpo, imitation, rltf, sdpo
+from prm_jax.models import decoder
 from prm_jax.policy import (
   demonstrations,
   logprobs,
@@ -15,6 +16,8 @@ from prm_jax.policy import (
   padding,
   phases,
   rollouts,
+  supervised,
+  tasks,
 )
 from prm_jax.runtime import checkpoint
 from tests.learners.tiny_policies import (
@@ -112,6 +115,22 @@ def test_answers_that_fail_are_dropped_and_move_no_other():
   assert np.isfinite(made.advantage).all()
   # 4 wrong, 3 right are left.
   np.testing.assert_allclose(made.advantage[0], -3 / 7, rtol=1e-5)
+
+
+def test_problems_that_are_drawn_together_are_groups_of_their_own():
+  def verify(problem, tokens):
+    return problem * 10.0 + np.arange(len(problem)) % 3
+
+  learner = grpo.grpo(
+    task=task_of(verify), config=CONFIG, samples=8, advantage='centred'
+  )
+  apart, _ = collected(learner)
+  together, metrics = collected(learner, tasks.problems([[0, 1, 2]]))
+  for one, other in zip(
+    jax.tree.leaves(apart), jax.tree.leaves(together), strict=True
+  ):
+    np.testing.assert_array_equal(one, other)
+  assert metrics['no_gradient'] == 0.0
 
 
 def wants_five(problem, tokens):
@@ -387,6 +406,64 @@ def test_demonstrations_are_imitated_and_empty_ones_left_out():
     temperature=0.0,
   ).tokens
   np.testing.assert_array_equal(said.ids[[0, 2]], [[7, 8, STOP]] * 2)
+
+
+def test_weighted_tokens_and_gaps_of_demonstrations():
+  weights = np.array([[1.0, 4, 1], [1, 1, 1], [2, 0, 2]], np.float32)
+  answers = full([[7, 8, STOP]] * 3)
+  answers.mask[2, 1] = 0
+
+  def shown(key, params):
+    return prompts(np.array([0, 0, 0])), answers, weights
+
+  learner = imitation.imitation(
+    shown=shown, config=CONFIG, steps=1, gap=9, optimizer='muon'
+  )
+  made, _ = collected(learner)
+  gap = np.asarray(made.gap)
+  assert len(set(gap)) > 1
+  assert (gap >= 0).all()
+  assert (gap <= 9).all()
+  state, phase = start(learner), learner.phases[0]
+  terms, _, _ = jax.jit(phase.objective, static_argnums=(1, 4))(
+    state.params, None, state, types.Batch(made), None
+  )
+  total, count = terms['imitation']
+  # By hand: each token's weight, at positions that a gap moves.
+  ids, seen = padding.follow(prompts(np.zeros(3, int)), answers)
+  places = np.maximum(np.cumsum(seen, 1) - 1, 0)
+  places[:, P:] += gap[:, None]
+  model, params = decoder.Decoder(CONFIG), state.params['policy']
+
+  @jax.jit
+  def told(params):
+    mask = decoder.attended(jnp.asarray(seen))
+    hidden = model.apply(params, ids, places, mask).hidden
+    return model.apply(params, hidden[:, P - 1 : -1], method='logits')
+
+  own = logprobs.at(told(params), jnp.asarray(ids[:, P:]))
+  use = weights * answers.mask
+  np.testing.assert_allclose(total, -(use * own).sum(1), rtol=1e-4)
+  np.testing.assert_allclose(count, use.sum(1), rtol=1e-6)
+  with pytest.raises(ValueError, match="optimizer 'sgd'"):
+    imitation.imitation(shown=shown, config=CONFIG, optimizer='sgd')
+
+
+def test_muon_is_for_the_matrices_of_layers_alone():
+  rng = np.random.default_rng(0)
+  params = {'kernel': np.zeros((2, 4, 3)), 'scale': np.zeros((2, 4))}
+  slope = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), params)
+  muon = supervised.OPTIMIZERS['muon'](lambda step: 0.1, 0.0)
+  change, _ = muon.update(slope, muon.init(params), params)
+  # Nearly orthogonal, of one size; others move as Adam's, against their sign.
+  sizes = np.linalg.svd(np.asarray(change['kernel']), compute_uv=False)
+  assert sizes.max() < 2 * sizes.min()
+  assert 0.5 < sizes.max() / (0.1 * supervised.MUON) < 1.5
+  first = np.abs(change['scale'][0, 0])
+  assert 0.1 <= first < 0.2  # Nesterov's momentum
+  np.testing.assert_allclose(
+    change['scale'], -first * np.sign(slope['scale']), rtol=1e-3
+  )
 
 
 # --------------------------------------------------------------- SDPO and RLTF

@@ -47,9 +47,10 @@ def test_shared_prompts_give_the_logits_and_gradients_of_each(
   shapes = widths(monkeypatch)
   weight = np.random.default_rng(1).normal(size=(len(ids), N, 12))
   weight *= seen[:, P:, None]
+  gap = np.arange(len(ids)) % 7
 
   def loss(params, group):
-    logits = logprobs.logits(CONFIG, params, ids, seen, N, group=group)
+    logits = logprobs.logits(CONFIG, params, ids, seen, N, group=group, gap=gap)
     return (weight * jax.nn.log_softmax(logits)).sum(), logits
 
   grad = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)

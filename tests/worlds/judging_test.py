@@ -410,13 +410,14 @@ def test_bags_of_tokens_say_little_of_one_step(rng, table):
   assert abs(probed_bags(rng, table, 1).mean() - 0.5) < 0.06
 
 
-def test_bags_of_either_solution_say_nothing_of_hidden_pairs(rng, table):
-  problems = some(rng, table, 3, 3000)
+@pytest.mark.parametrize(('K', 'leak'), [(1, 0.06), (2, 0), (3, 0)])
+def test_bags_say_nothing_of_hidden_pairs(rng, table, K, leak):
+  problems = some(rng, table, K, 3000)
   given = judging.pairwise(rng, problems, np.zeros(3000, bool))
   last = judging.claims(given)[..., None] == np.arange(7)
   features = np.hstack([last.reshape(3000, -1), bags(judging.prompts(given))])
   right = probed(features, given.right, np.arange(3000) < 1500)
-  assert within(right.sum(), len(right))
+  assert within(right.sum(), 1500) or abs(right.mean() - 0.5) < leak
 
 
 def test_first_token_and_length_say_nothing(rng):

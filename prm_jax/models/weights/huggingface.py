@@ -1,6 +1,5 @@
 """Checkpoints in Hugging Face's layout: config.json and safetensors."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -345,7 +344,7 @@ def _config_fields(config: decoder.DecoderConfig) -> dict[str, Any]:
     raise ValueError('no architecture has attention_bias and query_key_norm')
   kind = 'qwen2' if config.attention_bias else 'llama'
   kind = 'qwen3' if config.query_key_norm else kind
-  known = dataclasses.asdict(config)
+  known = config.described()
   del known['query_key_norm']  # the architecture says it
   rotary = {'rope_type': 'default', 'rope_theta': config.rope_theta}
   return {
