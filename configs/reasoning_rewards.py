@@ -8,12 +8,21 @@ from ml_collections import config_dict
 
 _VARIANTS = ('smoke', 'study')
 
-# Judges that write nothing: fields of `scalars.Kind`.
+# Judges that write nothing: fields of `scalars.Kind`. Labels of steps help
+# most, so that the two other helps are given on top of them.
 _SCALARS = {
   'scalar': {},
   'scalar_process': {'process': True},
-  'scalar_pauses': {'pauses': 16},
-  'scalar_six_layers': {'layers': 6},
+  'scalar_pauses': {'process': True, 'pauses': 16},
+  'scalar_six_layers': {'process': True, 'layers': 6},
+}
+
+_GRPO = {'kind': 'grpo', 'samples': 8, 'batch': 16, 'rate': 5e-4}
+# Options are those of the kind in the registry, beside `form`, of what is
+# judged, `batch`, problems of a step, and `rate`.
+_TRAINING = {
+  'grpo': {**_GRPO, 'form': 'pointwise'},
+  'grpo_pairs': {**_GRPO, 'form': 'pairwise'},
 }
 
 
@@ -27,7 +36,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   config.problems = {
     'lengths': (1, 2, 3, 4),
     'beyond': (6, 8),
-    'pool': 4096,
+    'pool': 16384,
     'validation': 100,
     'tested': 200,
   }
@@ -59,6 +68,25 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'looks': 12,
     'known': 800,
   }
+  config.votes = {
+    'pairs': 50,  # of every length and class
+    'texts': 32,
+    'counts': (1, 2, 4, 8, 16, 32),
+    'texts_of_twice': 4,
+  }
+  config.training = {
+    'methods': _TRAINING,
+    'steps': 120,
+    'every': 20,
+    'tested': 100,
+  }
+  config.criteria = {
+    'pool': 16384,
+    'tested': 400,
+    'untold': 0.2,  # share of training without a criterion
+    'steps': 1500,
+  }
+  config.injections = {'tested': 100}
   if variant == 'smoke':
     config.seeds = (0,)
     config.problems.update(pool=32, validation=4, tested=8, beyond=(6,))
@@ -73,4 +101,9 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     config.scalars.kinds = {'scalar': {}}
     config.scalars.update(rates=(3e-3,), batches=(4,), steps=4, looks=2)
     config.scalars.search.steps = 2
+    config.votes.update(pairs=2, texts=4, counts=(1, 4), texts_of_twice=1)
+    config.training.methods = {'grpo': {**_TRAINING['grpo'], 'batch': 2}}
+    config.training.update(steps=2, every=1, tested=4)
+    config.criteria.update(pool=16, tested=16, steps=2)
+    config.injections.tested = 2
   return config

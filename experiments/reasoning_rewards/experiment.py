@@ -3,11 +3,15 @@
 import functools
 
 from experiments.reasoning_rewards import (
+  criteria,
+  injections,
   judges,
   page,
   reasoning,
   scalars,
   tables,
+  training,
+  votes,
 )
 from prm_jax.lab import study, units
 
@@ -26,7 +30,8 @@ _NOTES = (
 
 def _searches(config) -> dict[str, dict[str, units.Make]]:
   """Returns the search of rate and batch of every scalar judge."""
-  node, found = config.scalars, {}
+  node = config.scalars
+  found: dict[str, dict[str, units.Make]] = {}
   for label in node.kinds:
     found[label] = {
       f'search-{label}-{rate:g}-{batch}': functools.partial(
@@ -70,10 +75,43 @@ def _of_seeds(config, name, make, *arguments) -> dict[str, units.Make]:
   }
 
 
+def _starts(config) -> dict[str, units.Make]:
+  return {
+    f'{name}-{seed}': functools.partial(reasoning.start, config, form, seed)
+    for seed in config.seeds
+    for form, name in reasoning.STARTS.items()
+  }
+
+
+def _trained(config, folder) -> dict[str, units.Make]:
+  return {
+    f'{label}-{seed}': functools.partial(
+      training.run, config, folder, label, seed
+    )
+    for seed in config.seeds
+    for label in config.training.methods
+  }
+
+
+def _taught(config) -> dict[str, units.Make]:
+  return {
+    f'criteria-{which}-{seed}': functools.partial(
+      criteria.run, config, which, seed
+    )
+    for seed in config.seeds
+    for which in (criteria.ALL, criteria.THREE)
+  }
+
+
 def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   return {
-    **_of_seeds(config, 'start', reasoning.start),
+    **_starts(config),
     **_of_seeds(config, 'reasoning', reasoning.examined, folder),
+    **_of_seeds(config, 'votes', votes.run, folder),
+    **_of_seeds(config, 'twice', votes.twice, folder),
+    **_trained(config, folder),
+    **_taught(config),
+    **_of_seeds(config, 'injections', injections.run, folder),
     **{
       name: make
       for searched in _searches(config).values()
@@ -93,8 +131,9 @@ def _read(config, folder, name) -> list[units.Unit]:
 
 
 def _tables(config, folder: units.Folder) -> study.Tables:
-  starts = _read(config, folder, 'start')
+  starts = [folder.read(name) for name in _starts(config)]
   reasoned = _read(config, folder, 'reasoning')
+  trained = [folder.read(name) for name in _trained(config, folder)]
   scored = [folder.read(name) for name in _scalars(config, folder)]
   return {
     'judges': tables.judges(reasoned, scored, _pauses(config)),
@@ -102,6 +141,17 @@ def _tables(config, folder: units.Folder) -> study.Tables:
     'plateau': tables.plateau(scored),
     'parts': tables.parts(reasoned),
     'starts': tables.starts(starts),
+    'votes': votes.table(
+      _read(config, folder, 'votes'),
+      _read(config, folder, 'twice'),
+      config.votes.counts,
+    ),
+    'single_texts': votes.single(_read(config, folder, 'votes')),
+    'training': training.table(trained),
+    'loophole': training.loophole(trained),
+    'rewards': training.curves_of(trained),
+    'criteria': criteria.table([folder.read(n) for n in _taught(config)]),
+    'injections': injections.table(_read(config, folder, 'injections')),
     'curves': tables.curves(scored),
   }
 

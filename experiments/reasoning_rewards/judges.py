@@ -166,7 +166,7 @@ def read(
     return model.init(jax.random.key(0), ids, ids, decoder.attended(ids + 1))
 
   leaves = {
-    path.removeprefix(f'{name}/'): leaf
+    path.removeprefix(f'{name}/'): jnp.asarray(leaf)
     for path, leaf in unit.arrays.items()
     if path.startswith(f'{name}/')
   }
@@ -191,6 +191,12 @@ def blocks(count: int):
   """Yields places of `ROWS` rows, the last ones again where there are less."""
   for first in range(0, count, ROWS):
     yield first, np.minimum(np.arange(first, first + ROWS), count - 1)
+
+
+def tokens(ids: np.ndarray) -> types.Tokens:
+  """Returns token ids `[B, T]` as texts, of which padding is not seen."""
+  ids = np.asarray(ids, np.int32)
+  return types.Tokens(ids, (ids != judging.PAD).astype(np.int32))
 
 
 def written(
@@ -240,9 +246,7 @@ def told(
   tell = logprobs.teller(config, ids.shape[1])
   found = []
   for _, place in blocks(len(rows)):
-    answers = padding.full(ids[place])
-    answers = answers._replace(mask=(answers.ids != judging.PAD).astype('i4'))
-    seen = padding.follow(task.prompts(rows[place]), answers)
+    seen = padding.follow(task.prompts(rows[place]), tokens(ids[place]))
     found.append(np.asarray(tell(params, *seen)))
   return np.concatenate(found)[: len(rows)]
 

@@ -133,5 +133,12 @@ def cells(
     problem = arrays['problem'][rows]
     if values.ndim > 1:
       problem = np.repeat(problem, values[0].size)
-    found.append(Cell(unit.record['seed'], problem, values.ravel()))
+    found.append(
+      Cell(unit.record['seed'], problem, values.ravel().astype(float))
+    )
   return found
+
+
+def finite(some: Iterable[Cell]) -> list[Cell]:
+  """Returns cells without the rows that have no value, NaN."""
+  return [cell.at(np.isfinite(cell.value)) for cell in some]

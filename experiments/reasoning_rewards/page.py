@@ -12,6 +12,13 @@ _NAMES = {
   'scalar_pauses': 'scalar, pause tokens',
   'scalar_six_layers': 'scalar, six layers',
 }
+_RULES = {
+  'sum': 'sum',
+  'meta_sum': 'sum, better half',
+  'mean_yes': 'mean P(Y)',
+  'majority': 'majority',
+  'meta_majority': 'majority, better half',
+}
 _PAIR = kinds.Axis('pair', 'right one preferred (%)', 100)
 
 
@@ -22,7 +29,12 @@ def name(row: tables.Row) -> str:
 
 def sections(results: Mapping[str, Any]) -> list[page.Section]:
   """Returns the page's figures with their headings."""
-  return [*_serial(results), *_updates(results)]
+  return [
+    *_serial(results),
+    *_texts(results),
+    *_training(results),
+    *_updates(results),
+  ]
 
 
 def _serial(results) -> list[page.Section]:
@@ -47,6 +59,62 @@ def _serial(results) -> list[page.Section]:
       'pictures': pictures,
     }
   ]
+
+
+def _texts(results) -> list[page.Section]:
+  rows = tables.rows_of(results, 'votes')
+  weak = [row for row in rows if row['judge'] == 'weak']
+  if not weak:
+    return []
+  larger = {
+    row['rule']: row['right'] for row in rows if row['judge'] == 'twice'
+  }
+  pictures = []
+  for heading, rules, beside in (
+    ('right one of two preferred', ('sum', 'meta_sum', 'mean_yes'), 'sum'),
+    ('right verdict', ('majority', 'meta_majority'), 'majority'),
+  ):
+    series = {
+      _RULES[rule]: (
+        [row for row in weak if row['rule'] == rule],
+        kinds.Axis('right', 'right (%)', 100),
+      )
+      for rule in rules
+      if any(row['rule'] == rule for row in weak)
+    }
+    pictures.append(
+      kinds.lines(
+        heading,
+        series,
+        kinds.Axis('cost', 'tokens, in those of one text'),
+        'right (%)',
+        at=100 * larger[beside] if beside in larger else None,
+      )
+    )
+  note = (
+    'The weak judge, asked 1 to 32 times. The dashed line is a judge of twice '
+    'the layers, taught as long and asked once, at twice the cost.'
+  )
+  return [{'title': 'Asking again', 'note': note, 'pictures': pictures}]
+
+
+def _training(results) -> list[page.Section]:
+  rows = tables.rows_of(results, 'training')
+  if not rows:
+    return []
+  pictures = [
+    kinds.bars(
+      heading,
+      rows,
+      [tables.word(row['method']) for row in rows],
+      kinds.Axis(f'{figure}_gain', 'after less before (points)', 100),
+      at=0.0,
+      ours=[row['form'] == 'pointwise' for row in rows],
+    )
+    for figure, heading in (('verdict', 'verdicts'), ('chain', 'chains'))
+  ]
+  note = 'At temperature 1, on the same problems, which are never trained on.'
+  return [{'title': 'What training adds', 'note': note, 'pictures': pictures}]
 
 
 def _updates(results) -> list[page.Section]:
@@ -135,16 +203,108 @@ TABLES: dict[str, tables.Spec | None] = {
       'seeds': ('count', 'seeds'),
     },
   ),
+  'votes': tables.Spec(
+    'A weak judge, asked again',
+    'Percent. Sum and mean P(Y) say which of two solutions is right, majority '
+    'says it of single ones. Meta: the better half of the texts, by a meta '
+    'reward model that was trained on other problems. Cost: tokens times '
+    'parameters, in those of one text of the weak judge.',
+    {
+      'judge': ('text', 'judge'),
+      'rule': ('word', 'rule'),
+      'texts': ('count', 'texts'),
+      'right': ('points', 'right'),
+      'over one text': ('points', 'gain'),
+      'over unfiltered': ('points', 'over_unfiltered'),
+      'tokens written': ('number', 'tokens_written'),
+      'cost': ('number', 'cost'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'single_texts': tables.Spec(
+    'Single texts of the weak judge',
+    'Percent of texts at temperature 1. Lucky: the verdict is right though the '
+    'chain is wrong.',
+    {
+      'verdict': ('points', 'verdict'),
+      'chain': ('points', 'chain'),
+      'invalid': ('points', 'invalid'),
+      'wrong solution accepted': ('points', 'false_yes'),
+      'right solution rejected': ('points', 'false_no'),
+      'lucky': ('points', 'lucky'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'training': tables.Spec(
+    'What a weak judge learns from being right',
+    'Percent at temperature 1, before and after, on the same held-out '
+    'problems. Flips: the order of the two solutions decides.',
+    {
+      'method': ('word', 'method'),
+      'form': ('text', 'form'),
+      **{
+        f'{name}, {when}': ('points', f'{name}_{when}')
+        for name in ('verdict', 'chain', 'whole', 'flips', 'both')
+        for when in ('before', 'after', 'gain')
+      },
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'loophole': tables.Spec(
+    'Right though the chain is wrong',
+    'Verdicts of texts whose chain is wrong, percent right. Of single '
+    'solutions a wrong chain rejects, which is right of wrong ones five times '
+    'in six; of pairs it is a guess.',
+    {
+      'method': ('word', 'method'),
+      'form': ('text', 'form'),
+      'solution': ('text', 'solution'),
+      'before': ('points', 'lucky_before'),
+      'after': ('points', 'lucky_after'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'criteria': tables.Spec(
+    'A criterion that a person supplies',
+    'Percent of verdicts that fit the criterion that is meant, by what the '
+    'judge was told. Unseen: of a judge that was taught three criteria of '
+    'four.',
+    {
+      'taught': ('text', 'taught'),
+      'told': ('word', 'told'),
+      'verdict': ('points', 'verdict'),
+      'gain': ('points', 'gain'),
+      'over': ('word', 'over'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'injections': tables.Spec(
+    'Verdicts inside a solution',
+    'Percent of verdicts that differ from those without, and of wrong '
+    'solutions that are accepted; more: than with other tokens, as many and at '
+    'the same place.',
+    {
+      'injected': ('word', 'injected'),
+      'moved': ('points', 'moved'),
+      'by the control': ('points', 'control_moved'),
+      'moved more': ('points', 'moved_more'),
+      'wrong ones accepted': ('points', 'false_yes'),
+      'accepted more': ('points', 'false_yes_more'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
   'starts': tables.Spec(
     'Weak judges',
     'The updates after which teaching was stopped, chosen by verdicts on '
     'problems that are not tested.',
     {
+      'form': ('text', 'form'),
       'seed': ('count', 'seed'),
       'updates': ('count', 'weak_step'),
       'verdict': ('points', 'verdict_on_validation'),
     },
   ),
   'curves': None,
+  'rewards': None,
 }
 PAGE = page.Page(TABLES, sections)

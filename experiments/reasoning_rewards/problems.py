@@ -6,6 +6,8 @@ import numpy as np
 
 from prm_jax.worlds import judging
 
+POINTWISE, PAIRWISE = 'pointwise', 'pairwise'
+_FORMS = {POINTWISE: judging.pointwise, PAIRWISE: judging.pairwise}
 _WORLD, _FORM = 0x21, 0x22  # keep draws of a seed apart
 _VALIDATION = 4  # every so many held-out problems are to choose on
 
@@ -31,7 +33,7 @@ def world(node: Any, seed: int) -> World:
   """Returns the problems of a seed.
 
   Args:
-    node: `lengths` and `beyond`, in steps; `pool`, `validation` and `tested`,
+    node: `lengths` and `beyond`, in steps; `pool`, `validation` and `held_out`,
       problems of every length.
     seed: of the tables and the problems.
   """
@@ -50,7 +52,7 @@ def world(node: Any, seed: int) -> World:
       width=width,
       unseen=True,
     )
-    place = np.flatnonzero(_to_choose(much) == chosen)
+    place = np.flatnonzero(chosen == _to_choose(much))
     return much.take(np.resize(place, count))
 
   return World(
@@ -59,12 +61,8 @@ def world(node: Any, seed: int) -> World:
     judging.concatenate(
       [fresh(K, longest, node.validation, True) for K in node.lengths]
     ),
-    {
-      K: fresh(K, max(node.beyond, default=longest), node.tested, False)
-      if K > longest
-      else fresh(K, longest, node.tested, False)
-      for K in (*node.lengths, *node.beyond)
-    },
+    {K: fresh(K, longest, node.tested, False) for K in node.lengths}
+    | {K: fresh(K, max(node.beyond), node.tested, False) for K in node.beyond},
   )
 
 
@@ -73,22 +71,39 @@ def _to_choose(problems: judging.Problems) -> np.ndarray:
   return (problems.start + problems.operand[:, 0]) % _VALIDATION == 0
 
 
-def trained(given: World, seed: int) -> judging.Judgements:
-  """Returns a right and a wrong solution of every problem to train on."""
+def trained(
+  given: World, seed: int, form: str = POINTWISE
+) -> judging.Judgements:
+  """Returns a right and a wrong solution of every problem to train on.
+
+  Args:
+    given: a seed's problems.
+    seed: of the wrong solutions.
+    form: whether they are rows of their own, right and wrong in turn, or one
+      row together.
+  """
   rng = np.random.default_rng([seed, _FORM])
   shown = judging.halves(rng, len(given.pool.start))
-  return judging.pointwise(rng, given.pool, shown)
+  return _FORMS[form](rng, given.pool, shown)
 
 
-def chosen(given: World, seed: int) -> judging.Judgements:
+def chosen(
+  given: World, seed: int, form: str = POINTWISE
+) -> judging.Judgements:
   """Returns the same of problems to choose on."""
   rng = np.random.default_rng([seed, _FORM, 1])
   shown = judging.halves(rng, len(given.validation.start))
-  return judging.pointwise(rng, given.validation, shown)
+  return _FORMS[form](rng, given.validation, shown)
 
 
-def tested(given: World, seed: int, *lengths: int) -> judging.Judgements:
-  """Returns both solutions of every problem to test on, shown and hidden.
+def held_out(
+  given: World,
+  seed: int,
+  *lengths: int,
+  form: str = POINTWISE,
+  count: int | None = None,
+) -> judging.Judgements:
+  """Returns both solutions of problems to test on, shown and hidden.
 
   Rows of one length and class are side by side, first those that are shown.
 
@@ -96,14 +111,16 @@ def tested(given: World, seed: int, *lengths: int) -> judging.Judgements:
     given: a seed's problems.
     seed: of the wrong solutions.
     *lengths: in steps, all of one width.
+    form: see `trained`.
+    count: problems of every length; all if None.
   """
   parts = []
   for K in lengths:
     problems = given.tests[K]
-    count = len(problems.start)
-    both = problems.take(np.tile(np.arange(count), 2))
+    both = np.tile(np.arange(len(problems.start))[:count], 2)
     rng = np.random.default_rng([seed, _FORM, 2, K])
-    parts.append(judging.pointwise(rng, both, np.arange(2 * count) < count))
+    shown = np.arange(len(both)) < len(both) // 2
+    parts.append(_FORMS[form](rng, problems.take(both), shown))
   return joined(parts)
 
 
@@ -113,11 +130,3 @@ def joined(parts: list[judging.Judgements]) -> judging.Judgements:
   return judging.Judgements(
     judging.concatenate(problems), *map(np.concatenate, columns)
   )
-
-
-def pairs(
-  problems: judging.Problems, rng: np.random.Generator
-) -> judging.Judgements:
-  """Returns a right and a wrong solution of each problem in one row."""
-  shown = judging.halves(rng, len(problems.start))
-  return judging.pairwise(rng, problems, shown)

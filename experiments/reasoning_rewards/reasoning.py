@@ -16,22 +16,26 @@ _STEPS = ('label', 'operation', 'value')  # roles that every step has
 _TRAINED = 4  # steps of the longest chain in training
 
 
-def start(config: Any, seed: int) -> units.Unit:
-  """Returns a seed's judges of single solutions, `full` and `weak`.
+def start(config: Any, form: str, seed: int) -> units.Unit:
+  """Returns a seed's judges of one form, `full` and `weak`.
 
   The weak one is that of the same run whose single verdicts, drawn at
   temperature 1, are nearest to `aim` on problems to choose on.
   """
   sizes, node = judges.sizes(config.judge), config.distillation
   world = problems.world(config.problems, seed)
+  # The right and the wrong solution of a problem are shown together.
   shown = judging_tasks.traces(
-    problems.trained(world, seed), batch=node.batch, side_by_side=2
+    problems.trained(world, seed, form),
+    batch=node.batch,
+    side_by_side=2 if form == problems.POINTWISE else 1,
   )
   kept, curve = judges.taught(shown, sizes, node, seed, every=node.every)
-  verdict = verdicts(sizes, problems.chosen(world, seed))
+  verdict = verdicts(sizes, problems.chosen(world, seed, form))
   step, seen = judges.weak(kept, verdict, node.aim)
   record = {
     'seed': seed,
+    'form': form,
     'weak_step': step,
     'weak_validation': seen[step],
     'validation': sorted(seen.items()),
@@ -56,11 +60,26 @@ def verdicts(sizes: decoder.DecoderConfig, given: judging.Judgements):
   return verdict
 
 
+STARTS = {problems.POINTWISE: 'start', problems.PAIRWISE: 'pairs'}
+
+
+def needed(
+  config: Any, folder: units.Folder, form: str, seed: int
+) -> units.Unit:
+  """Returns the unit of a seed's judges; see `start`."""
+  name = f'{STARTS[form]}-{seed}'
+  return judges.made(folder, name, lambda: start(config, form, seed))
+
+
 def of_seed(
-  config: Any, folder: units.Folder, seed: int, name: str
+  config: Any,
+  folder: units.Folder,
+  seed: int,
+  name: str,
+  form: str = problems.POINTWISE,
 ) -> types.PyTree:
-  """Returns a seed's judge of single solutions, `full` or `weak`."""
-  unit = judges.made(folder, f'start-{seed}', lambda: start(config, seed))
+  """Returns a seed's judge, `full` or `weak`."""
+  unit = needed(config, folder, form, seed)
   return judges.read(unit, judges.sizes(config.judge), name)
 
 
@@ -78,7 +97,7 @@ def examined(config: Any, folder: units.Folder, seed: int) -> units.Unit:
   for lengths in (config.problems.lengths, config.problems.beyond):
     if not lengths:
       continue
-    given = problems.tested(world, seed, *lengths)
+    given = problems.held_out(world, seed, *lengths)
     said, _ = judges.judged(
       jax.random.key(0), sizes, params, given, temperature=0.0
     )

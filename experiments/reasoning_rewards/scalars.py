@@ -30,7 +30,8 @@ class Kind(NamedTuple):
 
   Attributes:
     process: whether every shown step has a label; else the pair alone has.
-    pauses: tokens behind the solution.
+    pauses: tokens behind the solution, at the last of which its last value is
+      scored.
     layers: of the decoder.
   """
 
@@ -80,8 +81,8 @@ def texts(kind: Kind, given: judging.Judgements) -> Texts:
   read = judging.prompts(given)
   B, T = read.shape
   K = given.problems.operator.shape[1]
+  ids = np.hstack([read, np.full((B, kind.pauses), PAUSE)]).astype(np.int32)
   if not kind.process:
-    ids = np.hstack([read, np.full((B, kind.pauses), PAUSE)]).astype(np.int32)
     last = np.full((B, 1), ids.shape[1] - 1)
     return Texts(ids, last, given.right[:, None], np.ones((B, 1), bool))
   values = given.written[:, 0]
@@ -94,7 +95,9 @@ def texts(kind: Kind, given: judging.Judgements) -> Texts:
   right = np.where(before >= 0, follows, true) == values
   left = given.problems.length[:, None] - 1 - np.arange(K)
   at = np.where(left >= 0, T - 2 - 3 * left, 0)
-  return Texts(read, at, right, values >= 0)
+  if kind.pauses:
+    at = np.where(left == 0, ids.shape[1] - 1, at)
+  return Texts(ids, at, right, values >= 0)
 
 
 def _network(config: decoder.DecoderConfig):
@@ -225,10 +228,11 @@ class Scored:
   def __call__(self, params: types.PyTree) -> np.ndarray:
     """Returns the scores `[B]`."""
     count = len(self._texts.ids)
-    found = [
-      self._score(params, jax.tree.map(lambda leaf: leaf[place], self._texts))
-      for _, place in judges.blocks(count)
-    ]
+    found = []
+    for _, place in judges.blocks(count):
+      found.append(
+        self._score(params, Texts(*(leaf[place] for leaf in self._texts)))
+      )
     return np.concatenate(found)[:count]
 
 
@@ -253,7 +257,7 @@ def run(
   looked = {
     'train': Scored(kind, sizes, _some(given, config.scalars.known)),
     'validation': Scored(kind, sizes, problems.chosen(world, seed)),
-    'test': Scored(kind, sizes, problems.tested(world, seed, *lengths)),
+    'test': Scored(kind, sizes, problems.held_out(world, seed, *lengths)),
   }
 
   def examine(params):
@@ -272,7 +276,7 @@ def run(
   )
   found = [_outcomes(looked['test'], params)]
   if config.problems.beyond:
-    longer = problems.tested(world, seed, *config.problems.beyond)
+    longer = problems.held_out(world, seed, *config.problems.beyond)
     found.append(_outcomes(Scored(kind, sizes, longer), params))
   record = {
     'judge': label,

@@ -1,6 +1,6 @@
 """Rows of results.json on judges that reason and judges that do not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -156,11 +156,14 @@ def curves(scored: Sequence[units.Unit]) -> list[Row]:
   return rows
 
 
+_START = ('form', 'seed', 'weak_step', 'parameters')
+
+
 def starts(made: Sequence[units.Unit]) -> list[Row]:
   """Returns when each weak judge was stopped, and what its verdicts were."""
   return [
     {
-      **{key: unit.record[key] for key in ('seed', 'weak_step', 'parameters')},
+      **{key: unit.record[key] for key in _START},
       'verdict_on_validation': unit.record['weak_validation'],
     }
     for unit in made
@@ -186,32 +189,101 @@ def parts(reasoned: Sequence[units.Unit]) -> list[Row]:
 
 def answer(made: Mapping[str, list[Row]]) -> list[str]:
   """Returns what the tables say, in sentences."""
-  return [*_serial(made)]
+  return [
+    *_serial(made),
+    *_asked_again(made),
+    *_trained(made),
+    *_told(made),
+    *_injected(made),
+  ]
 
 
-def _serial(made: Mapping[str, list[Row]]) -> list[str]:
-  """Returns what reasoning is worth where a chain has to be followed."""
-  lines = []
-  longest = max((row['steps'] for row in made['lead']), default=0)
+def _said(row: Row, name: str) -> str:
+  return columns.percent(row, name)
+
+
+def _points(row: Row, name: str) -> str:
+  """Returns a difference in points, with its sign and interval."""
+  value, low, high = (row[f'{name}{end}'] for end in ('', '_low', '_high'))
+  if value is None:
+    return 'not measured'
+  text = f'{100 * value:+.1f} points'
+  return (
+    text if low is None else f'{text} [{100 * low:+.1f}, {100 * high:+.1f}]'
+  )
+
+
+def _serial(made: Mapping[str, list[Row]]) -> Iterator[str]:
+  """Yields what reasoning is worth on the longest trained problems."""
   by = {
     (row['judge'], row['class'], row['steps']): row for row in made['judges']
   }
-  for kind in CLASSES:
-    mine = by.get((REASONING, kind, longest))
-    if mine:
-      lines.append(
-        f'Solutions of {longest} steps, {kind}: the judge that writes a chain '
-        f'prefers the right one in {columns.percent(mine, "pair")}; its verdict '
-        f'is right in {columns.percent(mine, "verdict")} and its chain in '
-        f'{columns.percent(mine, "chain")}.'
-      )
+  longest = max((row['steps'] for row in made['lead']), default=0)
+  for kind in ('hidden', 'shown'):
+    mine = by[REASONING, kind, longest]
+    yield (
+      f'{longest} steps, {kind}: the judge that writes a chain prefers the '
+      f'right solution in {_said(mine, "pair")}; its verdicts are right in '
+      f'{_said(mine, "verdict")}, its chains in {_said(mine, "chain")}.'
+    )
     for row in made['lead']:
-      if (row['class'], row['steps']) != (kind, longest):
-        continue
-      text = f'{row["judge"]}: {columns.percent(by[row["judge"], kind, longest], "pair")}'
-      if row['fair']:
-        text += f', behind by {columns.percent(row, "lead")}'
-      else:
-        text += ', not at its plateau or below its control: no lead is claimed'
-      lines.append(f'{text}.')
-  return lines
+      if (row['class'], row['steps']) == (kind, longest):
+        own = _said(by[row['judge'], kind, longest], 'pair')
+        lead = f'the lead over it is {_points(row, "lead")}'
+        if not row['fair']:
+          lead = 'not at its plateau, or below its control: no lead is claimed'
+        yield f'{longest} steps, {kind}, {row["judge"]}: {own}; {lead}.'
+
+
+def _asked_again(made: Mapping[str, list[Row]]) -> Iterator[str]:
+  """Yields what votes of a weak judge add."""
+  by = {
+    (row['judge'], row['rule'], row['texts']): row
+    for row in made.get('votes', ())
+  }
+  for (judge, rule, k), row in by.items():
+    if judge == 'weak' and k == 16 and 'gain' in row:
+      text = (
+        f'Asked 16 times, {rule}: {_said(row, "right")}, '
+        f'{_points(row, "gain")} over once'
+      )
+      if 'over_unfiltered' in row:
+        text += f', {_points(row, "over_unfiltered")} over all texts'
+      yield f'{text}.'
+    if judge == 'twice':
+      yield f'A judge of twice the layers, once, {rule}: {_said(row, "right")}.'
+
+
+def _trained(made: Mapping[str, list[Row]]) -> Iterator[str]:
+  """Yields what training adds to a weak judge."""
+  for row in made.get('training', ()):
+    text = (
+      f'{row["method"]}: verdicts {_points(row, "verdict_gain")}, chains '
+      f'{_points(row, "chain_gain")}'
+    )
+    if 'flips_before' in row:
+      text += (
+        f'; the order decides in {_said(row, "flips_after")}, '
+        f'{_said(row, "flips_before")} before'
+      )
+    yield f'{text}.'
+
+
+def _told(made: Mapping[str, list[Row]]) -> Iterator[str]:
+  """Yields what a criterion is worth."""
+  for row in made.get('criteria', ()):
+    text = (
+      f'Taught {row["taught"]}, told {row["told"]}: {_said(row, "verdict")}'
+    )
+    if 'over' in row:
+      text += f', {_points(row, "gain")} over {row["over"]}'
+    yield f'{text}.'
+
+
+def _injected(made: Mapping[str, list[Row]]) -> Iterator[str]:
+  """Yields what verdicts inside a solution move."""
+  for row in made.get('injections', ()):
+    yield (
+      f'Injected {row["injected"]}: moves {_said(row, "moved")} of verdicts, '
+      f'{_points(row, "moved_more")} more than its control.'
+    )
