@@ -28,9 +28,12 @@ from prm_jax.learners import (
   pep,
   polar,
   pref,
+  rejective,
   rfm,
   rltf,
+  rm_r1,
   sdpo,
+  spct,
   vrf,
 )
 from prm_jax.rewards import (
@@ -109,6 +112,11 @@ def _policy(factory, *needs, **given):
   return Entry(
     factory, 'policy', small=functools.partial(toys.problems, **given)
   )
+
+
+def _judge(factory, *needs, **given):
+  given = {'needs': ('task', 'config', *needs), **given}
+  return Entry(factory, 'policy', small=functools.partial(toys.judged, **given))
 
 
 def _built(factory, **given):
@@ -218,11 +226,20 @@ LEARNERS: dict[str, Entry] = {
   'pref': _personal(
     pref.pref, {'ridge': (), 'basis_ridge': _PULL}, _FEW, steps=30, dim=3
   ),
+  'rejective': _judge(rejective.rejective, 'training', warm_up=1),
   'rfm': _personal(
     rfm.rfm, {'ridge': (), 'decay': _PULL}, _NETWORK, steps=30, dim=3
   ),
   'rltf': _policy(rltf.rltf, 'critic', 'training', samples=3),
+  'rm_r1': _judge(
+    rm_r1.rm_r1,
+    'shown',
+    'training',
+    samples=3,
+    distillation={'steps': 2, 'warm_up': 1},
+  ),
   'sdpo': _policy(sdpo.sdpo, 'critic', 'training', samples=3),
+  'spct': _judge(spct.spct, 'training', samples=3, rejection={'warm_up': 1}),
   'spl': _personal(
     amortized.spl,
     {**_AMORTIZED, 'kl_weight': (), 'guidance_weight': ()},

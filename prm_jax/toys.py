@@ -4,16 +4,17 @@ Contract tests build and fit each entry of the registry on the world that the
 entry names; a method that is added needs no list elsewhere.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from prm_jax import types, world_tasks
+from prm_jax import judging_tasks, types, world_tasks
 from prm_jax.learners import directive
 from prm_jax.models import decoder
 from prm_jax.policy import critics, padding, phases, tasks
-from prm_jax.worlds import arithmetic
+from prm_jax.worlds import arithmetic, judging
 
 FEATURES, PEOPLE, TEXTS, LENGTH = 5, 6, 30, 4
 VOCABULARY = 12
@@ -22,6 +23,7 @@ READER = decoder.DecoderConfig(VOCABULARY, 8, 16, 2, 2, 1, 4)
 DECODER = decoder.DecoderConfig(
   len(arithmetic.TOKENS), 16, 32, 2, 2, 1, 8, tie_word_embeddings=True
 )
+JUDGE = dataclasses.replace(DECODER, vocab_size=len(judging.TOKENS))
 
 
 class World(NamedTuple):
@@ -203,6 +205,34 @@ def problems(**given: Any) -> World:
   }
   wanted = {name: parts[name] for name in given.pop('needs')}
   data = tasks.problems(np.arange(PROBLEMS))
+  return World({**wanted, **given}, data, types.Spec(1, 1))
+
+
+def judged(**given: Any) -> World:
+  """Returns solutions of one step, judged one by one, for learners of judges.
+
+  Args:
+    given: options of the factory, beside task and decoder.
+  """
+  rng = np.random.default_rng(0)
+  world = judging.draw(
+    rng, judging.tables(rng), np.ones(PROBLEMS, int), width=1, unseen=False
+  )
+  rows = judging.pointwise(rng, world, np.ones(PROBLEMS, bool))
+  task = judging_tasks.judgements(rows)
+
+  def verify(problem, tokens):
+    # A tiny judge writes no trace: half of its texts are right nevertheless.
+    return task.verify(problem, tokens) + 1.0 * (tokens.ids[:, 0] % 2)
+
+  parts = {
+    'task': task._replace(verify=verify),
+    'config': JUDGE,
+    'shown': judging_tasks.traces(rows, batch=len(rows.right)),
+    'training': phases.Training(1e-2, 2),
+  }
+  wanted = {name: parts[name] for name in given.pop('needs')}
+  data = tasks.problems(np.arange(len(rows.right)))
   return World({**wanted, **given}, data, types.Spec(1, 1))
 
 

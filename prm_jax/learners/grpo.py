@@ -31,7 +31,8 @@ def grpo(
 
   Rows are `tasks.Problems`. Every step samples answers
   of the policy, rewards them, and takes one gradient step. A group whose
-  rewards are all equal teaches nothing.
+  rewards are all equal teaches nothing. Problems that are drawn together,
+  `[B, m]`, are as many groups; their rewards may look at one another.
 
   Args:
     task: what is asked, and what is right.
@@ -52,7 +53,9 @@ def grpo(
     raise ValueError(f'advantage {advantage!r}: one of {sorted(ADVANTAGES)}')
 
   def collect(key, state, batch):
-    problem = np.asarray(batch.rows.problem)
+    rows = np.asarray(batch.rows.problem)
+    problem = rows.ravel()
+    mask = batch.rows.mask.repeat(rows.size // len(rows))
     prompts = task.prompts(problem)
     written = rollouts.draw(
       key,
@@ -64,9 +67,7 @@ def grpo(
       **training.writing,
     )
     reward = verify(np.repeat(problem, samples), written.tokens)
-    texts, metrics = _credited(
-      prompts, written, reward, batch.rows.mask, advantage
-    )
+    texts, metrics = _credited(prompts, written, reward, mask, advantage)
     return types.Batch(prepare(state, texts)), metrics
 
   verify = tasks.verifier(task)

@@ -71,7 +71,8 @@ def new_state(
 def keep_start(state: types.TrainState, data: types.Data) -> types.TrainState:
   """Returns the state with a copy of its policy, which stays: the reference."""
   del data
-  return state._replace(constants=Kept(state.params['policy']))
+  constants = state.constants._replace(start=state.params['policy'])
+  return state._replace(constants=constants)
 
 
 def adam(learning_rate: float) -> optax.GradientTransformation:
@@ -145,3 +146,13 @@ def learner(
     return new_state(key, params, keep=keep)
 
   return types.Learner(phases, init)
+
+
+def joined(first: types.Learner, second: types.Learner) -> types.Learner:
+  """Returns the learner of one policy that runs both, one after the other.
+
+  Args:
+    first: keeps the policy at the start in its constants, which stay.
+    second: begins with the policy that the first ends with.
+  """
+  return types.Learner((*first.phases, *second.phases), first.init)

@@ -49,7 +49,11 @@ class Task(NamedTuple):
 
 
 class Problems(NamedTuple):
-  """Problems of a batch: rows `[B]` of a task's table."""
+  """Problems of a batch: rows `[B]` of a task's table.
+
+  Or `[B, m]`: m rows that are always drawn together, side by side, as a
+  reward wants them that looks at several.
+  """
 
   problem: types.ArrayLike
   mask: types.ArrayLike
@@ -57,7 +61,7 @@ class Problems(NamedTuple):
 
 
 def problems(row: np.ndarray) -> types.Batch:
-  """Returns problems `[B]`, rows of a task's table, as a batch."""
+  """Returns problems `[B]` or `[B, m]`, see `Problems`, as a batch."""
   row = np.asarray(row, np.int32)
   ones = np.ones(len(row), np.float32)
   return types.Batch(Problems(row, ones, np.arange(len(row), dtype=np.int32)))

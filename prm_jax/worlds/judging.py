@@ -381,6 +381,21 @@ def swapped(given: Judgements) -> Judgements:
   return given._replace(written=given.written[:, ::-1], right=1 - given.right)
 
 
+def both_orders(given: Judgements) -> Judgements:
+  """Returns every pair in both orders: rows 2 i and 2 i + 1 are those of i.
+
+  Raises:
+    ValueError: rows do not hold two solutions.
+  """
+  row = np.repeat(np.arange(len(given.right)), 2)
+  twice, odd = given.take(row), np.arange(len(row)) % 2
+  other = swapped(twice)
+  return twice._replace(
+    written=np.where(odd[:, None, None], other.written, twice.written),
+    right=np.where(odd, other.right, twice.right),
+  )
+
+
 def claims(given: Judgements) -> np.ndarray:
   """Returns the last values of the solutions, `[B, R]`."""
   return final(given.problems, given.written)
@@ -422,15 +437,18 @@ def shown_as(problems: Problems, written: np.ndarray) -> np.ndarray:
   return np.where(exists, ids, PAD)
 
 
-def prompts(given: Judgements) -> np.ndarray:
+def prompts(given: Judgements, hinted: np.ndarray | None = None) -> np.ndarray:
   """Returns what a judge reads, padded on the left.
 
   One solution, `[B, 3 + 3 K]`: `^ 3 a +1 4 b *2 _ c #0 5 =`. Two, of which the
   last values stand before `second` and `=`, `[B, 5 + 4 K]`:
-  `^ 3 a +1 b *2 first 4 6 second _ 5 =`.
+  `^ 3 a +1 b *2 first 4 6 second _ 5 =`. With hints one token more, the right
+  verdict before `=`.
 
   Args:
     given: B rows.
+    hinted: `[B]` bool, whether the right verdict is given away; there is no
+      place for it if None.
   """
   problems = given.problems
   written = shown_as(problems, given.written)
@@ -439,13 +457,16 @@ def prompts(given: Judgements) -> np.ndarray:
   def one(token):
     return np.full((B, 1), token)
 
-  start = [one(BEGIN), DIGIT + problems.start[:, None]]
+  columns = [one(BEGIN), DIGIT + problems.start[:, None]]
   if written.shape[1] == 1:
-    return to_right(
-      np.hstack([*start, spelled(problems, written[:, 0]), one(ASK)])
-    )
-  said = [one(FIRST), written[:, 0], one(SECOND), written[:, 1], one(ASK)]
-  return to_right(np.hstack([*start, spelled(problems), *said]))
+    columns += [spelled(problems, written[:, 0])]
+  else:
+    columns += [spelled(problems), one(FIRST), written[:, 0]]
+    columns += [one(SECOND), written[:, 1]]
+  if hinted is not None:
+    verdict = VERDICTS[written.shape[1]] + given.right
+    columns += [np.where(hinted, verdict, PAD)[:, None]]
+  return to_right(np.hstack([*columns, one(ASK)]))
 
 
 def recited(

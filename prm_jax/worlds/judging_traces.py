@@ -31,8 +31,10 @@ def weights(ids: np.ndarray, *, verdict: float = 4.0) -> np.ndarray:
 
   1 a token, `verdict` the verdict, which is drowned otherwise; 0 for padding.
   """
+  numpy = types.namespace(ids)
   is_verdict = (ids >= judging.VERDICTS[1]) & (ids <= judging.VERDICTS[2] + 1)
-  return np.where(is_verdict, verdict, ids != judging.PAD).astype(np.float32)
+  found = numpy.where(is_verdict, verdict, ids != judging.PAD)
+  return found.astype(numpy.float32)
 
 
 class Parsed(NamedTuple):

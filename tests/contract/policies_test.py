@@ -73,7 +73,12 @@ def test_a_step_fetches_once_what_somebody_on_the_host_reads(
     jax.random.key(1),
     fitted.state,
   )
-  nobody_reads = fitted.kind in ('grpo', 'imitation')
+  nobody_reads = fitted.kind not in (
+    'critique_grpo',
+    'directive',
+    'rltf',
+    'sdpo',
+  )
   assert len(fetched) == (0 if nobody_reads else 1)
 
 
