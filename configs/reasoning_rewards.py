@@ -17,12 +17,37 @@ _SCALARS = {
   'scalar_six_layers': {'process': True, 'layers': 6},
 }
 
-_GRPO = {'kind': 'grpo', 'samples': 8, 'batch': 16, 'rate': 5e-4}
-# Options are those of the kind in the registry, beside `form`, of what is
-# judged, `batch`, problems of a step, and `rate`.
+_GRPO = {'kind': 'grpo', 'samples': 8, 'rate': 5e-4, 'steps': 120}
+_REJECTIVE = {
+  'kind': 'rejective',
+  'samples': 4,
+  'batch': 48,
+  'optimizer': 'muon',
+  'rate': 1e-3,
+  'steps': 200,
+}
+
+
+def _method(node: dict, **method) -> dict:
+  """Returns a method's node: options of its kind, and `training.Method`."""
+  return {**node, 'method': method}
+
+
 _TRAINING = {
-  'grpo': {**_GRPO, 'form': 'pointwise'},
-  'grpo_pairs': {**_GRPO, 'form': 'pairwise'},
+  'grpo': _method(_GRPO, rows=16),
+  'grpo_ordered': _method(_GRPO, rows=16, twos=True, reward='ordered'),
+  'grpo_pairs': _method(_GRPO, start='pairs', rows=16, twos=True),
+  'grpo_consistent': _method(
+    _GRPO, start='pairs', rows=16, twos=True, reward='consistent'
+  ),
+  'rejective': _method(_REJECTIVE, problems=1536),
+  'rejective_nothing': _method(
+    {**_REJECTIVE, 'solved': True}, problems=1536, reward='none'
+  ),
+  'rejective_unhinted': _method(_REJECTIVE, start='hinted', problems=1536),
+  'rejective_hinted': _method(
+    _REJECTIVE, start='hinted', problems=1536, hints=True
+  ),
 }
 
 
@@ -74,12 +99,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'counts': (1, 2, 4, 8, 16, 32),
     'texts_of_twice': 4,
   }
-  config.training = {
-    'methods': _TRAINING,
-    'steps': 120,
-    'every': 20,
-    'tested': 100,
-  }
+  config.training = {'methods': _TRAINING, 'windows': 6, 'tested': 100}
   config.criteria = {
     'pool': 16384,
     'tested': 400,
@@ -102,8 +122,10 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     config.scalars.update(rates=(3e-3,), batches=(4,), steps=4, looks=2)
     config.scalars.search.steps = 2
     config.votes.update(pairs=2, texts=4, counts=(1, 4), texts_of_twice=1)
-    config.training.methods = {'grpo': {**_TRAINING['grpo'], 'batch': 2}}
-    config.training.update(steps=2, every=1, tested=4)
+    config.training.methods = {
+      'grpo': _method({**_GRPO, 'steps': 2}, rows=4, twos=True)
+    }
+    config.training.update(windows=2, tested=4)
     config.criteria.update(pool=16, tested=16, steps=2)
     config.injections.tested = 2
   return config

@@ -75,11 +75,18 @@ def _of_seeds(config, name, make, *arguments) -> dict[str, units.Make]:
   }
 
 
+def _needed(config) -> list[str]:
+  """Returns the judges that the methods start from."""
+  methods = config.training.methods.to_dict().values()
+  names = ['start', *(node['method'].get('start') for node in methods)]
+  return list(dict.fromkeys(filter(None, names)))
+
+
 def _starts(config) -> dict[str, units.Make]:
   return {
-    f'{name}-{seed}': functools.partial(reasoning.start, config, form, seed)
+    f'{name}-{seed}': functools.partial(reasoning.start, config, name, seed)
     for seed in config.seeds
-    for form, name in reasoning.STARTS.items()
+    for name in _needed(config)
   }
 
 
@@ -107,6 +114,7 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   return {
     **_starts(config),
     **_of_seeds(config, 'reasoning', reasoning.examined, folder),
+    **_of_seeds(config, 'constrained', reasoning.constrained, folder),
     **_of_seeds(config, 'votes', votes.run, folder),
     **_of_seeds(config, 'twice', votes.twice, folder),
     **_trained(config, folder),

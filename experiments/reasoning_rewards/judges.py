@@ -11,7 +11,7 @@ from prm_jax import judging_tasks, types
 from prm_jax.data import pipelines
 from prm_jax.lab import curves, units
 from prm_jax.learners import imitation
-from prm_jax.models import decoder
+from prm_jax.models import constraints, decoder
 from prm_jax.policy import demonstrations, logprobs, padding, rollouts, tasks
 from prm_jax.runtime import train, trees
 from prm_jax.worlds import judging, judging_traces
@@ -40,7 +40,7 @@ def fitted(
   seed: int,
   *,
   problems: np.ndarray | None = None,
-  batch: int = 1,
+  batch: int = 0,
   every: int = 0,
   examine: Callable[[types.PyTree], dict[str, float]] | None = None,
 ) -> tuple[types.PyTree, list[Row]]:
@@ -50,15 +50,15 @@ def fitted(
     learner: of the judge.
     params: to start from; drawn if None.
     seed: of draws and order.
-    problems: rows of the task that are drawn from; nothing is if None.
-    batch: problems of a step.
+    problems: rows of the task; the learner reads none if None.
+    batch: problems of a step; all of them, if any, if 0.
     every: steps between two examinations, and of a row of the curve.
     examine: what is measured.
   """
   curve = curves.Curve()
   rows = tasks.problems(np.zeros(1, int) if problems is None else problems)
   options: Row = {'log_every': every or learner.phases[0].steps}
-  if problems is not None:
+  if batch:
     options['batches'] = pipelines.batches(rows, batch_size=batch, seed=seed)
   if params is not None:
     options['given'] = curves.start_from(learner, params)
@@ -207,7 +207,7 @@ def written(
   rows: np.ndarray,
   *,
   temperature: float = 1.0,
-  **options: Any,
+  constraint: constraints.Constraint | None = None,
 ) -> np.ndarray:
   """Returns what a judge writes on rows of a task, `[B, N]` token ids.
 
@@ -218,10 +218,11 @@ def written(
     task: what is judged.
     rows: `[B]`; one may be there many times.
     temperature: of the draws; 0 is greedy.
-    **options: of `rollouts.draw`.
+    constraint: of the task's rows.
   """
   found = []
   for first, place in blocks(len(rows)):
+    held = None if constraint is None else constraint.take(rows[place])
     answers = rollouts.write(
       jax.random.fold_in(key, first),
       config,
@@ -229,7 +230,7 @@ def written(
       task.prompts(rows[place]),
       task,
       temperature=temperature,
-      **options,
+      constraint=held,
     ).tokens
     found.append(np.where(answers.mask > 0, answers.ids, judging.PAD))
   return np.concatenate(found)[: len(rows)]

@@ -298,7 +298,7 @@ TABLES: dict[str, tables.Spec | None] = {
     'The updates after which teaching was stopped, chosen by verdicts on '
     'problems that are not tested.',
     {
-      'form': ('text', 'form'),
+      'start': ('text', 'start'),
       'seed': ('count', 'seed'),
       'updates': ('count', 'weak_step'),
       'verdict': ('points', 'verdict_on_validation'),

@@ -1,6 +1,6 @@
 """Judges that write a chain: how they are taught, and what they get right."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -8,20 +8,42 @@ import numpy as np
 from experiments.reasoning_rewards import judges, measured, problems
 from prm_jax import judging_tasks, types
 from prm_jax.lab import units
-from prm_jax.models import decoder
-from prm_jax.worlds import judging, judging_traces
+from prm_jax.models import constraints, decoder
+from prm_jax.worlds import judging, judging_grammar, judging_traces
 
 Row = dict[str, Any]
 _STEPS = ('label', 'operation', 'value')  # roles that every step has
 _TRAINED = 4  # steps of the longest chain in training
 
 
-def start(config: Any, form: str, seed: int) -> units.Unit:
-  """Returns a seed's judges of one form, `full` and `weak`.
+class Start(NamedTuple):
+  """A kind of judges to start from.
+
+  Attributes:
+    form: of what is judged.
+    hinted: share of what it was taught whose prompt gives the verdict away, so
+      that it can make use of hints.
+  """
+
+  form: str
+  hinted: float = 0.0
+
+
+# Name of the units -> what they are.
+STARTS = {
+  'start': Start(problems.POINTWISE),
+  'pairs': Start(problems.PAIRWISE),
+  'hinted': Start(problems.POINTWISE, 0.2),
+}
+
+
+def start(config: Any, name: str, seed: int) -> units.Unit:
+  """Returns a seed's judges of one of `STARTS`, `full` and `weak`.
 
   The weak one is that of the same run whose single verdicts, drawn at
   temperature 1, are nearest to `aim` on problems to choose on.
   """
+  form, hinted = STARTS[name]
   sizes, node = judges.sizes(config.judge), config.distillation
   world = problems.world(config.problems, seed)
   # The right and the wrong solution of a problem are shown together.
@@ -29,13 +51,14 @@ def start(config: Any, form: str, seed: int) -> units.Unit:
     problems.trained(world, seed, form),
     batch=node.batch,
     side_by_side=2 if form == problems.POINTWISE else 1,
+    hinted=hinted,
   )
   kept, curve = judges.taught(shown, sizes, node, seed, every=node.every)
   verdict = verdicts(sizes, problems.chosen(world, seed, form))
   step, seen = judges.weak(kept, verdict, node.aim)
   record = {
     'seed': seed,
-    'form': form,
+    'start': name,
     'weak_step': step,
     'weak_validation': seen[step],
     'validation': sorted(seen.items()),
@@ -60,27 +83,21 @@ def verdicts(sizes: decoder.DecoderConfig, given: judging.Judgements):
   return verdict
 
 
-STARTS = {problems.POINTWISE: 'start', problems.PAIRWISE: 'pairs'}
-
-
 def needed(
-  config: Any, folder: units.Folder, form: str, seed: int
+  config: Any, folder: units.Folder, name: str, seed: int
 ) -> units.Unit:
   """Returns the unit of a seed's judges; see `start`."""
-  name = f'{STARTS[form]}-{seed}'
-  return judges.made(folder, name, lambda: start(config, form, seed))
+  return judges.made(
+    folder, f'{name}-{seed}', lambda: start(config, name, seed)
+  )
 
 
 def of_seed(
-  config: Any,
-  folder: units.Folder,
-  seed: int,
-  name: str,
-  form: str = problems.POINTWISE,
+  config: Any, folder: units.Folder, seed: int, which: str, name: str = 'start'
 ) -> types.PyTree:
-  """Returns a seed's judge, `full` or `weak`."""
-  unit = needed(config, folder, form, seed)
-  return judges.read(unit, judges.sizes(config.judge), name)
+  """Returns a seed's judge, `full` or `weak`, of one of `STARTS`."""
+  unit = needed(config, folder, name, seed)
+  return judges.read(unit, judges.sizes(config.judge), which)
 
 
 def examined(config: Any, folder: units.Folder, seed: int) -> units.Unit:
@@ -106,6 +123,24 @@ def examined(config: Any, folder: units.Folder, seed: int) -> units.Unit:
       arrays[key] = np.concatenate([*before, value])
     forced += _parts(sizes, params, given)
   return units.Unit({'seed': seed, 'forced': forced}, arrays)
+
+
+def constrained(config: Any, folder: units.Folder, seed: int) -> units.Unit:
+  """Returns what the full judge says where its traces are held to the problem.
+
+  Of problems that are longer than all in training; see `judging_grammar`.
+  """
+  sizes = judges.sizes(config.judge)
+  params = of_seed(config, folder, seed, 'full')
+  world = problems.world(config.problems, seed)
+  given = problems.held_out(world, seed, *config.problems.beyond)
+  held = constraints.Constraint(
+    judging_grammar.allow, judging_grammar.frame(given.problems, 1)
+  )
+  said, _ = judges.judged(
+    jax.random.key(0), sizes, params, given, temperature=0.0, constraint=held
+  )
+  return units.Unit({'seed': seed}, outcomes(given, said))
 
 
 def outcomes(

@@ -156,7 +156,7 @@ def curves(scored: Sequence[units.Unit]) -> list[Row]:
   return rows
 
 
-_START = ('form', 'seed', 'weak_step', 'parameters')
+_START = ('start', 'seed', 'weak_step', 'parameters')
 
 
 def starts(made: Sequence[units.Unit]) -> list[Row]:

@@ -1,17 +1,41 @@
 """What a weak judge learns from being right: reinforcement and imitation."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.reasoning_rewards import judges, measured, problems, reasoning
 from prm_jax import judging_tasks, types
 from prm_jax.lab import columns, curves, units
-from prm_jax.worlds import judging
+from prm_jax.policy import tasks
+from prm_jax.worlds import judging, judging_traces
 
 Row = dict[str, Any]
+
+
+class Method(NamedTuple):
+  """What a judge learns from, beside the options of its learner.
+
+  Attributes:
+    start: one of `reasoning.STARTS`, whose weak judge is trained.
+    rows: problems of a step; all are looked at once where it is 0.
+    twos: whether rows are drawn in twos: both orders of a pair, or the right
+      and the wrong solution of a problem.
+    reward: 'verdict', 'consistent', 'ordered', see `judging_tasks`, or 'none':
+      everything counts as right.
+    hints: whether unsolved problems are asked once more with a hint.
+    problems: rows that are trained on; all if 0.
+  """
+
+  start: str = 'start'
+  rows: int = 0
+  twos: bool = False
+  reward: str = 'verdict'
+  hints: bool = False
+  problems: int = 0
 
 
 def run(config: Any, folder: units.Folder, label: str, seed: int) -> units.Unit:
@@ -27,30 +51,53 @@ def run(config: Any, folder: units.Folder, label: str, seed: int) -> units.Unit:
     seed: of the world.
   """
   node = config.training.methods[label].to_dict()
-  form = node.pop('form')
+  method = Method(**node.pop('method'))
+  steps = node.pop('steps')
+  form = reasoning.STARTS[method.start].form
   sizes = judges.sizes(config.judge)
   world = problems.world(config.problems, seed)
   given = problems.trained(world, seed, form)
-  start = reasoning.of_seed(config, folder, seed, 'weak', form)
-  batch, rate = node.pop('batch'), node.pop('rate')
-  learner = curves.learner(
-    {**node, 'rate': rate},
-    config.training.steps,
-    task=judging_tasks.judgements(given),
-    config=sizes,
-  )
+  if method.problems:
+    given = _spread(given, method.problems)
+  if form == problems.PAIRWISE and method.twos:
+    given = judging.both_orders(given)
+  parts: Row = {'task': _task(method, given, node), 'config': sizes}
+  if method.hints:
+    parts['hints'] = judging_tasks.hints(given)
+  if node['kind'] == 'rejective':
+    parts['weigh'] = judging_traces.weights
+  start = reasoning.of_seed(config, folder, seed, 'weak', method.start)
+  rows = np.arange(len(given.right))
   params, curve = judges.fitted(
-    learner,
+    curves.learner(node, steps, **parts),
     start,
     seed,
-    problems=np.arange(len(given.right)),
-    batch=batch,
-    every=config.training.every,
+    problems=rows.reshape(-1, 2) if method.twos else rows,
+    batch=method.rows // 2 if method.twos else method.rows,
+    every=max(steps // config.training.windows, 1),
   )
   return units.Unit(
     {'seed': seed, 'method': label, 'form': form, 'curve': curve},
     compared(config, world, form, seed, start, params),
   )
+
+
+def _spread(given: judging.Judgements, count: int) -> judging.Judgements:
+  """Returns evenly spread twos of rows: all lengths are among them."""
+  first = 2 * np.linspace(0, len(given.right) // 2 - 1, count // 2).astype(int)
+  return given.take((first[:, None] + np.arange(2)).ravel())
+
+
+def _task(method: Method, given: judging.Judgements, node: Row) -> tasks.Task:
+  """Returns what is judged, and how that is rewarded."""
+  if method.reward == 'consistent':
+    return judging_tasks.consistent(given, samples=node['samples'])
+  if method.reward == 'ordered':
+    return judging_tasks.ordered(given, samples=node['samples'])
+  task = judging_tasks.judgements(given)
+  if method.reward == 'none':
+    return task._replace(verify=lambda problem, answers: jnp.ones(len(problem)))
+  return task
 
 
 def compared(

@@ -14,6 +14,9 @@ from prm_jax.ops import voting
 
 Row = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
+_total, _majority_of = jax.jit(voting.total), jax.jit(voting.majority)
+_filtered, _mean_yes = jax.jit(voting.filtered), jax.jit(voting.mean_yes)
+_ballots = jax.jit(voting.ballots, static_argnames='answers')
 
 
 def run(config: Any, folder: units.Folder, seed: int) -> units.Unit:
@@ -55,7 +58,7 @@ def twice(config: Any, folder: units.Folder, seed: int) -> units.Unit:
   sizes = judges.sizes(
     config.judge, num_hidden_layers=2 * config.judge.num_hidden_layers
   )
-  start = reasoning.needed(config, folder, problems.POINTWISE, seed)
+  start = reasoning.needed(config, folder, 'start', seed)
   world = problems.world(config.problems, seed)
   stop = start.record['weak_step']
   shown = judging_tasks.traces(
@@ -104,7 +107,7 @@ def _scores(verdict: np.ndarray) -> np.ndarray:
 def _filter(arrays: Arrays, k: int) -> np.ndarray:
   """Returns which texts a meta model keeps: the better half."""
   meta = blocks(arrays['meta'], k)
-  return np.asarray(voting.filtered(jnp.asarray(meta), jnp.ones(meta.shape)))
+  return np.asarray(_filtered(jnp.asarray(meta), jnp.ones(meta.shape)))
 
 
 def _all(arrays: Arrays, k: int) -> np.ndarray:
@@ -113,20 +116,18 @@ def _all(arrays: Arrays, k: int) -> np.ndarray:
 
 def _sum(arrays: Arrays, k: int, kept: np.ndarray) -> np.ndarray:
   scores = _scores(blocks(arrays['verdict'], k))
-  return np.asarray(voting.total(jnp.asarray(scores), jnp.asarray(kept)))[
-    ..., 0
-  ]
+  return np.asarray(_total(jnp.asarray(scores), jnp.asarray(kept)))[..., 0]
 
 
 def _yes(arrays: Arrays, k: int, kept: np.ndarray) -> np.ndarray:
   yes = 1 / (1 + np.exp(-blocks(arrays['margin'], k)))
-  return np.asarray(voting.mean_yes(jnp.asarray(yes), jnp.asarray(kept)))
+  return np.asarray(_mean_yes(jnp.asarray(yes), jnp.asarray(kept)))
 
 
 def _majority(arrays: Arrays, k: int, kept: np.ndarray) -> np.ndarray:
   verdict = blocks(arrays['verdict'], k).astype(np.int32)
-  ballots = voting.ballots(jnp.asarray(verdict), answers=2)
-  won = np.asarray(voting.majority(ballots, jnp.asarray(kept)))
+  ballots = _ballots(jnp.asarray(verdict), answers=2)
+  won = np.asarray(_majority_of(ballots, jnp.asarray(kept)))
   right = arrays['right'].reshape(-1, 1, 1)
   part = np.take_along_axis(won, right, -1)[..., 0]
   return np.where(np.isnan(part), 0.5, part)
