@@ -6,6 +6,7 @@ the worlds, five seeds, under two hours on two cores).
 
 from ml_collections import config_dict
 
+PARTS = ('judges', 'votes', 'twice', 'training', 'criteria', 'injections')
 _VARIANTS = ('smoke', 'study')
 
 # Judges that write nothing: fields of `scalars.Kind`. Labels of steps help
@@ -58,6 +59,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   config = config_dict.ConfigDict()
   config.study = 'reasoning_rewards'
   config.seeds = (0, 1, 2, 3, 4)
+  config.parts = PARTS
   config.problems = {
     'lengths': (1, 2, 3, 4),
     'beyond': (6, 8),
@@ -98,6 +100,13 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'texts': 32,
     'counts': (1, 2, 4, 8, 16, 32),
     'texts_of_twice': 4,
+    'meta': {
+      'prompts': 1536,
+      'texts': 4,
+      'rate': 1e-3,
+      'steps': 300,
+      'batch': 64,
+    },
   }
   config.training = {'methods': _TRAINING, 'windows': 6, 'tested': 100}
   config.criteria = {
@@ -108,8 +117,8 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   }
   config.injections = {'tested': 100}
   if variant == 'smoke':
-    config.seeds = (0,)
-    config.problems.update(pool=32, validation=4, tested=8, beyond=(6,))
+    config.seeds, config.parts = (0,), ('judges', 'votes')
+    config.problems.update(pool=32, validation=4, tested=8, beyond=())
     config.judge.update(
       hidden_size=16,
       intermediate_size=16,
@@ -122,6 +131,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     config.scalars.update(rates=(3e-3,), batches=(4,), steps=4, looks=2)
     config.scalars.search.steps = 2
     config.votes.update(pairs=2, texts=4, counts=(1, 4), texts_of_twice=1)
+    config.votes.meta.update(prompts=8, texts=2, steps=2, batch=4)
     config.training.methods = {
       'grpo': _method({**_GRPO, 'steps': 2}, rows=4, twos=True)
     }

@@ -6,6 +6,7 @@ from experiments.reasoning_rewards import (
   criteria,
   injections,
   judges,
+  meta,
   page,
   reasoning,
   scalars,
@@ -29,9 +30,11 @@ _NOTES = (
 
 
 def _searches(config) -> dict[str, dict[str, units.Make]]:
-  """Returns the search of rate and batch of every scalar judge."""
+  """Returns the search of rate and batch of every scalar judge, if any."""
   node = config.scalars
   found: dict[str, dict[str, units.Make]] = {}
+  if len(node.rates) == len(node.batches) == 1:
+    return {label: {} for label in node.kinds}
   for label in node.kinds:
     found[label] = {
       f'search-{label}-{rate:g}-{batch}': functools.partial(
@@ -54,7 +57,9 @@ def _scalar(config, folder, label, seed) -> units.Unit:
   searched = _searches(config)[label]
   for name, make in searched.items():
     judges.made(folder, name, make)
-  found = scalars.chosen(folder, list(searched))
+  found = {'rate': config.scalars.rates[0], 'batch': config.scalars.batches[0]}
+  if searched:
+    found = scalars.chosen(folder, list(searched))
   return scalars.run(
     config, label, **found, steps=config.scalars.steps, seed=seed
   )
@@ -75,9 +80,16 @@ def _of_seeds(config, name, make, *arguments) -> dict[str, units.Make]:
   }
 
 
+def _constrained(config, folder) -> dict[str, units.Make]:
+  if not config.problems.beyond:
+    return {}
+  return _of_seeds(config, 'constrained', reasoning.constrained, folder)
+
+
 def _needed(config) -> list[str]:
   """Returns the judges that the methods start from."""
-  methods = config.training.methods.to_dict().values()
+  methods = list(config.training.methods.to_dict().values())
+  methods = methods if 'training' in config.parts else []
   names = ['start', *(node['method'].get('start') for node in methods)]
   return list(dict.fromkeys(filter(None, names)))
 
@@ -110,28 +122,38 @@ def _taught(config) -> dict[str, units.Make]:
   }
 
 
-def _work(config, folder: units.Folder) -> dict[str, units.Make]:
-  return {
-    **_starts(config),
-    **_of_seeds(config, 'reasoning', reasoning.examined, folder),
-    **_of_seeds(config, 'constrained', reasoning.constrained, folder),
-    **_of_seeds(config, 'votes', votes.run, folder),
-    **_of_seeds(config, 'twice', votes.twice, folder),
-    **_trained(config, folder),
-    **_taught(config),
-    **_of_seeds(config, 'injections', injections.run, folder),
-    **{
-      name: make
-      for searched in _searches(config).values()
-      for name, make in searched.items()
+def _parts(config, folder) -> dict[str, dict[str, units.Make]]:
+  """Returns the units of every part of the study that the config asks for."""
+  searches = [
+    one for some in _searches(config).values() for one in some.items()
+  ]
+  parts = {
+    'judges': {
+      **_of_seeds(config, 'reasoning', reasoning.examined, folder),
+      **_constrained(config, folder),
+      **dict(searches),
+      **_scalars(config, folder),
     },
-    **_scalars(config, folder),
+    'votes': {
+      **_of_seeds(config, 'votes', votes.run, folder),
+      **_of_seeds(config, 'meta', meta.run, folder),
+    },
+    'twice': _of_seeds(config, 'twice', votes.twice, folder),
+    'training': _trained(config, folder),
+    'criteria': _taught(config),
+    'injections': _of_seeds(config, 'injections', injections.run, folder),
   }
+  return {name: parts[name] for name in config.parts}
 
 
-def _pauses(config) -> dict[str, int]:
-  kinds = config.scalars.kinds.to_dict()
-  return {label: node.get('pauses', 0) for label, node in kinds.items()}
+def _work(config, folder: units.Folder) -> dict[str, units.Make]:
+  # Scalar judges take longest; what is short is seen first.
+  parts = _parts(config, folder)
+  ordered = [name for name in parts if name != 'judges']
+  work = _starts(config)
+  for name in [*ordered, *(['judges'] if 'judges' in parts else [])]:
+    work |= parts[name]
+  return work
 
 
 def _read(config, folder, name) -> list[units.Unit]:
@@ -140,28 +162,62 @@ def _read(config, folder, name) -> list[units.Unit]:
 
 def _tables(config, folder: units.Folder) -> study.Tables:
   starts = [folder.read(name) for name in _starts(config)]
+  found: study.Tables = {'starts': tables.starts(starts)}
+  for part in config.parts:
+    found |= _TABLES[part](config, folder)
+  return found
+
+
+def _of_judges(config, folder) -> study.Tables:
   reasoned = _read(config, folder, 'reasoning')
-  trained = [folder.read(name) for name in _trained(config, folder)]
+  held = [folder.read(name) for name in _constrained(config, folder)]
   scored = [folder.read(name) for name in _scalars(config, folder)]
+  kinds = config.scalars.kinds.to_dict()
+  pauses = {label: node.get('pauses', 0) for label, node in kinds.items()}
   return {
-    'judges': tables.judges(reasoned, scored, _pauses(config)),
+    'judges': tables.judges(tables.by_judge(reasoned, held, scored), pauses),
     'lead': tables.lead(reasoned, scored, config.problems.lengths),
     'plateau': tables.plateau(scored),
     'parts': tables.parts(reasoned),
-    'starts': tables.starts(starts),
-    'votes': votes.table(
-      _read(config, folder, 'votes'),
-      _read(config, folder, 'twice'),
-      config.votes.counts,
-    ),
-    'single_texts': votes.single(_read(config, folder, 'votes')),
-    'training': training.table(trained),
-    'loophole': training.loophole(trained),
-    'rewards': training.curves_of(trained),
-    'criteria': criteria.table([folder.read(n) for n in _taught(config)]),
-    'injections': injections.table(_read(config, folder, 'injections')),
     'curves': tables.curves(scored),
   }
 
 
+def _of_votes(config, folder) -> study.Tables:
+  said, scored = (_read(config, folder, name) for name in ('votes', 'meta'))
+  made = list(map(votes.beside, said, scored))
+  larger = _read(config, folder, 'twice') if 'twice' in config.parts else []
+  return {
+    'votes': votes.table(made, larger, config.votes.counts),
+    'single_texts': votes.single(made, [unit.record['auc'] for unit in scored]),
+  }
+
+
+def _of_training(config, folder) -> study.Tables:
+  made = [folder.read(name) for name in _trained(config, folder)]
+  return {
+    'training': training.table(made),
+    'loophole': training.loophole(made),
+    'rewards': training.curves_of(made),
+  }
+
+
+def _of_criteria(config, folder) -> study.Tables:
+  made = [folder.read(name) for name in _taught(config)]
+  return {'criteria': criteria.table(made)}
+
+
+def _of_injections(config, folder) -> study.Tables:
+  made = _read(config, folder, 'injections')
+  return {'injections': injections.table(made)}
+
+
+_TABLES = {
+  'judges': _of_judges,
+  'votes': _of_votes,
+  'twice': lambda config, folder: {},
+  'training': _of_training,
+  'criteria': _of_criteria,
+  'injections': _of_injections,
+}
 STUDY = study.Study(_work, _tables, tables.answer, page.PAGE, _NOTES)

@@ -7,6 +7,7 @@ from prm_jax.report import kinds, page, tables
 
 _NAMES = {
   'reasoning': 'writes a chain',
+  'reasoning_constrained': 'the same, constrained',
   'scalar': 'scalar',
   'scalar_process': 'scalar, steps labelled',
   'scalar_pauses': 'scalar, pause tokens',
@@ -232,6 +233,7 @@ TABLES: dict[str, tables.Spec | None] = {
       'wrong solution accepted': ('points', 'false_yes'),
       'right solution rejected': ('points', 'false_no'),
       'lucky': ('points', 'lucky'),
+      'AUC of meta': ('number', 'meta_auc'),
       'seeds': ('count', 'seeds'),
     },
   ),

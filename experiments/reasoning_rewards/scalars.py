@@ -5,7 +5,7 @@ label for every shown step, by tokens behind the solution at which they may go
 on computing, or by twice the layers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from prm_jax.worlds import judging
 
 Row = dict[str, Any]
 PAUSE = judging.ARROW  # never stands in what is judged
+_WARM_UP = 100
 _SLOWER = 0.2  # share of the updates at the end in which the rate falls
 
 
@@ -100,7 +101,7 @@ def texts(kind: Kind, given: judging.Judgements) -> Texts:
   return Texts(ids, at, right, values >= 0)
 
 
-def _network(config: decoder.DecoderConfig):
+def network(config: decoder.DecoderConfig):
   """Returns `init(key)` and `(params, ids, at) -> scores [B, K]`."""
   model: Any = decoder.Decoder(config)
 
@@ -149,7 +150,7 @@ def learner(
     steps: updates.
     batch: pairs of an update.
   """
-  init, score = _network(config)
+  init, score = network(config)
   everything = texts(kind, given)
   pairs = len(given.right) // 2
 
@@ -177,14 +178,33 @@ def learner(
     right = jnp.where(margin == 0, 0.5, margin > 0)
     return {'nll': (total, count)}, {}, {'right': (right, jnp.ones_like(right))}
 
-  late = int(_SLOWER * steps)
+  return judge(init, collect, objective, rate, steps)
+
+
+def judge(
+  init: Callable[[types.Key], types.PyTree],
+  collect: Callable[..., Any],
+  objective: types.Objective,
+  rate: float,
+  steps: int,
+) -> types.Learner:
+  """Returns the learner of a judge with one phase.
+
+  Args:
+    init: draws its parameters.
+    collect: `Phase.collect`: draws a step's rows.
+    objective: of these rows.
+    rate: of Adam; see `learner`.
+    steps: updates.
+  """
+  late, early = int(_SLOWER * steps), min(_WARM_UP, steps // 4)
   schedule = optax.join_schedules(
     [
-      optax.linear_schedule(0.0, rate, 100),
+      optax.linear_schedule(0.0, rate, max(early, 1)),
       optax.constant_schedule(rate),
       optax.linear_schedule(rate, 0.05 * rate, max(late, 1)),
     ],
-    [100, steps - late],
+    [early, steps - late],
   )
   phase = types.Phase(
     'scalar',
@@ -218,7 +238,7 @@ class Scored:
       given: B rows of one solution.
     """
     self.given, self._texts = given, texts(kind, given)
-    _, score = _network(config)
+    _, score = network(config)
     self._score = jax.jit(
       lambda params, some: _worst(
         score(params, some.ids, some.at), some.labelled

@@ -9,7 +9,7 @@ from experiments.reasoning_rewards import measured
 from prm_jax.lab import columns, units
 
 Row = dict[str, Any]
-REASONING = 'reasoning'
+REASONING, CONSTRAINED = 'reasoning', 'reasoning_constrained'
 CLASSES = {'shown': True, 'hidden': False}
 PLATEAU = 0.01  # gained over the last third; less is a plateau
 CONTROL = 0.85  # of hidden problems of one step, or a scalar's recipe is wrong
@@ -19,19 +19,22 @@ def _of(name: str):
   return lambda arrays: arrays[name]
 
 
-def _by_judge(
-  reasoned: Sequence[units.Unit], scored: Sequence[units.Unit]
+def by_judge(
+  reasoned: Sequence[units.Unit],
+  constrained: Sequence[units.Unit],
+  scored: Sequence[units.Unit],
 ) -> dict[str, list[units.Unit]]:
-  by_judge = {REASONING: list(reasoned)}
+  """Returns every judge's units, those of judges that write first."""
+  found = {REASONING: list(reasoned)}
+  if constrained:
+    found[CONSTRAINED] = list(constrained)
   for (name,), made in units.grouped(scored, 'judge').items():
-    by_judge[name] = made
-  return by_judge
+    found[name] = made
+  return found
 
 
 def judges(
-  reasoned: Sequence[units.Unit],
-  scored: Sequence[units.Unit],
-  pauses: Mapping[str, int],
+  made: Mapping[str, Sequence[units.Unit]], pauses: Mapping[str, int]
 ) -> list[Row]:
   """Returns how often every judge prefers the right solution.
 
@@ -39,28 +42,27 @@ def judges(
   one step for each token that is.
 
   Args:
-    reasoned: of the judge that writes.
-    scored: of scalar judges.
+    made: units of every judge.
     pauses: scalar judge -> tokens behind the solution.
   """
   rows = []
-  for name, made in _by_judge(reasoned, scored).items():
-    for K in np.unique(made[0].arrays['length']):
+  for name, some in made.items():
+    for K in np.unique(some[0].arrays['length']):
       for kind, shown in CLASSES.items():
-        some: Any = {'length': K, 'shown': shown}
+        where: Any = {'length': K, 'shown': shown}
         read = 3 + 3 * int(K) + pauses.get(name, 0)
         row: Row = {'judge': name, 'class': kind, 'steps': int(K)}
-        row |= measured.mean('pair', measured.cells(made, _of('pair'), **some))
+        row |= measured.mean('pair', measured.cells(some, _of('pair'), **where))
         written = 0.0
-        if name == REASONING:
+        if 'tokens' in some[0].arrays:
           for mark in ('verdict', 'chain', 'copied', 'whole'):
-            marks = measured.cells(made, _of(mark), **some)
+            marks = measured.cells(some, _of(mark), **where)
             row |= measured.mean(mark, marks)
-          told = measured.cells(made, _of('tokens'), **some)
+          told = measured.cells(some, _of('tokens'), **where)
           written = float(np.mean([cell.value.mean() for cell in told]))
         row['tokens_per_judgement'] = read + written
         row['sequential_steps'] = max(written, 1.0)
-        rows.append({**row, 'seeds': len(made)})
+        rows.append({**row, 'seeds': len(some)})
   return rows
 
 
@@ -216,9 +218,12 @@ def _points(row: Row, name: str) -> str:
 def _serial(made: Mapping[str, list[Row]]) -> Iterator[str]:
   """Yields what reasoning is worth on the longest trained problems."""
   by = {
-    (row['judge'], row['class'], row['steps']): row for row in made['judges']
+    (row['judge'], row['class'], row['steps']): row
+    for row in made.get('judges', ())
   }
-  longest = max((row['steps'] for row in made['lead']), default=0)
+  if not by:
+    return
+  longest = max(row['steps'] for row in made['lead'])
   for kind in ('hidden', 'shown'):
     mine = by[REASONING, kind, longest]
     yield (

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.reasoning_rewards import judges, measured, problems, reasoning
 from prm_jax import judging_tasks
-from prm_jax.lab import units
+from prm_jax.lab import columns, units
 from prm_jax.ops import voting
 
 Row = dict[str, Any]
@@ -88,6 +88,11 @@ def twice(config: Any, folder: units.Folder, seed: int) -> units.Unit:
       'margin': said.margin.reshape(-1, n),
     },
   )
+
+
+def beside(made: units.Unit, meta: units.Unit) -> units.Unit:
+  """Returns what was said, with a meta model's scores of it."""
+  return made._replace(arrays={**made.arrays, **meta.arrays})
 
 
 # ----------------------------------------------------------------------- rules
@@ -211,16 +216,20 @@ def table(
   return rows
 
 
-def single(made: Sequence[units.Unit]) -> list[Row]:
+def single(made: Sequence[units.Unit], auc: Sequence[float]) -> list[Row]:
   """Returns what single texts of the weak judge are like.
 
   `false_yes` is of wrong solutions, `false_no` of right ones; `lucky` is how
   often a verdict is right though the chain before it is wrong.
+
+  Args:
+    made: of the weak judge.
+    auc: of the meta model, of each seed: how well it tells right verdicts.
   """
   row: Row = {'judge': 'weak'}
   for name, value in _TEXTS.items():
     row |= measured.mean(name, measured.finite(measured.cells(made, value)))
-  return [{**row, 'seeds': len(made)}]
+  return [{**row, **columns.mean('meta_auc', auc), 'seeds': len(made)}]
 
 
 def _fits(arrays: Arrays) -> np.ndarray:
