@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.reasoning_rewards import judges, measured, problems
+from experiments.reasoning_rewards import judges, measured, problems, reasoning
 from prm_jax import judging_tasks
 from prm_jax.lab import units
 from prm_jax.policy import padding
@@ -47,14 +47,16 @@ def _drawn(rng, of: judging.Problems, count: int) -> judging_rubrics.Replies:
   return judging_rubrics.draw(rng, judging.Problems._make([*cut, some.table]))
 
 
-def run(config: Any, which: str, seed: int) -> units.Unit:
+def run(config: Any, folder: units.Folder, which: str, seed: int) -> units.Unit:
   """Returns what a judge that was taught criteria says of test replies.
 
   Arrays: `verdict` `[B, C + 1]` by what is told, `NONE` last, -1 where it says
   none, and `better` `[B, C]` by each criterion; `whose` `[B]`, a person's.
+  The judge goes on from the full one of pairs, which can follow chains.
 
   Args:
     config: of the study.
+    folder: where judges are kept.
     which: ALL, or THREE: one criterion, another one in every seed, is unseen.
     seed: of the world.
   """
@@ -75,7 +77,8 @@ def run(config: Any, which: str, seed: int) -> units.Unit:
   )
   schedule = config.distillation.copy_and_resolve_references()
   schedule.steps = node.steps
-  kept, curve = judges.taught(shown, sizes, schedule, seed)
+  start = reasoning.of_seed(config, folder, seed, 'full', 'pairs')
+  kept, curve = judges.taught(shown, sizes, schedule, seed, start=start)
   every = np.arange(node.tested)
   verdict = np.stack(
     [

@@ -90,7 +90,8 @@ def _needed(config) -> list[str]:
   """Returns the judges that the methods start from."""
   methods = list(config.training.methods.to_dict().values())
   methods = methods if 'training' in config.parts else []
-  names = ['start', *(node['method'].get('start') for node in methods)]
+  pairs = 'pairs' if 'criteria' in config.parts else None
+  names = ['start', pairs, *(node['method'].get('start') for node in methods)]
   return list(dict.fromkeys(filter(None, names)))
 
 
@@ -112,10 +113,10 @@ def _trained(config, folder) -> dict[str, units.Make]:
   }
 
 
-def _taught(config) -> dict[str, units.Make]:
+def _taught(config, folder) -> dict[str, units.Make]:
   return {
     f'criteria-{which}-{seed}': functools.partial(
-      criteria.run, config, which, seed
+      criteria.run, config, folder, which, seed
     )
     for seed in config.seeds
     for which in (criteria.ALL, criteria.THREE)
@@ -140,7 +141,7 @@ def _parts(config, folder) -> dict[str, dict[str, units.Make]]:
     },
     'twice': _of_seeds(config, 'twice', votes.twice, folder),
     'training': _trained(config, folder),
-    'criteria': _taught(config),
+    'criteria': _taught(config, folder),
     'injections': _of_seeds(config, 'injections', injections.run, folder),
   }
   return {name: parts[name] for name in config.parts}
@@ -203,7 +204,7 @@ def _of_training(config, folder) -> study.Tables:
 
 
 def _of_criteria(config, folder) -> study.Tables:
-  made = [folder.read(name) for name in _taught(config)]
+  made = [folder.read(name) for name in _taught(config, folder)]
   return {'criteria': criteria.table(made)}
 
 

@@ -79,6 +79,7 @@ def taught(
   *,
   stop: int | None = None,
   every: int = 0,
+  start: types.PyTree | None = None,
 ) -> tuple[dict[int, types.PyTree], list[Row]]:
   """Returns a judge after some numbers of updates on right traces.
 
@@ -89,6 +90,7 @@ def taught(
     seed: of start and order.
     stop: after so many updates, of the same schedule.
     every: updates after which the judge is kept; the last one always is.
+    start: judge to go on from; drawn if None.
   """
   learner = imitation.imitation(
     shown=shown,
@@ -110,7 +112,7 @@ def taught(
     return {}
 
   params, curve = fitted(
-    learner, None, seed, every=every, examine=keep if every else None
+    learner, start, seed, every=every, examine=keep if every else None
   )
   kept.pop(0, None)
   return {**kept, stop: params}, curve
