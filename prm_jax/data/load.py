@@ -18,6 +18,9 @@ from prm_jax.data.builders.anthropic_evals import (
   anthropic_evals_dataset_builder,
 )
 from prm_jax.data.builders.attributes import attributes_dataset_builder
+from prm_jax.data.builders.bigbench_mistake import (
+  bigbench_mistake_dataset_builder,
+)
 from prm_jax.data.builders.gsm8k import gsm8k_dataset_builder
 from prm_jax.data.builders.jester import jester_dataset_builder
 from prm_jax.data.builders.lewidi import lewidi_dataset_builder
@@ -27,6 +30,7 @@ from prm_jax.data.builders.math_small import math_small_dataset_builder
 from prm_jax.data.builders.polis import votes
 from prm_jax.data.builders.preferences import preferences_dataset_builder
 from prm_jax.data.builders.qlora_vicuna import qlora_vicuna_dataset_builder
+from prm_jax.data.builders.rm_bench import rm_bench_dataset_builder
 from prm_jax.data.builders.ukp_convarg import ukp_convarg_dataset_builder
 from prm_jax.worlds import attributes
 
@@ -195,6 +199,36 @@ def instruction_pairs(
     ValueError: the source is missing or malformed.
   """
   builder = llmbar_dataset_builder
+  return builder.read_prepared(_from_folder(builder, data_dir))
+
+
+def reasoning_chains(
+  data_dir: str | Path | None = None,
+) -> bigbench_mistake_dataset_builder.Chains:
+  """Returns BIG-Bench Mistake's chains of thought and their first mistakes.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing or malformed.
+  """
+  builder = bigbench_mistake_dataset_builder
+  return builder.read_prepared(_from_folder(builder, data_dir))
+
+
+def styled_answers(
+  data_dir: str | Path | None = None,
+) -> rm_bench_dataset_builder.StyledAnswers:
+  """Returns RM-Bench's right and wrong answers, each in three styles.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing or malformed.
+  """
+  builder = rm_bench_dataset_builder
   return builder.read_prepared(_from_folder(builder, data_dir))
 
 

@@ -214,8 +214,9 @@ def _components(
   some = outcome < 1
   beat[j[some], i[some]] = True
   number, component = csgraph.connected_components(beat, connection='weak')
-  strong = csgraph.connected_components(beat, connection='strong')[0]
-  if finite and strong != number:
+  if not finite:
+    return component
+  if csgraph.connected_components(beat, connection='strong')[0] != number:
     raise ValueError(
       'some candidates never lost to others that they were compared with: '
       'no finite strengths are most likely without a ridge'

@@ -3,7 +3,8 @@
 A judge is `compare(pairs) -> outcome`: pairs `[C, 2]` of candidates in the
 order shown, outcomes `[C]` the probability that the first is better: 1, 0, 0.5
 for a tie, NaN for an invalid one. It is asked once a round, for all pairs of
-it, and never for none.
+it, and never for none. A judge of each answer says of both whether they are
+correct: outcomes `[C, 2]`, of `knockout` alone.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,8 @@ class Brackets(NamedTuple):
       nothing for either, and so is a bye.
     met: `[R, n]` valid matches of each candidate.
     winner: `[R]` the one that is left.
-    matches: `[R]` how many were asked for: n - 1 without teams.
+    matches: `[R]` how many were asked for: n - 1 without teams where one of
+      two goes on.
   """
 
   wins: np.ndarray
@@ -128,7 +130,11 @@ def schedule(rng: np.random.Generator, n: int, budget: int) -> np.ndarray:
 
 
 def knockout(
-  compare: Compare, order: np.ndarray, teams: np.ndarray | None = None
+  compare: Compare,
+  order: np.ndarray,
+  teams: np.ndarray | None = None,
+  *,
+  each: bool = False,
 ) -> Brackets:
   """Returns what R knockouts found, each round of all of them in one batch.
 
@@ -141,10 +147,17 @@ def knockout(
   they have to: where a team is more than half. A bracket in which one team
   is left is over, and the winner is the one with most wins.
 
+  With `each`, answers that are judged incorrect go, both of a match too: a
+  win is to be judged correct, and ahead of the other one. Of two correct ones
+  the more likely goes on, and they tie if they are equally so. Where nobody
+  is left, the winner is of the last round, with most wins.
+
   Args:
     compare: the judge.
     order: `[R, n]` int, each row a permutation of candidates.
     teams: `[n]` int, or None: everybody alone.
+    each: whether the judge gives `[C, 2]`, the probability that each answer
+      is correct, NaN where invalid: of whom nothing is known but the match.
 
   Raises:
     ValueError: a row of `order` is no permutation, or teams are not `[n]`.
@@ -154,38 +167,40 @@ def knockout(
     arXiv:2505.14674.
 
   Notes:
-    PairJudge calls each of two answers correct or not, and may send both away.
-    Here one goes on.
+    PairJudge is `each` with teams by final answer: its abstract says that it
+    "eliminates the incorrect ones iteratively". Its pseudo-code and code were
+    not at hand: what becomes of two correct answers, and of a round that
+    nobody survives, is decided here.
   """
   order = np.asarray(order)
   brackets, n = order.shape
   if n < 1 or np.any(np.sort(order, 1) != np.arange(n)):
     raise ValueError(f'order {order.shape}: rows are permutations')
-  teams = np.arange(n) if teams is None else np.asarray(teams)
-  if teams.shape != (n,):
+  teams = None if teams is None else np.asarray(teams)
+  if teams is not None and teams.shape != (n,):
     raise ValueError(f'teams {teams.shape}: one of each of {n}')
-  fields = [list(row) for row in order]
+  fields, playing = order.tolist(), list(range(brackets))
+  team = list(range(n)) if teams is None else teams.tolist()
   wins, met = np.zeros((brackets, n)), np.zeros((brackets, n), int)
   matches = np.zeros(brackets, int)
   while True:
-    playing = [b for b in range(brackets) if len(set(teams[fields[b]])) > 1]
+    playing = [b for b in playing if len({team[c] for c in fields[b]}) > 1]
     if not playing:
       break
     drawn = [_matches(fields[b], teams) for b in playing]
     pairs = np.concatenate(drawn)
     bracket = np.repeat(playing, [len(d) for d in drawn])
-    found = _asked(compare, pairs)
-    valid = ~np.isnan(found)
-    for place, won in ((0, found), (1, 1.0 - found)):
-      credit = np.where(won == 0.5, 0.5, won > 0.5)
-      wins[bracket, pairs[:, place]] += credit
-      met[bracket, pairs[:, place]] += valid
+    won, valid, gone = _played(_asked(compare, pairs, each=each))
+    for place in (0, 1):
+      wins[bracket, pairs[:, place]] += won[:, place]
+      met[bracket, pairs[:, place]] += valid[:, place]
     np.add.at(matches, bracket, 1)
-    lost = np.where(found < 0.5, pairs[:, 0], pairs[:, 1])
-    for b, d in zip(playing, drawn, strict=True):
-      gone = set(lost[bracket == b])
-      bye = [c for c in fields[b] if c not in d]
-      fields[b] = bye + [c for c in fields[b] if c not in (*gone, *bye)]
+    ends = np.cumsum([len(d) for d in drawn])[:-1]
+    parts = zip(playing, drawn, np.split(gone, ends), strict=True)
+    left = {b: _left(fields[b], d, lost) for b, d, lost in parts}
+    playing = [b for b in playing if left[b]]
+    for b in playing:
+      fields[b] = left[b]
   winner = [f[np.argmax(wins[b, f])] for b, f in enumerate(fields)]
   return Brackets(wins, met, np.array(winner, int), matches)
 
@@ -198,14 +213,16 @@ def scalars(
   budget: int,
   how: str,
   order: str = 'random',
+  teams: np.ndarray | None = None,
   ridge: float = 0.05,
 ) -> np.ndarray:
   """Returns a reward of each candidate `[n]` from a judge of pairs.
 
   `knockout`: mean number of matches won over as many shuffled brackets as the
   budget allows, the rest of it unused. The others compare `schedule`'s pairs:
-  `win_rate`, `elo` in points, `bradley_terry` in logits. One candidate that
-  is alone gets 0, and one without a valid comparison NaN: no reward.
+  `win_rate`, `elo` in points, `bradley_terry` in logits. One candidate, or
+  team, that is alone gets 0, and a candidate without a valid comparison NaN:
+  no reward.
 
   Args:
     rng: of shuffles.
@@ -215,19 +232,26 @@ def scalars(
     how: one of `METHODS`.
     order: who is shown first: `random`; `both`, which takes two comparisons
       a pair; or `fixed`, which gives a preference for a place to low numbers.
+    teams: `[n]` int, whose members need not meet, of `knockout` alone.
     ridge: of `bradley_terry`, which is not finite without one where somebody
       always won.
 
   Raises:
-    ValueError: unknown `how` or `order`, no candidate, or a budget that does
-      not connect all candidates.
+    ValueError: unknown `how` or `order`, no candidate, teams that are not
+      `[n]` or not for a knockout, or a budget that does not connect all
+      candidates.
   """
   if how not in METHODS or order not in ORDERS:
     raise ValueError(f'{how!r}, {order!r}: of {METHODS} and {ORDERS}')
   if n < 1:
     raise ValueError('no candidate')
-  if n == 1:
-    return np.zeros(1)
+  if teams is not None:
+    if how != 'knockout':
+      raise ValueError(f'teams are for a knockout, not for {how!r}')
+    if np.shape(teams) != (n,):
+      raise ValueError(f'teams {np.shape(teams)}: one of each of {n}')
+  if len(np.unique(np.arange(n) if teams is None else teams)) == 1:
+    return np.zeros(n)
   cost = 2 if order == 'both' else 1
   if budget < cost * (n - 1):
     raise ValueError(
@@ -238,29 +262,82 @@ def scalars(
   judge = compare if wrapper is None else wrapper(compare)
   if how == 'knockout':
     rows = np.tile(np.arange(n), (budget // (n - 1), 1))
-    found = knockout(judge, rng.permuted(rows, axis=1))
-    reward, count = found.wins.mean(0), found.met.sum(0)
+    found = knockout(judge, rng.permuted(rows, axis=1), teams)
+    return mean_wins(found)
+  pairs = schedule(rng, n, budget)
+  return rated(pairs, _asked(judge, pairs), n, how=how, ridge=ridge)
+
+
+def mean_wins(found: Brackets) -> np.ndarray:
+  """Returns matches won over the brackets `[n]`, NaN of who had no valid one.
+
+  Args:
+    found: by `knockout`.
+  """
+  return np.where(found.met.sum(0) > 0, found.wins.mean(0), np.nan)
+
+
+def rated(
+  pairs: np.ndarray,
+  outcome: np.ndarray,
+  n: int,
+  *,
+  how: str,
+  ridge: float = 0.05,
+) -> np.ndarray:
+  """Returns a reward `[n]` of comparisons, NaN of who had no valid one.
+
+  Args:
+    pairs: `[C, 2]` int.
+    outcome: `[C]` probability that the first is better, or NaN.
+    n: number of candidates.
+    how: `win_rate`, `elo` in points, or `bradley_terry` in logits.
+    ridge: of `bradley_terry`.
+
+  Raises:
+    ValueError: unknown `how`, or what `strengths.told` refuses.
+  """
+  if how == 'win_rate':
+    reward = strengths.win_rate(pairs, outcome, n)
+  elif how == 'elo':
+    reward = strengths.elo(pairs, outcome, n)
+  elif how == 'bradley_terry':
+    reward = strengths.bradley_terry(pairs, outcome, n, ridge=ridge).value
   else:
-    pairs = schedule(rng, n, budget)
-    outcome = _asked(judge, pairs)
-    count = strengths.counts(pairs, outcome, n)
-    if how == 'win_rate':
-      reward = strengths.win_rate(pairs, outcome, n)
-    elif how == 'elo':
-      reward = strengths.elo(pairs, outcome, n)
-    else:
-      reward = strengths.bradley_terry(pairs, outcome, n, ridge=ridge).value
-  return np.where(count > 0, reward, np.nan)
+    raise ValueError(f'{how!r}: one of {METHODS[1:]}')
+  return np.where(strengths.counts(pairs, outcome, n) > 0, reward, np.nan)
 
 
-def _asked(compare: Compare, pairs: np.ndarray) -> np.ndarray:
-  """Returns the outcomes `[C]` of a batch, refusing what is none."""
+def _asked(
+  compare: Compare, pairs: np.ndarray, *, each: bool = False
+) -> np.ndarray:
+  """Returns outcomes `[C]` of a batch, or `[C, 2]`, refusing what is none."""
   found = np.asarray(compare(pairs), float)
-  if found.shape != (len(pairs),):
+  if found.shape != (pairs.shape if each else pairs.shape[:1]):
     raise ValueError(f'{len(pairs)} pairs, outcomes {found.shape}')
   if np.any((found < 0) | (found > 1)):
     raise ValueError('outcomes are probabilities, NaN where invalid')
   return found
+
+
+def _played(found: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Returns wins, what was valid, and who is out, each `[C, 2]`.
+
+  Args:
+    found: outcomes `[C]`, of which one goes, or `[C, 2]`, of which both may.
+  """
+  each = found.ndim == 2
+  own = found if each else np.stack([found, 1.0 - found], 1)
+  valid = ~np.isnan(own)
+  own = np.where(valid, own, 0.5)  # a toss
+  other = own[:, ::-1]
+  counts = own > 0.5 if each else valid
+  won = counts * np.where(own == other, 0.5, own > other)
+  out = own < other
+  out[:, 1] |= own[:, 1] == own[:, 0]
+  if each:
+    out |= (own < 0.5) & (other < 0.5)
+  return won, valid, out
 
 
 def _rounds(n: int) -> list[np.ndarray]:
@@ -276,14 +353,23 @@ def _rounds(n: int) -> list[np.ndarray]:
   return rounds
 
 
-def _matches(field: list[int], teams: np.ndarray) -> np.ndarray:
+def _left(field: list[int], drawn: np.ndarray, gone: np.ndarray) -> list[int]:
+  """Returns who goes on, byes first, after matches `[m, 2]` and who lost."""
+  met, lost = set(drawn.ravel().tolist()), set(drawn[gone].tolist())
+  byes = [c for c in field if c not in met]
+  return byes + [c for c in field if c in met and c not in lost]
+
+
+def _matches(field: list[int], teams: np.ndarray | None) -> np.ndarray:
   """Returns a round's matches `[m, 2]`, the earlier in the field first."""
   half = len(field) // 2
+  if teams is None:  # everybody alone: neighbours meet
+    return np.array(field[: 2 * half]).reshape(-1, 2)
   team = teams[field]
   names, first, size = np.unique(team, return_index=True, return_counts=True)
   places = np.arange(len(field))
-  if np.all(size == 1):  # neighbours meet
-    return np.asarray(field)[places[: 2 * half].reshape(-1, 2)]
+  if np.all(size == 1):
+    return _matches(field, None)
   if len(field) % 2:  # the largest team's last has the bye if it is too large
     largest = np.argmax(size)
     tired = places[team == names[largest]] if size[largest] > half else places

@@ -45,6 +45,8 @@ _DATA = {
   'alpaca_eval': 'AlpacaEval answers',
   'llmfao': 'LLMFAO answers',
   'llmbar': 'LLMBar',
+  'bigbench_mistake': 'BIG-Bench Mistake',
+  'rm_bench': 'RM-Bench',
   'attributes_gaussian': 'simulated people, many tastes',
   'attributes_two_attribute': 'simulated people, two tastes',
 }

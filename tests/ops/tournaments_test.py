@@ -114,6 +114,108 @@ def test_two_teams_are_over_when_one_is_left():
   assert alone.matches.tolist() == [0]
 
 
+def of_each(verdict, seen=None):
+  """A judge that knows whether an answer is correct."""
+
+  def compare(pairs):
+    if seen is not None:
+      seen.append(pairs.tolist())
+    return np.asarray(verdict, float)[pairs]
+
+  return compare
+
+
+def test_both_of_a_match_can_go():
+  seen, order = [], np.array([[4, 1, 0, 2, 3]])
+  judge = of_each([0, 0, 1, 1, 0], seen)
+  found = tournaments.knockout(judge, order, each=True)
+  # 4 and 1 go, 0 goes, 3 has a bye; 3 comes first and meets 2: both correct.
+  assert seen == [[[4, 1], [0, 2]], [[3, 2]]]
+  assert found.wins.tolist() == [[0, 0, 1.5, 0.5, 0]]
+  assert found.met.tolist() == [[1, 1, 2, 1, 1]]
+  assert found.winner.tolist() == [3]
+  assert found.matches.tolist() == [3]  # not 4
+  # The more likely one goes on, whoever comes first.
+  found = tournaments.knockout(
+    of_each([0.6, 0.9]), np.array([[0, 1]]), each=True
+  )
+  assert found.wins.tolist() == [[0, 1]]
+  assert found.winner.tolist() == [1]
+
+
+def test_nobody_is_left():
+  # All go in the first round: the first of it; in the second: with most wins.
+  none = tournaments.knockout(
+    of_each(np.zeros(4)), np.array([[2, 0, 1, 3]]), each=True
+  )
+  assert none.wins.tolist() == [[0] * 4]
+  assert none.winner.tolist() == [2]
+  assert none.matches.tolist() == [2]
+
+  def tired(pairs):  # who is right once is wrong later
+    return np.where(len(pairs) == 2, [[0.0, 1.0]] * len(pairs), 0.0)
+
+  late = tournaments.knockout(tired, np.array([[0, 3, 1, 2]]), each=True)
+  assert late.wins.tolist() == [[0, 0, 1, 1]]
+  assert late.winner.tolist() == [3]
+  bye = tournaments.knockout(
+    of_each(np.zeros(3)), np.arange(3)[None], each=True
+  )
+  assert bye.winner.tolist() == [2]  # without a match, and so not out
+  assert bye.met.tolist() == [[1, 1, 0]]
+
+
+@pytest.mark.parametrize(
+  ('found', 'wins', 'winner'),
+  [
+    ((NAN, NAN), [0, 0], 0),
+    ((NAN, 1), [0, 1], 1),
+    ((1, NAN), [1, 0], 0),
+    ((NAN, 0), [0, 0], 0),
+    ((0, NAN), [0, 0], 1),
+  ],
+)
+def test_invalid_judgements_of_one_of_two(found, wins, winner):
+  def judge(pairs):
+    return np.array([found] * len(pairs))
+
+  result = tournaments.knockout(judge, np.array([[0, 1]]), each=True)
+  assert result.wins.tolist() == [wins]
+  assert result.winner.tolist() == [winner]
+  assert result.met.tolist() == [[f == f for f in found]]
+
+
+def test_knockouts_of_each_rename_and_keep_teams_apart():
+  for seed in range(40):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 9))
+    order = np.stack([rng.permutation(n) for _ in range(3)])
+    teams, name = rng.integers(0, 4, n), rng.permutation(n)
+    verdict = rng.choice([0, 0.3, 1, NAN], (n, n))  # of i when shown with j
+
+    def judge(pairs, verdict=verdict):
+      return np.stack([verdict[tuple(p.T)] for p in (pairs, pairs[:, ::-1])], 1)
+
+    found = tournaments.knockout(judge, order, teams, each=True)
+    renamed = np.empty((n, n))
+    renamed[np.ix_(name, name)] = verdict
+    named = np.empty(n, int)
+    named[name] = teams
+    other = tournaments.knockout(
+      lambda pairs, r=renamed: judge(pairs, r), name[order], named, each=True
+    )
+    np.testing.assert_array_equal(other.wins[:, name], found.wins)
+    np.testing.assert_array_equal(other.winner, name[found.winner])
+    assert (found.matches <= n - 1).all()
+  # Certain judges of which one is right: as a judge of pairs.
+  strength = np.array([1, 0, 0, 0])
+  order = np.array([[3, 0, 1, 2]])
+  found = tournaments.knockout(of_each(strength), order, each=True)
+  assert found.winner.tolist() == [0]
+  with pytest.raises(ValueError, match='outcomes'):
+    tournaments.knockout(says_a, order, each=True)
+
+
 @pytest.mark.parametrize('n', [2, 3, 4, 5, 8, 9])
 def test_schedules_share(n):
   pairs_of = n * (n - 1) // 2
@@ -218,7 +320,26 @@ def test_a_budget_may_be_too_small(how, n, order):
     scalars(judge, n, least - 1, how, order=order)
 
 
+def test_scalars_with_teams():
+  # 0 and 1 agree, and so do 2 and 3: none meets its own.
+  judge, teams = Judge([3, 2, 1, 0]), np.array([7, 7, 5, 5])
+  found = scalars(judge, 4, 60, 'knockout', teams=teams)
+  assert found.argsort().tolist()[2:] in ([0, 1], [1, 0])
+  met = {tuple(sorted(p)) for b in judge.batches for p in b.tolist()}
+  assert met == {(0, 2), (0, 3), (1, 2), (1, 3)}
+  assert found.tolist() == [1, 1, 0, 0]
+  one = scalars(judge, 4, 60, 'knockout', teams=np.ones(4))
+  assert one.tolist() == [0] * 4
+  with pytest.raises(ValueError, match='one of each of 4'):
+    scalars(judge, 4, 60, 'knockout', teams=teams[:3])
+  for how in tournaments.METHODS[1:]:
+    with pytest.raises(ValueError, match='teams are for a knockout'):
+      scalars(judge, 4, 60, how, teams=teams)
+
+
 def test_what_is_refused():
+  with pytest.raises(ValueError, match='one of'):
+    tournaments.rated(np.array([[0, 1]]), np.ones(1), 2, how='knockout')
   for how, order in (('best', 'random'), ('elo', 'any')):
     with pytest.raises(ValueError, match='of '):
       scalars(says_a, 3, 9, how, order=order)

@@ -1,0 +1,1 @@
+"""BIG-Bench Mistake: chains of thought, and their first mistake."""

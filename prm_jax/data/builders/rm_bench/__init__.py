@@ -1,0 +1,1 @@
+"""RM-Bench: answers in three styles, right and subtly wrong."""
