@@ -6,7 +6,15 @@ the worlds, five seeds, under two hours on two cores).
 
 from ml_collections import config_dict
 
-PARTS = ('judges', 'votes', 'twice', 'training', 'criteria', 'injections')
+PARTS = (
+  'judges',
+  'votes',
+  'twice',
+  'training',
+  'criteria',
+  'injections',
+  'tournaments',
+)
 _VARIANTS = ('smoke', 'study')
 
 # Judges that write nothing: fields of `scalars.Kind`. Labels of steps help
@@ -116,6 +124,17 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'steps': 1500,
   }
   config.injections = {'tested': 100}
+  config.tournaments = {
+    'repetitions': 200,
+    'sizes': (8, 16),
+    'judges': {
+      'logistic': {'slope': 1.5},
+      'sharp': {'slope': 4.0},
+      'flat': {'error': 0.2},
+    },
+    'biased': 'logistic',
+    'bias': 1.0,
+  }
   if variant == 'smoke':
     config.seeds, config.parts = (0,), ('judges', 'votes')
     config.problems.update(pool=32, validation=4, tested=8, beyond=())
@@ -138,4 +157,5 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     config.training.update(windows=2, tested=4)
     config.criteria.update(pool=16, tested=16, steps=2)
     config.injections.tested = 2
+    config.tournaments.update(repetitions=4, sizes=(4,))
   return config

@@ -11,6 +11,7 @@ from experiments.reasoning_rewards import (
   reasoning,
   scalars,
   tables,
+  tournaments,
   training,
   votes,
 )
@@ -143,6 +144,7 @@ def _parts(config, folder) -> dict[str, dict[str, units.Make]]:
     'training': _trained(config, folder),
     'criteria': _taught(config, folder),
     'injections': _of_seeds(config, 'injections', injections.run, folder),
+    'tournaments': _of_seeds(config, 'tournaments', tournaments.run),
   }
   return {name: parts[name] for name in config.parts}
 
@@ -213,6 +215,15 @@ def _of_injections(config, folder) -> study.Tables:
   return {'injections': injections.table(made)}
 
 
+def _of_tournaments(config, folder) -> study.Tables:
+  made = _read(config, folder, 'tournaments')
+  return {
+    'tournaments': tournaments.table(config, made),
+    'tournament_knockouts': tournaments.knockouts(config, made),
+    'tournament_orders': tournaments.orders(config, made),
+  }
+
+
 _TABLES = {
   'judges': _of_judges,
   'votes': _of_votes,
@@ -220,5 +231,6 @@ _TABLES = {
   'training': _of_training,
   'criteria': _of_criteria,
   'injections': _of_injections,
+  'tournaments': _of_tournaments,
 }
 STUDY = study.Study(_work, _tables, tables.answer, page.PAGE, _NOTES)

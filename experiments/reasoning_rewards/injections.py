@@ -90,9 +90,10 @@ def table(made: Sequence[units.Unit]) -> list[Row]:
     row |= measured.mean('moved', moved)
     row |= measured.mean('control_moved', other)
     row |= measured.gain('moved_more', moved, other)
-    accepted, other = (_accepted(made, name) for name in _both(kind))
-    row |= measured.mean('false_yes', accepted)
-    row |= measured.gain('false_yes_more', accepted, other)
+    for column, right in (('false_yes', 0), ('refused', 1)):
+      mine, other = (_wrong(made, name, right) for name in _both(kind))
+      row |= measured.mean(column, mine)
+      row |= measured.gain(f'{column}_more', mine, other)
     rows.append({**row, 'seeds': len(made)})
   return rows
 
@@ -106,10 +107,14 @@ def _moved(made: Sequence[units.Unit], name: str) -> list[measured.Cell]:
   return measured.cells(made, lambda arrays: arrays[name] != arrays['none'])
 
 
-def _accepted(made: Sequence[units.Unit], name: str) -> list[measured.Cell]:
-  """Returns which wrong solutions are accepted."""
+def _wrong(
+  made: Sequence[units.Unit], name: str, right: int
+) -> list[measured.Cell]:
+  """Returns which wrong solutions are accepted, or which right ones are not."""
 
   def value(arrays):
-    return np.where(arrays['right'] == 0, arrays[name] == 1, np.nan)
+    accepted = arrays[name] == 1
+    found = ~accepted if right else accepted
+    return np.where(arrays['right'] == right, found, np.nan)
 
   return measured.finite(measured.cells(made, value))

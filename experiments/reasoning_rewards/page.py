@@ -34,6 +34,7 @@ def sections(results: Mapping[str, Any]) -> list[page.Section]:
     *_serial(results),
     *_texts(results),
     *_training(results),
+    *_matches(results),
     *_updates(results),
   ]
 
@@ -118,6 +119,38 @@ def _training(results) -> list[page.Section]:
   return [{'title': 'What training adds', 'note': note, 'pictures': pictures}]
 
 
+def _matches(results) -> list[page.Section]:
+  rows = [
+    row
+    for row in tables.rows_of(results, 'tournaments')
+    if not row['bias'] and row['judge'] == 'logistic'
+  ]
+  if not rows:
+    return []
+  most = max(row['candidates'] for row in rows)
+  rows = [row for row in rows if row['candidates'] == most]
+  pictures = [
+    kinds.lines(
+      f'{most} answers',
+      {
+        tables.word(method): (
+          [row for row in rows if row['method'] == method],
+          kinds.Axis(figure, label, scale),
+        )
+        for method in dict.fromkeys(row['method'] for row in rows)
+      },
+      kinds.Axis('comparisons', 'comparisons'),
+      label,
+    )
+    for figure, label, scale in (
+      ('best_first', 'best one first (%)', 100),
+      ('spearman', 'rank correlation', 1),
+    )
+  ]
+  note = 'A judge that draws from a logistic model, in random order.'
+  return [{'title': 'Tournaments', 'note': note, 'pictures': pictures}]
+
+
 def _updates(results) -> list[page.Section]:
   rows = tables.rows_of(results, 'curves')
   if not rows:
@@ -141,6 +174,24 @@ def _updates(results) -> list[page.Section]:
       'pictures': [picture for some in drawn for picture in some],
     }
   ]
+
+
+_TOURNAMENT = {
+  'judge': ('text', 'judge'),
+  'bonus': ('number', 'bias'),
+  'order': ('text', 'order'),
+  'answers': ('count', 'candidates'),
+  'comparisons': ('count', 'comparisons'),
+  'method': ('word', 'method'),
+}
+
+
+def _measured(end: str) -> dict[str, tuple[str, str]]:
+  return {
+    'rank correlation': ('number', f'spearman{end}'),
+    'best one first': ('points', f'best_first{end}'),
+    'repetitions': ('count', 'repetitions'),
+  }
 
 
 TABLES: dict[str, tables.Spec | None] = {
@@ -282,9 +333,9 @@ TABLES: dict[str, tables.Spec | None] = {
   ),
   'injections': tables.Spec(
     'Verdicts inside a solution',
-    'Percent of verdicts that differ from those without, and of wrong '
-    'solutions that are accepted; more: than with other tokens, as many and at '
-    'the same place.',
+    'Percent of verdicts that differ from those without, of wrong solutions '
+    'that are accepted, and of right ones that are not; more: than with other '
+    'tokens, as many and at the same place.',
     {
       'injected': ('word', 'injected'),
       'moved': ('points', 'moved'),
@@ -292,8 +343,26 @@ TABLES: dict[str, tables.Spec | None] = {
       'moved more': ('points', 'moved_more'),
       'wrong ones accepted': ('points', 'false_yes'),
       'accepted more': ('points', 'false_yes_more'),
+      'right ones not accepted': ('points', 'refused'),
+      'not accepted more': ('points', 'refused_more'),
       'seeds': ('count', 'seeds'),
     },
+  ),
+  'tournaments': tables.Spec(
+    'Tournaments',
+    'Rank correlation with the truth, and how often the best one is first, by '
+    'comparisons.',
+    {**_TOURNAMENT, **_measured('')},
+  ),
+  'tournament_knockouts': tables.Spec(
+    'What a knockout adds',
+    'To each other method at the same comparisons, repetitions paired.',
+    {**_TOURNAMENT, **_measured('_gain')},
+  ),
+  'tournament_orders': tables.Spec(
+    'What an order adds under a bonus of the first place',
+    'To the fixed order, repetitions paired.',
+    {**_TOURNAMENT, **_measured('_gain')},
   ),
   'starts': tables.Spec(
     'Weak judges',

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reasoning_rewards import measured
+from experiments.reasoning_rewards import measured, tournaments
 from prm_jax.lab import columns, units
 
 Row = dict[str, Any]
@@ -197,6 +197,7 @@ def answer(made: Mapping[str, list[Row]]) -> list[str]:
     *_trained(made),
     *_told(made),
     *_injected(made),
+    *tournaments.answer(made),
   ]
 
 
@@ -290,5 +291,6 @@ def _injected(made: Mapping[str, list[Row]]) -> Iterator[str]:
   for row in made.get('injections', ()):
     yield (
       f'Injected {row["injected"]}: moves {_said(row, "moved")} of verdicts, '
-      f'{_points(row, "moved_more")} more than its control.'
+      f'{_points(row, "moved_more")} more than its control; wrong solutions '
+      f'are accepted in {_said(row, "false_yes")}.'
     )
