@@ -11,7 +11,7 @@ import numpy as np
 from experiments.reasoning_rewards import judges, measured, problems, reasoning
 from prm_jax import judging_tasks
 from prm_jax.lab import units
-from prm_jax.policy import padding
+from prm_jax.policy import demonstrations, padding
 from prm_jax.worlds import judging, judging_rubrics, judging_traces
 
 Row = dict[str, Any]
@@ -70,10 +70,12 @@ def run(config: Any, folder: units.Folder, which: str, seed: int) -> units.Unit:
   criterion = rng.choice(taught, node.pool)
   hidden = rng.random(node.pool) < node.untold
   told = np.where(hidden, NONE, criterion)
-  shown = judging_tasks.shown(
-    prompts(Asked(pool, told)),
-    judging_rubrics.traces(pool, criterion),
-    batch=config.distillation.batch,
+  shown = _weighed(
+    judging_tasks.shown(
+      prompts(Asked(pool, told)),
+      judging_rubrics.traces(pool, criterion),
+      batch=config.distillation.batch,
+    )
   )
   schedule = config.distillation.copy_and_resolve_references()
   schedule.steps = node.steps
