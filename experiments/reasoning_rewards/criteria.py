@@ -47,6 +47,21 @@ def _drawn(rng, of: judging.Problems, count: int) -> judging_rubrics.Replies:
   return judging_rubrics.draw(rng, judging.Problems._make([*cut, some.table]))
 
 
+def _weighed(draw: demonstrations.Shown) -> demonstrations.Shown:
+  """Returns the same demonstrations, whose scores weigh as the verdict does.
+
+  A verdict follows from them, and they are two tokens of twenty.
+  """
+
+  def shown(key, start):
+    asked, written, weights = draw(key, start)
+    role = judging_traces.roles(written.ids, 2)
+    score = role == judging_traces.ROLES.index('claim')
+    return asked, written, np.where(score, weights.max(), weights)
+
+  return shown
+
+
 def run(config: Any, folder: units.Folder, which: str, seed: int) -> units.Unit:
   """Returns what a judge that was taught criteria says of test replies.
 
