@@ -39,6 +39,26 @@ def prompts(asked: Asked) -> np.ndarray:
   return ids
 
 
+def traces(
+  replies: judging_rubrics.Replies, criterion: np.ndarray
+) -> np.ndarray:
+  """Returns what a judge is taught, as `judging_rubrics.traces`.
+
+  By the answer it restates both last values, as judges of pairs do, and not
+  whether each is right: a comparison that is never written down was not
+  learned in 1,500 updates.
+
+  Args:
+    replies: B pairs.
+    criterion: `[B]` index into `judging_rubrics.CRITERIA`.
+  """
+  stated = judging_rubrics.stated(replies, criterion)
+  by_answer = (criterion == judging_rubrics.ANSWER)[:, None]
+  stated = np.where(by_answer, replies.written[:, :, -1], stated)
+  verdict = judging_rubrics.verdicts(replies, criterion)
+  return judging.recited(replies.problems, stated, verdict)
+
+
 def _drawn(rng, of: judging.Problems, count: int) -> judging_rubrics.Replies:
   """Returns pairs of replies to `count` problems of the right length."""
   row = np.resize(np.flatnonzero(of.length == _STEPS), count)
@@ -88,7 +108,7 @@ def run(config: Any, folder: units.Folder, which: str, seed: int) -> units.Unit:
   shown = _weighed(
     judging_tasks.shown(
       prompts(Asked(pool, told)),
-      judging_rubrics.traces(pool, criterion),
+      traces(pool, criterion),
       batch=config.distillation.batch,
     )
   )
