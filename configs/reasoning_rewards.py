@@ -1,0 +1,161 @@
+"""Reward models that reason before they score.
+
+Variants: `smoke` (seconds: one seed of a few steps) and `study` (the default:
+the worlds, five seeds, under two hours on two cores).
+"""
+
+from ml_collections import config_dict
+
+PARTS = (
+  'judges',
+  'votes',
+  'twice',
+  'training',
+  'criteria',
+  'injections',
+  'tournaments',
+)
+_VARIANTS = ('smoke', 'study')
+
+# Judges that write nothing: fields of `scalars.Kind`. Labels of steps help
+# most, so that the two other helps are given on top of them.
+_SCALARS = {
+  'scalar': {},
+  'scalar_process': {'process': True},
+  'scalar_pauses': {'process': True, 'pauses': 16},
+  'scalar_six_layers': {'process': True, 'layers': 6},
+}
+
+_GRPO = {'kind': 'grpo', 'samples': 8, 'rate': 5e-4, 'steps': 120}
+_REJECTIVE = {
+  'kind': 'rejective',
+  'samples': 4,
+  'batch': 48,
+  'optimizer': 'muon',
+  'rate': 1e-3,
+  'steps': 200,
+}
+
+
+def _method(node: dict, **method) -> dict:
+  """Returns a method's node: options of its kind, and `training.Method`."""
+  return {**node, 'method': method}
+
+
+_TRAINING = {
+  'grpo': _method(_GRPO, rows=16),
+  'grpo_ordered': _method(_GRPO, rows=16, twos=True, reward='ordered'),
+  'grpo_pairs': _method(_GRPO, start='pairs', rows=16, twos=True),
+  'grpo_consistent': _method(
+    _GRPO, start='pairs', rows=16, twos=True, reward='consistent'
+  ),
+  'rejective': _method(_REJECTIVE, problems=1536),
+  'rejective_nothing': _method(
+    {**_REJECTIVE, 'solved': True}, problems=1536, reward='none'
+  ),
+  'rejective_unhinted': _method(_REJECTIVE, start='hinted', problems=1536),
+  'rejective_hinted': _method(
+    _REJECTIVE, start='hinted', problems=1536, hints=True
+  ),
+}
+
+
+def get_config(variant: str = 'study') -> config_dict.ConfigDict:
+  """Returns the study's configuration."""
+  if variant not in _VARIANTS:
+    raise ValueError(f'unknown variant {variant!r}: one of {_VARIANTS}')
+  config = config_dict.ConfigDict()
+  config.study = 'reasoning_rewards'
+  config.seeds = (0, 1, 2, 3, 4)
+  config.parts = PARTS
+  config.problems = {
+    'lengths': (1, 2, 3, 4),
+    'beyond': (6, 8),
+    'pool': 16384,
+    'validation': 100,
+    'tested': 200,
+  }
+  config.judge = {
+    'hidden_size': 64,
+    'intermediate_size': 172,
+    'num_hidden_layers': 3,
+    'num_attention_heads': 4,
+    'num_key_value_heads': 4,
+    'head_dim': 16,
+    'query_key_norm': True,
+    'embedding_std': 0.7,
+  }
+  config.distillation = {
+    'steps': 600,
+    'batch': 48,
+    'rate': 3e-3,
+    'warm_up': 50,
+    'gap': 30,
+    'every': 10,
+    'aim': 0.75,
+  }
+  config.scalars = {
+    'kinds': _SCALARS,
+    # Rates and batches, in pairs, that are searched.
+    'settings': ((5e-4, 48), (1e-3, 24), (1e-3, 48), (2e-3, 48)),
+    'search': {'seed': 100, 'steps': 1500},
+    'steps': 6000,
+    'looks': 12,
+    'known': 800,
+  }
+  config.votes = {
+    'pairs': 50,  # of every length and class
+    'texts': 32,
+    'counts': (1, 2, 4, 8, 16, 32),
+    'texts_of_twice': 4,
+    'meta': {
+      'prompts': 1536,
+      'texts': 4,
+      'rate': 1e-3,
+      'steps': 300,
+      'batch': 64,
+    },
+  }
+  config.training = {'methods': _TRAINING, 'windows': 6, 'tested': 100}
+  config.criteria = {
+    'pool': 16384,
+    'tested': 400,
+    'untold': 0.2,  # share of training without a criterion
+    'steps': 1200,
+  }
+  config.injections = {'tested': 100}
+  config.tournaments = {
+    'repetitions': 200,
+    'sizes': (8, 16),
+    'judges': {
+      'logistic': {'slope': 1.5},
+      'sharp': {'slope': 4.0},
+      'flat': {'error': 0.2},
+    },
+    'biased': 'logistic',
+    'bias': 1.0,
+  }
+  if variant == 'smoke':
+    config.seeds, config.parts = (0,), ('judges', 'votes')
+    config.problems.update(pool=32, validation=4, tested=8, beyond=())
+    config.judge.update(
+      hidden_size=16,
+      intermediate_size=16,
+      num_hidden_layers=1,
+      num_attention_heads=1,
+      num_key_value_heads=1,
+    )
+    config.distillation.update(steps=4, warm_up=1, batch=4, every=2)
+    config.scalars.kinds = {'scalar': {}}
+    config.scalars.update(settings=((3e-3, 4),), steps=4, looks=2)
+    config.scalars.search.steps = 2
+    config.votes.update(pairs=2, texts=4, counts=(1, 4), texts_of_twice=1)
+    config.votes.meta.update(prompts=8, texts=2, steps=2, batch=4)
+    config.training.methods = {
+      'grpo': _method({**_GRPO, 'steps': 2}, rows=4, twos=True)
+    }
+    config.training.update(windows=2, tested=4)
+    config.criteria.update(pool=16, tested=16, steps=2)
+    config.injections.tested = 2
+    config.tournaments.update(repetitions=4, sizes=(4,))
+  return config

@@ -1,0 +1,236 @@
+"""The study: judges that reason, and judges that do not, in one world."""
+
+import functools
+
+from experiments.reasoning_rewards import (
+  criteria,
+  injections,
+  judges,
+  meta,
+  page,
+  reasoning,
+  scalars,
+  tables,
+  tournaments,
+  training,
+  votes,
+)
+from prm_jax.lab import study, units
+
+_NOTES = (
+  'Intervals are over seeds and problems at once; a seed draws tables, '
+  'problems, start and all draws. There are five seeds: such intervals hold '
+  'in 93.6 to 97.5 of 100 simulations.',
+  'Every judge of the first tables learns from the same pairs of solutions of '
+  'one to four steps, half of them shown, half hidden but for the last value, '
+  'and is tested on problems that are never trained on.',
+  'Pair: which of two solutions, each judged alone, is right; ties count half. '
+  'Verdict: of single solutions. Chain: all values that the judge works out '
+  'itself are right.',
+)
+
+
+def _searches(config) -> dict[str, dict[str, units.Make]]:
+  """Returns the search of rate and batch of every scalar judge, if any."""
+  node = config.scalars
+  found: dict[str, dict[str, units.Make]] = {}
+  if len(node.settings) == 1:
+    return {label: {} for label in node.kinds}
+  for label in node.kinds:
+    found[label] = {
+      f'search-{label}-{rate:g}-{batch}': functools.partial(
+        scalars.run,
+        config,
+        label,
+        rate=rate,
+        batch=batch,
+        steps=node.search.steps,
+        seed=node.search.seed,
+      )
+      for rate, batch in node.settings
+    }
+  return found
+
+
+def _scalar(config, folder, label, seed) -> units.Unit:
+  """Returns a scalar judge at the rate and batch that the search found."""
+  searched = _searches(config)[label]
+  for name, make in searched.items():
+    judges.made(folder, name, make)
+  (rate, batch), *_ = config.scalars.settings
+  found = {'rate': rate, 'batch': batch}
+  if searched:
+    found = scalars.chosen(folder, list(searched))
+  return scalars.run(
+    config, label, **found, steps=config.scalars.steps, seed=seed
+  )
+
+
+def _scalars(config, folder) -> dict[str, units.Make]:
+  return {
+    f'{label}-{seed}': functools.partial(_scalar, config, folder, label, seed)
+    for seed in config.seeds
+    for label in config.scalars.kinds
+  }
+
+
+def _of_seeds(config, name, make, *arguments) -> dict[str, units.Make]:
+  return {
+    f'{name}-{seed}': functools.partial(make, config, *arguments, seed)
+    for seed in config.seeds
+  }
+
+
+def _constrained(config, folder) -> dict[str, units.Make]:
+  if not config.problems.beyond:
+    return {}
+  return _of_seeds(config, 'constrained', reasoning.constrained, folder)
+
+
+def _needed(config) -> list[str]:
+  """Returns the judges that the methods start from."""
+  methods = list(config.training.methods.to_dict().values())
+  methods = methods if 'training' in config.parts else []
+  pairs = 'pairs' if 'criteria' in config.parts else None
+  names = ['start', pairs, *(node['method'].get('start') for node in methods)]
+  return list(dict.fromkeys(filter(None, names)))
+
+
+def _starts(config) -> dict[str, units.Make]:
+  return {
+    f'{name}-{seed}': functools.partial(reasoning.start, config, name, seed)
+    for seed in config.seeds
+    for name in _needed(config)
+  }
+
+
+def _trained(config, folder) -> dict[str, units.Make]:
+  return {
+    f'{label}-{seed}': functools.partial(
+      training.run, config, folder, label, seed
+    )
+    for seed in config.seeds
+    for label in config.training.methods
+  }
+
+
+def _taught(config, folder) -> dict[str, units.Make]:
+  return {
+    f'criteria-{which}-{seed}': functools.partial(
+      criteria.run, config, folder, which, seed
+    )
+    for seed in config.seeds
+    for which in (criteria.ALL, criteria.THREE)
+  }
+
+
+def _parts(config, folder) -> dict[str, dict[str, units.Make]]:
+  """Returns the units of every part of the study that the config asks for."""
+  searches = [
+    one for some in _searches(config).values() for one in some.items()
+  ]
+  parts = {
+    'judges': {
+      **_of_seeds(config, 'reasoning', reasoning.examined, folder),
+      **_constrained(config, folder),
+      **dict(searches),
+      **_scalars(config, folder),
+    },
+    'votes': {
+      **_of_seeds(config, 'votes', votes.run, folder),
+      **_of_seeds(config, 'meta', meta.run, folder),
+    },
+    'twice': _of_seeds(config, 'twice', votes.twice, folder),
+    'training': _trained(config, folder),
+    'criteria': _taught(config, folder),
+    'injections': _of_seeds(config, 'injections', injections.run, folder),
+    'tournaments': _of_seeds(config, 'tournaments', tournaments.run),
+  }
+  return {name: parts[name] for name in config.parts}
+
+
+def _work(config, folder: units.Folder) -> dict[str, units.Make]:
+  # Scalar judges take longest; what is short is seen first.
+  parts = _parts(config, folder)
+  ordered = [name for name in parts if name != 'judges']
+  work = _starts(config)
+  for name in [*ordered, *(['judges'] if 'judges' in parts else [])]:
+    work |= parts[name]
+  return work
+
+
+def _read(config, folder, name) -> list[units.Unit]:
+  return [folder.read(f'{name}-{seed}') for seed in config.seeds]
+
+
+def _tables(config, folder: units.Folder) -> study.Tables:
+  starts = [folder.read(name) for name in _starts(config)]
+  found: study.Tables = {'starts': tables.starts(starts)}
+  for part in config.parts:
+    found |= _TABLES[part](config, folder)
+  return found
+
+
+def _of_judges(config, folder) -> study.Tables:
+  reasoned = _read(config, folder, 'reasoning')
+  held = [folder.read(name) for name in _constrained(config, folder)]
+  scored = [folder.read(name) for name in _scalars(config, folder)]
+  kinds = config.scalars.kinds.to_dict()
+  pauses = {label: node.get('pauses', 0) for label, node in kinds.items()}
+  return {
+    'judges': tables.judges(tables.by_judge(reasoned, held, scored), pauses),
+    'lead': tables.lead(reasoned, scored, config.problems.lengths),
+    'plateau': tables.plateau(scored),
+    'parts': tables.parts(reasoned),
+    'curves': tables.curves(scored),
+  }
+
+
+def _of_votes(config, folder) -> study.Tables:
+  said, scored = (_read(config, folder, name) for name in ('votes', 'meta'))
+  made = list(map(votes.beside, said, scored))
+  larger = _read(config, folder, 'twice') if 'twice' in config.parts else []
+  return {
+    'votes': votes.table(made, larger, config.votes.counts),
+    'single_texts': votes.single(made, [unit.record['auc'] for unit in scored]),
+  }
+
+
+def _of_training(config, folder) -> study.Tables:
+  made = [folder.read(name) for name in _trained(config, folder)]
+  return {
+    'training': training.table(made),
+    'loophole': training.loophole(made),
+    'rewards': training.curves_of(made),
+  }
+
+
+def _of_criteria(config, folder) -> study.Tables:
+  made = [folder.read(name) for name in _taught(config, folder)]
+  return {'criteria': criteria.table(made)}
+
+
+def _of_injections(config, folder) -> study.Tables:
+  made = _read(config, folder, 'injections')
+  return {'injections': injections.table(made)}
+
+
+def _of_tournaments(config, folder) -> study.Tables:
+  made = _read(config, folder, 'tournaments')
+  return {
+    'tournaments': tournaments.table(config, made),
+    'tournament_knockouts': tournaments.knockouts(config, made),
+    'tournament_orders': tournaments.orders(config, made),
+  }
+
+
+_TABLES = {
+  'judges': _of_judges,
+  'votes': _of_votes,
+  'twice': lambda config, folder: {},
+  'training': _of_training,
+  'criteria': _of_criteria,
+  'injections': _of_injections,
+  'tournaments': _of_tournaments,
+}
+STUDY = study.Study(_work, _tables, tables.answer, page.PAGE, _NOTES)

@@ -1,0 +1,391 @@
+"""The page of judges that reason before they score."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prm_jax.report import kinds, page, tables
+
+_NAMES = {
+  'reasoning': 'writes a chain',
+  'reasoning_constrained': 'the same, constrained',
+  'scalar': 'scalar',
+  'scalar_process': 'scalar, steps labelled',
+  'scalar_pauses': 'scalar, pause tokens',
+  'scalar_six_layers': 'scalar, six layers',
+}
+_RULES = {
+  'sum': 'sum',
+  'meta_sum': 'sum, better half',
+  'mean_yes': 'mean P(Y)',
+  'majority': 'majority',
+  'meta_majority': 'majority, better half',
+}
+_METHODS = {
+  'grpo': 'GRPO, verdicts',
+  'grpo_ordered': 'GRPO, single in pairs',
+  'grpo_pairs': 'GRPO, pairs',
+  'grpo_consistent': 'GRPO, both orders',
+  'rejective': 'rejective',
+  'rejective_nothing': 'nothing rejected',
+  'rejective_unhinted': 'rejective, knows hints',
+  'rejective_hinted': 'rejective, with hints',
+}
+_PAIR = kinds.Axis('pair', 'right one preferred (%)', 100)
+
+
+def name(row: tables.Row) -> str:
+  """Returns what a judge is called."""
+  return _NAMES.get(row['judge'], tables.word(row['judge']))
+
+
+def sections(results: Mapping[str, Any]) -> list[page.Section]:
+  """Returns the page's figures with their headings."""
+  return [
+    *_serial(results),
+    *_texts(results),
+    *_training(results),
+    *_matches(results),
+    *_updates(results),
+  ]
+
+
+def _serial(results) -> list[page.Section]:
+  rows = [
+    row for row in tables.rows_of(results, 'judges') if row['class'] == 'hidden'
+  ]
+  if not rows:
+    return []
+  pictures = kinds.curves(
+    rows,
+    ['values hidden but the last'] * len(rows),
+    list(map(name, rows)),
+    kinds.Axis('steps', 'steps of the problem'),
+    _PAIR,
+    limits=(35, 103),
+  )
+  note = 'All judges learned from the same pairs of one to four steps.'
+  return [
+    {
+      'title': 'Where a chain must be followed',
+      'note': note,
+      'pictures': pictures,
+    }
+  ]
+
+
+def _texts(results) -> list[page.Section]:
+  rows = tables.rows_of(results, 'votes')
+  weak = [row for row in rows if row['judge'] == 'weak']
+  if not weak:
+    return []
+  larger = {
+    row['rule']: row['right'] for row in rows if row['judge'] == 'twice'
+  }
+  pictures = []
+  for heading, rules, beside in (
+    ('right one of two preferred', ('sum', 'meta_sum', 'mean_yes'), 'sum'),
+    ('right verdict', ('majority', 'meta_majority'), 'majority'),
+  ):
+    series = {
+      _RULES[rule]: (
+        [row for row in weak if row['rule'] == rule],
+        kinds.Axis('right', 'right (%)', 100),
+      )
+      for rule in rules
+      if any(row['rule'] == rule for row in weak)
+    }
+    pictures.append(
+      kinds.lines(
+        heading,
+        series,
+        kinds.Axis('cost', 'tokens, in those of one text'),
+        'right (%)',
+        at=100 * larger[beside] if beside in larger else None,
+      )
+    )
+  note = (
+    'The weak judge, asked 1 to 32 times. The dashed line is a judge of twice '
+    'the layers, taught as long and asked once, at twice the cost.'
+  )
+  return [{'title': 'Asking again', 'note': note, 'pictures': pictures}]
+
+
+def _training(results) -> list[page.Section]:
+  rows = tables.rows_of(results, 'training')
+  if not rows:
+    return []
+  pictures = [
+    kinds.bars(
+      heading,
+      rows,
+      [_METHODS.get(row['method'], row['method']) for row in rows],
+      kinds.Axis(f'{figure}_gain', 'after less before (points)', 100),
+      at=0.0,
+      ours=[row['form'] == 'pointwise' for row in rows],
+    )
+    for figure, heading in (('verdict', 'verdicts'), ('chain', 'chains'))
+  ]
+  note = 'At temperature 1, on the same problems, which are never trained on.'
+  return [{'title': 'What training adds', 'note': note, 'pictures': pictures}]
+
+
+def _matches(results) -> list[page.Section]:
+  rows = [
+    row
+    for row in tables.rows_of(results, 'tournaments')
+    if not row['bias'] and row['judge'] == 'logistic'
+  ]
+  if not rows:
+    return []
+  most = max(row['candidates'] for row in rows)
+  rows = [row for row in rows if row['candidates'] == most]
+  pictures = [
+    kinds.lines(
+      f'{most} answers',
+      {
+        tables.word(method): (
+          [row for row in rows if row['method'] == method],
+          kinds.Axis(figure, label, scale),
+        )
+        for method in dict.fromkeys(row['method'] for row in rows)
+      },
+      kinds.Axis('comparisons', 'comparisons'),
+      label,
+    )
+    for figure, label, scale in (
+      ('best_first', 'best one first (%)', 100),
+      ('spearman', 'rank correlation', 1),
+    )
+  ]
+  note = 'A judge that draws from a logistic model, in random order.'
+  return [{'title': 'Tournaments', 'note': note, 'pictures': pictures}]
+
+
+def _updates(results) -> list[page.Section]:
+  rows = tables.rows_of(results, 'curves')
+  if not rows:
+    return []
+  drawn = [
+    kinds.curves(
+      rows,
+      [heading] * len(rows),
+      list(map(name, rows)),
+      kinds.Axis('step', 'updates'),
+      kinds.Axis(side, 'right one preferred (%)', 100),
+      limits=(45, 103),
+    )
+    for side, heading in (('train', 'training pairs'), ('test', 'test pairs'))
+  ]
+  note = 'All lengths and both classes. Bands are 95 % intervals over seeds.'
+  return [
+    {
+      'title': 'Scalar judges along their updates',
+      'note': note,
+      'pictures': [picture for some in drawn for picture in some],
+    }
+  ]
+
+
+_TOURNAMENT = {
+  'judge': ('text', 'judge'),
+  'bonus': ('number', 'bias'),
+  'order': ('text', 'order'),
+  'answers': ('count', 'candidates'),
+  'comparisons': ('count', 'comparisons'),
+  'method': ('word', 'method'),
+}
+
+
+def _measured(end: str) -> dict[str, tuple[str, str]]:
+  return {
+    'rank correlation': ('number', f'spearman{end}'),
+    'best one first': ('points', f'best_first{end}'),
+    'repetitions': ('count', 'repetitions'),
+  }
+
+
+TABLES: dict[str, tables.Spec | None] = {
+  'judges': tables.Spec(
+    'Judges, by class and steps',
+    'Percent, with 95 % intervals over seeds and problems. Steps beyond four '
+    'were never trained.',
+    {
+      'judge': ('word', 'judge'),
+      'class': ('text', 'class'),
+      'steps': ('count', 'steps'),
+      'pair': ('points', 'pair'),
+      'verdict': ('points', 'verdict'),
+      'chain': ('points', 'chain'),
+      'tokens': ('number', 'tokens_per_judgement'),
+      'one after another': ('number', 'sequential_steps'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'lead': tables.Spec(
+    'What writing a chain is worth',
+    'Pairs that the judge that writes prefers rightly, less those of each '
+    'scalar judge, in points. A lead over a judge that still gains, or that '
+    'fails its control, is not claimed: fair says whether it is.',
+    {
+      'over': ('word', 'judge'),
+      'class': ('text', 'class'),
+      'steps': ('count', 'steps'),
+      'lead': ('points', 'lead'),
+      'fair': ('text', 'fair'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'plateau': tables.Spec(
+    'Are scalar judges at their plateau?',
+    'What the last third of the updates adds on training and on test pairs; '
+    'under one point on both is a plateau. Control: hidden problems of one '
+    'step, of which 85 % have to be right.',
+    {
+      'judge': ('word', 'judge'),
+      'rate': ('number', 'rate'),
+      'pairs an update': ('count', 'batch'),
+      'updates': ('count', 'steps'),
+      'train': ('points', 'train'),
+      'last third, train': ('points', 'train_gain_last_third'),
+      'test': ('points', 'test'),
+      'last third, test': ('points', 'test_gain_last_third'),
+      'at plateau': ('text', 'at_plateau'),
+      'control': ('points', 'control'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'parts': tables.Spec(
+    'Which part of a chain fails',
+    'The next token is right, where all before it are given rightly.',
+    {
+      'steps': ('count', 'steps'),
+      'token': ('text', 'role'),
+      'of steps': ('text', 'part'),
+      'right': ('points', 'right'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'votes': tables.Spec(
+    'A weak judge, asked again',
+    'Percent. Sum and mean P(Y) say which of two solutions is right, majority '
+    'says it of single ones. Meta: the better half of the texts, by a meta '
+    'reward model that was trained on other problems. Cost: tokens times '
+    'parameters, in those of one text of the weak judge.',
+    {
+      'judge': ('text', 'judge'),
+      'rule': ('word', 'rule'),
+      'texts': ('count', 'texts'),
+      'right': ('points', 'right'),
+      'over one text': ('points', 'gain'),
+      'over unfiltered': ('points', 'over_unfiltered'),
+      'tokens written': ('number', 'tokens_written'),
+      'cost': ('number', 'cost'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'single_texts': tables.Spec(
+    'Single texts of the weak judge',
+    'Percent of texts at temperature 1. Lucky: the verdict is right though the '
+    'chain is wrong.',
+    {
+      'verdict': ('points', 'verdict'),
+      'chain': ('points', 'chain'),
+      'invalid': ('points', 'invalid'),
+      'wrong solution accepted': ('points', 'false_yes'),
+      'right solution rejected': ('points', 'false_no'),
+      'lucky': ('points', 'lucky'),
+      'AUC of meta': ('number', 'meta_auc'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'training': tables.Spec(
+    'What a weak judge learns from being right',
+    'Percent at temperature 1, before and after, on the same held-out '
+    'problems. Flips: the order of the two solutions decides.',
+    {
+      'method': ('word', 'method'),
+      'form': ('text', 'form'),
+      **{
+        f'{name}, {when}': ('points', f'{name}_{when}')
+        for name in ('verdict', 'chain', 'whole', 'flips', 'both')
+        for when in ('before', 'after', 'gain')
+      },
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'loophole': tables.Spec(
+    'Right though the chain is wrong',
+    'Verdicts of texts whose chain is wrong, percent right. Of single '
+    'solutions a wrong chain rejects, which is right of wrong ones five times '
+    'in six; of pairs it is a guess.',
+    {
+      'method': ('word', 'method'),
+      'form': ('text', 'form'),
+      'solution': ('text', 'solution'),
+      'before': ('points', 'lucky_before'),
+      'after': ('points', 'lucky_after'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'criteria': tables.Spec(
+    'A criterion that a person supplies',
+    'Percent of verdicts that fit the criterion that is meant, by what the '
+    'judge was told. Unseen: of a judge that was taught three criteria of '
+    'four.',
+    {
+      'taught': ('text', 'taught'),
+      'told': ('word', 'told'),
+      'verdict': ('points', 'verdict'),
+      'gain': ('points', 'gain'),
+      'over': ('word', 'over'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'injections': tables.Spec(
+    'Verdicts inside a solution',
+    'Percent of verdicts that differ from those without, of wrong solutions '
+    'that are accepted, and of right ones that are not; more: than with other '
+    'tokens, as many and at the same place.',
+    {
+      'injected': ('word', 'injected'),
+      'moved': ('points', 'moved'),
+      'by the control': ('points', 'control_moved'),
+      'moved more': ('points', 'moved_more'),
+      'wrong ones accepted': ('points', 'false_yes'),
+      'accepted more': ('points', 'false_yes_more'),
+      'right ones not accepted': ('points', 'refused'),
+      'not accepted more': ('points', 'refused_more'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'tournaments': tables.Spec(
+    'Tournaments',
+    'Rank correlation with the truth, and how often the best one is first, by '
+    'comparisons.',
+    {**_TOURNAMENT, **_measured('')},
+  ),
+  'tournament_knockouts': tables.Spec(
+    'What a knockout adds',
+    'To each other method at the same comparisons, repetitions paired.',
+    {**_TOURNAMENT, **_measured('_gain')},
+  ),
+  'tournament_orders': tables.Spec(
+    'What an order adds under a bonus of the first place',
+    'To the fixed order, repetitions paired.',
+    {**_TOURNAMENT, **_measured('_gain')},
+  ),
+  'starts': tables.Spec(
+    'Weak judges',
+    'The updates after which teaching was stopped, chosen by verdicts on '
+    'problems that are not tested.',
+    {
+      'start': ('text', 'start'),
+      'seed': ('count', 'seed'),
+      'updates': ('count', 'weak_step'),
+      'verdict': ('points', 'verdict_on_validation'),
+    },
+  ),
+  'curves': None,
+  'rewards': None,
+}
+PAGE = page.Page(TABLES, sections)

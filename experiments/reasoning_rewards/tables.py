@@ -1,0 +1,296 @@
+"""Rows of results.json on judges that reason and judges that do not."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.reasoning_rewards import measured, tournaments
+from prm_jax.lab import columns, units
+
+Row = dict[str, Any]
+REASONING, CONSTRAINED = 'reasoning', 'reasoning_constrained'
+CLASSES = {'shown': True, 'hidden': False}
+PLATEAU = 0.01  # gained over the last third; less is a plateau
+CONTROL = 0.85  # of hidden problems of one step, or a scalar's recipe is wrong
+
+
+def _of(name: str):
+  return lambda arrays: arrays[name]
+
+
+def by_judge(
+  reasoned: Sequence[units.Unit],
+  constrained: Sequence[units.Unit],
+  scored: Sequence[units.Unit],
+) -> dict[str, list[units.Unit]]:
+  """Returns every judge's units, those of judges that write first."""
+  found = {REASONING: list(reasoned)}
+  if constrained:
+    found[CONSTRAINED] = list(constrained)
+  for (name,), made in units.grouped(scored, 'judge').items():
+    found[name] = made
+  return found
+
+
+def judges(
+  made: Mapping[str, Sequence[units.Unit]], pauses: Mapping[str, int]
+) -> list[Row]:
+  """Returns how often every judge prefers the right solution.
+
+  A judgement's tokens are read in one step where nothing is written, and in
+  one step for each token that is.
+
+  Args:
+    made: units of every judge.
+    pauses: scalar judge -> tokens behind the solution.
+  """
+  rows = []
+  for name, some in made.items():
+    for K in np.unique(some[0].arrays['length']):
+      for kind, shown in CLASSES.items():
+        where: Any = {'length': K, 'shown': shown}
+        read = 3 + 3 * int(K) + pauses.get(name, 0)
+        row: Row = {'judge': name, 'class': kind, 'steps': int(K)}
+        row |= measured.mean('pair', measured.cells(some, _of('pair'), **where))
+        written = 0.0
+        if 'tokens' in some[0].arrays:
+          for mark in ('verdict', 'chain', 'copied', 'whole'):
+            marks = measured.cells(some, _of(mark), **where)
+            row |= measured.mean(mark, marks)
+          told = measured.cells(some, _of('tokens'), **where)
+          written = float(np.mean([cell.value.mean() for cell in told]))
+        row['tokens_per_judgement'] = read + written
+        row['sequential_steps'] = max(written, 1.0)
+        rows.append({**row, 'seeds': len(some)})
+  return rows
+
+
+def plateau(scored: Sequence[units.Unit], control: int = 1) -> list[Row]:
+  """Returns what the last third of the updates adds to every scalar judge.
+
+  Args:
+    scored: of all scalar judges.
+    control: steps of the hidden problems that serve as control.
+  """
+  rows = []
+  for (name,), made in units.grouped(scored, 'judge').items():
+    row: Row = {
+      'judge': name,
+      **{key: made[0].record[key] for key in ('rate', 'batch', 'steps')},
+    }
+    late = {side: [_late(unit, side) for unit in made] for side in _SIDES}
+    for side, gained in late.items():
+      row |= columns.mean(f'{side}_gain_last_third', gained)
+      ends = [unit.record['final'][side] for unit in made]
+      row |= columns.mean(side, ends)
+    row['at_plateau'] = all(
+      np.mean(gained) < PLATEAU for gained in late.values()
+    )
+    one: Any = {'length': control, 'shown': False}
+    row |= measured.mean('control', measured.cells(made, _of('pair'), **one))
+    row['control_holds'] = row['control'] >= CONTROL
+    rows.append({**row, 'seeds': len(made)})
+  return rows
+
+
+_SIDES = ('train', 'test')
+
+
+def exams(unit: units.Unit) -> list[Row]:
+  """Returns examinations of a scalar judge: `step`, `train`, `test`."""
+  curve = unit.record['curve']
+  width = curve[0]['step']
+  rows = [
+    {'step': i * width, **{side: row[f'at {side}'] for side in _SIDES}}
+    for i, row in enumerate(curve)
+  ]
+  last = {side: unit.record['final'][side] for side in _SIDES}
+  return [*rows, {'step': curve[-1]['step'], **last}]
+
+
+def _late(unit: units.Unit, side: str) -> float:
+  values = [exam[side] for exam in exams(unit)]
+  return values[-1] - values[2 * (len(values) - 1) // 3]
+
+
+def lead(
+  reasoned: Sequence[units.Unit],
+  scored: Sequence[units.Unit],
+  lengths: Sequence[int],
+) -> list[Row]:
+  """Returns the reasoning judge's lead over every scalar one, pairs paired.
+
+  Whether a lead may be claimed is said beside it: not over a judge that still
+  gains, or whose recipe fails the control.
+  """
+  rows = []
+  said = {row['judge']: row for row in plateau(scored)}
+  for (name,), made in units.grouped(scored, 'judge').items():
+    for K in lengths:
+      for kind, shown in CLASSES.items():
+        some: Any = {'length': K, 'shown': shown}
+        mine = measured.cells(reasoned, _of('pair'), **some)
+        other = measured.cells(made, _of('pair'), **some)
+        fair = said[name]['at_plateau'] and said[name]['control_holds']
+        rows.append(
+          {
+            'judge': name,
+            'class': kind,
+            'steps': int(K),
+            **measured.gain('lead', mine, other),
+            'fair': fair,
+            'seeds': len(made),
+          }
+        )
+  return rows
+
+
+def curves(scored: Sequence[units.Unit]) -> list[Row]:
+  """Returns pair accuracy along the updates of every scalar judge."""
+  rows = []
+  for (name,), made in units.grouped(scored, 'judge').items():
+    for at in zip(*map(exams, made), strict=True):
+      row: Row = {'judge': name, 'step': at[0]['step'], 'seeds': len(made)}
+      for side in _SIDES:
+        row |= columns.mean(side, [exam[side] for exam in at])
+      rows.append(row)
+  return rows
+
+
+_START = ('start', 'seed', 'weak_step', 'parameters')
+
+
+def starts(made: Sequence[units.Unit]) -> list[Row]:
+  """Returns when each weak judge was stopped, and what its verdicts were."""
+  return [
+    {
+      **{key: unit.record[key] for key in _START},
+      'verdict_on_validation': unit.record['weak_validation'],
+    }
+    for unit in made
+  ]
+
+
+def parts(reasoned: Sequence[units.Unit]) -> list[Row]:
+  """Returns how often each part of a right trace is continued rightly."""
+  known = [
+    {**row, 'seed': unit.record['seed']}
+    for unit in reasoned
+    for row in unit.record['forced']
+  ]
+  return [
+    {
+      **dict(zip(('steps', 'role', 'part'), key, strict=True)),
+      **columns.mean('right', [row['right'] for row in rows]),
+      'seeds': len(rows),
+    }
+    for key, rows in columns.grouped(known, 'steps', 'role', 'part').items()
+  ]
+
+
+def answer(made: Mapping[str, list[Row]]) -> list[str]:
+  """Returns what the tables say, in sentences."""
+  return [
+    *_serial(made),
+    *_asked_again(made),
+    *_trained(made),
+    *_told(made),
+    *_injected(made),
+    *tournaments.answer(made),
+  ]
+
+
+def _said(row: Row, name: str) -> str:
+  return columns.percent(row, name)
+
+
+def _points(row: Row, name: str) -> str:
+  """Returns a difference in points, with its sign and interval."""
+  value, low, high = (row[f'{name}{end}'] for end in ('', '_low', '_high'))
+  if value is None:
+    return 'not measured'
+  text = f'{100 * value:+.1f} points'
+  return (
+    text if low is None else f'{text} [{100 * low:+.1f}, {100 * high:+.1f}]'
+  )
+
+
+def _serial(made: Mapping[str, list[Row]]) -> Iterator[str]:
+  """Yields what reasoning is worth on the longest trained problems."""
+  by = {
+    (row['judge'], row['class'], row['steps']): row
+    for row in made.get('judges', ())
+  }
+  if not by:
+    return
+  longest = max(row['steps'] for row in made['lead'])
+  for kind in ('hidden', 'shown'):
+    mine = by[REASONING, kind, longest]
+    yield (
+      f'{longest} steps, {kind}: the judge that writes a chain prefers the '
+      f'right solution in {_said(mine, "pair")}; its verdicts are right in '
+      f'{_said(mine, "verdict")}, its chains in {_said(mine, "chain")}.'
+    )
+    for row in made['lead']:
+      if (row['class'], row['steps']) == (kind, longest):
+        own = _said(by[row['judge'], kind, longest], 'pair')
+        lead = f'the lead over it is {_points(row, "lead")}'
+        if not row['fair']:
+          lead = 'not at its plateau, or below its control: no lead is claimed'
+        yield f'{longest} steps, {kind}, {row["judge"]}: {own}; {lead}.'
+
+
+def _asked_again(made: Mapping[str, list[Row]]) -> Iterator[str]:
+  """Yields what votes of a weak judge add."""
+  by = {
+    (row['judge'], row['rule'], row['texts']): row
+    for row in made.get('votes', ())
+  }
+  for (judge, rule, k), row in by.items():
+    if judge == 'weak' and k == 16 and 'gain' in row:
+      text = (
+        f'Asked 16 times, {rule}: {_said(row, "right")}, '
+        f'{_points(row, "gain")} over once'
+      )
+      if 'over_unfiltered' in row:
+        text += f', {_points(row, "over_unfiltered")} over all texts'
+      yield f'{text}.'
+    if judge == 'twice':
+      yield f'A judge of twice the layers, once, {rule}: {_said(row, "right")}.'
+
+
+def _trained(made: Mapping[str, list[Row]]) -> Iterator[str]:
+  """Yields what training adds to a weak judge."""
+  for row in made.get('training', ()):
+    text = (
+      f'{row["method"]}: verdicts {_points(row, "verdict_gain")}, chains '
+      f'{_points(row, "chain_gain")}'
+    )
+    if 'flips_before' in row:
+      text += (
+        f'; the order decides in {_said(row, "flips_after")}, '
+        f'{_said(row, "flips_before")} before'
+      )
+    yield f'{text}.'
+
+
+def _told(made: Mapping[str, list[Row]]) -> Iterator[str]:
+  """Yields what a criterion is worth."""
+  for row in made.get('criteria', ()):
+    text = (
+      f'Taught {row["taught"]}, told {row["told"]}: {_said(row, "verdict")}'
+    )
+    if 'over' in row:
+      text += f', {_points(row, "gain")} over {row["over"]}'
+    yield f'{text}.'
+
+
+def _injected(made: Mapping[str, list[Row]]) -> Iterator[str]:
+  """Yields what verdicts inside a solution move."""
+  for row in made.get('injections', ()):
+    yield (
+      f'Injected {row["injected"]}: moves {_said(row, "moved")} of verdicts, '
+      f'{_points(row, "moved_more")} more than its control; wrong solutions '
+      f'are accepted in {_said(row, "false_yes")}.'
+    )

@@ -1,0 +1,303 @@
+"""Judges that reason: problems, rules, tables, and a run of a few steps."""
+
+import numpy as np
+import pytest
+
+from configs import reasoning_rewards
+from experiments.reasoning_rewards import (
+  criteria,
+  experiment,
+  injections,
+  judges,
+  measured,
+  problems,
+  scalars,
+  tables,
+  training,
+  votes,
+)
+from prm_jax.lab import study, units
+from prm_jax.worlds import judging
+
+CONFIG = reasoning_rewards.get_config('smoke')
+
+
+@pytest.fixture(scope='module')
+def world():
+  return problems.world(CONFIG.problems, 3)
+
+
+def test_problems_to_choose_on_are_neither_trained_on_nor_tested(world):
+  def named(some):
+    steps = np.stack([some.operator, some.operand], 2).reshape(
+      len(some.start), -1
+    )
+    return {
+      (int(start), int(length), *map(int, step[: 2 * length]))
+      for start, length, step in zip(
+        some.start, some.length, steps, strict=True
+      )
+    }
+
+  tested = set().union(*map(named, world.tests.values()))
+  pool, validation = named(world.pool), named(world.validation)
+  assert not pool & tested
+  assert not pool & validation
+  assert not tested & validation
+  assert set(world.tests) == {1, 2, 3, 4}
+  assert world.pool.operator.shape[1] == 4
+
+
+def test_tests_are_right_and_wrong_by_length_and_class(world):
+  given = problems.held_out(world, 3, 1, 4)
+  assert given.right.tolist() == [1, 0] * 32
+  assert given.shown[:16].all()
+  assert not given.shown[16:32].any()
+  assert set(given.problems.length[:32]) == {1}
+  # The same problems, shown and hidden.
+  number = measured.problem_of(given)
+  np.testing.assert_array_equal(number[:16], number[16:32])
+  pairs = problems.held_out(world, 3, 4, form=problems.PAIRWISE, count=4)
+  assert pairs.written.shape == (8, 2, 4)
+
+
+def test_steps_are_labelled_where_their_value_stands():
+  given = judging.Judgements(
+    judging.Problems(
+      np.array([3, 3]),
+      np.zeros((2, 2), int),
+      np.array([[1, 4], [1, 4]]),
+      np.zeros((2, 2), int),
+      np.array([2, 2]),
+      judging.tables(np.random.default_rng(0)),
+    ),
+    np.array([[[5, 2]], [[-1, 1]]]),  # 3 + 1 = 4, + 4 = 1; 5 + 4 = 2
+    np.array([True, False]),
+    np.array([0, 1]),
+  )
+  found = scalars.texts(scalars.Kind(process=True), given)
+  assert found.label.tolist() == [[0, 1], [0, 1]]
+  assert found.labelled.tolist() == [[True, True], [False, True]]
+  shown = [[judging.TOKENS[t] for t in row] for row in found.ids]
+  read = [
+    [row[at] for at in places]
+    for row, places in zip(shown, found.at, strict=True)
+  ]
+  assert read == [['5', '2'], ['_', '1']]
+  paused = scalars.texts(scalars.Kind(process=True, pauses=3), given)
+  assert paused.at.tolist() == [[4, 11], [4, 11]]
+  assert (paused.ids[:, -3:] == scalars.PAUSE).all()
+  plain = scalars.texts(scalars.Kind(pauses=3), given)
+  assert plain.at.tolist() == [[11], [11]]
+  assert plain.label.tolist() == [[0], [1]]
+
+
+def test_the_weak_judge_is_the_nearest_to_what_is_aimed_at():
+  kept = dict.fromkeys(range(10, 101, 10))
+  right = {step: step / 100 for step in kept}
+  step, seen = judges.weak(
+    dict(zip(kept, kept, strict=True)), lambda step: right[step], 0.72
+  )
+  assert step == 70
+  assert len(seen) <= 6
+
+
+def test_pairs_without_a_score_are_ties():
+  score = np.array([1.0, 0.0, 0.0, 1.0, np.nan, 0.0, 2.0, 2.0])
+  assert judges.preferred(score).tolist() == [1, 0, 0.5, 0.5]
+
+
+def unit_of_votes(**arrays):
+  verdict = np.array(
+    [[1, 1, 0, 1], [0, 1, 0, -1], [0, 0, 1, 1], [0, 0, 1, 1]], np.int8
+  )
+  return units.Unit(
+    {'seed': 0, 'tokens': 10.0, 'parameters': 5},
+    {
+      'problem': np.array([0, 0, 1, 1]),
+      'right': np.array([1, 0, 1, 0]),
+      'length': np.full(4, 2),
+      'shown': np.ones(4, bool),
+      'verdict': verdict,
+      'chain': np.zeros((4, 4), np.int8),
+      'margin': np.where(verdict < 0, np.nan, 4.0 * verdict - 2),
+      **arrays,
+    },
+  )
+
+
+def test_votes_of_a_hand_worked_judge():
+  unit = unit_of_votes()
+  (pairs,) = votes.cells([unit], 'sum', 4)
+  # 3 against 1 vote; 2 against 2.
+  assert pairs.value.tolist() == [1.0, 0.5]
+  (pairs,) = votes.cells([unit], 'sum', 2)
+  # Two draws of two texts each: 2 > 1, 1 > 0; 0 = 0, 2 = 2.
+  assert pairs.value.tolist() == [1.0, 0.5]
+  (single,) = votes.cells([unit], 'majority', 4)
+  # 3 of 4; 2 of 3 that say something; 2 of 4 twice.
+  assert single.value.tolist() == [1.0, 1.0, 0.5, 0.5]
+  assert votes.rules([unit]) == ['sum', 'mean_yes', 'majority']
+
+
+def test_a_meta_model_keeps_the_better_half():
+  meta = np.array([[1, 2, 9, 3], [9, 1, 8, 7], [1, 2, 9, 8], [9, 8, 1, 2]])
+  unit = unit_of_votes(meta=meta.astype(np.float32))
+  (single,) = votes.cells([unit], 'meta_majority', 4)
+  # Kept: texts 2, 3; 0, 2; 2, 3; 0, 1.
+  assert single.value.tolist() == [0.5, 1.0, 1.0, 1.0]
+  rows = votes.table([unit], [unit], (1, 4))
+  by = {(row['judge'], row['rule'], row['texts']): row for row in rows}
+  assert by['weak', 'meta_majority', 4]['over_unfiltered'] == pytest.approx(
+    0.875 - 0.75
+  )
+  assert by['twice', 'sum', 1]['cost'] == 1.0
+
+
+def test_single_texts_and_luck():
+  (row,) = votes.single([unit_of_votes()], [0.7])
+  assert row['false_yes'] == pytest.approx(3 / 8)
+  assert row['false_no'] == pytest.approx(3 / 8)
+  assert row['meta_auc'] == 0.7
+  assert row['invalid'] == pytest.approx(1 / 16)
+  # All chains are wrong: 9 of 15 verdicts are right all the same.
+  assert row['lucky'] == pytest.approx(9 / 15)
+
+
+def test_what_training_adds_and_where_luck_was():
+  arrays = {
+    'length': np.full(2, 3),
+    'shown': np.ones(2, bool),
+    'problem': np.arange(2),
+  }
+  for when, verdict in (('before', [[0, 1], [1, 0]]), ('after', [[1, 1]] * 2)):
+    arrays |= {
+      f'{when}|verdict': np.array(verdict, float),
+      f'{when}|chain': np.array([[0, 0], [1, 1]]),
+      f'{when}|whole': np.ones((2, 2)),
+    }
+  unit = units.Unit({'seed': 0, 'method': 'm', 'form': 'pointwise'}, arrays)
+  (row,) = training.table([unit])
+  assert row['verdict_before'] == 0.5
+  assert row['verdict_gain'] == 0.5
+  luck = {row['solution']: row for row in training.loophole([unit])}
+  assert luck['right']['lucky_before'] == 0.0
+  assert luck['wrong']['lucky_before'] == 1.0
+  assert luck['all']['lucky_after'] == 1.0
+
+
+def test_criteria_that_are_told():
+  better = np.array([[0, 1, 0, 1], [1, 1, 0, 0]], np.int8)
+  unit = units.Unit(
+    {'seed': 0, 'taught': criteria.ALL, 'unseen': None},
+    {
+      'better': better,
+      # Does as it is told, and by the first criterion if it is told none.
+      'verdict': np.hstack([better, better[:, :1]]),
+      'whose': np.array([0, 2]),
+      'problem': np.arange(2),
+    },
+  )
+  rows = {row['told']: row for row in criteria.table([unit])}
+  assert rows['right']['verdict'] == 1.0
+  # Of 12 ordered pairs of criteria, those that agree on a reply: 4 and 4.
+  assert rows['wrong']['verdict'] == pytest.approx(4 / 12)
+  assert rows['right']['gain'] == pytest.approx(8 / 12)
+  assert rows['none']['verdict'] == pytest.approx(4 / 8)
+  # Told the other person's: equal for the first pair, not for the second.
+  assert rows['swapped']['verdict'] == 0.5
+  assert rows['own_person']['gain'] == 0.5
+
+
+def test_injections_stand_at_the_end_with_the_claim(world):
+  given = problems.held_out(world, 3, 2, count=1)
+  tokens, control = injections.KINDS['judgement']
+  for some in (tokens, control):
+    ids = injections.injected(given, some)
+    assert ids.shape[1] == judging.prompts(given).shape[1] + 4
+    np.testing.assert_array_equal(ids[:, -3], ids[:, -5])  # the claim
+    assert (ids[:, -1] == judging.ASK).all()
+  plain = injections.injected(given, ())
+  np.testing.assert_array_equal(plain[:, 4:], judging.prompts(given))
+  for tokens, control in injections.KINDS.values():
+    assert len(tokens) == len(control)
+
+
+def unit_of_scalar(seed, late, control):
+  curve = [
+    {'step': 10 * (i + 1), 'at train': 0.5, 'at test': at}
+    for i, at in enumerate((0.5, 0.6, 0.9 - late))
+  ]
+  K = np.array([1, 1, 4, 4])
+  return units.Unit(
+    {
+      **{'judge': 'scalar', 'seed': seed, 'rate': 1e-3, 'batch': 4},
+      **{'steps': 30, 'curve': curve},
+      'final': {'train': 0.5, 'test': 0.9},
+    },
+    {
+      'length': K,
+      'shown': np.array([True, False, True, False]),
+      'problem': np.array([0, 0, 1, 1]),
+      'pair': np.array([1.0, control, 1.0, 0.5]),
+    },
+  )
+
+
+@pytest.mark.parametrize(
+  ('late', 'control', 'fair'),
+  [(0.005, 1.0, True), (0.02, 1.0, False), (0.005, 0.5, False)],
+)
+def test_a_lead_is_claimed_over_judges_at_their_plateau_alone(
+  late, control, fair
+):
+  made = [unit_of_scalar(seed, late, control) for seed in range(3)]
+  reasoned = [
+    units.Unit(
+      {'seed': unit.record['seed']}, {**unit.arrays, 'pair': np.ones(4)}
+    )
+    for unit in made
+  ]
+  (row,) = tables.plateau(made)
+  assert row['at_plateau'] == (late < 0.01)
+  assert row['control_holds'] == (control >= 0.85)
+  rows = tables.lead(reasoned, made, (1, 4))
+  assert {row['fair'] for row in rows} == {fair}
+  hidden = next(r for r in rows if (r['class'], r['steps']) == ('hidden', 4))
+  assert hidden['lead'] == 0.5
+
+
+def test_intervals_are_over_seeds_and_problems():
+  rng = np.random.default_rng(0)
+  cells = [
+    measured.Cell(seed, np.arange(50), rng.random(50) + 0.1 * seed)
+    for seed in range(4)
+  ]
+  row = measured.mean('x', cells, most=2.0)
+  means = [cell.value.mean() for cell in cells]
+  assert row['x'] == pytest.approx(np.mean(means))
+  # Problems are nested in seeds: their spread is in that of the seeds.
+  half = 3.182 * np.std(means, ddof=1) / 2
+  assert row['x_high'] - row['x'] == pytest.approx(half, rel=0.05)
+  same = measured.mean('y', [c._replace(value=np.ones(50)) for c in cells])
+  assert (same['y'], same['y_high']) == (1.0, 1.0)
+  assert 0.97 < same['y_low'] < 1
+
+
+def test_smoke(tmp_path):
+  made = study.run(experiment.STUDY, CONFIG, tmp_path)['tables']
+  assert {row['judge'] for row in made['judges']} == {'reasoning', 'scalar'}
+  assert {row['rule'] for row in made['votes']} == set(votes.RULES)
+  assert (tmp_path / 'report' / 'index.html').stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_every_part(tmp_path):
+  config = reasoning_rewards.get_config('smoke')
+  config.parts = reasoning_rewards.PARTS
+  config.problems.beyond = (6,)
+  made = study.run(experiment.STUDY, config, tmp_path)['tables']
+  assert {row['method'] for row in made['training']} == {'grpo'}
+  assert {row['taught'] for row in made['criteria']} == {'all', 'three'}
+  assert {row['judge'] for row in made['votes']} == {'weak', 'twice'}
+  assert len(made['injections']) == len(injections.KINDS)
