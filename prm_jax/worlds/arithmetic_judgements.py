@@ -46,7 +46,9 @@ def tokens(steps: int) -> int:
   return _DIGITS * (steps + 1) + 3
 
 
-def slips(rng: np.random.Generator, problems: arithmetic.Problems) -> np.ndarray:
+def slips(
+  rng: np.random.Generator, problems: arithmetic.Problems
+) -> np.ndarray:
   """Returns chains `[B, K, 2]` with one wrong digit, followed from there.
 
   Step and digit are uniform, among those that leave the last value wrong: a
@@ -108,7 +110,9 @@ def pairs(
 
 
 def prompts(problems: arithmetic.Problems, solution: np.ndarray) -> np.ndarray:
-  """Returns what a judge reads, `[B, T]`: `? 3 4 + 1 2 * 3 2 = 4 6 2 2 .`
+  """Returns what a judge reads, `[B, T]`.
+
+  `? 3 4 + 1 2 * 3 2 = 4 6 2 2 .`
 
   Args:
     problems: B.
@@ -165,9 +169,7 @@ def parse(ids: np.ndarray, steps: int) -> Parsed:
   numpy = types.namespace(ids)
   wanted, own = tokens(steps), _DIGITS * steps
   short = max(0, wanted - ids.shape[1])
-  ids = numpy.pad(
-    ids, ((0, 0), (0, short)), constant_values=arithmetic.PAD
-  )
+  ids = numpy.pad(ids, ((0, 0), (0, short)), constant_values=arithmetic.PAD)
   digits = [*range(own), *range(own + 1, own + 1 + _DIGITS)]
   said = ids[:, numpy.asarray(digits)] - _ZERO
   verdict, end = ids[:, wanted - 2], ids[:, wanted - 1]

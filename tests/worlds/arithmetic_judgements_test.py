@@ -24,10 +24,7 @@ def table():
 def problem(table):
   # 34 + 12 = 46; each digit times 3 and 2: 12 and 12, modulo 10.
   return arithmetic.Problems(
-    np.array([[3, 4]]),
-    np.array([[0, 2]]),
-    np.array([[[1, 2], [3, 2]]]),
-    table,
+    np.array([[3, 4]]), np.array([[0, 2]]), np.array([[[1, 2], [3, 2]]]), table
   )
 
 
