@@ -78,7 +78,7 @@ def world(node: Any, seed: int) -> World:
     for count in (node.problems[name] for name in World._fields[1:-1])
   ]
   hidden = [any('#' in step for step in _steps(k)) for k in node.classes]
-  return World(table, *sets, np.repeat(hidden, node.problems.tested))
+  return World._make([table, *sets, np.repeat(hidden, node.problems.tested)])
 
 
 def _steps(kind: str) -> tuple[str, ...]:
