@@ -97,8 +97,8 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   }
   config.scalars = {
     'kinds': _SCALARS,
-    'rates': (1e-3, 3e-3),
-    'batches': (24, 48),
+    # Rates and batches, in pairs, that are searched.
+    'settings': ((5e-4, 48), (1e-3, 24), (1e-3, 48), (2e-3, 48)),
     'search': {'seed': 100, 'steps': 1500},
     'steps': 6000,
     'looks': 12,
@@ -122,7 +122,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'pool': 16384,
     'tested': 400,
     'untold': 0.2,  # share of training without a criterion
-    'steps': 1500,
+    'steps': 1200,
   }
   config.injections = {'tested': 100}
   config.tournaments = {
@@ -180,7 +180,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     )
     config.distillation.update(steps=4, warm_up=1, batch=4, every=2)
     config.scalars.kinds = {'scalar': {}}
-    config.scalars.update(rates=(3e-3,), batches=(4,), steps=4, looks=2)
+    config.scalars.update(settings=((3e-3, 4),), steps=4, looks=2)
     config.scalars.search.steps = 2
     config.votes.update(pairs=2, texts=4, counts=(1, 4), texts_of_twice=1)
     config.votes.meta.update(prompts=8, texts=2, steps=2, batch=4)

@@ -35,7 +35,7 @@ def _searches(config) -> dict[str, dict[str, units.Make]]:
   """Returns the search of rate and batch of every scalar judge, if any."""
   node = config.scalars
   found: dict[str, dict[str, units.Make]] = {}
-  if len(node.rates) == len(node.batches) == 1:
+  if len(node.settings) == 1:
     return {label: {} for label in node.kinds}
   for label in node.kinds:
     found[label] = {
@@ -48,8 +48,7 @@ def _searches(config) -> dict[str, dict[str, units.Make]]:
         steps=node.search.steps,
         seed=node.search.seed,
       )
-      for rate in node.rates
-      for batch in node.batches
+      for rate, batch in node.settings
     }
   return found
 
@@ -59,7 +58,8 @@ def _scalar(config, folder, label, seed) -> units.Unit:
   searched = _searches(config)[label]
   for name, make in searched.items():
     judges.made(folder, name, make)
-  found = {'rate': config.scalars.rates[0], 'batch': config.scalars.batches[0]}
+  (rate, batch), *_ = config.scalars.settings
+  found = {'rate': rate, 'batch': batch}
   if searched:
     found = scalars.chosen(folder, list(searched))
   return scalars.run(

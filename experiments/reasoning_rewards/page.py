@@ -20,6 +20,16 @@ _RULES = {
   'majority': 'majority',
   'meta_majority': 'majority, better half',
 }
+_METHODS = {
+  'grpo': 'GRPO, verdicts',
+  'grpo_ordered': 'GRPO, single in pairs',
+  'grpo_pairs': 'GRPO, pairs',
+  'grpo_consistent': 'GRPO, both orders',
+  'rejective': 'rejective',
+  'rejective_nothing': 'nothing rejected',
+  'rejective_unhinted': 'rejective, knows hints',
+  'rejective_hinted': 'rejective, with hints',
+}
 _PAIR = kinds.Axis('pair', 'right one preferred (%)', 100)
 
 
@@ -109,7 +119,7 @@ def _training(results) -> list[page.Section]:
     kinds.bars(
       heading,
       rows,
-      [tables.word(row['method']) for row in rows],
+      [_METHODS.get(row['method'], row['method']) for row in rows],
       kinds.Axis(f'{figure}_gain', 'after less before (points)', 100),
       at=0.0,
       ours=[row['form'] == 'pointwise' for row in rows],
