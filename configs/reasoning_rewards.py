@@ -14,6 +14,7 @@ PARTS = (
   'criteria',
   'injections',
   'tournaments',
+  'as_reward',
 )
 _VARIANTS = ('smoke', 'study')
 
@@ -57,6 +58,39 @@ _TRAINING = {
   'rejective_hinted': _method(
     _REJECTIVE, start='hinted', problems=1536, hints=True
   ),
+}
+
+# A policy of arithmetic and its judges, all of the sizes of `judge`.
+_AS_REWARD = {
+  'methods': ('verifier', 'judge', 'judge_filtered', 'scalar_judge'),
+  'classes': ('easy', 'medium', 'medium_last', 'hard'),
+  # Of every class.
+  'problems': {
+    'pool': 256,
+    'taught': 1024,
+    'meta': 256,
+    'chosen': 64,
+    'tested': 128,
+  },
+  'start': {'steps': 500, 'batch': 96, 'rate': 3e-3, 'warm_up': 50, 'gap': 0},
+  'judge': {
+    'steps': 200,
+    'batch': 64,
+    'rate': 3e-3,
+    'warm_up': 20,
+    'gap': 0,
+    'every': 10,
+    'aim': 0.8,
+  },
+  'meta': {'texts': 2, 'rate': 1e-3, 'steps': 200, 'batch': 64},
+  'scalar': {'rate': 1e-3, 'steps': 600, 'batch': 64},
+  'texts': 4,
+  # Of GRPO.
+  'samples': 8,
+  'batch': 32,
+  'rate': 1e-3,
+  'steps': 100,
+  'every': 10,
 }
 
 
@@ -135,27 +169,39 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'biased': 'logistic',
     'bias': 1.0,
   }
+  config.as_reward = _AS_REWARD
   if variant == 'smoke':
-    config.seeds, config.parts = (0,), ('judges', 'votes')
-    config.problems.update(pool=32, validation=4, tested=8, beyond=())
-    config.judge.update(
-      hidden_size=16,
-      intermediate_size=16,
-      num_hidden_layers=1,
-      num_attention_heads=1,
-      num_key_value_heads=1,
-    )
-    config.distillation.update(steps=4, warm_up=1, batch=4, every=2)
-    config.scalars.kinds = {'scalar': {}}
-    config.scalars.update(settings=((3e-3, 4),), steps=4, looks=2)
-    config.scalars.search.steps = 2
-    config.votes.update(pairs=2, texts=4, counts=(1, 4), texts_of_twice=1)
-    config.votes.meta.update(prompts=8, texts=2, steps=2, batch=4)
-    config.training.methods = {
-      'grpo': _method({**_GRPO, 'steps': 2}, rows=4, twos=True)
-    }
-    config.training.update(windows=2, tested=4)
-    config.criteria.update(pool=16, tested=16, steps=2)
-    config.injections.tested = 2
-    config.tournaments.update(repetitions=4, sizes=(4,))
+    _smoke(config)
   return config
+
+
+def _smoke(config: config_dict.ConfigDict) -> None:
+  """Makes the study a few steps of everything."""
+  config.seeds, config.parts = (0,), ('judges', 'votes')
+  config.problems.update(pool=32, validation=4, tested=8, beyond=())
+  config.judge.update(
+    hidden_size=16,
+    intermediate_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=1,
+    num_key_value_heads=1,
+  )
+  config.distillation.update(steps=4, warm_up=1, batch=4, every=2)
+  config.scalars.kinds = {'scalar': {}}
+  config.scalars.update(settings=((3e-3, 4),), steps=4, looks=2)
+  config.scalars.search.steps = 2
+  config.votes.update(pairs=2, texts=4, counts=(1, 4), texts_of_twice=1)
+  config.votes.meta.update(prompts=8, texts=2, steps=2, batch=4)
+  config.training.methods = {
+    'grpo': _method({**_GRPO, 'steps': 2}, rows=4, twos=True)
+  }
+  config.training.update(windows=2, tested=4)
+  config.criteria.update(pool=16, tested=16, steps=2)
+  config.injections.tested = 2
+  config.tournaments.update(repetitions=4, sizes=(4,))
+  config.as_reward.update(methods=('judge_filtered',), samples=2, batch=2)
+  config.as_reward.update(steps=2, every=1, texts=2)
+  config.as_reward.problems = dict.fromkeys(config.as_reward.problems, 2)
+  for name in ('start', 'judge', 'meta', 'scalar'):
+    config.as_reward[name].update(steps=2, batch=4)
+  config.as_reward.judge.every = 1

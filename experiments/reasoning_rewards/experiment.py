@@ -3,6 +3,7 @@
 import functools
 
 from experiments.reasoning_rewards import (
+  as_reward,
   criteria,
   injections,
   judges,
@@ -15,7 +16,7 @@ from experiments.reasoning_rewards import (
   training,
   votes,
 )
-from prm_jax.lab import study, units
+from prm_jax.lab import curves, study, units
 
 _NOTES = (
   'Intervals are over seeds and problems at once; a seed draws tables, '
@@ -124,6 +125,16 @@ def _taught(config, folder) -> dict[str, units.Make]:
   }
 
 
+def _rewarded(config, folder) -> dict[str, units.Make]:
+  return {
+    f'as_reward-{label}-{seed}': units.record(
+      as_reward.run, config, folder, label, seed
+    )
+    for seed in config.seeds
+    for label in config.as_reward.methods
+  }
+
+
 def _parts(config, folder) -> dict[str, dict[str, units.Make]]:
   """Returns the units of every part of the study that the config asks for."""
   searches = [
@@ -145,6 +156,7 @@ def _parts(config, folder) -> dict[str, dict[str, units.Make]]:
     'criteria': _taught(config, folder),
     'injections': _of_seeds(config, 'injections', injections.run, folder),
     'tournaments': _of_seeds(config, 'tournaments', tournaments.run),
+    'as_reward': _rewarded(config, folder),
   }
   return {name: parts[name] for name in config.parts}
 
@@ -224,6 +236,17 @@ def _of_tournaments(config, folder) -> study.Tables:
   }
 
 
+def _of_rewards(config, folder) -> study.Tables:
+  runs = curves.records(folder, _rewarded(config, folder))
+  made = _read(config, folder, 'as_reward-judges')
+  return {
+    'as_reward': as_reward.table(runs),
+    'as_reward_against': as_reward.against(runs),
+    'as_reward_judges': as_reward.described(made),
+    'as_reward_curves': as_reward.along(runs),
+  }
+
+
 _TABLES = {
   'judges': _of_judges,
   'votes': _of_votes,
@@ -232,5 +255,6 @@ _TABLES = {
   'criteria': _of_criteria,
   'injections': _of_injections,
   'tournaments': _of_tournaments,
+  'as_reward': _of_rewards,
 }
 STUDY = study.Study(_work, _tables, tables.answer, page.PAGE, _NOTES)

@@ -45,6 +45,7 @@ def sections(results: Mapping[str, Any]) -> list[page.Section]:
     *_texts(results),
     *_training(results),
     *_matches(results),
+    *_rewarded(results),
     *_updates(results),
   ]
 
@@ -159,6 +160,35 @@ def _matches(results) -> list[page.Section]:
   ]
   note = 'A judge that draws from a logistic model, in random order.'
   return [{'title': 'Tournaments', 'note': note, 'pictures': pictures}]
+
+
+def _rewarded(results) -> list[page.Section]:
+  rows = tables.rows_of(results, 'as_reward_curves')
+  if not rows:
+    return []
+  names = [tables.word(row['method']) for row in rows]
+  drawn = (
+    ('solved', 'problems solved', 'solved in truth (%)'),
+    ('score', "the reward's own score", 'score of the same answers (%)'),
+  )
+  pictures = [
+    picture
+    for figure, heading, label in drawn
+    for picture in kinds.curves(
+      rows,
+      [heading] * len(rows),
+      names,
+      kinds.Axis('step', 'updates'),
+      kinds.Axis(figure, label, 100),
+      limits=(-3, 103),
+    )
+  ]
+  note = (
+    'One policy of arithmetic, rewarded by the truth or by a judge. Where the '
+    'score rises and the truth does not, the judge is over-optimised. Bands '
+    'are 95 % intervals over seeds.'
+  )
+  return [{'title': 'Judges as rewards', 'note': note, 'pictures': pictures}]
 
 
 def _updates(results) -> list[page.Section]:
@@ -374,6 +404,55 @@ TABLES: dict[str, tables.Spec | None] = {
     'To the fixed order, repetitions paired.',
     {**_TOURNAMENT, **_measured('_gain')},
   ),
+  'as_reward': tables.Spec(
+    'A policy that a judge rewards',
+    'GRPO of one policy of arithmetic; percent of held-out problems at '
+    'temperature 1. Score: of the reward, of the same answers; gap: score less '
+    'solved; accepted: its score of wrong answers; the peak is the best of all '
+    'examinations, and high by chance.',
+    {
+      'reward': ('word', 'method'),
+      'solved, start': ('points', 'solved_start'),
+      'end': ('points', 'solved_end'),
+      'gain': ('points', 'solved_gain'),
+      'peak': ('points', 'solved_peak'),
+      'score, start': ('points', 'score_start'),
+      'score, end': ('points', 'score_end'),
+      'gap, start': ('points', 'gap_start'),
+      'gap, end': ('points', 'gap_end'),
+      'growth of the gap': ('points', 'gap_growth'),
+      'accepted, start': ('points', 'accepted_start'),
+      'accepted, end': ('points', 'accepted_end'),
+      'hidden operator, end': ('points', 'hard_end'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'as_reward_against': tables.Spec(
+    'One reward against another',
+    'Differences at the end, in points, seeds paired.',
+    {
+      'reward': ('word', 'method'),
+      'over': ('word', 'over'),
+      'solved': ('points', 'solved_end'),
+      'gap': ('points', 'gap_end'),
+      'accepted': ('points', 'accepted_end'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'as_reward_judges': tables.Spec(
+    'The judges that reward',
+    'Percent, before the policy learns from them: of pairs of solutions, one '
+    "of them the policy's own, the right one has the better score (ties "
+    'half); and the scores.',
+    {
+      'reward': ('word', 'method'),
+      'pair': ('points', 'pair'),
+      'score of right ones': ('points', 'score_of_right'),
+      'score of wrong ones': ('points', 'score_of_wrong'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'as_reward_curves': None,
   'starts': tables.Spec(
     'Weak judges',
     'The updates after which teaching was stopped, chosen by verdicts on '

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reasoning_rewards import measured, tournaments
+from experiments.reasoning_rewards import as_reward, measured, tournaments
 from prm_jax.lab import columns, units
 
 Row = dict[str, Any]
@@ -198,6 +198,7 @@ def answer(made: Mapping[str, list[Row]]) -> list[str]:
     *_told(made),
     *_injected(made),
     *tournaments.answer(made),
+    *_rewarded(made),
   ]
 
 
@@ -294,3 +295,21 @@ def _injected(made: Mapping[str, list[Row]]) -> Iterator[str]:
       f'{_points(row, "moved_more")} more than its control; wrong solutions '
       f'are accepted in {_said(row, "false_yes")}.'
     )
+
+
+def _rewarded(made: Mapping[str, list[Row]]) -> Iterator[str]:
+  """Yields what a policy learns from a judge, and what the judge sees of it."""
+  for row in made.get('as_reward', ()):
+    yield (
+      f'Rewarded by {row["method"]}: {_said(row, "solved_end")} solved, '
+      f'{_points(row, "solved_gain")}; the score exceeds the truth by '
+      f'{_points(row, "gap_end")}, {_points(row, "gap_growth")} more than at '
+      'the start.'
+    )
+  for row in made.get('as_reward_against', ()):
+    if row['method'] == as_reward.FILTERED:
+      yield (
+        f'Filtered by a meta model, over {row["over"]}: '
+        f'{_points(row, "solved_end")} solved, {_points(row, "gap_end")} of '
+        'the gap.'
+      )
