@@ -35,6 +35,10 @@ _METHODS = {
   'dr_grpo': 'Dr.GRPO',
   'sdpo': 'SDPO',
   'rltf': 'RLTF',
+  'rejective': 'rejective fine-tuning',
+  'rm_r1': 'RM-R1',
+  'spct': 'SPCT',
+  'cloud': 'CLoud',
   'bradley_terry': 'Bradley-Terry',
 }
 _DATA = {

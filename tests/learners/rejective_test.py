@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from prm_jax import types
+from prm_jax.data import pipelines
 from prm_jax.learners import rejective, rm_r1, spct
 from prm_jax.policy import losses, padding, phases, rejection
+from prm_jax.runtime import checkpoint
 from tests.learners.tiny_policies import (
   CONFIG,
   PROBLEMS,
   SPEC,
   N,
   P,
+  fit,
   prompts,
   rows,
   task_of,
@@ -144,3 +147,36 @@ def test_rewards_come_after_imitation_and_their_reference_is_its_end():
       np.testing.assert_array_equal(one, other)
   assert [phase.steps for phase in second.phases] == [9, 9]
   assert losses.reads(spct.PUBLISHED, losses.REFERENCE)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_imitates_the_same(tmp_path):
+  learner = rejective.rejective(
+    task=task_of(verify),
+    config=CONFIG,
+    samples=SAMPLES,
+    batch=4,
+    gap=3,
+    training=phases.Training(steps=6),
+  )
+  data = rows()
+
+  def fitted(stop=None):
+    given = pipelines.batches(data, batch_size=2, seed=0)
+    with checkpoint.Checkpoints(tmp_path) as manager:
+      return fit(
+        learner,
+        data,
+        batches=given,
+        manager=manager,
+        save_every=3,
+        restore_step=stop,
+      )
+
+  whole, again = fitted(), fitted(3)
+  for one, two in zip(
+    jax.tree.leaves((whole.params, whole.constants)),
+    jax.tree.leaves((again.params, again.constants)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(one, two)
