@@ -254,6 +254,18 @@ TABLES: dict[str, tables.Spec | None] = {
       'seeds': ('count', 'seeds'),
     },
   ),
+  'search': tables.Spec(
+    'Rates and batches that were tried',
+    'Percent of validation pairs after the updates of the search, on a seed '
+    'that serves for nothing else; the best of each judge was taken.',
+    {
+      'judge': ('word', 'judge'),
+      'rate': ('number', 'rate'),
+      'pairs an update': ('count', 'batch'),
+      'updates': ('count', 'steps'),
+      'validation': ('points', 'validation'),
+    },
+  ),
   'parts': tables.Spec(
     'Which part of a chain fails',
     'The next token is right, where all before it are given rightly.',
