@@ -242,7 +242,7 @@ TABLES: dict[str, tables.Spec | None] = {
     'step, of which 85 % have to be right.',
     {
       'judge': ('word', 'judge'),
-      'rate': ('number', 'rate'),
+      'rate': ('text', 'rate'),
       'pairs an update': ('count', 'batch'),
       'updates': ('count', 'steps'),
       'train': ('points', 'train'),
@@ -260,7 +260,7 @@ TABLES: dict[str, tables.Spec | None] = {
     'that serves for nothing else; the best of each judge was taken.',
     {
       'judge': ('word', 'judge'),
-      'rate': ('number', 'rate'),
+      'rate': ('text', 'rate'),
       'pairs an update': ('count', 'batch'),
       'updates': ('count', 'steps'),
       'validation': ('points', 'validation'),
