@@ -272,7 +272,7 @@ TABLES: dict[str, tables.Spec | None] = {
     'step, of which 85 % have to be right.',
     {
       'judge': ('word', 'judge'),
-      'rate': ('number', 'rate'),
+      'rate': ('text', 'rate'),
       'pairs an update': ('count', 'batch'),
       'updates': ('count', 'steps'),
       'train': ('points', 'train'),
@@ -282,6 +282,18 @@ TABLES: dict[str, tables.Spec | None] = {
       'at plateau': ('text', 'at_plateau'),
       'control': ('points', 'control'),
       'seeds': ('count', 'seeds'),
+    },
+  ),
+  'search': tables.Spec(
+    'Rates and batches that were tried',
+    'Percent of validation pairs after the updates of the search, on a seed '
+    'that serves for nothing else; the best of each judge was taken.',
+    {
+      'judge': ('word', 'judge'),
+      'rate': ('text', 'rate'),
+      'pairs an update': ('count', 'batch'),
+      'updates': ('count', 'steps'),
+      'validation': ('points', 'validation'),
     },
   ),
   'parts': tables.Spec(

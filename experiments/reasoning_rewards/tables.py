@@ -146,6 +146,17 @@ def lead(
   return rows
 
 
+def searched(made: Sequence[units.Unit]) -> list[Row]:
+  """Returns what validation said of every rate and batch."""
+  return [
+    {
+      **{k: unit.record[k] for k in ('judge', 'rate', 'batch', 'steps')},
+      'validation': unit.record['final']['validation'],
+    }
+    for unit in made
+  ]
+
+
 def curves(scored: Sequence[units.Unit]) -> list[Row]:
   """Returns pair accuracy along the updates of every scalar judge."""
   rows = []
