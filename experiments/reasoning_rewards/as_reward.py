@@ -233,7 +233,7 @@ def scalar(config: decoder.DecoderConfig, judge: types.PyTree) -> Score:
   """Returns the probability that a scalar judge gives a solution."""
 
   def score(problems, ids):
-    read = _texts(judgements.prompts(problems, ids))
+    read = _texts(judgements.solved(problems, ids))
     return special.expit(logits(config, judge, read))
 
   return _readable(score)
@@ -346,7 +346,7 @@ def taught(config: Any, seed: int) -> units.Unit:
   ).verdict
   whole = _with_traces(judgements.prompts(*others[:2]), traces)
   filter_by = _fitted(node.meta, net, weak, _texts(whole, right), seed)
-  read = judgements.prompts(*given[:2])
+  read = judgements.solved(*given[:2])
   scored = _fitted(node.scalar, net, start, _texts(read, given.right), seed)
   arrays = {
     **judges.arrays(start, 'start'),
