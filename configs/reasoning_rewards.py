@@ -67,8 +67,8 @@ _AS_REWARD = {
   # Of every class.
   'problems': {
     'pool': 256,
-    'taught': 1024,
-    'meta': 256,
+    'taught': 4096,
+    'meta': 1024,
     'chosen': 64,
     'tested': 128,
   },
@@ -82,15 +82,15 @@ _AS_REWARD = {
     'every': 10,
     'aim': 0.75,
   },
-  'meta': {'texts': 2, 'rate': 1e-3, 'steps': 200, 'batch': 64},
-  'scalar': {'rate': 1e-3, 'steps': 600, 'batch': 64},
+  'meta': {'texts': 2, 'rate': 1e-3, 'steps': 1500, 'batch': 64},
+  'scalar': {'rate': 1e-3, 'steps': 2400, 'batch': 64},
   'texts': 4,
   # Of GRPO.
   'samples': 8,
   'batch': 32,
   'rate': 1e-3,
-  'steps': 100,
-  'every': 10,
+  'steps': 200,
+  'every': 20,
 }
 
 
@@ -203,5 +203,5 @@ def _smoke(config: config_dict.ConfigDict) -> None:
   config.as_reward.update(steps=2, every=1, texts=2)
   config.as_reward.problems = dict.fromkeys(config.as_reward.problems, 2)
   for name in ('start', 'judge', 'meta', 'scalar'):
-    config.as_reward[name].update(steps=2, batch=4)
+    config.as_reward[name].update(steps=3, batch=4)
   config.as_reward.judge.every = 1
