@@ -67,30 +67,30 @@ _AS_REWARD = {
   # Of every class.
   'problems': {
     'pool': 256,
-    'taught': 1024,
-    'meta': 256,
+    'taught': 4096,
+    'meta': 1024,
     'chosen': 64,
     'tested': 128,
   },
   'start': {'steps': 500, 'batch': 96, 'rate': 3e-3, 'warm_up': 50, 'gap': 0},
   'judge': {
-    'steps': 200,
+    'steps': 300,
     'batch': 64,
     'rate': 3e-3,
     'warm_up': 20,
     'gap': 0,
     'every': 10,
-    'aim': 0.8,
+    'aim': 0.75,
   },
-  'meta': {'texts': 2, 'rate': 1e-3, 'steps': 200, 'batch': 64},
-  'scalar': {'rate': 1e-3, 'steps': 600, 'batch': 64},
+  'meta': {'texts': 2, 'rate': 1e-3, 'steps': 1500, 'batch': 64},
+  'scalar': {'rate': 1e-3, 'steps': 2400, 'batch': 64},
   'texts': 4,
   # Of GRPO.
   'samples': 8,
   'batch': 32,
   'rate': 1e-3,
-  'steps': 100,
-  'every': 10,
+  'steps': 200,
+  'every': 20,
 }
 
 
@@ -203,5 +203,5 @@ def _smoke(config: config_dict.ConfigDict) -> None:
   config.as_reward.update(steps=2, every=1, texts=2)
   config.as_reward.problems = dict.fromkeys(config.as_reward.problems, 2)
   for name in ('start', 'judge', 'meta', 'scalar'):
-    config.as_reward[name].update(steps=2, batch=4)
+    config.as_reward[name].update(steps=3, batch=4)
   config.as_reward.judge.every = 1

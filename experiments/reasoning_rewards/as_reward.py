@@ -233,7 +233,7 @@ def scalar(config: decoder.DecoderConfig, judge: types.PyTree) -> Score:
   """Returns the probability that a scalar judge gives a solution."""
 
   def score(problems, ids):
-    read = _texts(judgements.prompts(problems, ids))
+    read = _texts(judgements.solved(problems, ids))
     return special.expit(logits(config, judge, read))
 
   return _readable(score)
@@ -345,9 +345,16 @@ def taught(config: Any, seed: int) -> units.Unit:
     repeated, traces.reshape(-1, traces.shape[-1])
   ).verdict
   whole = _with_traces(judgements.prompts(*others[:2]), traces)
-  filter_by = _fitted(node.meta, net, weak, _texts(whole, right), seed)
-  read = judgements.prompts(*given[:2])
-  scored = _fitted(node.scalar, net, start, _texts(read, given.right), seed)
+  filter_by, _ = _fitted(node.meta, net, weak, _texts(whole, right), seed)
+  read = judgements.solved(*given[:2])
+
+  def examine(params):
+    found = scalar(net, params)(chosen.problems, chosen.solution)
+    return {'pair': float(judges.preferred(found).mean())}
+
+  scored, curve = _fitted(
+    node.scalar, net, start, _texts(read, given.right), seed, examine
+  )
   arrays = {
     **judges.arrays(start, 'start'),
     **judges.arrays(weak, 'weak'),
@@ -359,6 +366,7 @@ def taught(config: Any, seed: int) -> units.Unit:
     'weak_step': step,
     'validation': sorted(seen.items()),
     'verdicts_of_texts': float(right.mean()),
+    'filter_auc': _auc(net, weak, filter_by, chosen, key),
   }
   unit = units.Unit(record, arrays)
   known = scores(config, unit, seed)
@@ -366,15 +374,29 @@ def taught(config: Any, seed: int) -> units.Unit:
     {'method': name, **_described(known[name](), chosen)}
     for name in METHODS[1:]
   ]
+  # Of the curve's three examinations the last is before the last third.
+  last = record['judges'][-1]
+  last['gain_last_third'] = last['pair'] - curve[-1]['at pair']
   return unit
 
 
-def _fitted(node: Any, net, start, known: meta.Texts, seed) -> types.PyTree:
-  """Returns a scoring model that starts from a decoder's trunk."""
+def _fitted(node: Any, net, start, known: meta.Texts, seed, examine=None):
+  """Returns a scoring model that starts from a decoder's trunk, its curve."""
   schedule = {name: node[name] for name in ('rate', 'steps', 'batch')}
   learner = meta.learner(net, known, **schedule)
   begin = _trunk(start, net.hidden_size)
-  return judges.fitted(learner, begin, seed)[0]
+  every = max(node.steps // 3, 1)
+  return judges.fitted(learner, begin, seed, every=every, examine=examine)
+
+
+def _auc(net, judge, filter_by, given: judgements.Judgements, key) -> float:
+  """Returns how well a meta model tells right verdicts on new problems."""
+  traces = asked(jax.random.fold_in(key, 3), net, judge, *given[:2])
+  right = judgements.grade(given, traces[:, 0]).verdict
+  read = _with_traces(judgements.prompts(*given[:2]), traces)
+  liked = logits(net, filter_by, _texts(read))
+  better = liked[right > 0.5, None] - liked[right < 0.5]
+  return float((0.5 + 0.5 * np.sign(better)).mean()) if better.size else 0.5
 
 
 def _described(score: Score, given: judgements.Judgements) -> Row:
@@ -469,8 +491,11 @@ def described(made: Sequence[units.Unit]) -> list[Row]:
   table = []
   for (method,), some in columns.grouped(rows, 'method').items():
     row: Row = {'method': method, 'seeds': len(some)}
-    for name in ('pair', 'score_of_right', 'score_of_wrong'):
-      row |= columns.mean(name, [each[name] for each in some])
+    for name in ('pair', 'score_of_right', 'score_of_wrong', 'gain_last_third'):
+      row |= columns.mean(name, [each.get(name, np.nan) for each in some])
+    if method == FILTERED:
+      auc = [unit.record['filter_auc'] for unit in made]
+      row |= columns.mean('filter_auc', auc)
     table.append(row)
   return table
 

@@ -461,6 +461,8 @@ TABLES: dict[str, tables.Spec | None] = {
       'pair': ('points', 'pair'),
       'score of right ones': ('points', 'score_of_right'),
       'score of wrong ones': ('points', 'score_of_wrong'),
+      'pairs, last third of updates': ('points', 'gain_last_third'),
+      'AUC of meta': ('number', 'filter_auc'),
       'seeds': ('count', 'seeds'),
     },
   ),

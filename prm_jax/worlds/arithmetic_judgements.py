@@ -1,9 +1,9 @@
 """Solutions of `worlds.arithmetic` as judges read them, and what judges write.
 
-A judge reads a problem with a solution behind it, and writes its own chain,
-the value that the solution ends with, and a verdict: `4 6 2 8 answer 2 3 wrong
-.` All of it is in the tokens of `arithmetic`, so that a judge can start from a
-policy. A solution is right if its last value is.
+A judge reads a solution and its problem, and writes its own chain, the value
+that the solution ends with, and a verdict: `4 6 2 2 answer 2 3 wrong .` All of
+it is in the tokens of `arithmetic`, so that a judge can start from a policy. A
+solution is right if its last value is.
 
 Axis letters: B rows, K steps, T tokens.
 """
@@ -112,7 +112,24 @@ def pairs(
 def prompts(problems: arithmetic.Problems, solution: np.ndarray) -> np.ndarray:
   """Returns what a judge reads, `[B, T]`.
 
-  `? 3 4 + 1 2 * 3 2 = 4 6 2 2 .`
+  `4 6 2 3 ? 3 4 + 1 2 * 3 2 =`: the judge's own chain is as far from the
+  problem as a policy's, so that a judge which starts from one can solve what
+  it could.
+
+  Args:
+    problems: B.
+    solution: `[B, 2 K + 1]` token ids; the end is left out.
+  """
+  numpy = types.namespace(solution)
+  before = solution[:, : _DIGITS * problems.operator.shape[1]]
+  ids = [before, arithmetic.prompts(problems)]
+  return numpy.concatenate(ids, 1).astype(numpy.int32)
+
+
+def solved(problems: arithmetic.Problems, solution: np.ndarray) -> np.ndarray:
+  """Returns problems with their solutions as a policy writes them, `[B, T]`.
+
+  `? 3 4 + 1 2 * 3 2 = 4 6 2 3 .` A judge that writes nothing scores its end.
 
   Args:
     problems: B.

@@ -5,6 +5,7 @@ import pytest
 
 from configs import reasoning_rewards
 from experiments.reasoning_rewards import as_reward, tables
+from prm_jax.lab import units
 from prm_jax.worlds import arithmetic
 
 
@@ -90,3 +91,27 @@ def test_a_score_that_rises_while_the_truth_falls():
   said = tables.answer({'as_reward': [judge], 'as_reward_against': [row]})
   assert '+30.0 points' in said[0]  # of the gap
   assert '+30.0 points' in said[1]
+
+
+def test_judges_before_they_reward():
+  judges = [
+    {'method': 'judge_filtered', 'pair': 0.9},
+    {'method': 'scalar_judge', 'pair': 0.7, 'gain_last_third': 0.02},
+  ]
+  scored = {'score_of_right': 0.6, 'score_of_wrong': 0.4}
+  made = [
+    units.Unit(
+      {
+        'seed': seed,
+        'filter_auc': 0.8 + 0.1 * seed,
+        'judges': [{**row, **scored} for row in judges],
+      },
+      {},
+    )
+    for seed in range(2)
+  ]
+  filtered, scalar = as_reward.described(made)
+  assert filtered['filter_auc'] == pytest.approx(0.85)
+  assert filtered['gain_last_third'] is None
+  assert scalar['gain_last_third'] == pytest.approx(0.02)
+  assert scalar['pair'] == pytest.approx(0.7)

@@ -31,6 +31,8 @@ def problem(table):
 def test_a_hand_worked_trace(problem):
   given = judgements.Judgements(problem, ids('4 6 2 3 .'), np.array([0]))
   read = judgements.prompts(problem, given.solution)
+  assert text(read[0]) == '4 6 2 3 ? 3 4 + 1 2 * 3 2 ='
+  read = judgements.solved(problem, given.solution)
   assert text(read[0]) == '? 3 4 + 1 2 * 3 2 = 4 6 2 3 .'
   written = judgements.traces(given)
   assert text(written[0]) == '4 6 2 2 answer 2 3 wrong .'
