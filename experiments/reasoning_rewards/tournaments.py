@@ -222,6 +222,61 @@ def orders(config: Any, made: Sequence[units.Unit]) -> list[Row]:
   return rows
 
 
+def answer(made: Mapping[str, Sequence[Row]]) -> list[str]:
+  """Returns what the tables say, in sentences on the least gains of all rows.
+
+  Args:
+    made: tables; `tournament_knockouts` of `knockouts` and `tournament_orders`
+      of `orders`, and others.
+  """
+  few = [
+    row
+    for row in made.get('tournament_knockouts', ())
+    if not row['bias'] and row['comparisons'] == row['candidates'] - 1
+  ]
+  many = [
+    row
+    for row in made.get('tournament_orders', ())
+    if row['comparisons'] == max(budgets(row['candidates']))
+    and row['order'] == RANDOM
+    and row['method'] != METHODS[0]
+  ]
+  others = 'win rate, Elo and maximum likelihood'
+  return [
+    *_least(
+      few,
+      'best_first_gain',
+      'With n - 1 comparisons of n answers, a knockout {} the best one first '
+      f'more often than {others}, whoever judges',
+      'has',
+    ),
+    *_least(
+      many,
+      'spearman_gain',
+      'Under a bonus of the first place, random order {} the ranks of '
+      f'{others} nearer to the truth than a fixed one, after four round robins',
+      'brings',
+    ),
+  ]
+
+
+def _least(
+  rows: Sequence[Row], name: str, sentence: str, verb: str
+) -> Iterator[str]:
+  """Yields a sentence on the row that gains least, as its interval allows."""
+  if rows:
+    row = min(rows, key=lambda row: row[name])
+    value, low, high = (row[f'{name}{end}'] for end in ('', '_low', '_high'))
+    shown = verb if low > 0 else f'is not shown to {_PLAIN[verb]}'
+    yield (
+      f'{sentence.format(shown)}: {row["method"]} gains least, '
+      f'{value:+.3f} [{low:+.3f}, {high:+.3f}].'
+    )
+
+
+_PLAIN = {'has': 'have', 'brings': 'bring'}
+
+
 def _named(row: Mapping[str, Any]) -> tuple:
   return tuple(row.values())
 

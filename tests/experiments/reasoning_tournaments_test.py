@@ -109,3 +109,34 @@ def test_tables_of_two_seeds():
     assert row['spearman_gain'] == pytest.approx(
       own['spearman'] - fixed['spearman']
     )
+
+
+def gained(n, comparisons, method, bias, order, gain):
+  row = {'candidates': n, 'comparisons': comparisons, 'method': method}
+  for name in ('best_first_gain', 'spearman_gain'):
+    row |= {name: gain, f'{name}_low': gain - 0.05, f'{name}_high': gain + 0.05}
+  return {**row, 'bias': bias, 'order': order}
+
+
+def test_sentences_are_on_the_least_gain():
+  said = study.answer(
+    {
+      'tournament_knockouts': [
+        gained(8, 7, 'elo', 0.0, 'random', 0.3),
+        gained(16, 15, 'win_rate', 0.0, 'random', 0.2),
+        gained(16, 30, 'elo', 0.0, 'random', 0.1),  # more comparisons
+        gained(16, 15, 'elo', 1.0, 'fixed', 0.1),  # a bias
+      ],
+      'tournament_orders': [
+        gained(8, 112, 'elo', 1.0, 'random', 0.04),
+        gained(8, 112, 'knockout', 1.0, 'random', 0.01),
+        gained(8, 112, 'elo', 1.0, 'both', 0.01),
+        gained(8, 56, 'elo', 1.0, 'random', 0.01),
+      ],
+    }
+  )
+  assert 'knockout has the best' in said[0]
+  assert 'win_rate gains least, +0.200 [+0.150, +0.250]' in said[0]
+  assert 'is not shown to bring' in said[1]
+  assert 'elo gains least, +0.040 [-0.010, +0.090]' in said[1]
+  assert study.answer({}) == []
