@@ -79,7 +79,7 @@ def packed(
   Args:
     texts: R, token ids.
     split: `[R]` where the second part of each begins.
-    most: parts, R or more, over which their number is not rounded.
+    most: parts, at least as many as there are: what is rounded is not above.
     kinds: `[R]`; texts of different kinds share nothing. All are one if None.
   """
   kinds = [None] * len(texts) if kinds is None else kinds
