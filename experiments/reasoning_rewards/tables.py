@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reasoning_rewards import measured, tournaments
+from experiments.reasoning_rewards import measured, real_tables, tournaments
 from prm_jax.lab import columns, units
 
 Row = dict[str, Any]
@@ -198,6 +198,7 @@ def answer(made: Mapping[str, list[Row]]) -> list[str]:
     *_told(made),
     *_injected(made),
     *tournaments.answer(made),
+    *real_tables.answer(made),
   ]
 
 
