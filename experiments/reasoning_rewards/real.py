@@ -145,7 +145,7 @@ def states(config, folder: units.Folder, name: str, form: str) -> units.Unit:
     'verdict': texts.verdict,
     'tokens': int(length.sum()),
   }
-  arrays = {'features': features, 'length': length, 'index': texts.index}
+  arrays = {'features': features, 'length': length, 'index': texts.which}
   return units.Unit(record, arrays)
 
 
@@ -231,7 +231,11 @@ def judge(
       examples(rows, index, head, chosen, rng)
       for chosen in (part.train, part.validation)
     )
-    fold = {'fold': k, 'train': len(train.label), 'test': int(part.test.sum())}
+    fold: dict[str, Any] = {
+      'fold': k,
+      'train': len(train.label),
+      'test': int(part.test.sum()),
+    }
     if head == GENERATIVE:
       first = real_fits.Head(real_fits.verdict(model, unit.record['verdict']))
       score = first.scores(read.features)
@@ -342,7 +346,7 @@ def styled_scores(config, folder: units.Folder) -> units.Unit:
       own = real_fits.Head(real_fits.verdict(model, texts.verdict))
     else:
       own = _of_all(config, folder, real_rows.LLMBAR)
-    found[head] = own.scores(features)[texts.index[:, 0]]
+    found[head] = own.scores(features)[texts.which[:, 0]]
   arrays = {name: score.reshape(-1, 6) for name, score in found.items()}
   return units.Unit({'domains': rows.group[::6]}, arrays)
 

@@ -171,6 +171,7 @@ def load(path: Path, length: np.ndarray, features: np.ndarray) -> Read:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _lower(own: backbone.Backbone, params, texts: types.Tokens):
+  assert own.top is not None
   return backbone.states(own._replace(keep=None), own.top, params, texts)
 
 
@@ -365,7 +366,7 @@ def adapted(
     now, step = start, _step(own, rate, node.head_rate, node.steps, moves)
     state = _optimizer(rate, node.head_rate, node.steps, moves).init(start)
     for i in range(node.steps + 1):
-      if i in looks:
+      if i in looks and (i or best is None):  # all rates have one start
         score = scores(own, above, now, read, node, np.unique(validation.text))
         lost = log_loss(logits(score, validation), validation.label)
         curve.append({'rate': rate, 'step': i, 'validation': lost})
@@ -383,7 +384,8 @@ def adapted(
 
 def _order(rng, length, examples: Examples, node) -> list[np.ndarray]:
   """Returns the rows of every step: similar lengths together, all in turn."""
-  size, found = min(node.batch, len(examples.label)), []
+  size = min(node.batch, len(examples.label))
+  found: list[np.ndarray] = []
   longest = length[examples.text].max(1)
   while len(found) < node.steps:
     rows = rng.permutation(len(longest))

@@ -262,14 +262,15 @@ class Texts(NamedTuple):
 
   Attributes:
     ids: M texts that differ, as token ids.
-    index: `[n, K]` which text: of answers alone, an answer each; of a judge's
-      prompts, both orders of a pair, the given one first, or the one chain's.
+    which: `[n, K]` numbers of texts: of answers alone, an answer each; of a
+      judge's prompts, both orders of a pair, the given one first, or the one
+      chain's.
     verdict: tokens of 'the first' (or 'right') and of the other verdict, which
       would stand behind a judge's prompt; None of answers alone.
   """
 
   ids: list[np.ndarray]
-  index: np.ndarray
+  which: np.ndarray
   verdict: tuple[int, int] | None
 
 

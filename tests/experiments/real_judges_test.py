@@ -111,7 +111,7 @@ def test_prompts_end_where_a_verdict_would_follow():
   form = judge_formats.rm_r1(distilled=True)
   found = real_rows.judged(items, tokenizer(), form, 'chatml')
   assert found.verdict == (WORDS.index('A'), WORDS.index('B'))
-  assert found.index.tolist() == [[0, 1]]
+  assert found.which.tolist() == [[0, 1]]
   ids = found.ids[0].tolist()
   good, bad = (WORDS.index(word) for word in ('good', 'bad'))
   assert ids.index(good) < ids.index(bad)
@@ -128,7 +128,7 @@ def test_prompts_end_where_a_verdict_would_follow():
   genrm = [generative.Item('why', ('good',))]
   found = real_rows.judged(genrm, tokenizer(), judge_formats.genrm(), 'chatml')
   assert found.verdict == (WORDS.index('Yes'), WORDS.index('No'))
-  assert found.index.tolist() == [[0]]
+  assert found.which.tolist() == [[0]]
 
 
 def test_chains_are_shown_as_far_as_they_fit():
