@@ -106,10 +106,10 @@ def _real() -> dict:
     'heads': ('scalar', 'discriminative', 'generative'),
     'cut': 256,  # tokens of a question, and of an answer
     'most': {
-      'outside': 200,  # pairs of other sets in LLMBar, to train on
-      'chains': 200,  # of a task
-      'pairs': 600,  # of llmfao
-      'styled': 100,  # prompts of RM-Bench
+      'outside': 150,  # pairs of other sets in LLMBar, to train on
+      'chains': 150,  # of a task
+      'pairs': 500,  # of llmfao
+      'styled': 60,  # prompts of RM-Bench
     },
     'folds': 3,
     'validation': 5,  # one in so many rows that are not tested chooses
@@ -121,10 +121,11 @@ def _real() -> dict:
     'ridges': (1e-3, 1e-2, 1e-1, 1.0),
     'rates': (3e-4, 3e-3),
     'head_rate': 1e-4,
-    'steps': 48,
-    'looks': 4,
+    'steps': 32,
+    'looks': 2,
+    'examined': 64,  # validation examples at a look
     'batch': 8,
-    'written': {'rows': 60, 'tokens': 128, 'batch': 16},
+    'written': {'rows': 40, 'tokens': 128, 'batch': 16},
   }
 
 

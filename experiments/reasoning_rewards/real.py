@@ -245,6 +245,8 @@ def judge(
       )
       score, fold['linear'] = first.scores(read.features), chosen
     if state == ADAPTED:
+      some = rng.permutation(len(validation.label))[: node.examined]
+      validation = real_fits.Examples(*(leaf[some] for leaf in validation))
       score, made = real_fits.adapted(
         model,
         read,

@@ -363,7 +363,7 @@ def adapted(
   for rate in node.rates:
     rng = np.random.default_rng([seed, 0xADA])
     order = _order(rng, read.length, train, node)
-    now, step = start, _step(own, rate, node.head_rate, node.steps, moves)
+    now, step = start, _step(own, node.head_rate, node.steps, moves)
     state = _optimizer(rate, node.head_rate, node.steps, moves).init(start)
     for i in range(node.steps + 1):
       if i in looks and (i or best is None):  # all rates have one start
@@ -376,7 +376,7 @@ def adapted(
         rows = order[i]
         texts = read.texts(train.text[rows].ravel())
         label = train.label[rows].astype(np.float32)
-        now, state = step(above, now, state, texts, train.sign, label)
+        now, state = step(rate, above, now, state, texts, train.sign, label)
   assert best is not None
   found = scores(own, above, best[1], read, node, asked)
   return found, {'chosen': best[2], 'curve': curve}
@@ -405,10 +405,9 @@ def _optimizer(rate, head_rate, steps, moves):
 
 
 @functools.lru_cache(maxsize=8)
-def _step(own, rate, head_rate, steps, moves):
-  """Returns a compiled step of training."""
+def _step(own, head_rate, steps, moves):
+  """Returns a compiled step of training, of any rate."""
   reward = _reward(own)
-  optimizer = _optimizer(rate, head_rate, steps, moves)
 
   def loss(now: Adapted, above, texts, sign, label):
     score = _score(reward, above, now, texts)
@@ -416,7 +415,8 @@ def _step(own, rate, head_rate, steps, moves):
     return jnp.mean(optax.sigmoid_binary_cross_entropy(logit, label))
 
   @jax.jit
-  def step(above, now, state, texts, sign, label):
+  def step(rate, above, now, state, texts, sign, label):
+    optimizer = _optimizer(rate, head_rate, steps, moves)
     gradient = jax.grad(loss)(now, above, texts, sign, label)
     change, state = optimizer.update(gradient, state, now)
     return optax.apply_updates(now, change), state

@@ -40,7 +40,7 @@ def tokenizer():
 @functools.cache
 def model():
   ids = np.zeros((1, 2), np.int32)
-  params = decoder.Decoder(CONFIG).init(
+  params = jax.jit(decoder.Decoder(CONFIG).init)(
     jax.random.key(0), ids, ids, decoder.attended(ids + 1)
   )
   return language_model.LanguageModel(CONFIG, params, tokenizer(), '')
@@ -198,7 +198,7 @@ def test_states_are_those_of_the_whole_decoder(tiny, tmp_path):
   row = np.zeros((1, 3), np.int32)
   row[0] = ids[1]
   place = np.arange(3)[None]
-  found = decoder.Decoder(CONFIG).apply(
+  found = jax.jit(decoder.Decoder(CONFIG).apply)(
     model().params, row, place, decoder.attended(row * 0 + 1)
   )
   # Kept states have eight bits of mantissa.
@@ -337,7 +337,7 @@ def test_smoke(tiny, tmp_path):
 def saved(folder, config):
   """A random checkpoint of some sizes, with a tokenizer, on disk."""
   ids = np.zeros((1, 2), np.int32)
-  params = decoder.Decoder(config).init(
+  params = jax.jit(decoder.Decoder(config).init)(
     jax.random.key(0), ids, ids, decoder.attended(ids + 1)
   )
   huggingface.save_decoder(config, params, folder)
