@@ -1,7 +1,10 @@
 """Reward models that reason before they score.
 
-Variants: `smoke` (seconds: one seed of a few steps) and `study` (the default:
-the worlds, five seeds, under two hours on two cores).
+Variants: `smoke` (seconds: one seed of a few steps), `study` (the default:
+the worlds, five seeds, under two hours on two cores), `real` (SmolLM2-135M on
+real texts, about two hours on two cores), and `real_qwen` and `real_llama`,
+the same with a model of 7 to 8 billion parameters in `real.model`, a folder
+in Hugging Face's layout.
 """
 
 from ml_collections import config_dict
@@ -16,7 +19,39 @@ PARTS = (
   'tournaments',
   'as_reward',
 )
-_VARIANTS = ('smoke', 'study')
+# In memory float32 weights of 30.5 GB (Qwen2.5-7B) or 32.1 GB (Llama 3), and
+# 22 or 24 GB more, the lower layers, while states are computed; on disk 7 or 8
+# kB of states a token, 17 or 20 GB of 2.4 million tokens. Llama 3.1's scaled
+# rotation is not what the decoder computes: the same sizes, as Llama 3 has it.
+LARGE = {
+  'real_qwen': {
+    'vocab_size': 152064,
+    'hidden_size': 3584,
+    'intermediate_size': 18944,
+    'num_hidden_layers': 28,
+    'num_attention_heads': 28,
+    'num_key_value_heads': 4,
+    'head_dim': 128,
+    'rope_theta': 1e6,
+    'rms_norm_eps': 1e-6,
+    'tie_word_embeddings': False,
+    'attention_bias': True,
+    'max_position_embeddings': 32768,
+  },
+  'real_llama': {
+    'vocab_size': 128256,
+    'hidden_size': 4096,
+    'intermediate_size': 14336,
+    'num_hidden_layers': 32,
+    'num_attention_heads': 32,
+    'num_key_value_heads': 8,
+    'head_dim': 128,
+    'rope_theta': 5e5,
+    'tie_word_embeddings': False,
+    'max_position_embeddings': 8192,
+  },
+}
+_VARIANTS = ('smoke', 'study', 'real', *LARGE)
 
 # Judges that write nothing: fields of `scalars.Kind`. Labels of steps help
 # most, so that the two other helps are given on top of them.
@@ -92,6 +127,40 @@ _AS_REWARD = {
   'steps': 200,
   'every': 20,
 }
+
+
+def _real() -> dict:
+  """Returns what judges of real texts are; of the variants `real` alone."""
+  return {
+    'model': '',  # SmolLM2-135M-Instruct; or a .gguf file, or a folder
+    'sizes': {},  # that it has to have; none if empty
+    'template': 'chatml',
+    'data_dir': '',  # the environment variable PRM_DATA_DIR if empty
+    'data': ('llmbar', 'bigbench_mistake', 'llmfao'),
+    'heads': ('scalar', 'discriminative', 'generative'),
+    'cut': 256,  # tokens of a question, and of an answer
+    'most': {
+      'outside': 150,  # pairs of other sets in LLMBar, to train on
+      'chains': 150,  # of a task
+      'pairs': 500,  # of llmfao
+      'styled': 60,  # prompts of RM-Bench
+    },
+    'folds': 3,
+    'validation': 5,  # one in so many rows that are not tested chooses
+    'top': 4,
+    'rank': 8,
+    'dtype': 'float32',
+    'keep': 2**32,  # bytes of the states of one set's texts
+    'tokens': 4096,  # read at once
+    'ridges': (1e-3, 1e-2, 1e-1, 1.0),
+    'rates': (3e-4, 3e-3),
+    'head_rate': 1e-4,
+    'steps': 32,
+    'looks': 2,
+    'examined': 64,  # validation examples at a look
+    'batch': 8,
+    'written': {'rows': 40, 'tokens': 128, 'batch': 16},
+  }
 
 
 def get_config(variant: str = 'study') -> config_dict.ConfigDict:
@@ -170,6 +239,15 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'bias': 1.0,
   }
   config.as_reward = _AS_REWARD
+  config.real = _real()
+  if variant.startswith('real'):
+    config.seeds, config.parts = (0,), ('real',)
+  if variant in LARGE:
+    config.real.sizes = LARGE[variant]
+    config.real.update(dtype='bfloat16', keep=2**35, tokens=32768)
+    config.real.rates = (3e-5, 3e-4)
+  if variant == 'real_llama':
+    config.real.template = 'llama3'
   if variant == 'smoke':
     _smoke(config)
   return config

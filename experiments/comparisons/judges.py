@@ -31,7 +31,7 @@ def agreement(data_dir: Path | None = None) -> list[dict[str, Any]]:
   user, pair = judged.user[strict], judges.pair[strict]
   label = judged.label[strict]
   prompt = judged.item_prompt[judged.items[strict, 0]]
-  others = _others(user, pair, label)
+  others = of_others(user, pair, label)
   majority = others != 0.5
   rows = []
   said = {name: judges.label[i][pair] for i, name in enumerate(judges.names)}
@@ -61,8 +61,16 @@ def agreement(data_dir: Path | None = None) -> list[dict[str, Any]]:
   return rows
 
 
-def _others(user: np.ndarray, pair: np.ndarray, label: np.ndarray):
-  """Returns what most of the others said of a row's pair; 1/2 if none."""
+def of_others(
+  user: np.ndarray, pair: np.ndarray, label: np.ndarray
+) -> np.ndarray:
+  """Returns what most of the others chose of a pair, `[n]`; 1/2 if neither.
+
+  Args:
+    user: `[n]` whose choice it is.
+    pair: `[n]` of which pair.
+    label: `[n]` 1 for the first, 0 for the other.
+  """
   total = np.bincount(pair, 2 * label - 1)
   key = user.astype(np.int64) * (pair.max() + 1) + pair
   _, place = np.unique(key, return_inverse=True)

@@ -9,6 +9,8 @@ from experiments.reasoning_rewards import (
   judges,
   meta,
   page,
+  real,
+  real_tables,
   reasoning,
   scalars,
   tables,
@@ -22,6 +24,12 @@ _NOTES = (
   'Intervals are over seeds and problems at once; a seed draws tables, '
   'problems, start and all draws. There are five seeds: such intervals hold '
   'in 93.6 to 97.5 of 100 simulations.',
+  'Real texts: no question is in two of training, validation and test; '
+  'intervals are over questions, of chains over right and wrong ones, and of '
+  "choices over people and questions; heads' folds and draws are one each. "
+  'Untrained is the decoder as published: scalar and discriminative heads '
+  'learn on it, the generative one does not. Chains are judged as far as they '
+  'are shown, and written verdicts are of fewer rows (n).',
   'Every judge of the first tables learns from the same pairs of solutions of '
   'one to four steps, half of them shown, half hidden but for the last value, '
   'and is tested on problems that are never trained on.',
@@ -92,6 +100,8 @@ def _needed(config) -> list[str]:
   """Returns the judges that the methods start from."""
   methods = list(config.training.methods.to_dict().values())
   methods = methods if 'training' in config.parts else []
+  if set(config.parts) <= {'real'}:  # no world, and nothing that starts there
+    return []
   pairs = 'pairs' if 'criteria' in config.parts else None
   names = ['start', pairs, *(node['method'].get('start') for node in methods)]
   return list(dict.fromkeys(filter(None, names)))
@@ -157,6 +167,7 @@ def _parts(config, folder) -> dict[str, dict[str, units.Make]]:
     'injections': _of_seeds(config, 'injections', injections.run, folder),
     'tournaments': _of_seeds(config, 'tournaments', tournaments.run),
     'as_reward': _rewarded(config, folder),
+    'real': real.work(config, folder),
   }
   return {name: parts[name] for name in config.parts}
 
@@ -263,5 +274,6 @@ _TABLES = {
   'injections': _of_injections,
   'tournaments': _of_tournaments,
   'as_reward': _of_rewards,
+  'real': real_tables.made,
 }
 STUDY = study.Study(_work, _tables, tables.answer, page.PAGE, _NOTES)

@@ -234,6 +234,7 @@ def _measured(end: str) -> dict[str, tuple[str, str]]:
   }
 
 
+_JUDGE = {'judge': ('text', 'judge'), 'decoder': ('text', 'state')}
 TABLES: dict[str, tables.Spec | None] = {
   'judges': tables.Spec(
     'Judges, by class and steps',
@@ -478,7 +479,58 @@ TABLES: dict[str, tables.Spec | None] = {
       'verdict': ('points', 'verdict_on_validation'),
     },
   ),
+  'real': tables.Spec(
+    'Real texts',
+    'Percent right; of judges that see an order, how often both orders agree, '
+    'and how often the first place is preferred.',
+    {
+      'data': ('word', 'data'),
+      'asked': ('text', 'target'),
+      **_JUDGE,
+      'right': ('points', 'right'),
+      'orders agree': ('points', 'consistent'),
+      'says first': ('points', 'says_first'),
+      'invalid': ('points', 'invalid'),
+      'questions': ('count', 'prompts'),
+      'people': ('count', 'people'),
+      'n': ('count', 'n'),
+    },
+  ),
+  'real_llmbar': tables.Spec(
+    'LLMBar, by subset',
+    'Percent, the mean of both orders; Adversarial is the mean of subsets.',
+    {
+      'subset': ('text', 'subset'),
+      **_JUDGE,
+      'right': ('points', 'accuracy'),
+      'n': ('count', 'n'),
+    },
+  ),
+  'real_tasks': tables.Spec(
+    'Chains of thought, by task',
+    'How often the right one of two chains scores higher.',
+    {
+      'task': ('text', 'task'),
+      **_JUDGE,
+      'right': ('points', 'right'),
+      'right chains': ('count', 'right_chains'),
+      'wrong chains': ('count', 'wrong_chains'),
+    },
+  ),
+  'real_rm_bench': tables.Spec(
+    'RM-Bench',
+    'Percent; domains count alike. Hard: the wrong answer is more styled.',
+    {
+      **_JUDGE,
+      'right': ('points', 'right'),
+      'easy': ('points', 'easy'),
+      'normal': ('points', 'normal'),
+      'hard': ('points', 'hard'),
+      'prompts': ('count', 'prompts'),
+    },
+  ),
   'curves': None,
   'rewards': None,
+  'real_training': None,
 }
 PAGE = page.Page(TABLES, sections)

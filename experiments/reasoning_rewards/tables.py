@@ -5,7 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reasoning_rewards import as_reward, measured, tournaments
+from experiments.reasoning_rewards import (
+  as_reward,
+  measured,
+  real_tables,
+  tournaments,
+)
 from prm_jax.lab import columns, units
 
 Row = dict[str, Any]
@@ -210,6 +215,7 @@ def answer(made: Mapping[str, list[Row]]) -> list[str]:
     *_injected(made),
     *tournaments.answer(made),
     *_rewarded(made),
+    *real_tables.answer(made),
   ]
 
 
