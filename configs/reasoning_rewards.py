@@ -53,6 +53,26 @@ LARGE = {
 }
 _VARIANTS = ('smoke', 'study', 'real', *LARGE)
 
+_JUDGE = {
+  'hidden_size': 64,
+  'intermediate_size': 172,
+  'num_hidden_layers': 3,
+  'num_attention_heads': 4,
+  'num_key_value_heads': 4,
+  'head_dim': 16,
+  'query_key_norm': True,
+  'embedding_std': 0.7,
+}
+_DISTILLATION = {
+  'steps': 600,
+  'batch': 48,
+  'rate': 3e-3,
+  'warm_up': 50,
+  'gap': 30,
+  'every': 10,
+  'aim': 0.75,
+}
+
 # Judges that write nothing: fields of `scalars.Kind`. Labels of steps help
 # most, so that the two other helps are given on top of them.
 _SCALARS = {
@@ -178,25 +198,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'validation': 100,
     'tested': 200,
   }
-  config.judge = {
-    'hidden_size': 64,
-    'intermediate_size': 172,
-    'num_hidden_layers': 3,
-    'num_attention_heads': 4,
-    'num_key_value_heads': 4,
-    'head_dim': 16,
-    'query_key_norm': True,
-    'embedding_std': 0.7,
-  }
-  config.distillation = {
-    'steps': 600,
-    'batch': 48,
-    'rate': 3e-3,
-    'warm_up': 50,
-    'gap': 30,
-    'every': 10,
-    'aim': 0.75,
-  }
+  config.judge, config.distillation = _JUDGE, _DISTILLATION
   config.scalars = {
     'kinds': _SCALARS,
     # Rates and batches, in pairs, that are searched.
@@ -243,14 +245,19 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   if variant.startswith('real'):
     config.seeds, config.parts = (0,), ('real',)
   if variant in LARGE:
-    config.real.sizes = LARGE[variant]
-    config.real.update(dtype='bfloat16', keep=2**35, tokens=32768)
-    config.real.rates = (3e-5, 3e-4)
-  if variant == 'real_llama':
-    config.real.template = 'llama3'
+    _large(config, variant)
   if variant == 'smoke':
     _smoke(config)
   return config
+
+
+def _large(config: config_dict.ConfigDict, variant: str) -> None:
+  """Makes the model one of 7 or 8 billion parameters."""
+  config.real.sizes = LARGE[variant]
+  config.real.update(dtype='bfloat16', keep=2**35, tokens=32768)
+  config.real.rates = (3e-5, 3e-4)
+  if variant == 'real_llama':
+    config.real.template = 'llama3'
 
 
 def _smoke(config: config_dict.ConfigDict) -> None:

@@ -119,7 +119,7 @@ def _training(results) -> list[page.Section]:
     kinds.bars(
       heading,
       rows,
-      [_METHODS.get(row['method'], row['method']) for row in rows],
+      [_METHODS.get(row['method'], str(row['method'])) for row in rows],
       kinds.Axis(f'{figure}_gain', 'after less before (points)', 100),
       at=0.0,
       ours=[row['form'] == 'pointwise' for row in rows],

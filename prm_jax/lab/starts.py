@@ -190,7 +190,8 @@ def answered(
   answers = rollouts.write(
     key, config, params, prompts, task, count=count, temperature=temperature
   ).tokens
-  return answers, task.verify(np.repeat(problem, count), answers)
+  right = task.verify(np.repeat(problem, count), answers)
+  return answers, np.asarray(right)
 
 
 def language_model(config) -> LanguageModel:

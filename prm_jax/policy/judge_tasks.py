@@ -115,17 +115,23 @@ def judging(
     template=str,
   )
   truth = np.take_along_axis(truth[item], shown, 1)
+  verify = _verifier(form, words, truth, _rewarded(reward, wrong))
+  task = words.task._replace(verify=verify, refine=None)
+  return Judging(words._replace(task=task), truth, shown, item)
+
+
+def _verifier(form, words, truth, rule):
+  """Returns `verify` of texts by a rule, of truth `[M, n]` as it is shown."""
 
   def verify(problem, tokens):
     said = [form.parse(text) for text in words.decode(tokens)]
     verdict = np.array([each.verdict for each in said], np.int32)
     scores = np.array([each.scores for each in said], np.float32)
-    rule = _rewarded(reward, wrong)
-    found = rule(verdict, scores.reshape(-1, n), truth[np.asarray(problem)])
+    scores = scores.reshape(-1, truth.shape[1])
+    found = rule(verdict, scores, truth[np.asarray(problem)])
     return np.asarray(found, np.float32)
 
-  task = words.task._replace(verify=verify, refine=None)
-  return Judging(words._replace(task=task), truth, shown, item)
+  return verify
 
 
 def _rule(form: judge_formats.Format, reward: str | None) -> str:

@@ -39,7 +39,7 @@ class Task(NamedTuple):
   """
 
   prompts: Callable[[np.ndarray], types.Tokens]
-  verify: Callable[[np.ndarray, types.Tokens], np.ndarray]
+  verify: Callable[[np.ndarray, types.Tokens], types.ArrayLike]
   refine: (
     Callable[[np.ndarray, types.Tokens, types.Tokens], types.Tokens] | None
   )
