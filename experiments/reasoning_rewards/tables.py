@@ -248,7 +248,7 @@ def _serial(made: Mapping[str, list[Row]]) -> Iterator[str]:
       if (row['class'], row['steps']) != (kind, longest):
         continue
       own = _said(by[row['judge'], kind, longest], 'pair')
-      lead = f'a lead of {_points(row, "lead")}'
+      lead = f'the lead over it is {_points(row, "lead")}'
       if not row['fair']:
         lead = 'not at its plateau, or below its control: no lead is claimed'
       scalars.append(f'{words.JUDGES.get(row["judge"])} {own} ({lead})')
