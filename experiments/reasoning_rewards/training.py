@@ -104,11 +104,6 @@ def _all_right(problem: np.ndarray, answers: types.Tokens) -> np.ndarray:
   return np.ones(len(problem), np.float32)
 
 
-def _all_right(problem: np.ndarray, answers: types.Tokens) -> np.ndarray:
-  del answers
-  return np.ones(len(problem), np.float32)
-
-
 def compared(
   config: Any,
   world: problems.World,
