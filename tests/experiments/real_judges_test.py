@@ -82,6 +82,7 @@ def rows(name):
 def tiny(monkeypatch):
   monkeypatch.setattr(real, 'model_of', lambda config: model())
   monkeypatch.setattr(real, 'rows_of', lambda config, name: rows(name))
+  monkeypatch.setattr(real_fits, '_NARROW', 256)  # one length for all texts
   config = reasoning_rewards.get_config('real')
   config.real.update(top=1, rank=2, tokens=1024, folds=2, steps=2, looks=1)
   config.real.update(data=('llmfao',), batch=4, ridges=(1e-2,), rates=(1e-2,))
