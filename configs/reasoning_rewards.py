@@ -165,8 +165,8 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   }
   config.scalars = {
     'kinds': _SCALARS,
-    'rates': (1e-3, 3e-3),
-    'batches': (24, 48),
+    # Rates and batches, in pairs, that are searched.
+    'settings': ((5e-4, 48), (1e-3, 24), (1e-3, 48), (2e-3, 48)),
     'search': {'seed': 100, 'steps': 1500},
     'steps': 6000,
     'looks': 12,
@@ -190,7 +190,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'pool': 16384,
     'tested': 400,
     'untold': 0.2,  # share of training without a criterion
-    'steps': 1500,
+    'steps': 1200,
   }
   config.injections = {'tested': 100}
   config.tournaments = {
@@ -206,34 +206,42 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   }
   config.real = _real()
   if variant.startswith('real'):
-    config.seeds, config.parts = (0,), ('real',)
+    _on_real(config, variant)
+  if variant == 'smoke':
+    _shrink(config)
+  return config
+
+
+def _on_real(config: config_dict.ConfigDict, variant: str) -> None:
+  config.seeds, config.parts = (0,), ('real',)
   if variant in LARGE:
     config.real.sizes = LARGE[variant]
     config.real.update(dtype='bfloat16', keep=2**35, tokens=32768)
     config.real.rates = (3e-5, 3e-4)
   if variant == 'real_llama':
     config.real.template = 'llama3'
-  if variant == 'smoke':
-    config.seeds, config.parts = (0,), ('judges', 'votes')
-    config.problems.update(pool=32, validation=4, tested=8, beyond=())
-    config.judge.update(
-      hidden_size=16,
-      intermediate_size=16,
-      num_hidden_layers=1,
-      num_attention_heads=1,
-      num_key_value_heads=1,
-    )
-    config.distillation.update(steps=4, warm_up=1, batch=4, every=2)
-    config.scalars.kinds = {'scalar': {}}
-    config.scalars.update(rates=(3e-3,), batches=(4,), steps=4, looks=2)
-    config.scalars.search.steps = 2
-    config.votes.update(pairs=2, texts=4, counts=(1, 4), texts_of_twice=1)
-    config.votes.meta.update(prompts=8, texts=2, steps=2, batch=4)
-    config.training.methods = {
-      'grpo': _method({**_GRPO, 'steps': 2}, rows=4, twos=True)
-    }
-    config.training.update(windows=2, tested=4)
-    config.criteria.update(pool=16, tested=16, steps=2)
-    config.injections.tested = 2
-    config.tournaments.update(repetitions=4, sizes=(4,))
-  return config
+
+
+def _shrink(config: config_dict.ConfigDict) -> None:
+  config.seeds, config.parts = (0,), ('judges', 'votes')
+  config.problems.update(pool=32, validation=4, tested=8, beyond=())
+  config.judge.update(
+    hidden_size=16,
+    intermediate_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=1,
+    num_key_value_heads=1,
+  )
+  config.distillation.update(steps=4, warm_up=1, batch=4, every=2)
+  config.scalars.kinds = {'scalar': {}}
+  config.scalars.update(settings=((3e-3, 4),), steps=4, looks=2)
+  config.scalars.search.steps = 2
+  config.votes.update(pairs=2, texts=4, counts=(1, 4), texts_of_twice=1)
+  config.votes.meta.update(prompts=8, texts=2, steps=2, batch=4)
+  config.training.methods = {
+    'grpo': _method({**_GRPO, 'steps': 2}, rows=4, twos=True)
+  }
+  config.training.update(windows=2, tested=4)
+  config.criteria.update(pool=16, tested=16, steps=2)
+  config.injections.tested = 2
+  config.tournaments.update(repetitions=4, sizes=(4,))

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.reasoning_rewards import judges, measured, problems, reasoning
 from prm_jax import judging_tasks
 from prm_jax.lab import units
-from prm_jax.policy import padding
+from prm_jax.policy import demonstrations, padding
 from prm_jax.worlds import judging, judging_rubrics, judging_traces
 
 Row = dict[str, Any]
@@ -39,12 +39,47 @@ def prompts(asked: Asked) -> np.ndarray:
   return ids
 
 
+def traces(
+  replies: judging_rubrics.Replies, criterion: np.ndarray
+) -> np.ndarray:
+  """Returns what a judge is taught, as `judging_rubrics.traces`.
+
+  By the answer it restates both last values, as judges of pairs do, and not
+  whether each is right: a comparison that is never written down was not
+  learned in 1,500 updates.
+
+  Args:
+    replies: B pairs.
+    criterion: `[B]` index into `judging_rubrics.CRITERIA`.
+  """
+  stated = judging_rubrics.stated(replies, criterion)
+  by_answer = (criterion == judging_rubrics.ANSWER)[:, None]
+  stated = np.where(by_answer, replies.written[:, :, -1], stated)
+  verdict = judging_rubrics.verdicts(replies, criterion)
+  return judging.recited(replies.problems, stated, verdict)
+
+
 def _drawn(rng, of: judging.Problems, count: int) -> judging_rubrics.Replies:
   """Returns pairs of replies to `count` problems of the right length."""
   row = np.resize(np.flatnonzero(of.length == _STEPS), count)
   some = of.take(row)
   cut = [c[:, :_STEPS] if np.ndim(c) == 2 else c for c in some[:-1]]
   return judging_rubrics.draw(rng, judging.Problems._make([*cut, some.table]))
+
+
+def _weighed(draw: demonstrations.Shown) -> demonstrations.Shown:
+  """Returns the same demonstrations, whose scores weigh as the verdict does.
+
+  A verdict follows from them, and they are two tokens of twenty.
+  """
+
+  def shown(key, start):
+    asked, written, weights = draw(key, start)
+    role = judging_traces.roles(written.ids, 2)
+    score = role == judging_traces.ROLES.index('claim')
+    return asked, written, np.where(score, weights.max(), weights)
+
+  return shown
 
 
 def run(config: Any, folder: units.Folder, which: str, seed: int) -> units.Unit:
@@ -70,10 +105,12 @@ def run(config: Any, folder: units.Folder, which: str, seed: int) -> units.Unit:
   criterion = rng.choice(taught, node.pool)
   hidden = rng.random(node.pool) < node.untold
   told = np.where(hidden, NONE, criterion)
-  shown = judging_tasks.shown(
-    prompts(Asked(pool, told)),
-    judging_rubrics.traces(pool, criterion),
-    batch=config.distillation.batch,
+  shown = _weighed(
+    judging_tasks.shown(
+      prompts(Asked(pool, told)),
+      traces(pool, criterion),
+      batch=config.distillation.batch,
+    )
   )
   schedule = config.distillation.copy_and_resolve_references()
   schedule.steps = node.steps

@@ -42,7 +42,7 @@ def _searches(config) -> dict[str, dict[str, units.Make]]:
   """Returns the search of rate and batch of every scalar judge, if any."""
   node = config.scalars
   found: dict[str, dict[str, units.Make]] = {}
-  if len(node.rates) == len(node.batches) == 1:
+  if len(node.settings) == 1:
     return {label: {} for label in node.kinds}
   for label in node.kinds:
     found[label] = {
@@ -55,8 +55,7 @@ def _searches(config) -> dict[str, dict[str, units.Make]]:
         steps=node.search.steps,
         seed=node.search.seed,
       )
-      for rate in node.rates
-      for batch in node.batches
+      for rate, batch in node.settings
     }
   return found
 
@@ -66,7 +65,8 @@ def _scalar(config, folder, label, seed) -> units.Unit:
   searched = _searches(config)[label]
   for name, make in searched.items():
     judges.made(folder, name, make)
-  found = {'rate': config.scalars.rates[0], 'batch': config.scalars.batches[0]}
+  (rate, batch), *_ = config.scalars.settings
+  found = {'rate': rate, 'batch': batch}
   if searched:
     found = scalars.chosen(folder, list(searched))
   return scalars.run(
@@ -192,6 +192,13 @@ def _of_judges(config, folder) -> study.Tables:
     'judges': tables.judges(tables.by_judge(reasoned, held, scored), pauses),
     'lead': tables.lead(reasoned, scored, config.problems.lengths),
     'plateau': tables.plateau(scored),
+    'search': tables.searched(
+      [
+        folder.read(name)
+        for some in _searches(config).values()
+        for name in some
+      ]
+    ),
     'parts': tables.parts(reasoned),
     'curves': tables.curves(scored),
   }

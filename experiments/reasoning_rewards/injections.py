@@ -66,8 +66,8 @@ def run(config: Any, folder: units.Folder, seed: int) -> units.Unit:
   for kind, (tokens, control) in KINDS.items():
     asked |= {kind: tokens, f'{kind}|control': control}
   arrays = measured.rows_of(given) | {'right': given.right}
-  for name, tokens in asked.items():
-    arrays[name] = _verdicts(sizes, params, given, injected(given, tokens))
+  for name, some in asked.items():
+    arrays[name] = _verdicts(sizes, params, given, injected(given, some))
   return units.Unit({'seed': seed}, arrays)
 
 

@@ -51,6 +51,7 @@ def texts(
 ) -> Texts:
   """Returns texts `[B, N]` on rows `[B]` of a task."""
   whole, seen = padding.follow(task.prompts(rows), judges.tokens(ids))
+  whole, seen = np.asarray(whole), np.asarray(seen)
   last = whole.shape[1] - 1 - seen[:, ::-1].argmax(1)
   B = len(whole)
   ones, number = np.ones(B, np.float32), np.arange(B, dtype=np.int32)

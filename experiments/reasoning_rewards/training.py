@@ -100,6 +100,11 @@ def _task(method: Method, given: judging.Judgements, node: Row) -> tasks.Task:
   return task
 
 
+def _all_right(problem: np.ndarray, answers: types.Tokens) -> Any:
+  del answers
+  return jnp.ones(len(problem))
+
+
 def compared(
   config: Any,
   world: problems.World,
