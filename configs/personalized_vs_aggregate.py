@@ -72,11 +72,7 @@ def methods(variant: str) -> config_dict.ConfigDict:
     'hierarchical': {'kind': 'hierarchical'},
   }
   if variant == 'smoke':
-    found |= {
-      'vpl': {'kind': 'vpl', 'steps': 5, 'kl_weight': 1e-4},
-      'pep': {'kind': 'pep'},
-      'vrf': {'kind': 'vrf', 'steps': 5},
-    }
+    found['vpl'] = {'kind': 'vpl', 'steps': 5, 'kl_weight': 1e-4}
   if variant == 'personalizers':
     episodes = 600
     found |= {
@@ -226,7 +222,7 @@ def attributes(variant: str) -> config_dict.ConfigDict:
         'aggregate_mlp': grid(text, ridge=(30.0, 300.0)),
         'pref': pref,
         'lore': grid(text, dim=(8,), basis_ridge=(1.0, 10.0)),
-        **({'vpl': read, 'vrf': read, 'pep': pref} if smoke else {}),
+        **({'vpl': read} if smoke else {}),
       },
       # The true levels as features: is the learner right?
       'levels': {

@@ -1,4 +1,7 @@
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # Tests compile much and compute little: what LLVM would make faster is not
@@ -7,6 +10,16 @@ from pathlib import Path
 os.environ['XLA_FLAGS'] = ' '.join(
   [os.environ.get('XLA_FLAGS', ''), '--xla_backend_optimization_level=0']
 )
+# Programs that another worker, module or process has compiled are read from a
+# folder of this run. Workers, too, inherit what is set here.
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+  _CACHE = tempfile.mkdtemp(prefix='prm-jax-tests-')
+  atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+  os.environ |= {
+    'JAX_COMPILATION_CACHE_DIR': _CACHE,
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+  }
 
 import jax
 import pytest

@@ -143,7 +143,8 @@ def test_blocks_of_texts_score_as_all_at_once(monkeypatch, method):
 
 
 FEW = [
-  *(('pref', people) for people in (1, 2, 3, 4)),
+  ('pref', 1),
+  *(pytest.param('pref', n, marks=pytest.mark.slow) for n in (2, 3, 4)),
   ('hierarchical', 1),
   ('lore', 1),
 ]

@@ -170,16 +170,16 @@ def answer(made: dict[str, list[Row]]) -> list[str]:
   for row in made['solve_rate']:
     text = (
       f'{row["method"]}, {row["unsolved_share"]:.0%} unsolved at the start: '
-      f'{curves.percent(row, "solve_rate")} solved, hard '
-      f'{curves.percent(row, "hard")}'
+      f'{columns.percent(row, "solve_rate")} solved, hard '
+      f'{columns.percent(row, "hard")}'
     )
     for column, other in {'gain': row.get('baseline'), **_GAINS}.items():
       if column in row:
-        text += f'; over {other} {curves.percent(row, column)}'
+        text += f'; over {other} {columns.percent(row, column)}'
     lines.append(f'{text}.')
   lines += [
-    f'{row["method"]}, GSM8K: {curves.percent(row, "solved_after")} solved, '
-    f'{curves.percent(row, "solved_before")} before.'
+    f'{row["method"]}, GSM8K: {columns.percent(row, "solved_after")} solved, '
+    f'{columns.percent(row, "solved_before")} before.'
     for row in made['words']
   ]
   return lines

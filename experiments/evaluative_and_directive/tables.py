@@ -103,16 +103,16 @@ def answer(made: dict[str, list[Row]]) -> list[str]:
   lines = []
   for row in made['first_reply_fit']:
     text = (
-      f'{row["arm"]}, {row["method"]}: {curves.percent(row, "mean_fit")} of '
-      f'first replies fit over training, {curves.percent(row, "fit")} at the '
+      f'{row["arm"]}, {row["method"]}: {columns.percent(row, "mean_fit")} of '
+      f'first replies fit over training, {columns.percent(row, "fit")} at the '
       'end'
     )
     if 'gain' in row:
-      text += f'; over {row["baseline"]} {curves.percent(row, "gain")}'
+      text += f'; over {row["baseline"]} {columns.percent(row, "gain")}'
     lines.append(f'{text}.')
   lines += [
-    f'{row["method"]}, in words: {curves.percent(row, "fit_after")} fit, '
-    f'{curves.percent(row, "fit_before")} before.'
+    f'{row["method"]}, in words: {columns.percent(row, "fit_after")} fit, '
+    f'{columns.percent(row, "fit_before")} before.'
     for row in made['fit_in_words']
   ]
   return lines

@@ -290,14 +290,3 @@ def of_windows(run: Row, name: str) -> list[float]:
 def largest(run: Row, name: str) -> float | None:
   """Returns the largest figure of training; None where it has none."""
   return max(of_windows(run, name), default=None)
-
-
-def percent(row: Row, name: str) -> str:
-  """Returns a mean and its interval in words."""
-  if row[name] is None:
-    return 'not measured'
-  text = f'{100 * row[name]:.1f} %'
-  low, high = row[f'{name}_low'], row[f'{name}_high']
-  if low is None:
-    return text
-  return f'{text} [{100 * low:.1f}, {100 * high:.1f}]'

@@ -63,12 +63,12 @@ class _Suffix(NamedTuple):
 
 
 class _Before(NamedTuple):
-  """What stands before the first token that is drawn.
+  """What stands before the first token that is drawn, of B prompts or Q.
 
   Attributes:
-    token: `[R]` the last one, which no cache holds yet.
+    token: `[Q]` the last one, which no cache holds yet.
     cache: of those before it.
-    filled: `[R, S]` bool, which of its slots hold tokens.
+    filled: `[Q, slots]` bool, which of its slots hold tokens.
   """
 
   token: types.Array
@@ -232,7 +232,7 @@ def _steered(shift: types.Array | None, rows: types.Array):
 
 
 def _read(model, plan, params, ids, mask, suffix, shift) -> _Before:
-  """Returns what stands before of every prompt, or of every suffix."""
+  """Returns prompts, or the suffixes behind them, read to their last tokens."""
   ids, real = decoder.left_padded(ids, mask)
   B, P = ids.shape
   S = 0 if suffix is None else suffix.ids.shape[1]

@@ -227,7 +227,6 @@ class Judge(NamedTuple):
     Raises:
       ValueError: as `judge`, `compare` and `ops.tournaments.scalars`.
     """
-    items = [self._readable(i, item) for i, item in enumerate(items)]
     sizes = {len(item.responses) for item in items}
     form = self.format
     alone = form.responses == 1
@@ -270,7 +269,7 @@ class Judge(NamedTuple):
     sizes = [len(item.responses) for item in items]
     n = self.format.responses
     if n == 1 and sizes:
-      n = sizes[0]
+      n = max(1, sizes[0])
     for i, size in enumerate(sizes):
       if size != n or not size:
         one = ', or one at a time' if self.format.responses == 1 else ''
@@ -306,6 +305,9 @@ class Judge(NamedTuple):
       # What was written may be longer as it is read again; such a text, which
       # leaves no room, is invalid.
       fits = np.flatnonzero(lengths <= context - self.max_new_tokens)
+      if not fits.size:
+        texts = [[*text, ''] for text in texts]
+        continue
       found = sampling.write(
         jax.random.fold_in(key, turn),
         self.model,

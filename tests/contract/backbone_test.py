@@ -116,9 +116,12 @@ def test_states_below_the_top_are_read_once(kind, trains, monkeypatch):
     assert any(not leaf for leaf in jax.tree.leaves(same)) == (name == part)
 
 
-def test_members_with_adapters_train_on_one_trunk():
+@pytest.mark.parametrize(
+  'top', [{}, pytest.param({'top': 1, 'keep': 10**6}, marks=pytest.mark.slow)]
+)
+def test_members_with_adapters_train_on_one_trunk(top):
   world, key, E = toys.texts(), jax.random.key(0), 3
-  trunk = {'config': toys.READER, 'trains': 'adapter', 'rank': 2}
+  trunk = {'config': toys.READER, 'trains': 'adapter', 'rank': 2, **top}
   node = {'kind': 'ensemble', 'members': E, 'hidden': (4,), 'steps': 20}
   node |= {'learning_rate': 0.03, 'adapters': True}
   trunk['learning_rate'] = 1e-2

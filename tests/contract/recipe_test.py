@@ -128,6 +128,7 @@ def test_the_contract_finds_them(package):
   assert ' passed' in run(package, 'check.py')
 
 
+@pytest.mark.slow
 def test_the_main_study_and_its_page_know_that_it_is_personal(package):
   workdir = package / 'run'
   run(

@@ -91,18 +91,3 @@ def test_what_is_not_known_of_windows_is_left_out():
   assert curves.largest(run, 'tokens') == 9.0
   assert curves.largest(run, 'nothing') is None
   assert np.isnan(curves.during('nothing')(run))
-
-
-def test_percent_in_words():
-  row = {
-    'a': 0.5,
-    'a_low': 0.25,
-    'a_high': 0.75,
-    'b': 0.5,
-    'b_low': None,
-    'b_high': None,
-    'c': None,
-  }
-  assert curves.percent(row, 'a') == '50.0 % [25.0, 75.0]'
-  assert curves.percent(row, 'b') == '50.0 %'
-  assert curves.percent(row, 'c') == 'not measured'

@@ -92,7 +92,9 @@ def test_an_answer_whose_verdict_fails_is_dropped():
 
 
 @pytest.mark.parametrize('teacher', directive.TEACHERS)
-@pytest.mark.parametrize('distill', [False, True])
+@pytest.mark.parametrize(
+  'distill', [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_hints_pull_the_policy_to_its_hinted_self(teacher, distill):
   loss = losses.PLAIN + (losses.distilled(1.0),) * distill
   learner = learner_of(

@@ -60,7 +60,9 @@ def test_probabilities_do_not_depend_on_the_padding_of_prompts():
   np.testing.assert_allclose(np.exp(first).sum(), 1.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize('right', [False, True])
+@pytest.mark.parametrize(
+  'right', [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_sampler_and_trainer_agree(right):
   def verify(problem, tokens):
     return np.full(len(problem), float(right))
@@ -138,6 +140,7 @@ def test_a_policy_learns_what_is_rewarded(advantage):
   assert wants_five(None, said).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_a_leash_keeps_the_policy_at_its_start():
   def moved(kl):
     loss = (*losses.PLAIN, losses.kl(kl))

@@ -105,6 +105,7 @@ def test_mixtures_are_recovered():
   assert found > score(AGGREGATE, plain, *data, SEEN) + 0.1
 
 
+@pytest.mark.slow
 def test_mixture_weights_are_recovered_up_to_what_is_identifiable():
   # A simplex can be replaced by another around the same people, so that
   # weights and bases are known up to an invertible map: their column spaces.
@@ -125,6 +126,7 @@ def test_mixture_weights_are_recovered_up_to_what_is_identifiable():
     assert angles.max() < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('kl_weight', 'used'), [(1e-4, True), (1.0, False)])
 def test_vpl_collapses_under_a_heavy_divergence(kl_weight, used):
   rng = np.random.default_rng(7)

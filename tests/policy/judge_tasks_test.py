@@ -160,5 +160,5 @@ def test_two_steps_of_judges_of_texts():
     now['task'] = made(form, order='both', max_new_tokens=1).words.task
     after = train.fit(learner, data, key=KEY, spec=spec).params['policy']
     moved = jax.tree.map(lambda one, two: abs(one - two).max(), before, after)
-    # Two steps of Adam; none where all rewards of every group are equal.
-    assert 0.05 < max(map(float, jax.tree.leaves(moved))) < 0.11, name
+    # Steps of Adam; none where the rewards of every group are equal.
+    assert 0.02 < max(map(float, jax.tree.leaves(moved))) < 0.11, name

@@ -180,6 +180,8 @@ def test_two_turns(judge):
   short, _ = judge(judge_formats.br_rm(), long, context=128)
   found = short.judge(KEY, PAIRS, 2)
   np.testing.assert_array_equal(found.valid, [[False, True], [True, True]])
+  alone = short.judge(KEY, PAIRS[:1])
+  assert (alone.invalid, alone.texts[0][0][1:]) == (1, ('',))
 
 
 def test_an_opening_is_read_and_not_parsed(judge):
@@ -336,7 +338,7 @@ def test_a_model_writes_what_is_read():
   judge = generative.Judge(tiny_judge.model(), form, max_new_tokens=1, batch=32)
   items = [Item('q', ('good', 'bad')), Item('q', ('odd', 'odd'))]
   found = judge.judge(KEY, items, 8)
-  said = {4.0, 8.5}
+  said = {0.0, 2.5, 4.0, 6.0, 8.5, 10.0}
   assert found.valid.any()
   assert not found.valid.all()
   assert set(found.scores[found.valid].ravel().tolist()) <= said

@@ -141,7 +141,9 @@ def test_an_adapter_has_its_backbone_for_reference():
   np.testing.assert_allclose(found[0, 0], BETA * gap.sum(), atol=1e-5)
 
 
-@pytest.mark.parametrize('adapter', [None, 2])
+@pytest.mark.parametrize(
+  'adapter', [pytest.param(None, marks=pytest.mark.slow), 2]
+)
 def test_no_gradient_reaches_the_reference(adapter):
   reward, start = made(adapter=adapter)
   params, texts = nudged(start), types.Inputs(tokens('left'))

@@ -14,7 +14,8 @@ SAYS = [  # whole texts, so that a random model says them at times
   *['<answer>[[A]]</answer>', '<answer>[[B]]</answer>'],
   *[r'\boxed{Assistant 1}', r'\boxed{Assistant 2}'],
   *[r'Scores: \boxed{3, 9}', r'Scores: \boxed{9, 3}', 'Scores: none'],
-  *['<score> 4 </score>', '<score> 8.5 </score>'],
+  *(f'<score> {score} </score>' for score in (0, 2.5, 4, 6, 8.5, 10)),
+  *['<answer>', ' [[A]] </answer>', ' [[B]] </answer>'],
 ]
 WORDS = ['<unk>', END, '<|im_start|>assistant', *SAYS, 'good', 'bad', 'odd']
 CONFIG = decoder.DecoderConfig(len(WORDS), 16, 32, 1, 2, 1, 8)

@@ -144,7 +144,9 @@ def test_phases_repeat_and_their_optimisers_go_on():
   assert train.position(alternating(), 8) == (1, 1, 2)
 
 
-@pytest.mark.parametrize('stop', [4, 7, 10])
+@pytest.mark.parametrize(
+  'stop', [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (7, 10))]
+)
 def test_a_run_resumes_in_the_middle_of_a_round(tmp_path, stop):
   made = alternating()
   with checkpoint.Checkpoints(tmp_path, keep=100) as manager:

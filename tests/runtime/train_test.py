@@ -196,7 +196,9 @@ class Stop(Record):
       signal.raise_signal(self.number)
 
 
-@pytest.mark.parametrize('constant', [True, False])
+@pytest.mark.parametrize(
+  'constant', [pytest.param(True, marks=pytest.mark.slow), False]
+)
 def test_interrupted_and_resumed_is_uninterrupted_bitwise(
   bilinear, tmp_path, interruptible, constant
 ):

@@ -122,11 +122,11 @@ def test_beliefs_are_under_the_heads_likelihood():
   rank = jnp.asarray(world.data.rows.label[mine])
   prior = state.params['user']
 
+  @jax.jit
   def value(z):
-    own = np.asarray(prior.mean + prior.factor @ jnp.asarray(z, jnp.float32))
-    score = jnp.asarray(shown @ own, jnp.float32)
+    score = shown @ (prior.mean + prior.factor @ z)
     nll = lists.plackett_luce(score, rank, jnp.ones(score.shape))
-    return float(nll.sum() + 0.5 * z @ z)
+    return nll.sum() + 0.5 * z @ z
 
   best = optimize.minimize(value, np.zeros(3), method='Nelder-Mead', tol=1e-8)
   want = prior.mean + prior.factor @ jnp.asarray(best.x, jnp.float32)

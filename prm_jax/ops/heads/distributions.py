@@ -234,28 +234,6 @@ def overlap(
   return jnp.exp(log)
 
 
-def decomposed(
-  mean: types.Array, variance: types.Array
-) -> tuple[types.Array, types.Array]:
-  """Returns the aleatoric and the epistemic variance of members, `[...]`.
-
-      mean of the members' variances,  variance of the members' means;
-
-  their sum is the variance of the mixture.
-
-  Args:
-    mean: `[..., E]` of E members.
-    variance: `[..., E]`.
-
-  References:
-    Lakshminarayanan et al. 2017, Deep ensembles, arXiv:1612.01474.
-  """
-  chex.assert_equal_shape([mean, variance])
-  mean = precision.raised(mean)
-  apart = mean - jnp.mean(mean, -1, keepdims=True)
-  return jnp.mean(precision.raised(variance), -1), jnp.mean(apart**2, -1)
-
-
 # ------------------------------------------------------------------ evidence
 
 

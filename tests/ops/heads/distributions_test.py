@@ -125,18 +125,6 @@ def test_overlap_is_the_integral():
     np.testing.assert_allclose(found, want, rtol=1e-5)
 
 
-def test_parts_sum_to_the_variance_of_the_mixture(rng):
-  mean, var = rng.normal(size=(3, 5)), rng.gamma(2.0, size=(3, 5))
-  aleatoric, epistemic = distributions.decomposed(
-    jnp.asarray(mean), jnp.asarray(var)
-  )
-  second = (mean**2 + var).mean(1)
-  np.testing.assert_allclose(
-    aleatoric + epistemic, second - mean.mean(1) ** 2, rtol=1e-5
-  )
-  np.testing.assert_allclose(epistemic, mean.var(1), rtol=1e-5)
-
-
 def test_moderated_probability_of_a_pair_that_predicts_its_variance():
   """The closed form that stands in for sampled differences."""
   for s in (0.5, 1.0, 2.0):
