@@ -134,8 +134,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   if variant not in _VARIANTS:
     raise ValueError(f'unknown variant {variant!r}: one of {_VARIANTS}')
   config = config_dict.ConfigDict()
-  config.study = 'reasoning_rewards'
-  config.seeds = (0, 1, 2, 3, 4)
+  config.study, config.seeds = 'reasoning_rewards', (0, 1, 2, 3, 4)
   config.parts = PARTS
   config.problems = {
     'lengths': (1, 2, 3, 4),
