@@ -188,8 +188,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   if variant not in _VARIANTS:
     raise ValueError(f'unknown variant {variant!r}: one of {_VARIANTS}')
   config = config_dict.ConfigDict()
-  config.study = 'reasoning_rewards'
-  config.seeds = (0, 1, 2, 3, 4)
+  config.study, config.seeds = 'reasoning_rewards', (0, 1, 2, 3, 4)
   config.parts = PARTS
   config.problems = {
     'lengths': (1, 2, 3, 4),
@@ -243,7 +242,14 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   config.as_reward = _AS_REWARD
   config.real = _real()
   if variant.startswith('real'):
-    config.seeds, config.parts = (0,), ('real',)
+    _on_real(config, variant)
+  if variant == 'smoke':
+    _shrink(config)
+  return config
+
+
+def _on_real(config: config_dict.ConfigDict, variant: str) -> None:
+  config.seeds, config.parts = (0,), ('real',)
   if variant in LARGE:
     _large(config, variant)
   if variant == 'smoke':

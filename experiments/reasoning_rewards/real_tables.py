@@ -167,17 +167,24 @@ def _orders(one: Said) -> Row:
   """Returns what both orders say of a judge that sees one."""
   if one.shown is None:
     unread = np.isnan(one.lead[one.asked])
-    return columns.share('invalid', int(unread.sum()), len(unread))
+    return _share('invalid', int(unread.sum()), len(unread))
   shown = one.shown[one.asked]
   valid = ~np.isnan(shown)
   both = valid.all(1)
   agreed = np.sign(shown[both, 0]) == -np.sign(shown[both, 1])
   count = len(agreed)
   return {
-    **columns.share('consistent', int(agreed.sum()), count),
-    **columns.share('says_first', int((shown[valid] > 0).sum()), valid.sum()),
-    **columns.share('invalid', int((~valid).sum()), valid.size),
+    **_share('consistent', int(agreed.sum()), count),
+    **_share('says_first', int((shown[valid] > 0).sum()), valid.sum()),
+    **_share('invalid', int((~valid).sum()), valid.size),
   }
+
+
+def _share(name: str, count: int, total: int) -> Row:
+  """Returns a share with its interval; none of nothing."""
+  if not total:
+    return columns.interval(name, [np.nan] * 3)
+  return columns.share(name, count, total)
 
 
 def _of_others(name: str, rows: units.Unit) -> Row:

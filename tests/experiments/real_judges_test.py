@@ -82,6 +82,7 @@ def rows(name):
 def tiny(monkeypatch):
   monkeypatch.setattr(real, 'model_of', lambda config: model())
   monkeypatch.setattr(real, 'rows_of', lambda config, name: rows(name))
+  monkeypatch.setattr(real_fits, '_NARROW', 256)  # one length for all texts
   config = reasoning_rewards.get_config('real')
   config.real.update(top=1, rank=2, tokens=1024, folds=2, steps=2, looks=1)
   config.real.update(data=('llmfao',), batch=4, ridges=(1e-2,), rates=(1e-2,))
@@ -233,6 +234,30 @@ def test_ties_are_half_right_and_what_says_nothing_is_wrong():
   assert real_tables.credit(lead, label).tolist() == [1, 0, 0.5, 0]
 
 
+def test_a_judge_that_writes_nothing_readable_is_wrong():
+  known = rows(real_rows.LLMBAR)
+  groups, group = np.unique(known.group, return_inverse=True)
+  arrays = {
+    'label': known.label,
+    'prompt': known.prompt,
+    'group': group,
+    'fold': np.zeros(36, int),
+    'length': known.length,
+  }
+  described = units.Unit({'groups': groups.tolist(), 'judges': []}, arrays)
+  asked = np.arange(36) < 6
+  score = np.full((36, 2), np.nan)
+  score[0] = [1, np.nan]  # one order says that the first is better
+  record = {'data': 'llmbar', 'head': 'generative', 'state': 'written'}
+  made = units.Unit({**record, 'folds': []}, {'score': score, 'asked': asked})
+  _, row = real_tables.table({'llmbar': described}, {'llmbar': [made]})
+  assert row['right'] == pytest.approx(known.label[0] / 6)
+  assert row['n'] == 6
+  assert row['invalid'] == pytest.approx(11 / 12)
+  assert row['says_first'] == 1
+  assert row['consistent'] is None
+
+
 def test_an_interval_over_prompts_alone_is_students_and_a_little_more():
   value = np.random.default_rng(0).random(30)
   every = np.arange(30)
@@ -366,6 +391,7 @@ def test_large_variants_run_on_a_tiny_checkpoint(
   config.real.update(steps=2, looks=1, folds=2, tokens=1024)
   config.real.written.update(rows=4, tokens=4)
   monkeypatch.undo()
+  monkeypatch.setattr(real_fits, '_NARROW', 256)
   monkeypatch.setattr(real, 'rows_of', lambda config, name: rows(name))
   chains = rows(real_rows.MISTAKE)
   styles = chains._replace(group=['chat'] * 36)
