@@ -249,24 +249,17 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
 
 
 def _on_real(config: config_dict.ConfigDict, variant: str) -> None:
+  """Leaves real texts alone, for a model of 7 or 8 billion parameters too."""
   config.seeds, config.parts = (0,), ('real',)
   if variant in LARGE:
-    _large(config, variant)
-  if variant == 'smoke':
-    _smoke(config)
-  return config
-
-
-def _large(config: config_dict.ConfigDict, variant: str) -> None:
-  """Makes the model one of 7 or 8 billion parameters."""
-  config.real.sizes = LARGE[variant]
-  config.real.update(dtype='bfloat16', keep=2**35, tokens=32768)
-  config.real.rates = (3e-5, 3e-4)
+    config.real.sizes = LARGE[variant]
+    config.real.update(dtype='bfloat16', keep=2**35, tokens=32768)
+    config.real.rates = (3e-5, 3e-4)
   if variant == 'real_llama':
     config.real.template = 'llama3'
 
 
-def _smoke(config: config_dict.ConfigDict) -> None:
+def _shrink(config: config_dict.ConfigDict) -> None:
   """Makes the study a few steps of everything."""
   config.seeds, config.parts = (0,), ('judges', 'votes')
   config.problems.update(pool=32, validation=4, tested=8, beyond=())
