@@ -193,6 +193,13 @@ def _of_judges(config, folder) -> study.Tables:
     'judges': tables.judges(tables.by_judge(reasoned, held, scored), pauses),
     'lead': tables.lead(reasoned, scored, config.problems.lengths),
     'plateau': tables.plateau(scored),
+    'search': tables.searched(
+      [
+        folder.read(name)
+        for some in _searches(config).values()
+        for name in some
+      ]
+    ),
     'parts': tables.parts(reasoned),
     'curves': tables.curves(scored),
   }

@@ -3,39 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.reasoning_rewards import words
 from prm_jax.report import kinds, page, tables
 
-_NAMES = {
-  'reasoning': 'writes a chain',
-  'reasoning_constrained': 'the same, constrained',
-  'scalar': 'scalar',
-  'scalar_process': 'scalar, steps labelled',
-  'scalar_pauses': 'scalar, pause tokens',
-  'scalar_six_layers': 'scalar, six layers',
-}
-_RULES = {
-  'sum': 'sum',
-  'meta_sum': 'sum, better half',
-  'mean_yes': 'mean P(Y)',
-  'majority': 'majority',
-  'meta_majority': 'majority, better half',
-}
-_METHODS = {
-  'grpo': 'GRPO, verdicts',
-  'grpo_ordered': 'GRPO, single in pairs',
-  'grpo_pairs': 'GRPO, pairs',
-  'grpo_consistent': 'GRPO, both orders',
-  'rejective': 'rejective',
-  'rejective_nothing': 'nothing rejected',
-  'rejective_unhinted': 'rejective, knows hints',
-  'rejective_hinted': 'rejective, with hints',
-}
 _PAIR = kinds.Axis('pair', 'right one preferred (%)', 100)
 
 
 def name(row: tables.Row) -> str:
   """Returns what a judge is called."""
-  return _NAMES.get(row['judge'], tables.word(row['judge']))
+  return words.JUDGES.get(row['judge'], tables.word(row['judge']))
 
 
 def sections(results: Mapping[str, Any]) -> list[page.Section]:
@@ -88,7 +64,7 @@ def _texts(results) -> list[page.Section]:
     ('right verdict', ('majority', 'meta_majority'), 'majority'),
   ):
     series = {
-      _RULES[rule]: (
+      words.RULES[rule]: (
         [row for row in weak if row['rule'] == rule],
         kinds.Axis('right', 'right (%)', 100),
       )
@@ -119,7 +95,7 @@ def _training(results) -> list[page.Section]:
     kinds.bars(
       heading,
       rows,
-      [_METHODS.get(row['method'], row['method']) for row in rows],
+      [words.METHODS.get(row['method'], str(row['method'])) for row in rows],
       kinds.Axis(f'{figure}_gain', 'after less before (points)', 100),
       at=0.0,
       ours=[row['form'] == 'pointwise' for row in rows],
@@ -166,7 +142,7 @@ def _rewarded(results) -> list[page.Section]:
   rows = tables.rows_of(results, 'as_reward_curves')
   if not rows:
     return []
-  names = [tables.word(row['method']) for row in rows]
+  names = [words.REWARDS[row['method']] for row in rows]
   drawn = (
     ('solved', 'problems solved', 'solved in truth (%)'),
     ('score', "the reward's own score", 'score of the same answers (%)'),
@@ -272,7 +248,7 @@ TABLES: dict[str, tables.Spec | None] = {
     'step, of which 85 % have to be right.',
     {
       'judge': ('word', 'judge'),
-      'rate': ('number', 'rate'),
+      'rate': ('text', 'rate'),
       'pairs an update': ('count', 'batch'),
       'updates': ('count', 'steps'),
       'train': ('points', 'train'),
@@ -282,6 +258,18 @@ TABLES: dict[str, tables.Spec | None] = {
       'at plateau': ('text', 'at_plateau'),
       'control': ('points', 'control'),
       'seeds': ('count', 'seeds'),
+    },
+  ),
+  'search': tables.Spec(
+    'Rates and batches that were tried',
+    'Percent of validation pairs after the updates of the search, on a seed '
+    'that serves for nothing else; the best of each judge was taken.',
+    {
+      'judge': ('word', 'judge'),
+      'rate': ('text', 'rate'),
+      'pairs an update': ('count', 'batch'),
+      'updates': ('count', 'steps'),
+      'validation': ('points', 'validation'),
     },
   ),
   'parts': tables.Spec(

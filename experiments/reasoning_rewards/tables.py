@@ -5,12 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from experiments.reasoning_rewards import as_reward, measured, tournaments
+from experiments.reasoning_rewards import (
+  as_reward,
+  measured,
+  tournaments,
+  words,
+)
 from prm_jax.lab import columns, units
 
 Row = dict[str, Any]
 REASONING, CONSTRAINED = 'reasoning', 'reasoning_constrained'
-CLASSES = {'shown': True, 'hidden': False}
+CLASSES = {'hidden': False, 'shown': True}
 PLATEAU = 0.01  # gained over the last third; less is a plateau
 CONTROL = 0.85  # of hidden problems of one step, or a scalar's recipe is wrong
 
@@ -146,6 +151,17 @@ def lead(
   return rows
 
 
+def searched(made: Sequence[units.Unit]) -> list[Row]:
+  """Returns what validation said of every rate and batch."""
+  return [
+    {
+      **{k: unit.record[k] for k in ('judge', 'rate', 'batch', 'steps')},
+      'validation': unit.record['final']['validation'],
+    }
+    for unit in made
+  ]
+
+
 def curves(scored: Sequence[units.Unit]) -> list[Row]:
   """Returns pair accuracy along the updates of every scalar judge."""
   rows = []
@@ -226,47 +242,55 @@ def _serial(made: Mapping[str, list[Row]]) -> Iterator[str]:
   if not by:
     return
   longest = max(row['steps'] for row in made['lead'])
-  for kind in ('hidden', 'shown'):
+  for kind in CLASSES:
     mine = by[REASONING, kind, longest]
     yield (
-      f'{longest} steps, {kind}: the judge that writes a chain prefers the '
-      f'right solution in {_said(mine, "pair")}; its verdicts are right in '
-      f'{_said(mine, "verdict")}, its chains in {_said(mine, "chain")}.'
+      f'Solutions of {longest} steps, {kind}: the judge that writes a chain '
+      f'prefers the right one in {_said(mine, "pair")}; its verdicts are right '
+      f'in {_said(mine, "verdict")}, its chains in {_said(mine, "chain")}.'
     )
+    scalars = []
     for row in made['lead']:
-      if (row['class'], row['steps']) == (kind, longest):
-        own = _said(by[row['judge'], kind, longest], 'pair')
-        lead = f'the lead over it is {_points(row, "lead")}'
-        if not row['fair']:
-          lead = 'not at its plateau, or below its control: no lead is claimed'
-        yield f'{longest} steps, {kind}, {row["judge"]}: {own}; {lead}.'
+      if (row['class'], row['steps']) != (kind, longest):
+        continue
+      own = _said(by[row['judge'], kind, longest], 'pair')
+      lead = f'the lead over it is {_points(row, "lead")}'
+      if not row['fair']:
+        lead = 'not at its plateau, or below its control: no lead is claimed'
+      scalars.append(f'{words.JUDGES.get(row["judge"])} {own} ({lead})')
+    yield f'Beside it, {kind}: {"; ".join(scalars)}.'
 
 
 def _asked_again(made: Mapping[str, list[Row]]) -> Iterator[str]:
   """Yields what votes of a weak judge add."""
-  by = {
-    (row['judge'], row['rule'], row['texts']): row
-    for row in made.get('votes', ())
-  }
-  for (judge, rule, k), row in by.items():
-    if judge == 'weak' and k == 16 and 'gain' in row:
+  rows = made.get('votes', ())
+  for row in rows:
+    if row['judge'] == 'weak' and row['texts'] == _TEXTS and 'gain' in row:
       text = (
-        f'Asked 16 times, {rule}: {_said(row, "right")}, '
-        f'{_points(row, "gain")} over once'
+        f'Asked {_TEXTS} times, {words.RULES[row["rule"]]}: '
+        f'{_said(row, "right")}, {_points(row, "gain")} over once'
       )
       if 'over_unfiltered' in row:
         text += f', {_points(row, "over_unfiltered")} over all texts'
       yield f'{text}.'
-    if judge == 'twice':
-      yield f'A judge of twice the layers, once, {rule}: {_said(row, "right")}.'
+  larger = [
+    f'{words.RULES[row["rule"]]} {_said(row, "right")}'
+    for row in rows
+    if row['judge'] == 'twice'
+  ]
+  if larger:
+    yield f'A judge of twice the layers, asked once: {", ".join(larger)}.'
+
+
+_TEXTS = 16  # what votes are told of
 
 
 def _trained(made: Mapping[str, list[Row]]) -> Iterator[str]:
   """Yields what training adds to a weak judge."""
   for row in made.get('training', ()):
     text = (
-      f'{row["method"]}: verdicts {_points(row, "verdict_gain")}, chains '
-      f'{_points(row, "chain_gain")}'
+      f'{words.METHODS.get(row["method"])}: verdicts '
+      f'{_points(row, "verdict_gain")}, chains {_points(row, "chain_gain")}'
     )
     if 'flips_before' in row:
       text += (
@@ -280,10 +304,11 @@ def _told(made: Mapping[str, list[Row]]) -> Iterator[str]:
   """Yields what a criterion is worth."""
   for row in made.get('criteria', ()):
     text = (
-      f'Taught {row["taught"]}, told {row["told"]}: {_said(row, "verdict")}'
+      f'Taught {row["taught"]} criteria, told {words.TOLD[row["told"]]}: '
+      f'{_said(row, "verdict")}'
     )
     if 'over' in row:
-      text += f', {_points(row, "gain")} over {row["over"]}'
+      text += f', {_points(row, "gain")} over {words.TOLD[row["over"]]}'
     yield f'{text}.'
 
 
@@ -291,9 +316,11 @@ def _injected(made: Mapping[str, list[Row]]) -> Iterator[str]:
   """Yields what verdicts inside a solution move."""
   for row in made.get('injections', ()):
     yield (
-      f'Injected {row["injected"]}: moves {_said(row, "moved")} of verdicts, '
-      f'{_points(row, "moved_more")} more than its control; wrong solutions '
-      f'are accepted in {_said(row, "false_yes")}.'
+      f'Injected {words.INJECTED[row["injected"]]}: moves '
+      f'{_said(row, "moved")} of verdicts, {_points(row, "moved_more")} more '
+      f'than its control; wrong solutions are accepted in '
+      f'{_said(row, "false_yes")}, right ones are not in '
+      f'{_said(row, "refused")}.'
     )
 
 
@@ -301,15 +328,15 @@ def _rewarded(made: Mapping[str, list[Row]]) -> Iterator[str]:
   """Yields what a policy learns from a judge, and what the judge sees of it."""
   for row in made.get('as_reward', ()):
     yield (
-      f'Rewarded by {row["method"]}: {_said(row, "solved_end")} solved, '
-      f'{_points(row, "solved_gain")}; the score exceeds the truth by '
-      f'{_points(row, "gap_end")}, {_points(row, "gap_growth")} more than at '
-      'the start.'
+      f'Rewarded by {words.REWARDS[row["method"]]}: '
+      f'{_said(row, "solved_end")} solved, {_points(row, "solved_gain")}; the '
+      f'score exceeds the truth by {_points(row, "gap_end")}, '
+      f'{_points(row, "gap_growth")} more than at the start.'
     )
   for row in made.get('as_reward_against', ()):
     if row['method'] == as_reward.FILTERED:
       yield (
-        f'Filtered by a meta model, over {row["over"]}: '
+        'The better half of its texts, over all of them: '
         f'{_points(row, "solved_end")} solved, {_points(row, "gap_end")} of '
         'the gap.'
       )
