@@ -142,7 +142,7 @@ def _rewarded(results) -> list[page.Section]:
   rows = tables.rows_of(results, 'as_reward_curves')
   if not rows:
     return []
-  names = [tables.word(row['method']) for row in rows]
+  names = [words.REWARDS[row['method']] for row in rows]
   drawn = (
     ('solved', 'problems solved', 'solved in truth (%)'),
     ('score', "the reward's own score", 'score of the same answers (%)'),

@@ -330,15 +330,15 @@ def _rewarded(made: Mapping[str, list[Row]]) -> Iterator[str]:
   """Yields what a policy learns from a judge, and what the judge sees of it."""
   for row in made.get('as_reward', ()):
     yield (
-      f'Rewarded by {row["method"]}: {_said(row, "solved_end")} solved, '
-      f'{_points(row, "solved_gain")}; the score exceeds the truth by '
-      f'{_points(row, "gap_end")}, {_points(row, "gap_growth")} more than at '
-      'the start.'
+      f'Rewarded by {words.REWARDS[row["method"]]}: '
+      f'{_said(row, "solved_end")} solved, {_points(row, "solved_gain")}; the '
+      f'score exceeds the truth by {_points(row, "gap_end")}, '
+      f'{_points(row, "gap_growth")} more than at the start.'
     )
   for row in made.get('as_reward_against', ()):
     if row['method'] == as_reward.FILTERED:
       yield (
-        f'Filtered by a meta model, over {row["over"]}: '
+        'The better half of its texts, over all of them: '
         f'{_points(row, "solved_end")} solved, {_points(row, "gap_end")} of '
         'the gap.'
       )

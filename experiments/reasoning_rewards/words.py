@@ -40,3 +40,9 @@ INJECTED = {
   'judgement': 'the end of a judgement',
   'whole_judgement': 'the same with its last token',
 }
+REWARDS = {
+  'verifier': 'the truth',
+  'judge': 'a judge that writes',
+  'judge_filtered': 'its better half',
+  'scalar_judge': 'a scalar judge',
+}
