@@ -133,8 +133,8 @@ class RewardModel(NamedTuple):
       has to be written before anything is scored, appended to `Tokens`.
     members: `(params, encoded, context) -> [B, K, E]` scores of an ensemble's
       members, each with an offset of its own.
-    centred: covariances are of scores less the mean of the K, and scores are
-      linear in encodings.
+    centred: scores are linear, and covariances of scores less the mean of K.
+    below: `(params, inputs) -> value`, read as far as `params['backbone']` is.
   """
 
   init: Callable[[Key, Spec], PyTree]
@@ -144,6 +144,7 @@ class RewardModel(NamedTuple):
   deliberate: Callable[[Key, PyTree, Inputs, PyTree], Inputs] | None = None
   members: Callable[[PyTree, PyTree, PyTree], Array] | None = None
   centred: bool = False
+  below: Callable[[PyTree, Inputs], PyTree] | None = None
 
 
 class UserModel(NamedTuple):
@@ -324,7 +325,7 @@ class Tokens(NamedTuple):
   """Texts as a decoder reads them.
 
   Attributes:
-    ids: `[..., T]` int32.
+    ids: `[..., T]` int32, or their states `[..., T, D]` below a backbone's top.
     mask: `[..., T]` 1 for tokens, 0 for padding, on any side.
     segment: `[..., T]` int32, which of the packed sequences a token is of.
     branch: `[..., T]` int32, which continuation of a shared prefix a token
@@ -345,9 +346,8 @@ class Inputs(NamedTuple):
   Attributes:
     value: leaves `[M, ...]` that `index` points into, or `[B, K, ...]`:
       features, hidden states, or `Tokens` of prompt and response together.
-    index: `[B, K]` int32 into M (into the flattened `[M * E]` for packed
-      tokens), so that a text that is judged often is read once; None where
-      `value` lies beside its rows.
+    index: `[B, K]` int32 into M (of packed tokens into flat `[M * E]`), so that
+      what is judged often is read once; None where `value` is beside its rows.
   """
 
   value: PyTree

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.models import decoder, sampling
+from prm_jax.models import decoder, filtering, sampling
 from prm_jax.ops import decoding
 from prm_jax.rewards.trajectories import PADDING
 
@@ -177,7 +177,7 @@ def sample(
 
   def advance(state):
     guided, base = _guided(model, params, guide, context, state, top_k)
-    drawn = sampling.filter_logits(guided, temperature)
+    drawn = filtering.filter_logits(guided, temperature)
     keys = jax.vmap(
       lambda row: jax.random.fold_in(jax.random.fold_in(key, row), state.step)
     )(jnp.arange(len(drawn)))

@@ -15,12 +15,8 @@ import tqdm
 from tokenizers import Tokenizer
 
 from prm_jax import types
-from prm_jax.models import decoder
+from prm_jax.models import constraints, decoder, filtering, prefixes
 from prm_jax.models.language_model import LanguageModel
-
-_NEAR = 256  # likeliest tokens among which a threshold is sought first
-_BLOCK = 256  # tokens whose mass is summed before a token is drawn
-_INFINITY = 0x7F800000  # its bits in float32
 
 
 class Samples(NamedTuple):
@@ -30,7 +26,7 @@ class Samples(NamedTuple):
     ids: `[R, N]` int32, `pad_id` after the stop token.
     mask: `[R, N]` int32, 1 for a token, the stop token included.
     logprob: `[R, N]` log-probability under the distribution drawn from:
-      tempered and filtered.
+      constrained, tempered and filtered.
     base_logprob: `[R, N]` under the model's own, at temperature 1.
   """
 
@@ -45,6 +41,7 @@ class _Plan(NamedTuple):
   stop_ids: tuple[int, ...]
   pad_id: int
   filtered: bool
+  allow: constraints.Allow | None
   dtype: Any
 
 
@@ -55,6 +52,28 @@ class _Rows(NamedTuple):
   top_p: types.ArrayLike
   top_k: types.ArrayLike
   active: types.ArrayLike
+  allowed: types.PyTree  # data of a constraint
+
+
+class _Suffix(NamedTuple):
+  ids: types.ArrayLike
+  mask: types.ArrayLike
+  of: types.ArrayLike
+  parent: types.ArrayLike  # [Q] the prompt that it continues
+
+
+class _Before(NamedTuple):
+  """What stands before the first token that is drawn, of B prompts or Q.
+
+  Attributes:
+    token: `[Q]` the last one, which no cache holds yet.
+    cache: of those before it.
+    filled: `[Q, slots]` bool, which of its slots hold tokens.
+  """
+
+  token: types.Array
+  cache: decoder.Cache
+  filled: types.Array
 
 
 class _State(NamedTuple):
@@ -80,6 +99,8 @@ def sample(
   pad_id: int = 0,
   row_ids: types.ArrayLike | None = None,
   source: types.ArrayLike | None = None,
+  suffix: prefixes.Suffix | None = None,
+  constraint: constraints.Constraint | None = None,
   active: types.ArrayLike | None = None,
   shift: types.Array | None = None,
   filtered: bool = True,
@@ -96,16 +117,20 @@ def sample(
     config: of the model.
     params: of a `Decoder`.
     prompt_ids: `[B, P]` int32.
-    prompt_mask: `[B, P]` 0 for padding, on either side; every row has a token.
+    prompt_mask: `[B, P]` 0 for padding, on either side; every row has a token,
+      there or in its suffix.
     max_new_tokens: N.
     temperature: one, or one a row `[R]`, as `top_p` and `top_k`.
-    top_p: see `filter_logits`.
-    top_k: see `filter_logits`.
+    top_p: see `filtering.filter_logits`.
+    top_k: see `filtering.filter_logits`.
     stop_ids: tokens that end a text.
     pad_id: what follows them.
     row_ids: `[R]` integers below 2^32; 0..R-1 if None.
     source: `[R]` the prompt that each row continues, so that a prompt is read
       once for many continuations; 0..B-1 if None.
+    suffix: what is read after prompts, before anything is drawn.
+    constraint: of every row; what it allows is tempered and filtered. A row
+      that it allows no token stops without one.
     active: `[R]` bool, rows that are written: the loop does not wait for
       others, which get no token. All if None.
     shift: `[L, B or 1, D]` steering of every prompt, as `Decoder` takes it;
@@ -113,28 +138,52 @@ def sample(
     filtered: False is faster where all top_p are 1 and all top_k are 0, which
       are then not looked at.
     dtype: of the computation; logits are float32.
+
+  Raises:
+    ValueError: no token is asked for, or rows do not fit their suffixes.
   """
-  source = np.arange(len(prompt_ids)) if source is None else source
-  row_ids = np.arange(len(source)) if row_ids is None else row_ids
-
-  def each(value, kind: Any = np.float32):
-    # What is on the host stays there: no program for every setting.
-    numpy = jnp if isinstance(value, jax.Array) else np
-    return numpy.broadcast_to(numpy.asarray(value, kind), (len(source),))
-
-  rows = _Rows(
-    *(each(source, np.int32), each(row_ids, np.uint32)),
-    *(each(temperature), each(top_p), each(top_k, np.int32)),
-    each(True if active is None else active, bool),
-  )
   if max_new_tokens < 1:
     raise ValueError(f'max_new_tokens is {max_new_tokens}: at least 1')
-  plan = _Plan(
-    *(max_new_tokens, tuple(sorted(stop_ids)), pad_id, filtered),
-    jnp.dtype(dtype),
-  )
+  source = np.arange(len(prompt_ids)) if source is None else source
+  row_ids = np.arange(len(source)) if row_ids is None else row_ids
+  settings = (temperature, top_p, top_k, True if active is None else active)
+  allow, data = (None, None) if constraint is None else constraint
+  rows = _Rows._make([*_rows(source, row_ids, *settings), data])
+  ends, kind = tuple(sorted(stop_ids)), jnp.dtype(dtype)
+  plan = _Plan(max_new_tokens, ends, pad_id, filtered, allow, kind)
+  tail = _suffix(suffix, source)
   run = _sampler(config, plan)
-  return run(key, params, prompt_ids, prompt_mask, rows, shift)
+  return run(key, params, prompt_ids, prompt_mask, tail, rows, shift)
+
+
+def _rows(*settings: Any) -> list[types.ArrayLike]:
+  """Returns every setting, `[R]`, of its kind."""
+  count = len(settings[0])
+
+  def each(value, kind):
+    # What is on the host stays there: no program for every setting.
+    numpy = jnp if isinstance(value, jax.Array) else np
+    return numpy.broadcast_to(numpy.asarray(value, kind), (count,))
+
+  kinds = (np.int32, np.uint32, np.float32, np.float32, np.int32, bool)
+  return list(map(each, settings, kinds))
+
+
+def _suffix(
+  suffix: prefixes.Suffix | None, source: types.ArrayLike
+) -> _Suffix | None:
+  """Returns suffixes with their prompts; None where there are none to read."""
+  if suffix is None or not suffix.ids.shape[1]:
+    return None
+  source, Q = np.asarray(source, np.int32), len(suffix.ids)
+  of = np.arange(Q) if suffix.of is None else np.asarray(suffix.of)
+  if len(of) != len(source) or (len(of) and not 0 <= of.min() <= of.max() < Q):
+    raise ValueError(f'{Q} suffixes: {len(source)} rows have to name one each')
+  parent = np.zeros(Q, np.int32)
+  parent[of] = source
+  if (parent[of] != source).any():
+    raise ValueError('rows with one suffix continue different prompts')
+  return _Suffix(suffix.ids, suffix.mask, of.astype(np.int32), parent)
 
 
 @functools.lru_cache(maxsize=16)
@@ -142,25 +191,22 @@ def _sampler(config: decoder.DecoderConfig, plan: _Plan) -> Callable:
   model: Any = decoder.Decoder(config, plan.dtype)
 
   @jax.jit
-  def run(key, params, ids, mask, rows, shift):
-    token, cache, real = _read(model, plan, params, ids, mask, shift)
-    R, N = rows.source.shape[0], plan.max_new_tokens
-    cache = decoder.Cache(
-      cache.key[:, rows.source], cache.value[:, rows.source], cache.slot
-    )
-    if shift is not None and shift.shape[1] > 1:
-      shift = shift[:, rows.source]
-    lengths = real.sum(-1)[rows.source]
-    usable = jnp.pad(
-      real[rows.source], ((0, 0), (0, N - 1)), constant_values=True
-    )
+  def run(key, params, ids, mask, suffix, rows, shift):
+    before = _read(model, plan, params, ids, mask, suffix, shift)
+    of = rows.source if suffix is None else suffix.of
+    cache = _of_rows(before.cache, of)
+    R, N = of.shape[0], plan.max_new_tokens
+    shift = _steered(shift, rows.source)
+    filled = before.filled[of]
+    lengths = filled.sum(-1)
+    usable = jnp.pad(filled, ((0, 0), (0, N)), constant_values=True)
 
     def unfinished(state):
       return (state.step < N) & ~jnp.all(state.stopped)
 
     def advance(state):
       seen = usable & (jnp.arange(usable.shape[1]) <= state.cache.slot)
-      at, token = (lengths + state.step - 1)[:, None], state.token[:, None]
+      at, token = (lengths + state.step)[:, None], state.token[:, None]
       options = {'cache': state.cache, 'shift': shift}
       output = model.apply(params, token, at, seen[:, None, None], **options)
       state = state._replace(cache=output.cache)
@@ -168,50 +214,80 @@ def _sampler(config: decoder.DecoderConfig, plan: _Plan) -> Callable:
 
     zeros, blank = jnp.zeros((R, N)), jnp.zeros((R, N), jnp.int32)
     empty = Samples(blank + plan.pad_id, blank, zeros, zeros)
-    start = (jnp.int32(0), token[rows.source], ~rows.active, cache, empty)
+    start = (jnp.int32(0), before.token[of], ~rows.active, cache, empty)
     return jax.lax.while_loop(unfinished, advance, _State(*start)).samples
 
   return run
 
 
-def _read(model, plan, params, ids, mask, shift):
-  """Returns the last tokens `[B]`, the cache of those before, `[B, P]` bool."""
+def _of_rows(cache: decoder.Cache, rows: types.Array) -> decoder.Cache:
+  return decoder.Cache(cache.key[:, rows], cache.value[:, rows], cache.slot)
+
+
+def _steered(shift: types.Array | None, rows: types.Array):
+  """Returns the steering of some rows."""
+  if shift is None or shift.shape[1] == 1:
+    return shift
+  return shift[:, rows]
+
+
+def _read(model, plan, params, ids, mask, suffix, shift) -> _Before:
+  """Returns prompts, or the suffixes behind them, read to their last tokens."""
   ids, real = decoder.left_padded(ids, mask)
   B, P = ids.shape
-  N = plan.max_new_tokens
-  cache = decoder.empty_cache(model.config, B, P - 1 + N, plan.dtype)
+  S = 0 if suffix is None else suffix.ids.shape[1]
+  room = S + plan.max_new_tokens
+  cache = decoder.empty_cache(model.config, B, P - 1 + room, plan.dtype)
+  filled = real[:, :-1]
+
+  def read(ids, filled, cache, shift, room):
+    """Returns the cache with texts that end where its slots are filled."""
+    T = ids.shape[1]
+    seen = decoder.attended(filled.astype(jnp.int32))[:, :, -T:]
+    seen = jnp.pad(seen, ((0, 0), (0, 0), (0, 0), (0, room)))
+    at = decoder.counted(filled)[:, -T:]
+    options = {'cache': cache, 'shift': shift}
+    return model.apply(params, ids, at, seen, **options).cache
+
   if P > 1:
-    before = real[:, :-1]
-    seen = decoder.attended(before.astype(jnp.int32))
-    seen = jnp.pad(seen, ((0, 0), (0, 0), (0, 0), (0, N)))
-    cache = model.apply(
-      params,
-      ids[:, :-1],
-      decoder.counted(before),
-      seen,
-      cache=cache,
-      shift=shift,
-    ).cache
-  return ids[:, -1], cache, real
+    cache = read(ids[:, :-1], filled, cache, shift, room)
+  if suffix is None:
+    return _Before(ids[:, -1], cache, filled)
+  # The prompt's last token is read with the suffix, which may be empty.
+  head, tail = ids[suffix.parent, -1:], real[suffix.parent, -1:]
+  block, there = decoder.left_padded(
+    jnp.concatenate([head, suffix.ids], 1),
+    jnp.concatenate([tail, suffix.mask != 0], 1),
+  )
+  filled = jnp.concatenate([filled[suffix.parent], there[:, :-1]], 1)
+  cache, shift = _of_rows(cache, suffix.parent), _steered(shift, suffix.parent)
+  cache = read(block[:, :-1], filled, cache, shift, plan.max_new_tokens)
+  return _Before(block[:, -1], cache, filled)
 
 
 def _choose(model, plan, key, params, rows, state, hidden):
   """Returns the state with a token added to each unfinished row."""
   logits = model.apply(params, hidden, method='logits')
+  going, possible = ~state.stopped, logits
+  if plan.allow is not None:
+    allowed = plan.allow(rows.allowed, state.samples.ids, state.step)
+    able = jnp.any(allowed, -1)
+    going &= able
+    possible = jnp.where(allowed | ~able[:, None], logits, -jnp.inf)
+  settings = (rows.temperature, rows.top_p, rows.top_k)
   if plan.filtered:
-    drawn = filter_logits(logits, rows.temperature, rows.top_p, rows.top_k)
+    drawn = filtering.filter_logits(possible, *settings)
   else:
-    drawn = _temper(logits, rows.temperature)
+    drawn = filtering.temper(possible, rows.temperature)
   keys = jax.vmap(
     lambda row: jax.random.fold_in(jax.random.fold_in(key, row), state.step)
   )(rows.row_ids)
-  token = _draw(jax.vmap(jax.random.uniform)(keys), drawn)
+  token = filtering.draw(jax.vmap(jax.random.uniform)(keys), drawn)
 
   def score(logits):
     at = jnp.take_along_axis(logits, token[:, None], -1)[:, 0]
     return at - jax.nn.logsumexp(logits, -1)
 
-  going = ~state.stopped
   samples = jax.tree.map(
     lambda old, new, none: old.at[:, state.step].set(
       jnp.where(going, new, none).astype(old.dtype)
@@ -222,143 +298,7 @@ def _choose(model, plan, key, params, rows, state, hidden):
   )
   token = jnp.where(going, token, plan.pad_id)
   ends = jnp.isin(token, jnp.array(plan.stop_ids, jnp.int32))
-  stopped = state.stopped | ends
-  return _State(state.step + 1, token, stopped, state.cache, samples)
-
-
-def filter_logits(
-  logits: types.Array,
-  temperature: types.Scalar = 1.0,
-  top_p: types.Scalar = 1.0,
-  top_k: types.Scalar = 0,
-) -> types.Array:
-  """Returns logits `[..., V]`, tempered, of the tokens that may be drawn.
-
-  First the temperature, then the `top_k` likeliest tokens, then the nucleus:
-  the likeliest of those whose mass, of theirs, is at least `top_p`, as few as
-  possible and at least one. Tokens as likely as the last one kept are kept.
-  Others are -inf; the likeliest is 0.
-
-  No sorting: the thresholds are looked for among the 256 likeliest tokens,
-  and where some row's is not there, by bisection over the bits of all rows'
-  distances to their likeliest token. Both are exact.
-
-  Args:
-    logits: `[..., V]` float32.
-    temperature: one, or `[...]`; 0 leaves the likeliest token, the first of
-      equal ones.
-    top_p: one, or `[...]`; 1 is off.
-    top_k: one, or `[...]`; 0 is off.
-
-  References:
-    Holtzman et al. 2019 (nucleus sampling), arXiv:1904.09751.
-  """
-  V = logits.shape[-1]
-  tempered = _temper(logits, temperature)
-  top_p = _column(top_p, jnp.float32)
-  top_k = _column(top_k, jnp.int32)
-  top_k = jnp.where((top_k <= 0) | (top_k >= V), V, top_k)
-  distance = jnp.abs(tempered)
-  mass = jnp.exp(tempered)
-  near = -jax.lax.top_k(tempered, min(V, _NEAR))[0]
-  K = near.shape[-1]
-  last = jnp.take_along_axis(
-    near, jnp.broadcast_to(jnp.minimum(top_k, K) - 1, (*near.shape[:-1], 1)), -1
-  )
-  last = jnp.where(top_k < V, last, jnp.inf)
-  total = jnp.sum(jnp.where(distance <= last, mass, 0), -1, keepdims=True)
-  reached = jnp.cumsum(jnp.exp(-near), -1) >= top_p * total
-  nucleus = jnp.min(
-    jnp.where(reached, near, jnp.inf), -1, keepdims=True, initial=jnp.inf
-  )
-  nucleus = jnp.where(top_p < 1, nucleus, jnp.inf)
-  limit = jnp.minimum(last, nucleus)
-  if K < V:
-    in_sight = (top_p >= 1) | jnp.any(reached, -1, keepdims=True)
-    limit = jax.lax.cond(
-      jnp.all((top_k <= K) | ((top_k == V) & in_sight)),
-      lambda: limit,
-      lambda: _bisect(distance, mass, top_p, top_k),
-    )
-  return jnp.where(distance <= limit, tempered, -jnp.inf)
-
-
-def _column(value: types.Scalar, dtype: Any) -> jax.Array:
-  return jnp.asarray(value, dtype)[..., None]
-
-
-def _temper(logits: jax.Array, temperature: types.Scalar) -> jax.Array:
-  """Returns tempered logits, less their maximum."""
-  heat = _column(temperature, jnp.float32)
-  below = logits - jnp.max(logits, -1, keepdims=True)
-  first = jnp.arange(logits.shape[-1]) == _first(below == 0)[..., None]
-  greedy = jnp.where(first, 0.0, -jnp.inf)
-  tempered = below / jnp.where(heat > 0, heat, 1)
-  return jnp.where(heat > 0, tempered, greedy)
-
-
-def _first(is_true: jax.Array) -> jax.Array:
-  """Returns the first true place of `[..., V]`; 0 if there is none.
-
-  An argmax over floats takes ten times as long on a processor.
-  """
-  V = is_true.shape[-1]
-  place = jnp.min(jnp.where(is_true, jnp.arange(V), V), -1)
-  return jnp.where(place < V, place, 0)
-
-
-def _bisect(distance, mass, top_p, top_k):
-  """Returns the largest distance `[..., 1]` of a token that is kept."""
-  bits = jax.lax.bitcast_convert_type(distance, jnp.int32)
-
-  def smallest(measure, wanted):
-    def halve(_, bounds):
-      low, high = bounds
-      middle = low + (high - low) // 2
-      measured = jnp.where(bits <= middle, measure, 0).sum(-1, keepdims=True)
-      enough = measured >= wanted
-      return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
-
-    low = jnp.zeros((*bits.shape[:-1], 1), jnp.int32)
-    bounds = (low, jnp.full_like(low, _INFINITY))
-    return jax.lax.fori_loop(0, 31, halve, bounds)[1]
-
-  last = smallest(1, top_k)
-  last = jnp.where(top_k < bits.shape[-1], last, _INFINITY)
-  mass = jnp.where(bits <= last, mass, 0)
-  nucleus = smallest(mass, top_p * mass.sum(-1, keepdims=True))
-  nucleus = jnp.where(top_p < 1, nucleus, _INFINITY)
-  limit = jnp.minimum(last, nucleus)
-  return jax.lax.bitcast_convert_type(limit, jnp.float32)
-
-
-def _draw(uniform: jax.Array, logits: jax.Array) -> jax.Array:
-  """Returns tokens `[R]` int32: the cumulative mass is inverted.
-
-  One number a row, and cumulative sums over blocks, then within one: the noise
-  of a Gumbel maximum over a large vocabulary takes thirty times as long.
-
-  Args:
-    uniform: `[R]` in [0, 1).
-    logits: `[R, V]`, at most 0, and 0 for the likeliest.
-  """
-  V = logits.shape[-1]
-  mass = jnp.pad(jnp.exp(logits), ((0, 0), (0, -V % _BLOCK)))
-  blocks = mass.reshape(len(mass), -1, _BLOCK)
-  end = jax.lax.cummax(jnp.cumsum(blocks.sum(-1), -1), axis=1)
-  target = uniform[:, None] * end[:, -1:]
-  block = jnp.sum(end <= target, -1, keepdims=True)
-  block = jnp.minimum(block, blocks.shape[1] - 1)
-  start = jnp.take_along_axis(end, jnp.maximum(block - 1, 0), -1)
-  rest = target - jnp.where(block > 0, start, 0)
-  inside = jnp.take_along_axis(blocks, block[..., None], 1)[:, 0]
-  place = jnp.sum(jnp.cumsum(inside, -1) <= rest, -1)
-  # Rounding may lead past the last token with any mass, of block or row.
-  held = jnp.where(inside > 0, jnp.arange(_BLOCK), 0)
-  place = jnp.minimum(place, jnp.max(held, -1))
-  token = block[:, 0] * _BLOCK + place
-  possible = jnp.take_along_axis(mass, token[:, None], -1)[:, 0] > 0
-  return jnp.where(possible, token, _first(logits == 0)).astype(jnp.int32)
+  return _State(state.step + 1, token, ~going | ends, state.cache, samples)
 
 
 def log_probability(
@@ -467,6 +407,8 @@ def write(
   top_k: types.Scalar = 0,
   stop: Sequence[str] = ('<|im_end|>',),
   row_ids: types.ArrayLike | None = None,
+  groups: Sequence[int] | None = None,
+  constraint: constraints.Constraint | None = None,
   shift: np.ndarray | None = None,
   batch: int = 64,
   dtype: Any = jnp.float32,
@@ -480,10 +422,13 @@ def write(
     prompts: as the model reads them; equal ones are read once a batch.
     max_new_tokens: after which an unfinished text is cut.
     temperature: one, or one a prompt `[n]`, as `top_p` and `top_k`.
-    top_p: see `filter_logits`.
-    top_k: see `filter_logits`.
+    top_p: see `filtering.filter_logits`.
+    top_k: see `filtering.filter_logits`.
     stop: tokens that end a text.
     row_ids: `[n]` integers below 2^32, that key the noise; 0..n-1 if None.
+    groups: `[n]`; the first tokens that all prompts of a group share are read
+      once a batch, and then the rest of each. Prompts are tokenised whole.
+    constraint: of the n texts.
     shift: `[L, n or 1, D]` steering.
     batch: prompts at once.
     dtype: of the computation.
@@ -507,18 +452,23 @@ def write(
     'dtype': dtype,
     'filtered': bool((rows['top_p'] < 1).any() or (rows['top_k'] > 0).any()),
   }
+  split = [*map(len, ids)]
+  if groups is not None:
+    split = prefixes.shared(ids, groups).tolist()
   texts, finished = [''] * n, np.zeros(n, bool)
   tokens = np.zeros(n, np.int32)
-  order = sorted(range(n), key=lambda i: (len(ids[i]), ids[i]))
+  # Texts that share are side by side, and those of similar length.
+  order = sorted(range(n), key=lambda i: (split[i], ids[i][: split[i]], ids[i]))
   bar = tqdm.tqdm(total=n, desc='writing', leave=False, disable=not progress)
   with bar:
     for first in range(0, n, batch):
       chosen = order[first : first + batch]
-      drawn = _batch(key, model, ids, chosen, batch, rows, shift, settings)
+      asked = (ids, split, np.array(chosen), batch)
+      drawn = _batch(key, model, *asked, rows, constraint, shift, settings)
       for row, i in enumerate(chosen):
         answer = [int(t) for t in drawn.ids[row][drawn.mask[row] > 0]]
         tokens[i] = len(answer)
-        if answer[-1] in settings['stop_ids']:
+        if answer and answer[-1] in settings['stop_ids']:
           finished[i] = True
           answer.pop()
         texts[i] = model.tokenizer.decode(answer)
@@ -526,43 +476,36 @@ def write(
   return Written(texts, finished, tokens)
 
 
-def _batch(key, model, ids, chosen, batch, rows, shift, settings) -> Samples:
-  """Returns what was drawn for the chosen prompts, and copies of the first.
-
-  Shapes are few, since each is compiled: lengths are rounded, and rows filled
-  up with copies.
-  """
-  chosen = np.array(chosen)
-  R = _rounded(len(chosen), batch)
+def _batch(
+  key, model, ids, split, chosen, batch, rows, constraint, shift, settings
+) -> Samples:
+  """Returns what was drawn for the chosen prompts, and copies of the first."""
+  R = prefixes.rounded(len(chosen), batch)
   chosen = np.concatenate([chosen, np.full(R - len(chosen), chosen[0])])
   steered = shift is not None and shift.shape[1] > 1
-  known: dict[Any, int] = {}  # prompts that differ, and their rows
-  source, distinct = np.zeros(R, np.int32), []
-  for row, i in enumerate(chosen):
-    name = (tuple(ids[i]), shift[:, i].tobytes() if steered else b'')
-    if name not in known:
-      known[name] = len(known)
-      distinct.append(i)
-    source[row] = known[name]
-  B = _rounded(len(distinct), batch)
-  distinct += [distinct[0]] * (B - len(distinct))
-  longest = max(len(ids[i]) for i in distinct)
-  P = -(-longest // 16) * 16 if longest <= 128 else -(-longest // 64) * 64
-  padded, mask = np.zeros((B, P), np.int32), np.zeros((B, P), np.int32)
-  for row, i in enumerate(distinct):
-    padded[row, P - len(ids[i]) :] = ids[i]
-    mask[row, P - len(ids[i]) :] = 1
+  packed = prefixes.packed(
+    [ids[i] for i in chosen],
+    [split[i] for i in chosen],
+    most=batch,
+    kinds=[shift[:, i].tobytes() for i in chosen] if steered else None,
+  )
   if shift is not None:
-    shift = jnp.asarray(shift[:, distinct] if steered else shift, jnp.float32)
-  by_row = {name: value[chosen] for name, value in rows.items()}
-  options = {**by_row, **settings, 'source': source, 'shift': shift}
-  drawn = sample(key, model.config, model.params, padded, mask, **options)
+    shift = shift[:, chosen[packed.first]] if steered else shift
+    shift = jnp.asarray(shift, jnp.float32)
+  drawn = sample(
+    key,
+    model.config,
+    model.params,
+    packed.prompts.ids,
+    packed.prompts.mask,
+    source=packed.source,
+    suffix=packed.suffix,
+    constraint=None if constraint is None else constraint.take(chosen),
+    shift=shift,
+    **{name: value[chosen] for name, value in rows.items()},
+    **settings,
+  )
   return jax.tree.map(np.asarray, drawn)
-
-
-def _rounded(count: int, most: int) -> int:
-  """Returns the next power of 2, if it is not above `most`."""
-  return min(1 << (count - 1).bit_length(), most)
 
 
 def _encode(model, prompts, max_new_tokens) -> list[list[int]]:

@@ -65,6 +65,30 @@ def both_orders(compare: Compare) -> Compare:
   return ask
 
 
+def padded(compare: Compare, size: int) -> Compare:
+  """Returns a judge that is always asked for `size` pairs at once.
+
+  So that rounds of different numbers of matches are one compiled program: what
+  is missing are copies of the first pair, and of more pairs it is asked in
+  turn.
+
+  Args:
+    compare: the judge.
+    size: pairs of a batch, such as those of the first round.
+  """
+
+  def ask(pairs: np.ndarray) -> np.ndarray:
+    found = []
+    for first in range(0, len(pairs), size):
+      some = pairs[first : first + size]
+      copies = np.repeat(some[:1], size - len(some), 0)
+      outcome = _asked(compare, np.concatenate([some, copies]))
+      found.append(outcome[: len(some)])
+    return np.concatenate(found)
+
+  return ask
+
+
 def fixed_order(compare: Compare) -> Compare:
   """Returns a judge that is always shown the lower candidate first.
 

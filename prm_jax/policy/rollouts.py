@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.models import decoder, sampling
+from prm_jax.models import constraints, decoder, prefixes, sampling
 from prm_jax.policy import logprobs, losses, padding, tasks
 
 
@@ -68,6 +68,9 @@ def draw(
   limits: tasks.Limits | tasks.Task,
   *,
   count: int = 1,
+  suffix: types.Tokens | None = None,
+  source: types.ArrayLike | None = None,
+  constraint: constraints.Constraint | None = None,
   active: types.ArrayLike | None = None,
   temperature: float = 1.0,
   dtype: Any = jnp.float32,
@@ -82,11 +85,19 @@ def draw(
     params: of the policy.
     prompts: B.
     limits: where answers end; a task knows.
-    count: n; R = B n.
+    count: n; R = Q n.
+    suffix: Q texts, each of which is answered behind its prompt, as one; what
+      they share is so read once. None: prompts are.
+    source: `[Q]` the prompt of each; 0..B-1, Q = B, if None.
+    constraint: of the Q texts that are answered.
     active: `[R]` which answers are written; others have no token.
     temperature: of the draws.
     dtype: of the computation.
   """
+  source = np.arange(len(prompts.ids)) if source is None else source
+  row, tail = np.repeat(np.arange(len(source)), count), None
+  if suffix is not None:
+    tail = prefixes.Suffix(suffix.ids, suffix.mask, row)
   samples = sampling.sample(
     key,
     config,
@@ -95,7 +106,9 @@ def draw(
     prompts.mask,
     max_new_tokens=limits.max_new_tokens,
     stop_ids=limits.stop_ids,
-    source=np.repeat(np.arange(len(prompts.ids)), count),
+    source=np.asarray(source)[row],
+    suffix=tail,
+    constraint=None if constraint is None else constraint.take(row),
     active=active,
     temperature=temperature,
     filtered=False,

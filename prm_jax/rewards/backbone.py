@@ -1,17 +1,24 @@
 """Rewards that read text with a decoder, whatever their head is."""
 
+import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from prm_jax import types
 from prm_jax.models import decoder as decoders
 from prm_jax.models import lora
 from prm_jax.rewards import discriminative
 
-PARTS = ('backbone', 'adapter')  # of a reward's params, beside the head's own
+PARTS = (
+  'backbone',
+  'adapter',
+  'top',
+)  # of a reward's params, beside the head's own
 _TEXTS = 256  # read at once
 TRAINS = ('frozen', 'adapter', 'whole')
 
@@ -26,6 +33,11 @@ class Backbone(NamedTuple):
     learning_rate: of what is trained of it; the head has its own.
     dtype: of the layers' computation.
     remat: whether layers are computed again for the gradient.
+    top: how many layers train, the highest; all if None. Those below, and the
+      embeddings, are frozen.
+    keep: bytes that states below the top may take. They are then computed
+      once, and steps run the top alone; None: every step computes them.
+    kept: dtype of kept states; that of the computation if None.
   """
 
   config: decoders.DecoderConfig | Mapping[str, Any]
@@ -34,11 +46,19 @@ class Backbone(NamedTuple):
   learning_rate: float = 1e-4
   dtype: Any = jnp.float32
   remat: bool = False
+  top: int | None = None
+  keep: int | None = None
+  kept: Any = None
 
   @property
   def sizes(self) -> decoders.DecoderConfig:
     """Returns the configuration, which may be plain data."""
     return discriminative.sizes(self.config)
+
+  def bytes_of(self, texts: types.Tokens) -> int:
+    """Returns how much the states of texts take that are kept."""
+    kind = jnp.dtype(self.dtype if self.kept is None else self.kept)
+    return np.size(texts.mask) * self.sizes.hidden_size * kind.itemsize
 
 
 def backbone(
@@ -48,6 +68,9 @@ def backbone(
   adapter: int | None = None,
   dtype: Any = jnp.float32,
   remat: bool = False,
+  top: int | None = None,
+  keep: int | None = None,
+  kept: Any = None,
 ) -> types.RewardModel:
   """Returns the head's reward of a decoder's state at each score position.
 
@@ -57,7 +80,9 @@ def backbone(
   that are arrays are features already, and pass.
 
   params: those of the head for D = `hidden_size` features, `'backbone'`: the
-  decoder's, and `'adapter'` where there is one.
+  decoder's, and `'adapter'` where there is one. With a `top` the adapter is of
+  its layers; without an adapter they are `'top'` and not in `'backbone'`, as
+  `split` has them.
 
   Args:
     head: conditions on the person after the text is read.
@@ -65,51 +90,32 @@ def backbone(
     adapter: rank of LoRA on queries and values; none if None.
     dtype: of the layers' computation; features are float32.
     remat: whether layers are computed again for the gradient.
+    top: see `Backbone`; no gradient reaches what is below.
+    keep: see `Backbone`.
+    kept: see `Backbone`.
 
   Raises:
     ValueError: at init, if `spec.features` is not the decoder's hidden size.
   """
+  node = Backbone(decoder, dtype=dtype, remat=remat, keep=keep, kept=kept)
   network: Any = decoders.Decoder(decoder, dtype, remat)
 
-  def init(key, spec):
-    width = decoder.hidden_size
-    if spec.features != width:
-      raise ValueError(
-        f'a decoder of hidden_size {width} gives as many features, and the '
-        f'spec says {spec.features}'
-      )
-    keys = jax.random.split(jax.random.fold_in(key, 0xBB), 2)
-    ids = jnp.zeros((1, 2), jnp.int32)
-    trunk = network.init(keys[0], ids, ids, decoders.attended(ids + 1))
-    params = {**head.init(key, spec), 'backbone': trunk}
-    if adapter is not None:
-      params['adapter'] = lora.init(keys[1], trunk, rank=adapter)
-    return params
+  def read(params, texts):
+    if top is not None:
+      return _read_top(node, top, params, texts)
+    trunk = params['backbone']
+    if 'adapter' in params:
+      trunk = lora.merge(trunk, params['adapter'])
+    return _read(network, trunk, texts)
 
   def features(params, inputs):
     texts = inputs.value
     if not isinstance(texts, types.Tokens):
       return texts
-    trunk = params['backbone']
-    if 'adapter' in params:
-      trunk = lora.merge(trunk, params['adapter'])
-    lead = texts.ids.shape[:-1]
-    flat = jax.tree.map(
-      lambda leaf: jnp.asarray(leaf).reshape(-1, leaf.shape[-1]), texts
-    )
-    if len(flat.ids) <= _TEXTS:
-      found = _read(network, trunk, flat)
-    else:  # a block at a time: all states of all texts would not fit
-      found = jax.lax.map(
-        lambda one: _read(
-          network, trunk, jax.tree.map(lambda leaf: leaf[None], one)
-        )[0],
-        flat,
-        batch_size=_TEXTS,
-      )
+    found = _blocks(functools.partial(read, params), texts)
     if texts.end is not None:
       return found.reshape(-1, found.shape[-1])
-    return found.reshape(*lead, found.shape[-1])
+    return found.reshape(*texts.mask.shape[:-1], found.shape[-1])
 
   def encode(params, features):
     return head.encode(own(params), features)
@@ -117,9 +123,35 @@ def backbone(
   def score(params, encoded, context):
     return head.score(own(params), encoded, context)
 
+  below = None
+  if top is not None and keep is not None:
+    below = functools.partial(_kept, node, top)
   return types.RewardModel(
-    init, encode, score, features, members=_members(head), centred=head.centred
+    functools.partial(_init, head, network, adapter, top),
+    *(encode, score, features),
+    members=_members(head),
+    centred=head.centred,
+    below=below,
   )
+
+
+def _init(head, network, adapter, top, key, spec) -> dict[str, types.PyTree]:
+  """Returns a reward's params, see `backbone`."""
+  width = network.config.hidden_size
+  if spec.features != width:
+    raise ValueError(
+      f'a decoder of hidden_size {width} gives as many features, and the '
+      f'spec says {spec.features}'
+    )
+  keys = jax.random.split(jax.random.fold_in(key, 0xBB), 2)
+  ids = jnp.zeros((1, 2), jnp.int32)
+  trunk = network.init(keys[0], ids, ids, decoders.attended(ids + 1))
+  params = {**head.init(key, spec), 'backbone': trunk}
+  if adapter is not None:
+    params['adapter'] = adapters(keys[1], trunk, adapter, top)
+  elif top is not None:
+    params |= split(trunk, top)
+  return params
 
 
 def _members(head: types.RewardModel):
@@ -139,11 +171,18 @@ def given(node: Backbone | Mapping[str, Any]) -> Backbone:
   """Returns a backbone, which may be plain data.
 
   Raises:
-    ValueError: `trains` is none of the three.
+    ValueError: `trains` is none of the three, or there is no such top.
   """
   trunk = node if isinstance(node, Backbone) else Backbone(**node)
   if trunk.trains not in TRAINS:
     raise ValueError(f'trains {trunk.trains!r}: one of {TRAINS}')
+  layers = trunk.sizes.num_hidden_layers
+  if trunk.top is not None and trunk.trains == 'frozen':
+    raise ValueError('a frozen backbone has no top: its features are kept')
+  if trunk.top is not None and not 0 < trunk.top < layers:
+    raise ValueError(f'top {trunk.top}: some of {layers} layers, not all')
+  if trunk.keep is not None and trunk.top is None:
+    raise ValueError('keep: of states below the top, and there is no top')
   return trunk
 
 
@@ -165,11 +204,134 @@ def under(
     dtype=trunk.dtype,
     remat=trunk.remat,
     adapter=trunk.rank if trunk.trains == 'adapter' else None,
+    top=trunk.top,
+    keep=trunk.keep,
+    kept=trunk.kept,
+  )
+
+
+def adapters(
+  key: types.Key, trunk: types.PyTree, rank: int, top: int | None
+) -> dict[str, lora.Adapter]:
+  """Returns LoRA of a decoder's layers, or of the `top` highest of them."""
+  return lora.init(key, _above(trunk, top) if top else trunk, rank=rank)
+
+
+def split(trunk: types.PyTree, top: int) -> dict[str, types.PyTree]:
+  """Returns a decoder's params in two: what is frozen, and what trains whole.
+
+  `{'backbone': embeddings and lower layers, 'top': the highest, and the last
+  normalisation}`, as a reward's params hold them.
+
+  Args:
+    trunk: params of a `Decoder`.
+    top: layers that train.
+  """
+  whole = dict(trunk['params'])
+  lower = decoders.take_layers(trunk, 0, -top)['params']
+  frozen = {**whole, 'layers': lower}
+  norm = frozen.pop('norm')
+  upper = decoders.take_layers(trunk, -top)['params']
+  return {
+    'backbone': {'params': frozen},
+    'top': {'params': {'layers': upper, 'norm': norm}},
+  }
+
+
+def states(
+  node: Backbone, top: int, trunk: types.PyTree, texts: types.Tokens
+) -> types.Tokens:
+  """Returns texts whose `ids` are their states `[..., T, D]` below the top.
+
+  Args:
+    node: sizes, dtypes, and how much may be kept.
+    top: layers that are not run.
+    trunk: params of a `Decoder`, whose top layers are not read.
+    texts: `[..., T]`.
+
+  Raises:
+    ValueError: states take more bytes than may be kept.
+  """
+  needed = node.bytes_of(texts)
+  if node.keep is not None and needed > node.keep:
+    raise ValueError(
+      f'states below the top take {needed} bytes of {np.shape(texts.mask)} '
+      f'tokens, and {node.keep} may be kept: keep more, or half precision, or '
+      'nothing'
+    )
+  run = functools.partial(_below, node, top, trunk)
+  kind = node.dtype if node.kept is None else node.kept
+  found = _blocks(run, texts).astype(kind)
+  return texts._replace(ids=found.reshape(*texts.mask.shape, -1))
+
+
+def _kept(node, top, params, inputs: types.Inputs) -> types.PyTree:
+  """Returns `RewardModel.below` of inputs; features pass."""
+  if not isinstance(inputs.value, types.Tokens):
+    return inputs.value
+  return states(node, top, params['backbone'], inputs.value)
+
+
+def _blocks(read, texts: types.Tokens) -> jax.Array:
+  """Returns what is read of flat texts, some at a time.
+
+  All states of all texts would not fit.
+  """
+  lead = np.ndim(texts.mask) - 1
+
+  def flat(leaf):
+    leaf = jnp.asarray(leaf)
+    return leaf.reshape(-1, *leaf.shape[lead:])
+
+  texts = jax.tree.map(flat, texts)
+  if len(texts.mask) <= _TEXTS:
+    return read(texts)
+  return jax.lax.map(
+    lambda one: read(jax.tree.map(lambda leaf: leaf[None], one))[0],
+    texts,
+    batch_size=_TEXTS,
   )
 
 
 def _read(network, trunk, texts: types.Tokens) -> jax.Array:
   """Returns the states at the score positions, `[B, D]`, or `[B, E, D]`."""
+  positions, seen = _places(texts)
+  hidden = network.apply(trunk, texts.ids, positions, seen).hidden
+  return _scored(hidden, texts)
+
+
+def _read_top(node, top, params, texts: types.Tokens) -> jax.Array:
+  """Returns what `_read` does, of tokens or of states below the top."""
+  hidden = jnp.asarray(texts.ids)
+  if hidden.ndim == np.ndim(texts.mask):
+    hidden = _below(node, top, params['backbone'], texts)
+  above = params['top'] if 'top' in params else _above(params['backbone'], top)
+  if 'adapter' in params:
+    above = lora.merge(above, params['adapter'])
+  config = dataclasses.replace(node.sizes, num_hidden_layers=top)
+  network: Any = decoders.Decoder(config, node.dtype, node.remat)
+  hidden = jax.lax.stop_gradient(hidden).astype(node.dtype)
+  places = _places(texts)
+  return _scored(network.apply(above, hidden, *places, method='read'), texts)
+
+
+def _above(trunk, top: int) -> types.PyTree:
+  """Returns the params of a `Decoder` of the highest layers alone."""
+  layers = decoders.take_layers(trunk, -top)['params']
+  return {'params': {'layers': layers, 'norm': trunk['params']['norm']}}
+
+
+def _below(node, top, trunk, texts: types.Tokens) -> jax.Array:
+  """Returns the states `[B, T, D]` that go into the highest layers."""
+  count = node.sizes.num_hidden_layers - top
+  layers: Any = decoders.Stack(node.sizes, count, node.dtype)
+  hidden = decoders.look_up(trunk, jnp.asarray(texts.ids)).astype(node.dtype)
+  lower = decoders.take_layers(trunk, 0, count)
+  return layers.apply(lower, hidden, *_places(texts))[0]
+
+
+def _places(texts: types.Tokens) -> tuple[jax.Array, jax.Array]:
+  """Returns positions `[B, T]`, and what every token sees `[B, 1, T, T]`."""
   real = jnp.asarray(texts.mask) > 0
   block = real.astype(jnp.int32)
   if texts.segment is not None:
@@ -177,10 +339,14 @@ def _read(network, trunk, texts: types.Tokens) -> jax.Array:
   branch = None if texts.branch is None else jnp.asarray(texts.branch)
   seen = decoders.attended(block, branch)
   # A token's position is how many tokens it attends to before itself.
-  positions = seen[:, 0].sum(-1) - 1
-  hidden = network.apply(trunk, texts.ids, positions, seen).hidden
+  return seen[:, 0].sum(-1) - 1, seen
+
+
+def _scored(hidden: jax.Array, texts: types.Tokens) -> jax.Array:
+  """Returns the states at the score positions, of all states `[B, T, D]`."""
   hidden = hidden.astype(jnp.float32)
   if texts.end is not None:
     return jnp.take_along_axis(hidden, texts.end[..., None], 1)
+  real = jnp.asarray(texts.mask) > 0
   last = real.shape[1] - 1 - jnp.argmax(real[:, ::-1], 1)
   return jnp.take_along_axis(hidden, last[:, None, None], 1)[:, 0]

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.models import lora
 from prm_jax.ops import ensembles
 from prm_jax.rewards import backbone
 
@@ -100,7 +99,7 @@ def adapted(
 
     def member(key):
       own = jax.random.fold_in(key, _ADAPTER)
-      adapter = lora.init(own, shared, rank=trunk.rank)
+      adapter = backbone.adapters(own, shared, trunk.rank, trunk.top)
       return {**reward.init(key, spec), 'adapter': adapter}
 
     return {**jax.vmap(member)(_keys(key, count)), 'backbone': shared}
@@ -123,7 +122,7 @@ def adapted(
     own = backbone.own(params)
     return _together(_each(reward, own, encoded, context))
 
-  return types.RewardModel(init, encode, score, features)
+  return types.RewardModel(init, encode, score, features, below=one.below)
 
 
 def members(

@@ -269,6 +269,7 @@ class _Trainer:
     self.length = length(learner)
     self._mesh, self.how = mesh, how
     self._programs: dict[Any, Any] = {}
+    self._trains: dict[int, set[str]] = {}
     self._starts = [
       jax.jit(
         functools.partial(updates.initialize, phase=phase),
@@ -277,10 +278,11 @@ class _Trainer:
       for phase in self.phases
     ]
     reward = learner.system.reward if learner.system is not None else None
-    self.features = self.encode = None
+    self.features = self.encode = self.below = None
     if reward is not None:
       given = reward.features is types.given_features
       self.features = None if given else jax.jit(reward.features)
+      self.below = None if reward.below is None else jax.jit(reward.below)
       self.encode = jax.jit(reward.encode)
 
   def start(self, state, place, data):
@@ -317,16 +319,34 @@ class _Trainer:
       self._programs[key] = self._compiled(update)
     return self._programs[key]
 
-  def reads_once(self, index, params):
-    """Returns whether a phase leaves alone what features depend on."""
+  def keeps(self, index, params):
+    """Returns what is computed once of the texts, and None or its phase.
+
+    `features` where the phase leaves alone all that they depend on, else what
+    is `below` where it leaves alone the trunk; None if every step reads.
+    """
     if self.features is None:
-      return False
-    trained, _ = trees.split(params, self.phases[index].train)
-    return not any(
-      trees.names(path, part)
-      for path in trees.paths(trained)
-      for part in ('backbone', 'adapter')
-    )
+      return None, index
+    if not self._moved(index, params):
+      return self.features, index
+    if self.below is None or 'backbone' in self._moved(index, params):
+      return None, index
+    steps = (i for i, phase in enumerate(self.phases) if phase.steps)
+    moves = any('backbone' in self._moved(other, params) for other in steps)
+    return self.below, index if moves else None
+
+  def _moved(self, index, params):
+    """Returns which parts of what reads the texts a phase trains."""
+    if index not in self._trains:
+      train = self.phases[index].train
+      trained, _ = trees.split(params, train)
+      known = trees.paths(trained)
+      self._trains[index] = {
+        part
+        for part in ('backbone', 'adapter', 'top')
+        if any(trees.names(path, part) for path in known)
+      }
+    return self._trains[index]
 
   def accumulation(self, index):
     """Returns the programs of a step over several batches."""
@@ -354,7 +374,7 @@ class _Run:
     )
     self.value = None if data.inputs is None else self.whole.inputs.value
     self.people = 0
-    self.read: tuple[int, Any] | None = None  # phase, and features it reads
+    self.read: Any = None  # what is kept, of which phase, and its value
     self.manager, self.every, self.log, self.bar = manager, every, log, bar
     self.done = 0  # steps of the whole run
     self.round = 0  # on the host: to ask the state would wait for its step
@@ -400,7 +420,9 @@ class _Run:
         continue
       step = place.step if (round_, index) == place[:2] else 0
       if self.done <= self._before(number):  # not begun yet
-        seen, self.read = self._seen(), None
+        seen = self._seen()
+        if self.read is not None and self.read[0][1] is not None:
+          self.read = None  # of another phase or round
         state = self.trainer.start(self._bare(state), (round_, index), seen)
         step = 0
         if self.trainer.phases[index].steps == 0:
@@ -502,19 +524,23 @@ class _Run:
     return state
 
   def _read(self, state, index, batch):
-    """Returns the batch with features of the whole data's values, if frozen.
+    """Returns the batch with what is kept of the whole data's values.
 
-    Where a phase leaves alone what they depend on, they are computed once,
-    when its first step asks, and no step computes them again.
+    Where a phase leaves alone what features depend on, or the lower layers
+    that read texts first, these are computed once, when a first step asks, and
+    no step computes them again.
     """
     inputs = batch.inputs
     if inputs is None or inputs.value is not self.value:
       return batch
-    if not self.trainer.reads_once(index, state.params):
+    keeps, phase = self.trainer.keeps(index, state.params)
+    if keeps is None:
       return batch
-    if self.read is None or self.read[0] != index:
-      found = self._seen().features(state.params['reward'])
-      self.read = index, self._placed(batch.over(found)).inputs.value
+    if self.read is None or self.read[0] != (keeps, phase):
+      whole = self.whole.inputs._replace(index=None)
+      found = keeps(state.params['reward'], whole)
+      placed = self._placed(batch.over(found)).inputs.value
+      self.read = (keeps, phase), placed
     return batch.over(self.read[1])
 
   def _placed(self, batch):

@@ -75,9 +75,11 @@ def trained(backbone: Any, learning_rate: float, steps: int) -> dict[str, Any]:
   trunk = trunks.given(backbone)
   if trunk.trains == 'frozen':
     return {'optimizer': adam(learning_rate, steps), 'train': '-backbone'}
-  part = 'backbone' if trunk.trains == 'whole' else 'adapter'
+  frozen = trunk.trains == 'adapter' or trunk.top is not None
+  part = 'adapter' if trunk.trains == 'adapter' else 'backbone'
+  if trunk.trains == 'whole' and trunk.top is not None:
+    part = 'top'
   optimizer = by_path(
     {part: adam(trunk.learning_rate, steps), '': adam(learning_rate, steps)}
   )
-  train = '' if trunk.trains == 'whole' else '-backbone'
-  return {'optimizer': optimizer, 'train': train}
+  return {'optimizer': optimizer, 'train': '-backbone' if frozen else ''}

@@ -26,7 +26,7 @@ CASES = [
 ]
 
 
-def built(kind, trains):
+def built(kind, trains, **node):
   options = dict(registry.LEARNERS[kind].small().options)
   options |= {'steps': 6} if trains != 'frozen' else {}
   if registry.LEARNERS[kind].role != 'personal' and trains == 'frozen':
@@ -36,6 +36,7 @@ def built(kind, trains):
     'trains': trains,
     'learning_rate': 1e-2,
     'rank': 2,
+    **node,
   }
   node = {'kind': kind, **options, 'backbone': trunk}
   return small.started(registry.build('learner', node))
@@ -67,9 +68,60 @@ def test_a_backbone_trains_what_it_says(kind, trains):
   assert -np.mean(np.log(np.where(label, p, 1 - p))) < np.log(2)
 
 
-def test_members_with_adapters_train_on_one_trunk():
+@pytest.mark.parametrize(
+  ('kind', 'trains'),
+  [
+    pytest.param(
+      *(kind, trains),
+      marks=[]
+      if (kind, trains) == ('aggregate_mlp', 'whole')
+      else [pytest.mark.slow],
+    )
+    for kind in KINDS
+    for trains in ('adapter', 'whole')
+  ],
+)
+def test_states_below_the_top_are_read_once(kind, trains, monkeypatch):
+  """And a fit on them is the fit that reads texts at every step."""
+  world, kinds, read = toys.texts(), [], backbone._read_top
+
+  def spy(node, top, params, texts):
+    kinds.append('states' if texts.ids.ndim > texts.mask.ndim else 'tokens')
+    return read(node, top, params, texts)
+
+  monkeypatch.setattr(backbone, '_read_top', spy)
+  fits, counts = [], []
+  for keep in (None, 10**6):
+    kinds.clear()
+    learner = built(kind, trains, top=1, keep=keep)
+    state = train.fit(
+      learner, world.data, key=jax.random.key(0), spec=world.spec
+    )
+    fits.append(trees.flat(state.params))
+    counts.append((kinds.count('tokens'), kinds.count('states')))
+  for path, leaf in fits[0].items():
+    np.testing.assert_allclose(fits[1][path], leaf, rtol=1e-4, atol=1e-5)
+  (tokens, none), (less, states) = counts
+  assert none == 0
+  assert states == tokens - less > 0
+  part = {'adapter': 'adapter', 'whole': 'top'}[trains]
+  spec = world.spec._replace(judgements=len(world.data.rows.mask))
+  start = learner.init(jax.random.key(0), spec).params['reward']
+  for name in ('backbone', part):
+    same = jax.tree.map(
+      lambda a, b: bool((a == b).all()),
+      start[name],
+      state.params['reward'][name],
+    )
+    assert any(not leaf for leaf in jax.tree.leaves(same)) == (name == part)
+
+
+@pytest.mark.parametrize(
+  'top', [{}, pytest.param({'top': 1, 'keep': 10**6}, marks=pytest.mark.slow)]
+)
+def test_members_with_adapters_train_on_one_trunk(top):
   world, key, E = toys.texts(), jax.random.key(0), 3
-  trunk = {'config': toys.READER, 'trains': 'adapter', 'rank': 2}
+  trunk = {'config': toys.READER, 'trains': 'adapter', 'rank': 2, **top}
   node = {'kind': 'ensemble', 'members': E, 'hidden': (4,), 'steps': 20}
   node |= {'learning_rate': 0.03, 'adapters': True}
   trunk['learning_rate'] = 1e-2

@@ -7,7 +7,14 @@ import pytest
 import tokenizers
 from scipy import stats
 
-from prm_jax.models import decoder, language_model, sampling
+from prm_jax.models import (
+  constraints,
+  decoder,
+  language_model,
+  prefixes,
+  sampling,
+)
+from tests.models.filtering_test import reference_filter
 
 CONFIG = decoder.DecoderConfig(40, 16, 24, 2, 4, 2, 4)
 KEY = jax.random.key(7)
@@ -39,7 +46,7 @@ def padded(prompts, side='left', length=6):
   ids = np.full((len(prompts), length), 11, np.int32)
   mask = np.zeros((len(prompts), length), np.int32)
   for row, prompt in enumerate(prompts):
-    place = slice(-len(prompt), None)
+    place = slice(length - len(prompt), None)
     if side == 'right':
       place = slice(0, len(prompt))
     ids[row, place], mask[row, place] = prompt, 1
@@ -72,81 +79,7 @@ def logits(ids, shift=None, length=12):
   return np.asarray(_forward()(params(), full, shift))[: len(ids)]
 
 
-def reference_filter(logits, temperature, top_p, top_k):
-  """One row, with sorting, in float64."""
-  z = np.asarray(logits, np.float64) / temperature
-  kept = np.ones(len(z), bool)
-  if top_k and top_k < len(z):
-    kept &= z >= np.sort(z)[-top_k]
-  p = np.where(kept, np.exp(z - z.max()), 0)
-  p /= p.sum()
-  if top_p < 1:
-    order = np.argsort(-p)
-    count = int(np.searchsorted(np.cumsum(p[order]), top_p)) + 1
-    kept &= p >= p[order[min(count, len(p)) - 1]]
-  p = np.where(kept, p, 0)
-  return p / p.sum()
-
-
-# --------------------------------------------------------------------- filter
-
-SETTINGS = [
-  *((1.0, 1.0, 0), (0.7, 0.9, 0), (1.3, 1.0, 5), (1.0, 0.9, 50)),
-  *((2.0, 0.5, 3), (1.0, 1e-6, 0), (1.0, 0.999, 0), (0.01, 0.9, 7)),
-  *((1.0, 1.0, 500), (1.0, 0.8, 400), (1.5, 0.97, 10_000)),
-]
-
-
-@pytest.mark.parametrize('V', [40, 700])
-def test_filter_is_the_sorted_one(V):
-  """With 700 tokens some thresholds are beyond the 256 likeliest."""
-  z = np.random.default_rng(0).normal(size=(len(SETTINGS), V)) * 1.5
-  z = z.astype(np.float32)
-  temperature, top_p, top_k = map(np.array, zip(*SETTINGS, strict=True))
-  run = jax.jit(sampling.filter_logits)
-  together = jax.nn.softmax(run(z, temperature, top_p, top_k), -1)
-  for row, settings in enumerate(SETTINGS):
-    expected = reference_filter(z[row], *settings)
-    found = np.asarray(together[row])
-    # The least number in float32: at temperature 0.01 few tokens have more.
-    np.testing.assert_array_equal(found > 0, expected > 1e-38)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
-
-
-def test_filter_keeps_ties_and_at_least_one():
-  z = np.tile([1.0, 3.0, 3.0, 0.0, 3.0], (5, 1)).astype(np.float32)
-  z[4] = [-np.inf, 0.0, 1.0, -np.inf, -np.inf]
-  found = jax.jit(sampling.filter_logits)(
-    z,
-    np.array([1.0, 1.0, 1.0, 0.0, 0.5]),
-    np.array([1.0, 0.1, 0.0, 0.5, 1.0]),
-    np.array([2, 0, 0, 3, 0]),
-  )
-  for row in range(3):
-    np.testing.assert_array_equal(np.isfinite(found[row]), [0, 1, 1, 0, 1])
-  np.testing.assert_array_equal(np.isfinite(found[3]), [0, 1, 0, 0, 0])
-  expected = [-np.inf, -2.0, 0.0, -np.inf, -np.inf]
-  np.testing.assert_allclose(found[4], expected)
-
-
-def test_filter_ties_beyond_the_nearest():
-  z = np.zeros((2, 600), np.float32)
-  z[1, 300:] = -1.0
-  run = jax.jit(sampling.filter_logits)
-  kept = np.isfinite(run(z, np.ones(2), np.ones(2), np.array([400, 300])))
-  np.testing.assert_array_equal(kept.sum(-1), [600, 300])
-
-
 # ----------------------------------------------------------------------- draws
-
-
-def test_draw_inverts_the_cumulative_mass():
-  z = np.full((4, 600), -np.inf, np.float32)
-  z[:, [5, 257, 599]] = np.log([0.5, 1.0, 0.5])
-  uniform = jnp.array([0.2, 0.3, 0.74, 0.9999999])
-  np.testing.assert_array_equal(
-    jax.jit(sampling._draw)(uniform, z), [5, 257, 257, 599]
-  )
 
 
 def test_samples_follow_the_exact_distribution():
@@ -279,13 +212,105 @@ def test_steering_is_the_decoders():
 
 
 def test_programs_are_compiled_once():
-  plan = sampling._Plan(5, (), 38, True, jnp.dtype(jnp.float32))
+  plan = sampling._Plan(5, (), 38, True, None, jnp.dtype(jnp.float32))
   program = sampling._sampler(CONFIG, plan)
   draw(temperature=0.3)
   count = program._cache_size()
   draw(temperature=[0.1, 2.0, 1.0, 0.0], top_k=9, side='right')
   assert program is sampling._sampler(CONFIG, plan)
   assert program._cache_size() == count > 0
+
+
+# ------------------------------------------------------- prompts in two parts
+
+
+def test_a_prompt_in_two_parts_is_the_whole_one():
+  """Padding on either side, no suffix, and no prompt, steered."""
+  heads, tails = [[3, 9, 4], [], [1, 2, 30, 6]], [[8, 8], [], [7, 1], [5], [9]]
+  source = np.array([0, 0, 1, 2, 2])
+  shift = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 16)))
+  settings = {'temperature': 1.3, 'max_new_tokens': 4, 'filtered': False}
+  whole = [[*heads[s], *t] for s, t in zip(source, tails, strict=True)]
+  expected = draw(whole, shift=shift[:, source], **settings)
+  assert len({tuple(row) for row in np.asarray(expected.ids)}) == 5
+
+  def split(side, other, source, of, rows=None):
+    ids, mask = padded(heads, other, 5)
+    tail = prefixes.Suffix(*padded(tails, side, 3), of)
+    options = {'source': source, 'row_ids': rows, 'shift': shift, **settings}
+    return sampling.sample(
+      KEY, CONFIG, params(), ids, mask, pad_id=38, suffix=tail, **options
+    )
+
+  of = np.array([4, 2, 0, 0, 3])
+  for side, other in (('left', 'right'), ('right', 'left')):
+    found = split(side, other, source, None)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    for name in ('logprob', 'base_logprob'):
+      np.testing.assert_allclose(
+        getattr(found, name), getattr(expected, name), atol=1e-4
+      )
+    again = split(side, other, source[of], of, rows=[4, 2, 0, 1, 3])
+    np.testing.assert_array_equal(
+      np.delete(again.ids, 3, 0), expected.ids[np.delete(of, 3)]
+    )
+  with pytest.raises(ValueError, match='different prompts'):
+    split('left', 'left', source, [0, 1, 2, 2, 2])
+  with pytest.raises(ValueError, match='5 suffixes: 5 rows'):
+    split('left', 'left', source, [0, 1, 2, 3, 5])
+
+
+# ------------------------------------------------------------------ constraints
+
+
+def listed(data, ids, step):
+  """A token may come if the row's table says so, and as often as it says."""
+  table, most = data
+  count = (ids[:, :, None] == jnp.arange(40)) & (
+    jnp.arange(ids.shape[1])[:, None] < step
+  )
+  return table[:, step] & (count.sum(1) < most[:, None])
+
+
+def test_constrained_draws_are_of_the_allowed_and_score_as_such():
+  rng = np.random.default_rng(3)
+  table = rng.random((4, 5, 40)) < 0.3
+  table[1, 2:] = False  # nothing may follow two tokens
+  table[2, 0] = False
+  table[3] = np.arange(40) == 6
+  most = np.array([1, 5, 5, 3])
+  given = constraints.Constraint(listed, (table, most))
+  heat, top_k = np.array([0.7, 1.0, 1.0, 2.0]), np.array([3, 0, 0, 0])
+  found = draw(temperature=heat, top_k=top_k, constraint=given)
+  np.testing.assert_array_equal(found.mask.sum(1), [5, 2, 0, 3])
+  for row, prompt in enumerate(PROMPTS):
+    text, count = list(prompt), int(found.mask[row].sum())
+    assert (np.asarray(found.ids)[row, count:] == 38).all()
+    for at, token in enumerate(np.asarray(found.ids)[row, :count]):
+      own = logits(text)[-1]
+      allowed = table[row, at].copy()
+      said = text[len(prompt) :]
+      allowed[[t for t in said if said.count(t) >= most[row]]] = False
+      assert allowed[token]
+      law = reference_filter(
+        np.where(allowed, own, -np.inf), heat[row], 1.0, top_k[row]
+      )
+      np.testing.assert_allclose(
+        found.logprob[row, at], np.log(law[token]), atol=1e-3
+      )
+      base = jax.nn.log_softmax(own)[token]
+      np.testing.assert_allclose(found.base_logprob[row, at], base, atol=1e-4)
+      text.append(int(token))
+  plan = sampling._Plan(5, (), 38, True, listed, jnp.dtype(jnp.float32))
+  program = sampling._sampler(CONFIG, plan)
+  free = constraints.Constraint(listed, (table | True, most + 9))
+  plain = draw(temperature=heat, top_k=top_k)
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    draw(temperature=heat, top_k=top_k, constraint=free),
+    plain,
+  )
+  assert program._cache_size() == 1
 
 
 # ------------------------------------------------------------- log-probability
@@ -362,6 +387,25 @@ def test_written_texts_do_not_depend_on_batches():
   assert found.finished[0]
   assert second not in found.texts[0].split()
   assert one.texts[0].startswith(found.texts[0])
+
+
+def test_written_texts_share_prompts_and_are_constrained():
+  """The tokens of a prompt's words may come; one has stopped, one has none."""
+  prompts = ['w1 w2 w3', 'w4', 'w1 w2 w5 w6', 'w1 w2', 'w4 w7']
+  table = np.zeros((5, 5, 40), bool)
+  table[:3, :, 3:8] = True
+  table[3, :2, [4, 1]] = [[True, False], [False, True]]
+  given = {
+    **{**WRITE, 'temperature': 2.0},
+    'constraint': constraints.Constraint(listed, (table, np.full(5, 9))),
+  }
+  one = sampling.write(KEY, model(), prompts, **given)
+  two = sampling.write(KEY, model(), prompts, groups=[0, 1, 0, 0, 1], **given)
+  assert one.texts == two.texts
+  assert {*' '.join(one.texts[:3]).split()} <= {f'w{i}' for i in range(1, 6)}
+  assert one.texts[3:] == ['w2', '']
+  np.testing.assert_array_equal(one.tokens, [5, 5, 5, 2, 0])
+  np.testing.assert_array_equal(one.finished, [False] * 3 + [True, False])
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,23 @@ def test_both_orders_cancel_a_preference_for_a_place():
   assert fixed(np.array([[0, 1], [1, 0]])).tolist() == [1, 0]
 
 
+def test_padded_judges_are_asked_for_one_number_of_pairs():
+  asked = []
+
+  def compare(pairs):
+    asked.append(pairs)
+    return (pairs[:, 0] > pairs[:, 1]).astype(float)
+
+  found = tournaments.knockout(
+    tournaments.padded(compare, 5), np.arange(16)[None]
+  )
+  np.testing.assert_array_equal(found.winner, [15])
+  assert [len(pairs) for pairs in asked] == [5] * 5
+  np.testing.assert_array_equal(
+    asked[1], [[10, 11], [12, 13], [14, 15]] + 2 * [[10, 11]]
+  )
+
+
 def test_outcomes_of_verdicts():
   found = tournaments.outcomes(np.array([0, 1, -1, 2]))
   np.testing.assert_array_equal(found, [1, 0, NAN, NAN])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from prm_jax import types
-from prm_jax.models import decoder
+from prm_jax.models import constraints, decoder
 from prm_jax.policy import losses, padding, phases, rollouts, tasks
 from tests.learners.tiny_policies import CONFIG, PROBLEMS, STOP, N, P, prompts
 
@@ -35,6 +35,27 @@ def test_rows_that_are_not_active_have_no_token_and_change_no_other(params):
   ):
     np.testing.assert_array_equal(one[active], two[active])
   assert not write(np.zeros(2 * PROBLEMS, bool)).tokens.mask.any()
+
+
+def test_answers_to_prompts_in_two_parts_are_those_to_whole_ones(params):
+  """A prompt for three texts, two answers each, which begin as allowed."""
+  ids = np.random.default_rng(0).integers(4, 9, (4, 5))
+  heads, tails = padding.full(ids[:1, :3]), padding.full(ids[1:, :2])
+  whole = padding.full(np.hstack([np.repeat(heads.ids, 3, 0), tails.ids]))
+  choices = [[[5], [6]], [[7, 8]], [[5, 5]]]
+  given = constraints.begins(choices, vocabulary=CONFIG.vocab_size)
+
+  def write(prompts, **parts):
+    return rollouts.write(
+      *(jax.random.key(3), CONFIG, params, prompts, tasks.Limits(N, (STOP,))),
+      **{'count': 2, 'constraint': given, **parts},
+    )
+
+  one, two = write(whole), write(heads, suffix=tails, source=[0, 0, 0])
+  np.testing.assert_array_equal(one.tokens.ids, two.tokens.ids)
+  np.testing.assert_allclose(one.logprob, two.logprob, atol=1e-4)
+  np.testing.assert_array_equal(one.tokens.ids[2:4, :2], [[7, 8]] * 2)
+  assert set(one.tokens.ids[:2, 0]) <= {5, 6}
 
 
 def test_what_a_loss_reads_is_scored_and_nothing_else(params, monkeypatch):

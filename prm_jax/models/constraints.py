@@ -1,0 +1,144 @@
+"""What a text may go on with: constrained decoding.
+
+A constraint is a traceable function and the arrays that it reads, so that a
+program is compiled once for all verdicts, grammars and problems of a shape.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import types
+
+Allow = Callable[[Any, types.Array, types.Array], types.Array]
+
+
+class Constraint(NamedTuple):
+  """Which tokens may be drawn.
+
+  Attributes:
+    allow: `(data, ids [R, N], step []) -> [R, V]` bool: the tokens that may be
+      a text's next one, where its first `step` ids are drawn. A text of which
+      none may be ends there. Programs are compiled for each function: let it
+      be one of a module, not a new one each time.
+    data: what it reads; every leaf leads with the rows.
+  """
+
+  allow: Allow
+  data: types.PyTree
+
+  def take(self, rows: Any) -> 'Constraint':
+    """Returns the constraint of some rows, by an index."""
+    return self._replace(data=jax.tree.map(lambda leaf: leaf[rows], self.data))
+
+
+class _Choices(NamedTuple):
+  """Data of `begins`.
+
+  Attributes:
+    ids: `[R, W, T]` int32, -1 behind a sequence's end.
+    after: `[R, G]` int32.
+    by: `[R]` int32.
+  """
+
+  ids: types.ArrayLike
+  after: types.ArrayLike
+  by: types.ArrayLike
+
+
+def begins(
+  choices: Sequence[Sequence[Sequence[int]]],
+  *,
+  vocabulary: int,
+  after: Sequence[int] = (),
+  by: int | None = None,
+) -> Constraint:
+  """Returns the constraint that texts begin with one of a row's sequences.
+
+  Behind a whole sequence every token may follow. A stop token at the ends of
+  the sequences leaves nothing but them.
+
+      begins([[[a], [b]]] * rows, ...)                     # a verdict alone
+      begins([[[a, stop], [b, stop]]] * rows, after=box)   # behind a critique
+
+  Args:
+    choices: of each of R rows the sequences of token ids, at least one.
+    vocabulary: V.
+    after: tokens behind which it holds, in place of the text's beginning: the
+      first time that the text has them. Before, everything is free.
+    by: a step, at which `after` is written if it did not come before; leave as
+      much room as it takes with a sequence. None: it may never come.
+
+  Raises:
+    ValueError: a row has no sequence, one is empty, or an id is none of the
+      vocabulary.
+  """
+  known = [sequence for row in choices for sequence in row]
+  if not all(choices) or not all(known):
+    raise ValueError('a row has no sequence, or an empty one')
+  if not all(0 <= t < vocabulary for one in (*known, after) for t in one):
+    raise ValueError(f'token ids have to be below {vocabulary}, and 0 or more')
+  R, W = len(choices), max(map(len, choices))
+  ids = np.full((R, W, max(map(len, known))), -1, np.int32)
+  for r, row in enumerate(choices):
+    for w in range(W):  # a row with fewer has its first one again
+      sequence = row[w] if w < len(row) else row[0]
+      ids[r, w, : len(sequence)] = sequence
+  last = np.iinfo(np.int32).max if by is None else by
+  data = _Choices(
+    ids,
+    np.broadcast_to(np.asarray(after, np.int32), (R, len(after))),
+    np.full(R, last, np.int32),
+  )
+  return Constraint(_begins(vocabulary), data)
+
+
+@functools.lru_cache(maxsize=16)
+def _begins(vocabulary: int) -> Allow:
+  """Returns the function of `begins`, one for each vocabulary."""
+
+  def marked(token, where):
+    """Returns `[R, V]`, true at tokens `[R, n]` where that is so."""
+    row = jnp.arange(len(token))[:, None]
+    token = jnp.where(where, token, vocabulary)
+    found = jnp.zeros((len(token), vocabulary), bool)
+    return found.at[row, token].set(True, mode='drop')
+
+  def allow(data, ids, step):
+    start = _behind(ids, step, data.after)
+    begun = start <= step
+    place = jnp.arange(data.ids.shape[2])
+    at = jnp.minimum(start[:, None] + place, ids.shape[1] - 1)
+    said = jnp.take_along_axis(ids, at, 1)[:, None]  # [R, 1, T]
+    count = (step - start)[:, None, None]
+    same = (place >= count) | (data.ids == said) | (data.ids < 0)
+    agrees = same.all(-1) & begun[:, None]
+    whole = agrees & ((data.ids >= 0).sum(-1) <= count[..., 0])
+    now = jnp.clip(count, 0, len(place) - 1)
+    now = jnp.broadcast_to(now, (*data.ids.shape[:2], 1))
+    following = jnp.take_along_axis(data.ids, now, 2)[..., 0]
+    allowed = marked(following, agrees & ~whole)
+    allowed |= (whole.any(-1) | ~begun)[:, None]
+    if not data.after.shape[1]:
+      return allowed
+    late = (step >= data.by) & ~begun
+    now = jnp.clip(step - data.by, 0, data.after.shape[1] - 1)[:, None]
+    forced = jnp.take_along_axis(data.after, now, 1)
+    return jnp.where(late[:, None], marked(forced, True), allowed)
+
+  return allow
+
+
+def _behind(ids, step, after):
+  """Returns where `after` `[R, G]` has first ended, `[R]`; step + 1 if not."""
+  (R, N), G = ids.shape, after.shape[1]
+  if N < G:
+    return jnp.full(R, step + 1)
+  end = G + jnp.arange(N - G + 1)
+  windows = [ids[:, g : N - G + 1 + g] == after[:, g : g + 1] for g in range(G)]
+  found = jnp.stack(windows).all(0) if G else jnp.ones((R, N + 1), bool)
+  return jnp.min(jnp.where(found & (end <= step), end, step + 1), -1)
