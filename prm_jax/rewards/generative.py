@@ -8,7 +8,7 @@ for a tournament (`ops.tournaments`), which makes a reward of every answer.
 
 import collections
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from prm_jax import types
-from prm_jax.models import sampling
+from prm_jax.models import constraints, sampling
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.ops import tournaments, voting
 from prm_jax.rewards import judge_formats, judge_quotes
@@ -81,10 +81,14 @@ class Judge(NamedTuple):
     template: what the model reads of messages.
     max_new_tokens: of each text.
     temperature: of the draws; 0 is greedy, and k texts of one order are equal.
-    top_p: see `sampling.filter_logits`.
+    top_p: see `filtering.filter_logits`.
     stop: tokens that end a text.
     cut: how many tokens of an answer are read; None: all, and an error where
       they do not fit.
+    constrained: whether the last text is held to the format's choices behind
+      its cue, and then ends; a cue that did not come is written in time. What
+      is reasoned before is free, and a text may end there, invalid. Nor is one
+      held that has the cue in other tokens than the tokenizer makes of it.
     batch: prompts at once.
     dtype: of the computation.
   """
@@ -97,6 +101,7 @@ class Judge(NamedTuple):
   top_p: float = 1.0
   stop: tuple[str, ...] = ('<|im_end|>',)
   cut: int | None = None
+  constrained: bool = False
   batch: int = 64
   dtype: Any = jnp.float32
 
@@ -111,6 +116,7 @@ class Judge(NamedTuple):
     """Returns what k texts of each item say.
 
     Texts of an item depend on the key and its place among the items alone.
+    What prompts of one question begin with is read once a batch.
 
     A format that reads one answer at a time judges each in a prompt of its
     own, and a text is valid where all n are. Answers that are all equal are
@@ -284,6 +290,7 @@ class Judge(NamedTuple):
     rows = np.array([piece.row for piece in pieces], np.uint32)
     texts: list[list[str]] = [[] for _ in pieces]
     read, written = np.zeros((2, len(pieces)), np.int32)
+    group = _groups([(piece.asked[0], piece.asked[2]) for piece in pieces])
     prompts = [self._prompt(piece, [''] * (turns - 1)) for piece in pieces]
     lengths = self._lengths(prompts)
     context = self.model.config.max_position_embeddings
@@ -295,7 +302,9 @@ class Judge(NamedTuple):
           f'and {turns} x {self.max_new_tokens} more do not fit into a context '
           f'of {context}: cut answers, or write fewer'
         )
+    choices = self._choices() if self.constrained else None
     for turn in range(turns if pieces else 0):
+      last = turn == turns - 1
       if turns > 1:
         prompts = [
           self._prompt(piece, said)
@@ -317,6 +326,8 @@ class Judge(NamedTuple):
         top_p=self.top_p,
         stop=self.stop,
         row_ids=rows[fits],
+        groups=group[fits].tolist(),
+        constraint=choices(len(fits)) if choices and last else None,
         batch=self.batch,
         dtype=self.dtype,
         progress=False,
@@ -327,6 +338,44 @@ class Judge(NamedTuple):
       read[fits] += lengths[fits]
       written[fits] += found.tokens
     return texts, read, written
+
+  def _choices(self) -> Callable[[int], constraints.Constraint]:
+    """Returns what holds a number of texts to the format's choices."""
+    form, tokenizer = self.format, self.model.tokenizer
+
+    def ids(text: str) -> list[int]:
+      return tokenizer.encode(text, add_special_tokens=False).ids
+
+    cue, end = ids(form.cue), tokenizer.token_to_id(self.stop[0])
+    every = []
+    for choice in form.choices:
+      found = ids(form.cue + choice)
+      own = found[: len(cue)] == cue
+      every.append(found[len(cue) :] if own else ids(choice))
+      text = tokenizer.decode(cue + every[-1])
+      if not form.parse(text).valid:
+        raise ValueError(f'{form.name}: {text!r} of this tokenizer is invalid')
+    if not every or end is None:
+      raise ValueError(
+        f'{form.name}: too many scores to choose from'
+        if end is not None
+        else f'stop token {self.stop[0]!r} is not in the vocabulary'
+      )
+    by = self.max_new_tokens - len(cue) - max(map(len, every)) - 1
+    if by < 0:
+      raise ValueError(
+        f'max_new_tokens {self.max_new_tokens}: {form.name} takes '
+        f'{self.max_new_tokens - by} to say what it decides'
+      )
+    ended = [[*each, end] for each in every]
+    size = self.model.config.vocab_size
+
+    def choices(rows: int) -> constraints.Constraint:
+      return constraints.begins(
+        [ended] * rows, vocabulary=size, after=cue, by=by
+      )
+
+    return choices
 
   def _prompt(self, piece, said) -> str:
     messages = self.format.messages(*piece.asked, said=said)
@@ -379,6 +428,13 @@ def readable(
   criterion = None if item.criterion is None else clean(item.criterion)
   responses = tuple(clean(text, cut) for text in item.responses)
   return Item(clean(item.query), responses, criterion)
+
+
+def _groups(names: Sequence[Hashable]) -> np.ndarray:
+  """Returns a number for each name, the same for equal ones."""
+  known: dict[Hashable, int] = {}
+  found = [known.setdefault(name, len(known)) for name in names]
+  return np.array(found, np.int32)
 
 
 class _Piece(NamedTuple):

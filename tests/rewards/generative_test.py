@@ -349,3 +349,30 @@ def test_a_model_writes_what_is_read():
   # An item's texts do not depend on the others.
   alone = judge.judge(KEY, items[:1], 8)
   assert alone.texts == found.texts[:1]
+
+
+def test_both_orders_share_what_comes_before_the_answers():
+  """And texts are what they are without sharing."""
+  form = judge_formats.j1(wording=judge_formats.Wording(before='J'))
+  judge = generative.Judge(
+    tiny_judge.model(), form, max_new_tokens=3, batch=32, constrained=True
+  )
+  items = [Item('q', ('good', 'bad')), Item('p', ('odd', 'bad'))]
+  found = judge.judge(KEY, items, 8, order='both')
+  texts = [text for each in found.texts for (text,) in each]
+  told = ['<answer>' in text for text in texts]
+  assert sum(told) > 8
+  # A cue that came or was written is followed by a verdict, and the end.
+  np.testing.assert_array_equal(found.valid.ravel(), told)
+  assert {0, 1} <= set(found.verdict[found.valid].tolist())
+  free = judge._replace(constrained=False).judge(KEY, items, 8, order='both')
+  assert free.invalid > found.invalid
+  with pytest.raises(ValueError, match='max_new_tokens 2: j1_verdict takes 3'):
+    judge._replace(max_new_tokens=2).judge(KEY, items)
+  for form, words in (
+    (judge_formats.grm(3), 'grm: too many scores'),
+    (judge_formats.rrm(), 'rrm: .* of this tokenizer is invalid'),
+  ):
+    three = [Item('q', ('a', 'b', 'c')[: form.responses])]
+    with pytest.raises(ValueError, match=words):
+      judge._replace(format=form).judge(KEY, three)
