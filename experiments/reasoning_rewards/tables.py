@@ -330,8 +330,8 @@ def _rewarded(made: Mapping[str, list[Row]]) -> Iterator[str]:
     yield (
       f'Rewarded by {words.REWARDS[row["method"]]}: '
       f'{_said(row, "solved_end")} solved, {_points(row, "solved_gain")}, '
-      f'while its score moves by {_points(row, "score_gain")}; of wrong answers it '
-      f'accepts {_said(row, "accepted_end")}, at the start '
+      f'while its score moves by {_points(row, "score_gain")}; of wrong '
+      f'answers it accepts {_said(row, "accepted_end")}, at the start '
       f'{_said(row, "accepted_start")}.'
     )
   for row in made.get('as_reward_against', ()):
