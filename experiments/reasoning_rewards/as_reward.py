@@ -517,6 +517,7 @@ FIGURES: Mapping[str, Callable[[Row], float]] = {
   'solved_gain': lambda r: float(np.subtract(*_series(r, 'solved')[[-1, 0]])),
   'score_start': lambda r: float(_series(r, 'score')[0]),
   'score_end': lambda r: float(_series(r, 'score')[-1]),
+  'score_gain': lambda r: float(np.subtract(*_series(r, 'score')[[-1, 0]])),
   'gap_start': lambda r: float(_gap(r)[0]),
   'gap_end': lambda r: float(_gap(r)[-1]),
   'gap_growth': lambda r: float(np.subtract(*_gap(r)[[-1, 0]])),

@@ -407,6 +407,7 @@ TABLES: dict[str, tables.Spec | None] = {
       'peak': ('points', 'solved_peak'),
       'score, start': ('points', 'score_start'),
       'score, end': ('points', 'score_end'),
+      'score, gain': ('points', 'score_gain'),
       'gap, start': ('points', 'gap_start'),
       'gap, end': ('points', 'gap_end'),
       'growth of the gap': ('points', 'gap_growth'),

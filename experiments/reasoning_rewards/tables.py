@@ -331,14 +331,15 @@ def _rewarded(made: Mapping[str, list[Row]]) -> Iterator[str]:
   for row in made.get('as_reward', ()):
     yield (
       f'Rewarded by {words.REWARDS[row["method"]]}: '
-      f'{_said(row, "solved_end")} solved, {_points(row, "solved_gain")}; the '
-      f'score exceeds the truth by {_points(row, "gap_end")}, '
-      f'{_points(row, "gap_growth")} more than at the start.'
+      f'{_said(row, "solved_end")} solved, {_points(row, "solved_gain")}, '
+      f'while its score moves by {_points(row, "score_gain")}; of wrong '
+      f'answers it accepts {_said(row, "accepted_end")}, at the start '
+      f'{_said(row, "accepted_start")}.'
     )
   for row in made.get('as_reward_against', ()):
     if row['method'] == as_reward.FILTERED:
       yield (
         'The better half of its texts, over all of them: '
-        f'{_points(row, "solved_end")} solved, {_points(row, "gap_end")} of '
-        'the gap.'
+        f'{_points(row, "solved_end")} solved, '
+        f'{_points(row, "accepted_end")} of wrong answers accepted.'
       )

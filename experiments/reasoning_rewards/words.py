@@ -43,6 +43,6 @@ INJECTED = {
 REWARDS = {
   'verifier': 'the truth',
   'judge': 'a judge that writes',
-  'judge_filtered': 'its better half',
+  'judge_filtered': 'the better half of its texts',
   'scalar_judge': 'a scalar judge',
 }

@@ -89,8 +89,8 @@ def test_a_score_that_rises_while_the_truth_falls():
     (step, 'judge') for step in (0, 10, 20)
   ]
   said = tables.answer({'as_reward': [judge], 'as_reward_against': [row]})
-  assert '+30.0 points' in said[0]  # of the gap
-  assert '+30.0 points' in said[1]
+  assert 'its score moves by +30.0 points' in said[0]
+  assert '+30.0 points [+30.0, +30.0] solved, -2.5 points' in said[1]
 
 
 def test_judges_before_they_reward():
