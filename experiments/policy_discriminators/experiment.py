@@ -65,9 +65,9 @@ class Inputs:
 
   def _discriminator(self, name: str, number: int) -> tuple[types.PyTree, Row]:
     """Returns what was trained on a fold's texts, and its options."""
-    fold = self.fold(name, number)
 
     def make():
+      fold = self.fold(name, number)  # read only where one has to be trained
       params, search = discrimination.pretrained(fold)
       return params, {
         'kind': 'likeness',

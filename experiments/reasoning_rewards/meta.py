@@ -50,8 +50,9 @@ def texts(
   task: tasks.Task, rows: np.ndarray, ids: np.ndarray, right: np.ndarray
 ) -> Texts:
   """Returns texts `[B, N]` on rows `[B]` of a task."""
-  whole, seen = padding.follow(task.prompts(rows), judges.tokens(ids))
-  whole, seen = np.asarray(whole), np.asarray(seen)
+  whole, seen = map(
+    np.asarray, padding.follow(task.prompts(rows), judges.tokens(ids))
+  )
   last = whole.shape[1] - 1 - seen[:, ::-1].argmax(1)
   B = len(whole)
   ones, number = np.ones(B, np.float32), np.arange(B, dtype=np.int32)

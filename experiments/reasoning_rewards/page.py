@@ -94,7 +94,7 @@ def _training(results) -> list[page.Section]:
     kinds.bars(
       heading,
       rows,
-      [words.METHODS.get(row['method'], row['method']) for row in rows],
+      [words.METHODS.get(row['method'], str(row['method'])) for row in rows],
       kinds.Axis(f'{figure}_gain', 'after less before (points)', 100),
       at=0.0,
       ours=[row['form'] == 'pointwise' for row in rows],

@@ -95,15 +95,13 @@ def judging(
     raise ValueError(f'{form.name} has {form.turns} turns: a task has one')
   if truth.shape != (len(items), n):
     raise ValueError(f'truth {truth.shape} of {len(items)} items of {n}')
-  if order not in ORDERS:
-    raise ValueError(f'order {order!r}: one of {ORDERS}')
-  items = [
-    generative.readable(i, item, tokenizer, quote=form.quote, cut=cut)
-    for i, item in enumerate(items)
-  ]
   item, shown = _shown(key, len(items), n, order)
+  read = [
+    generative.readable(i, each, tokenizer, quote=form.quote, cut=cut)
+    for i, each in enumerate(items)
+  ]
   questions = [
-    template(_messages(form, i, items[i], places)) + form.opening
+    template(_messages(form, i, read[i], places)) + form.opening
     for i, places in zip(item, shown, strict=True)
   ]
   words = word_tasks.words(
@@ -115,17 +113,22 @@ def judging(
     template=str,
   )
   truth = np.take_along_axis(truth[item], shown, 1)
-
-  def verify(problem, tokens):
-    said = [form.parse(text) for text in words.decode(tokens)]
-    verdict = np.array([each.verdict for each in said], np.int32)
-    scores = np.array([each.scores for each in said], np.float32)
-    rule = _rewarded(reward, wrong)
-    found = rule(verdict, scores.reshape(-1, n), truth[np.asarray(problem)])
-    return np.asarray(found, np.float32)
-
+  verify = _verify(form, words.decode, _rewarded(reward, wrong), truth)
   task = words.task._replace(verify=verify, refine=None)
   return Judging(words._replace(task=task), truth, shown, item)
+
+
+def _verify(form, decode, rule, truth):
+  """Returns `(problem [R], Tokens) -> rewards [R]` of judges' texts."""
+
+  def verify(problem, tokens):
+    said = [form.parse(text) for text in decode(tokens)]
+    verdict = np.array([each.verdict for each in said], np.int32)
+    scores = np.array([each.scores for each in said], np.float32)
+    scores = scores.reshape(-1, form.responses)
+    return np.asarray(rule(verdict, scores, truth[problem]))
+
+  return verify
 
 
 def _rule(form: judge_formats.Format, reward: str | None) -> str:
@@ -157,6 +160,8 @@ def _messages(form, i, item, places) -> judge_formats.Messages:
 
 def _shown(key, N: int, n: int, order: str):
   """Returns the item of each problem, and which answer stands at each place."""
+  if order not in ORDERS:
+    raise ValueError(f'order {order!r}: one of {ORDERS}')
   shown = np.tile(np.arange(n), (N, 1))
   if order != 'fixed':
     shown = tasks.generator(key).permuted(shown, axis=1)
