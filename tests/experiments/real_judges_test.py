@@ -25,6 +25,7 @@ from prm_jax.rewards import generative, judge_formats
 
 END = '<|im_end|>'
 WORDS = ['<unk>', END, 'A', 'B', 'Yes', 'No', 'good', 'bad', 'odd', 'why']
+WORDS += ['<|eot_id|>']
 CONFIG = decoder.DecoderConfig(len(WORDS), 16, 32, 3, 2, 1, 8)
 
 
@@ -33,7 +34,7 @@ def tokenizer():
   vocabulary = {word: i for i, word in enumerate(WORDS)}
   found = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, '<unk>'))
   found.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-  found.add_special_tokens([END])
+  found.add_special_tokens([END, WORDS[-1]])
   return found
 
 
@@ -388,7 +389,8 @@ def test_large_variants_run_on_a_tiny_checkpoint(
   sizes = {**config.real.sizes.to_dict(), **small}
   saved(tmp_path / 'model', decoder.DecoderConfig(**sizes))
   config.real.update(model=str(tmp_path / 'model'), sizes=sizes)
-  config.real.update(steps=2, looks=1, folds=2, tokens=1024)
+  config.real.update(steps=2, looks=1, folds=2, tokens=1024, rates=(1e-3,))
+  config.real.data = ('llmbar', 'bigbench_mistake')
   config.real.written.update(rows=4, tokens=4)
   monkeypatch.undo()
   monkeypatch.setattr(real_fits, '_NARROW', 256)
@@ -404,7 +406,7 @@ def test_large_variants_run_on_a_tiny_checkpoint(
     for state in ('untrained', 'adapted')
   } | {('generative', 'written')} <= heads
   assert {row['data'] for row in found['real']} == {
-    *('llmbar', 'bigbench_mistake', 'llmfao', 'rm_bench')
+    *('llmbar', 'bigbench_mistake', 'rm_bench')
   }
   adapted = [row for row in found['real_training'] if row['rate']]
   assert {row['steps'] for row in adapted} <= {0, 2}
