@@ -14,11 +14,8 @@ from prm_jax.models import decoder as decoders
 from prm_jax.models import lora
 from prm_jax.rewards import discriminative
 
-PARTS = (
-  'backbone',
-  'adapter',
-  'top',
-)  # of a reward's params, beside the head's own
+# Of a reward's params, beside the head's own.
+PARTS = ('backbone', 'adapter', 'top')
 _TEXTS = 256  # read at once
 TRAINS = ('frozen', 'adapter', 'whole')
 
