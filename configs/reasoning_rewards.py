@@ -127,7 +127,7 @@ _AS_REWARD = {
     'chosen': 64,
     'tested': 128,
   },
-  'start': {'steps': 500, 'batch': 96, 'rate': 3e-3, 'warm_up': 50, 'gap': 0},
+  'start': {'steps': 1000, 'batch': 96, 'rate': 3e-3, 'warm_up': 50, 'gap': 0},
   'judge': {
     'steps': 300,
     'batch': 64,
