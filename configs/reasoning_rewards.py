@@ -73,8 +73,8 @@ _DISTILLATION = {
   'aim': 0.75,
 }
 
-# Judges that write nothing: fields of `scalars.Kind`. Labels of steps help
-# most, so that the two other helps are given on top of them.
+# Judges that write nothing: fields of `scalars.Kind`. The two other helps are
+# given on top of labels of steps.
 _SCALARS = {
   'scalar': {},
   'scalar_process': {'process': True},

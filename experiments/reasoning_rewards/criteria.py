@@ -190,22 +190,23 @@ def conditions(unit: units.Unit) -> dict[str, measured.Cell]:
       'none_of_unseen': mean([(NONE, unseen)]),
     }
   return found | {
-    'own_person': _of_people(unit, 0),
-    'swapped': _of_people(unit),
+    'own_person': _of_people(unit, swapped=False),
+    'swapped': _of_people(unit, swapped=True),
   }
 
 
-def _of_people(unit: units.Unit, away: int = 1) -> measured.Cell:
+def _of_people(unit: units.Unit, *, swapped: bool) -> measured.Cell:
   """Returns how right verdicts are by each person's own criterion.
 
   Args:
     unit: of a judge.
-    away: how many persons further the criterion is taken that is told: 0 is
-      the person's own.
+    swapped: whether another person's is told, of another criterion.
   """
   arrays = unit.arrays
   own, row = arrays['whose'], np.arange(len(arrays['whose']))
-  told = np.roll(own, -away)
+  count = arrays['better'].shape[1]
+  away = 1 + row % (count - 1)  # every other one as often
+  told = (own + away) % count if swapped else own
   right = arrays['verdict'][row, told] == arrays['better'][row, own]
   return measured.Cell(
     unit.record['seed'], arrays['problem'], right.astype(float)

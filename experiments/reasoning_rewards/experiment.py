@@ -20,6 +20,7 @@ from experiments.reasoning_rewards import (
 )
 from prm_jax.lab import curves, study, units
 
+_APART = 10  # seeds of judges as rewards: settings were chosen on 0 and 1
 _NOTES = (
   'Intervals are over seeds and problems at once; a seed draws tables, '
   'problems, start and all draws. There are five seeds: such intervals hold '
@@ -137,8 +138,8 @@ def _taught(config, folder) -> dict[str, units.Make]:
 
 def _rewarded(config, folder) -> dict[str, units.Make]:
   return {
-    f'as_reward-{label}-{seed}': units.record(
-      as_reward.run, config, folder, label, seed
+    f'as_reward-{label}-{_APART + seed}': units.record(
+      as_reward.run, config, folder, label, _APART + seed
     )
     for seed in config.seeds
     for label in config.as_reward.methods
@@ -256,7 +257,9 @@ def _of_tournaments(config, folder) -> study.Tables:
 
 def _of_rewards(config, folder) -> study.Tables:
   runs = curves.records(folder, _rewarded(config, folder))
-  made = _read(config, folder, 'as_reward-judges')
+  made = [
+    folder.read(f'as_reward-judges-{_APART + seed}') for seed in config.seeds
+  ]
   return {
     'as_reward': as_reward.table(runs),
     'as_reward_against': as_reward.against(runs),

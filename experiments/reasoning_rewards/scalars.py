@@ -170,8 +170,10 @@ def learner(
     margin = worst[:, 0] - worst[:, 1]
     if kind.process:
       each = optax.sigmoid_binary_cross_entropy(found, some.label)
-      total = jnp.where(some.labelled, each, 0.0).sum((1, 2))
-      count = some.labelled.sum((1, 2)).astype(total.dtype)
+      # Every solution counts alike: hidden ones have one label of many steps.
+      labels = some.labelled.sum(2)
+      mean = jnp.where(some.labelled, each, 0.0).sum(2) / jnp.maximum(labels, 1)
+      total, count = mean.sum(1), (labels > 0).sum(1).astype(mean.dtype)
     else:
       total = jax.nn.softplus(-margin)
       count = jnp.ones_like(total)

@@ -135,7 +135,7 @@ def _majority(arrays: Arrays, k: int, kept: np.ndarray) -> np.ndarray:
   won = np.asarray(_majority_of(ballots, jnp.asarray(kept)))
   right = arrays['right'].reshape(-1, 1, 1)
   part = np.take_along_axis(won, right, -1)[..., 0]
-  return np.where(np.isnan(part), 0.5, part)
+  return np.where(np.isnan(part), 0.0, part)  # no verdict is a wrong one
 
 
 def _pairs(rule: Callable[..., np.ndarray], keep: Callable[..., np.ndarray]):
@@ -182,7 +182,7 @@ def table(
 
   Gains: over one text; of a rule with a meta model over the same without.
   Tokens are those written for one solution; `cost` is that times parameters,
-  in those of the weak judge.
+  in those of the weak judge. What a meta model reads is not in it.
 
   Args:
     made: of the weak judge.

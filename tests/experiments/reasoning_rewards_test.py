@@ -204,9 +204,9 @@ def test_criteria_that_are_told():
   assert rows['wrong']['verdict'] == pytest.approx(4 / 12)
   assert rows['right']['gain'] == pytest.approx(8 / 12)
   assert rows['none']['verdict'] == pytest.approx(4 / 8)
-  # Told the other person's: equal for the first pair, not for the second.
-  assert rows['swapped']['verdict'] == 0.5
-  assert rows['own_person']['gain'] == 0.5
+  # Told the second criterion, which disagrees, and the first, which does, too.
+  assert rows['swapped']['verdict'] == 0.0
+  assert rows['own_person']['gain'] == 1.0
 
 
 def test_injections_stand_at_the_end_with_the_claim(world):
