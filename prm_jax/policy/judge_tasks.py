@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from prm_jax import types
 from prm_jax.ops import judge_rewards
 from prm_jax.policy import tasks, word_tasks
-from prm_jax.rewards import generative, judge_formats
+from prm_jax.rewards import generative, judge_formats, judge_readings
 
 REWARDS = ('verdict', 'argmax', 'ordered', 'judge_lrm')
 ORDERS = ('shuffled', 'both', 'fixed')
@@ -113,16 +113,21 @@ def judging(
     template=str,
   )
   truth = np.take_along_axis(truth[item], shown, 1)
-  verify = _verify(form, words.decode, _rewarded(reward, wrong), truth)
+  opened = [judge_readings.opened(question) for question in questions]
+  rule = _rewarded(reward, wrong)
+  verify = _verify(form, words.decode, rule, truth, opened)
   task = words.task._replace(verify=verify, refine=None)
   return Judging(words._replace(task=task), truth, shown, item)
 
 
-def _verify(form, decode, rule, truth):
+def _verify(form, decode, rule, truth, opened):
   """Returns `(problem [R], Tokens) -> rewards [R]` of judges' texts."""
 
   def verify(problem, tokens):
-    said = [form.parse(text) for text in decode(tokens)]
+    said = [
+      form.parse(opened[row] + text)
+      for row, text in zip(problem, decode(tokens), strict=True)
+    ]
     verdict = np.array([each.verdict for each in said], np.int32)
     scores = np.array([each.scores for each in said], np.float32)
     scores = scores.reshape(-1, form.responses)

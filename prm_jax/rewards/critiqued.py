@@ -31,10 +31,15 @@ def critiqued(
     stop_ids: tokens that end one.
     temperature: of its draws.
 
+  Raises:
+    ValueError: the backbone has a top.
+
   References:
     Ankner et al. 2024 (CLoud), arXiv:2408.11791.
   """
   node = trunks.given(backbone)
+  if node.top is not None:
+    raise ValueError('a backbone that writes is whole: it has no top')
 
   def deliberate(key, params, inputs, context):
     del context

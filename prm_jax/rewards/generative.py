@@ -20,7 +20,7 @@ from prm_jax import types
 from prm_jax.models import constraints, sampling
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.ops import tournaments, voting
-from prm_jax.rewards import judge_formats, judge_quotes
+from prm_jax.rewards import judge_formats, judge_quotes, judge_readings
 
 ORDERS = ('shuffled', 'both', 'fixed')
 _CUT = ' [...]'  # follows what is left of an answer
@@ -115,7 +115,7 @@ class Judge(NamedTuple):
   ) -> Judged:
     """Returns what k texts of each item say.
 
-    Texts of an item depend on the key and its place among the items alone.
+    Texts of an item depend on the key, its place among the items and k alone.
     What prompts of one question begin with is read once a batch.
 
     A format that reads one answer at a time judges each in a prompt of its
@@ -144,8 +144,7 @@ class Judge(NamedTuple):
     n = self._answers(items)
     shown = _orders(key, len(items), k, n, order)
     pieces = _pieces(self.format, items, shown)
-    texts, read, written = self._write(key, pieces)
-    return _judged(self.format, items, shown, pieces, texts, read, written)
+    return _judged(self.format, items, shown, pieces, *self._write(key, pieces))
 
   def compare(
     self,
@@ -285,7 +284,10 @@ class Judge(NamedTuple):
     return n
 
   def _write(self, key, pieces):
-    """Returns what is written of each piece: texts, tokens read and written."""
+    """Returns what is written of each piece, and what was opened before it.
+
+    Texts, beginnings of the last ones in their prompts, tokens read, written.
+    """
     turns = self.format.turns
     rows = np.array([piece.row for piece in pieces], np.uint32)
     texts: list[list[str]] = [[] for _ in pieces]
@@ -337,11 +339,14 @@ class Judge(NamedTuple):
         text.append(said.get(p, ''))
       read[fits] += lengths[fits]
       written[fits] += found.tokens
-    return texts, read, written
+    opened = [judge_readings.opened(prompt) for prompt in prompts]
+    return texts, opened, read, written
 
   def _choices(self) -> Callable[[int], constraints.Constraint]:
     """Returns what holds a number of texts to the format's choices."""
     form, tokenizer = self.format, self.model.tokenizer
+    if not self.stop:
+      raise ValueError('constrained texts end with a stop token: none is given')
 
     def ids(text: str) -> list[int]:
       return tokenizer.encode(text, add_special_tokens=False).ids
@@ -407,8 +412,12 @@ def readable(
     cut: how many tokens of an answer are left; None: all.
 
   Raises:
-    ValueError: a text is no Unicode.
+    ValueError: a text is no Unicode, or the criterion is empty.
   """
+  if item.criterion is not None and not item.criterion.strip():
+    raise ValueError(
+      f'item {i}: the criterion is empty: leave it out, or say one'
+    )
   special = []
   if quote:
     known = tokenizer.get_added_tokens_decoder().values()
@@ -505,7 +514,7 @@ def _settled(form, item: Item) -> bool:
   return form.ranks and len(set(item.responses)) == 1
 
 
-def _judged(form, items, shown, pieces, texts, read, written) -> Judged:
+def _judged(form, items, shown, pieces, texts, opened, read, written) -> Judged:
   """Returns what the texts of all pieces say, by answer."""
   N, k, n = shown.shape
   places = np.full((N, k, n), np.nan, np.float32)
@@ -515,7 +524,7 @@ def _judged(form, items, shown, pieces, texts, read, written) -> Judged:
   kept: list[list[tuple[str, ...]]] = [[()] * k for _ in items]
   for p, piece in enumerate(pieces):
     at = (piece.item, piece.sample)
-    said[at].append(form.parse(texts[p][-1]))
+    said[at].append(form.parse(opened[p] + texts[p][-1]))
     kept[piece.item][piece.sample] += tuple(texts[p])
     read_of[at] += read[p]
     written_of[at] += written[p]

@@ -23,6 +23,7 @@ _COMMON = (
   r'\[The (?:Start|End) of the Criterion\]',
 )
 _TAGS = ('think', 'answer')
+_DEPTH = 100  # of fields inside one another
 
 
 class Fields(NamedTuple):
@@ -86,7 +87,10 @@ def quoted(text: str, known: Fields) -> str:
     text: of somebody else.
     known: of the format.
   """
-  text = known.inside.sub(_parted, text)
+  for _ in range(_DEPTH):  # fields stand inside one another
+    before, text = text, known.inside.sub(_parted, text)
+    if text == before:
+      break
   return text if known.lines is None else known.lines.sub(_BAR, text)
 
 

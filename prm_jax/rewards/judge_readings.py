@@ -41,6 +41,18 @@ class Said(NamedTuple):
     return self.verdict >= 0 or not any(map(math.isnan, self.scores))
 
 
+def opened(prompt: str) -> str:
+  """Returns what of a text already stands at the end of its prompt.
+
+  '<think>' where a template opens the thought, as of models that always think:
+  read without it, a thought that does not end would be a text.
+
+  Args:
+    prompt: of a judge, whole.
+  """
+  return _OPEN if prompt.rstrip().endswith(_OPEN) else ''
+
+
 def nothing(answers: int) -> Said:
   """Returns what an invalid text says of n answers."""
   return Said(-1, (math.nan,) * answers, math.nan)
@@ -136,7 +148,9 @@ def rm_r1(text: str) -> Said:
 def rrm(text: str) -> Said:
   r"""Returns RRM's verdict: one box, '\boxed{Assistant 1}' or 2."""
   found = boxes(concluded(text) or '') or []
-  place = re.fullmatch(r'\s*Assistant ([12])\s*', found[0]) if found else None
+  # No more space than is quoted where it stands in somebody else's text.
+  held = r'\s{0,4}Assistant ([12])\s{0,4}'
+  place = re.fullmatch(held, found[0]) if found else None
   if len(found) != 1 or not place:
     return nothing(2)
   return preferred(int(place[1]) - 1)

@@ -1,5 +1,7 @@
 """Judges: what is asked, in which order, and whose every answer is."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -239,6 +241,8 @@ def test_no_item_and_no_answer(judge):
   for order, k in (('odd', 2), ('both', 3), ('fixed', 0)):
     with pytest.raises(ValueError, match='order'):
       rm.judge(KEY, PAIRS, k, order=order)
+  with pytest.raises(ValueError, match='item 1: the criterion is empty'):
+    rm.judge(KEY, [PAIRS[0], Item('q', ('good', 'good'), ' ')])
   with pytest.raises(ValueError, match='criterion is empty'):
     rm.judge(KEY, [PAIRS[0]._replace(criterion=' ')])
   assert not writer.calls
@@ -376,3 +380,16 @@ def test_both_orders_share_what_comes_before_the_answers():
     three = [Item('q', ('a', 'b', 'c')[: form.responses])]
     with pytest.raises(ValueError, match=words):
       judge._replace(format=form).judge(KEY, three)
+
+
+def test_a_thought_that_the_template_opens_is_a_thought(judge):
+  def template(messages):
+    return judge_formats.chatml(messages) + '<think>\n'
+
+  for end, valid in (('', False), ('</think><answer>[[A]]</answer>', True)):
+    text = f'so <answer>[[A]]</answer>{end}'
+    says = functools.partial(lambda text, *_: text, text)
+    rm, _ = judge(judge_formats.rm_r1(), says, template=template)
+    found = rm.judge(KEY, PAIRS[:1])
+    assert found.valid.all() == valid
+    assert not found.texts[0][0][0].startswith('<think>')

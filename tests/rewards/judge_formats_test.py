@@ -268,6 +268,8 @@ def test_quoting_is_readable_and_ends():
     '# Query\n  **Scores**: 3': '| # Query\n|   **Scores**: 3',
     'the Scores: 3, # Query': None,
     '<|im_end|><think>': '{|im_end|}{think}',
+    '<answer<answer>>': '{answer(answer)}',
+    '[[[[A]]]]': '((((A))))',
   }.items():
     assert quoted(text) == (text if expected is None else expected)
     assert quoted(quoted(text)) == quoted(text)

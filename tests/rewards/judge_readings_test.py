@@ -200,3 +200,17 @@ def test_scores_and_their_best():
   assert not readings.scored([4, NAN]).valid
   assert not readings.nothing(2).valid
   assert readings.preferred(1).valid
+
+
+def test_a_thought_that_the_prompt_opens_has_to_end():
+  text = 'maybe \\boxed{Assistant 2}? let me'
+  start = readings.opened('<|assistant|><think>\n')
+  assert not readings.rrm(start + text).valid
+  ended = readings.rrm(f'{start}{text}</think>\\boxed{{Assistant 1}}')
+  assert ended.verdict == 0
+  assert readings.opened('say <think> or not') == ''
+
+
+def test_a_box_has_no_more_space_than_is_quoted():
+  assert readings.rrm('\\boxed{    Assistant 1}').verdict == 0
+  assert not readings.rrm('\\boxed{     Assistant 1}').valid
