@@ -23,10 +23,6 @@ def _rows(label: np.ndarray) -> types.Judgements:
   )
 
 
-def _texts(ids: np.ndarray) -> types.Tokens:
-  return types.Tokens(ids, (ids != judging.PAD).astype(np.int32))
-
-
 def choices(given: judging.Judgements, *, pauses: int = 0) -> types.Batch:
   """Returns each problem's right and wrong solution as a choice, the right one.
 
@@ -40,7 +36,7 @@ def choices(given: judging.Judgements, *, pauses: int = 0) -> types.Batch:
   right = given.right
   if (right[::2] != 1).any() or (right[1::2] != 0).any():
     raise ValueError('rows 2 i and 2 i + 1 have to be right and wrong')
-  texts = _texts(judging.paused(judging.prompts(given), pauses))
+  texts = judging.texts(judging.paused(judging.prompts(given), pauses))
   index = np.arange(len(right), dtype=np.int32).reshape(-1, 2)
   return types.Batch(_rows(np.ones(len(index))), types.Inputs(texts, index))
 
@@ -51,7 +47,7 @@ def steps(given: judging.Judgements) -> types.Batch:
   Args:
     given: B rows of R = 1.
   """
-  texts = _texts(judging.prompts(given))
+  texts = judging.texts(judging.prompts(given))
   texts = texts._replace(end=judging.value_places(given).astype(np.int32))
   return types.Batch(_rows(judging.step_labels(given)), types.Inputs(texts))
 

@@ -158,19 +158,13 @@ def _task(problems, prompts, solutions, reward) -> tasks.Task:
     return reward(problem, jnp.asarray(said))
 
   return tasks.Task(
-    lambda problem: _texts(prompts[problem]),
+    lambda problem: judging.texts(prompts[problem]),
     verify,
     None,
     4 + solutions + 3 * steps,
     (judging.END,),
     traced=True,
   )
-
-
-def _texts(ids: np.ndarray) -> types.Tokens:
-  """Returns texts `[B, T]`, of which padding is not seen."""
-  seen = ids != judging.PAD
-  return types.Tokens(ids.astype(np.int32), seen.astype(np.int32))
 
 
 # ----------------------------------------------------------------- what to show
@@ -185,7 +179,7 @@ def hints(given: judging.Judgements) -> rejection.Hints:
     given: rows of the task.
   """
   prompts = judging.prompts(given, np.ones(len(given.right), bool))
-  return lambda problem: _texts(prompts[problem])
+  return lambda problem: judging.texts(prompts[problem])
 
 
 def traces(
@@ -251,6 +245,10 @@ def shown(
     )
     row = first[:, None] * side_by_side + np.arange(side_by_side)
     row = row.ravel()
-    return _texts(prompts[row]), _texts(written[row]), weights[row]
+    return (
+      judging.texts(prompts[row]),
+      judging.texts(written[row]),
+      weights[row],
+    )
 
   return draw

@@ -8,7 +8,7 @@ that a score that rises while fewer problems are solved is seen.
 import dataclasses
 import functools
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -95,12 +95,6 @@ def sizes(node: Any) -> decoder.DecoderConfig:
 # -------------------------------------------------------------- who is asked
 
 
-def _blocks(count: int) -> Iterator[tuple[int, np.ndarray]]:
-  """Yields places of `_ROWS` rows, the last one again where there are less."""
-  for first in range(0, count, _ROWS):
-    yield first, np.minimum(np.arange(first, first + _ROWS), count - 1)
-
-
 def written(
   key: types.Key,
   config: decoder.DecoderConfig,
@@ -112,7 +106,7 @@ def written(
 ) -> np.ndarray:
   """Returns what is written behind prompts `[B, P]`, `[B, count, N]`."""
   found = []
-  for first, place in _blocks(len(read)):
+  for first, place in judges.blocks(len(read), _ROWS):
     said = rollouts.write(
       jax.random.fold_in(key, first),
       config,
@@ -164,7 +158,7 @@ def _network(config: decoder.DecoderConfig):
 def logits(config, params, some: meta.Texts) -> np.ndarray:
   """Returns the log-odds `[B]` that a scoring model gives to texts."""
   found = []
-  for _, place in _blocks(len(some.ids)):
+  for _, place in judges.blocks(len(some.ids), _ROWS):
     part = some.take(place)
     score = _network(config)(params, part.ids, part.last[:, None])
     found.append(np.asarray(score)[:, 0])

@@ -73,7 +73,7 @@ def run(config: Any, folder: units.Folder, seed: int) -> units.Unit:
 
 def _verdicts(sizes, params, given, ids: np.ndarray) -> np.ndarray:
   task: tasks.Task = judging_tasks.judgements(given)
-  task = task._replace(prompts=lambda row: judges.tokens(ids[row]))
+  task = task._replace(prompts=lambda row: judging.texts(ids[row]))
   written = judges.written(
     jax.random.key(0), sizes, params, task, np.arange(len(ids)), temperature=0.0
   )

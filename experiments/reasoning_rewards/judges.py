@@ -1,6 +1,6 @@
 """Judges that write a chain: taught, stopped early, asked, and read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -189,16 +189,10 @@ def made(folder: units.Folder, name: str, make: units.Make) -> units.Unit:
 # -------------------------------------------------------------------- judging
 
 
-def blocks(count: int):
-  """Yields places of `ROWS` rows, the last ones again where there are less."""
-  for first in range(0, count, ROWS):
-    yield first, np.minimum(np.arange(first, first + ROWS), count - 1)
-
-
-def tokens(ids: np.ndarray) -> types.Tokens:
-  """Returns token ids `[B, T]` as texts, of which padding is not seen."""
-  ids = np.asarray(ids, np.int32)
-  return types.Tokens(ids, (ids != judging.PAD).astype(np.int32))
+def blocks(count: int, rows: int = ROWS) -> Iterator[tuple[int, np.ndarray]]:
+  """Yields places of so many rows, the last again where there are less."""
+  for first in range(0, count, rows):
+    yield first, np.minimum(np.arange(first, first + rows), count - 1)
 
 
 def written(
@@ -249,7 +243,7 @@ def told(
   tell = logprobs.teller(config, ids.shape[1])
   found = []
   for _, place in blocks(len(rows)):
-    seen = padding.follow(task.prompts(rows[place]), tokens(ids[place]))
+    seen = padding.follow(task.prompts(rows[place]), judging.texts(ids[place]))
     found.append(np.asarray(tell(params, *seen)))
   return np.concatenate(found)[: len(rows)]
 

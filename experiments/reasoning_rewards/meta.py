@@ -13,7 +13,6 @@ from experiments.reasoning_rewards import (
   problems,
   reasoning,
   scalars,
-  training,
   votes,
 )
 from prm_jax import judging_tasks, types
@@ -21,7 +20,7 @@ from prm_jax.lab import units
 from prm_jax.models import decoder
 from prm_jax.ops import statistics
 from prm_jax.policy import padding, tasks
-from prm_jax.worlds import judging_traces
+from prm_jax.worlds import judging, judging_traces
 
 
 class Texts(NamedTuple):
@@ -51,7 +50,7 @@ def texts(
 ) -> Texts:
   """Returns texts `[B, N]` on rows `[B]` of a task."""
   whole, seen = map(
-    np.asarray, padding.follow(task.prompts(rows), judges.tokens(ids))
+    np.asarray, padding.follow(task.prompts(rows), judging.texts(ids))
   )
   last = whole.shape[1] - 1 - seen[:, ::-1].argmax(1)
   B = len(whole)
@@ -105,7 +104,7 @@ def run(config: Any, folder: units.Folder, seed: int) -> units.Unit:
   node, sizes = config.votes, judges.sizes(config.judge)
   params = reasoning.of_seed(config, folder, seed, 'weak')
   world = problems.world(config.problems, seed)
-  given = training.spread(problems.trained(world, seed), node.meta.prompts)
+  given = problems.spread(problems.trained(world, seed), node.meta.prompts)
   task = judging_tasks.judgements(given)
   rows = np.repeat(np.arange(len(given.right)), node.meta.texts)
   ids = judges.written(

@@ -124,6 +124,18 @@ def held_out(
   return joined(parts)
 
 
+def spread(given: judging.Judgements, count: int) -> judging.Judgements:
+  """Returns evenly spread twos of rows: all lengths are among them.
+
+  Args:
+    given: rows, those of a problem or pair side by side.
+    count: rows at most.
+  """
+  pairs = len(given.right) // 2
+  first = 2 * np.linspace(0, pairs - 1, min(count // 2, pairs)).astype(int)
+  return given.take((first[:, None] + np.arange(2)).ravel())
+
+
 def joined(parts: list[judging.Judgements]) -> judging.Judgements:
   """Returns the rows of all, which have one width and form."""
   problems, *columns = zip(*parts, strict=True)

@@ -21,7 +21,6 @@ from prm_jax.policy import phases, tasks
 from prm_jax.worlds import judging
 
 Row = dict[str, Any]
-PAUSE = judging.ARROW  # never stands in what is judged
 _WARM_UP = 100
 _SLOWER = 0.2  # share of the updates at the end in which the rate falls
 
@@ -79,26 +78,18 @@ def texts(kind: Kind, given: judging.Judgements) -> Texts:
     kind: of the judge.
     given: B rows of one solution.
   """
-  read = judging.prompts(given)
-  B, T = read.shape
-  K = given.problems.operator.shape[1]
-  ids = np.hstack([read, np.full((B, kind.pauses), PAUSE)]).astype(np.int32)
+  ids = judging.paused(judging.prompts(given), kind.pauses)
+  end = ids.shape[1] - 1
   if not kind.process:
-    last = np.full((B, 1), ids.shape[1] - 1)
+    B = len(ids)
+    last = np.full((B, 1), end)
     return Texts(ids, last, given.right[:, None], np.ones((B, 1), bool))
-  values = given.written[:, 0]
-  start = given.problems.start[:, None]
-  before = np.hstack([start, values[:, :-1]])
-  follows = given.problems.table[
-    given.problems.operator, before, given.problems.operand
-  ]
-  true = judging.chains(given.problems)
-  right = np.where(before >= 0, follows, true) == values
-  left = given.problems.length[:, None] - 1 - np.arange(K)
-  at = np.where(left >= 0, T - 2 - 3 * left, 0)
+  label = judging.step_labels(given)
+  left = given.problems.length[:, None] - 1 - np.arange(label.shape[1])
+  at = np.where(left >= 0, end - kind.pauses - 1 - 3 * left, 0)
   if kind.pauses:
-    at = np.where(left == 0, ids.shape[1] - 1, at)
-  return Texts(ids, at, right, values >= 0)
+    at = np.where(left == 0, end, at)
+  return Texts(ids, at, label == 1, ~np.isnan(label))
 
 
 def network(config: decoder.DecoderConfig):
@@ -277,7 +268,9 @@ def run(
   given = problems.trained(world, seed)
   lengths = tuple(config.problems.lengths)
   looked = {
-    'train': Scored(kind, sizes, _some(given, config.scalars.known)),
+    'train': Scored(
+      kind, sizes, problems.spread(given, 2 * config.scalars.known)
+    ),
     'validation': Scored(kind, sizes, problems.chosen(world, seed)),
     'test': Scored(kind, sizes, problems.held_out(world, seed, *lengths)),
   }
@@ -320,13 +313,6 @@ def _outcomes(score: 'Scored', params: types.PyTree) -> dict[str, np.ndarray]:
     **measured.rows_of(given, 2),
     'pair': judges.preferred(score(params)).astype(np.float32),
   }
-
-
-def _some(given: judging.Judgements, count: int) -> judging.Judgements:
-  """Returns evenly spread pairs of rows: all lengths are among them."""
-  pairs = len(given.right) // 2
-  row = 2 * np.linspace(0, pairs - 1, min(count, pairs)).astype(int)
-  return given.take((row[:, None] + np.arange(2)).ravel())
 
 
 def chosen(folder: units.Folder, names: Sequence[str]) -> Row:

@@ -57,7 +57,7 @@ def run(config: Any, folder: units.Folder, label: str, seed: int) -> units.Unit:
   world = problems.world(config.problems, seed)
   given = problems.trained(world, seed, form)
   if method.problems:
-    given = spread(given, method.problems)
+    given = problems.spread(given, method.problems)
   if form == problems.PAIRWISE and method.twos:
     given = judging.both_orders(given)
   parts: Row = {'task': _task(method, given, node), 'config': sizes}
@@ -79,12 +79,6 @@ def run(config: Any, folder: units.Folder, label: str, seed: int) -> units.Unit:
     {'seed': seed, 'method': label, 'form': form, 'curve': curve},
     compared(config, world, form, seed, start, params),
   )
-
-
-def spread(given: judging.Judgements, count: int) -> judging.Judgements:
-  """Returns evenly spread twos of rows: all lengths are among them."""
-  first = 2 * np.linspace(0, len(given.right) // 2 - 1, count // 2).astype(int)
-  return given.take((first[:, None] + np.arange(2)).ravel())
 
 
 def _task(method: Method, given: judging.Judgements, node: Row) -> tasks.Task:

@@ -405,6 +405,12 @@ def claims(given: Judgements) -> np.ndarray:
 # --------------------------------------------------------------------- tokens
 
 
+def texts(ids: np.ndarray) -> types.Tokens:
+  """Returns token ids `[B, T]` as texts, of which padding is not seen."""
+  ids = np.asarray(ids, np.int32)
+  return types.Tokens(ids, (ids != PAD).astype(np.int32))
+
+
 def to_right(ids: np.ndarray) -> np.ndarray:
   """Returns texts `[B, T]` with all padding on the left."""
   order = np.argsort(ids != PAD, 1, kind='stable')

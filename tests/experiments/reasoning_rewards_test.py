@@ -86,7 +86,7 @@ def test_steps_are_labelled_where_their_value_stands():
   assert read == [['5', '2'], ['_', '1']]
   paused = scalars.texts(scalars.Kind(process=True, pauses=3), given)
   assert paused.at.tolist() == [[4, 11], [4, 11]]
-  assert (paused.ids[:, -3:] == scalars.PAUSE).all()
+  assert (paused.ids[:, -3:] == judging.WAIT).all()
   plain = scalars.texts(scalars.Kind(pauses=3), given)
   assert plain.at.tolist() == [[11], [11]]
   assert plain.label.tolist() == [[0], [1]]
