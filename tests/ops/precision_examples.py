@@ -400,6 +400,12 @@ EXAMPLES = {
     'kl_estimate': (a(N), a(N)),
     'entropy': (a(N, 5),),
   },
+  'returns': {
+    'choice_reward': (a(N), one(N)),
+    'token_rewards': (a(U), a(U, N), one(U, N)),
+    'generalized_advantages': (a(U, N), a(U, N), one(U, N)),
+    'value_loss': (a(N), a(N), a(N)),
+  },
   'traits': {
     'log_probability': (a(N), a(N)),
     'nll': (a(J), a(N, J - 1), a(N), one(N)),
