@@ -9,6 +9,7 @@ words. A decoder sees the composed table, and nothing else changes.
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
@@ -46,5 +47,5 @@ def composed(params: types.PyTree, fields: types.ArrayLike | None) -> Any:
   """
   if fields is None:
     return params
-  table = decoder.look_up(params, np.asarray(fields)).sum(-2)
+  table = decoder.look_up(params, jnp.asarray(fields)).sum(-2)
   return {'params': {**params['params'], 'embed': {'embedding': table}}}

@@ -30,7 +30,7 @@ from prm_jax.ops.heads import (
   ratings,
   steps,
 )
-from prm_jax.users import gaussian, meta, ring, simplex, variational
+from prm_jax.users import gaussian, meta, ring, simplex, summaries, variational
 
 KEY, J, N, U = jax.random.key(0), 3, 6, 4
 RNG = np.random.default_rng(0)
@@ -54,6 +54,11 @@ MANY = jax.vmap(bayes.laplace, (None, 0, 0, 0))(
   PRIOR, a(U, N, J), one(U, N), one(U, N)
 )
 PAIR = types.Pair(a(N, 2, J), one(N), one(N))
+EVENT = types.Event(
+  types.Tokens(jnp.ones((N, 2), jnp.int32), jnp.ones((N, 2), jnp.int32)),
+  a(N),
+  one(N),
+)
 SIDE = types.Pair(a(N, J), one(N), one(N))
 SAID = types.Judgements(*(jnp.arange(N) % U, one(N), one(N), jnp.arange(N)))
 INDEX = jnp.stack([jnp.arange(N), jnp.arange(N) + 1], 1)
@@ -62,6 +67,8 @@ HEARD = types.Said(
   a(N, 2, J), a(N, 2, 0), one(N, 2), {}, one(N), one(N), paired.bradley_terry()
 )
 OUTPUT = types.RewardOutput(a(N, 2), jnp.broadcast_to(jnp.eye(2), (N, 2, 2)))
+TOLD = types.Tokens(jnp.ones(3, jnp.int32), jnp.ones(3, jnp.int32))
+WRITTEN = summaries.State(EVENT.tokens, TOLD, jnp.int32(N), a(), a())
 RING = ring.keep(ring.empty(N, J), SIDE)
 BELIEF = gaussian.State(a(J), RING)
 LOG = jax.nn.log_softmax(a(N, 5))
@@ -492,6 +499,14 @@ EXAMPLES = {
         iterations=3,
       ),
     ),
+  },
+  # What runs a decoder is of `models`; the rest has no products.
+  'summaries': {
+    'summaries': None,
+    'edited': (WRITTEN, TOLD),
+    'released': (WRITTEN,),
+    'asked': None,
+    'write': None,
   },
   'variational': {
     'variational': None,
