@@ -16,12 +16,13 @@ SIZES = decoder.DecoderConfig(
   hidden_size=48,
   intermediate_size=128,
   num_hidden_layers=2,
-  num_attention_heads=4,
-  num_key_value_heads=4,
-  head_dim=12,
+  num_attention_heads=2,
+  num_key_value_heads=2,
+  head_dim=24,
   rope_theta=100.0,
   attention_bias=True,
   query_key_norm=True,
+  embedding_std=0.5,
 )
 
 
