@@ -12,6 +12,7 @@ from prm_jax import registry, types
 from prm_jax.runtime import train, trees
 from tests.contract import small
 
+pytestmark = pytest.mark.slow
 KEY = jax.random.key(0)
 
 

@@ -27,7 +27,9 @@ TEXTS = [[[8, 3], [4, 9, 5, 6], [7]], [[5], [6, 6, 3], [9, 8, 3, 4]]]
 SUMMARIES = [[4, 8], []]
 
 
-@pytest.mark.parametrize('pool', summarized.POOLS)
+@pytest.mark.parametrize(
+  'pool', ['sum', pytest.param('last', marks=pytest.mark.slow)]
+)
 def test_scores_are_those_of_each_text_alone(pool):
   reward = summarized.summarized(
     backbone={'config': CONFIG, 'trains': 'whole'},
