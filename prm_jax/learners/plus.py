@@ -1,7 +1,17 @@
-"""PLUS: summaries of people, learned with the reward model that reads them."""
+"""PLUS: summaries of people, learned with the reward model that reads them.
+
+    L(phi, theta) = -E log sigma(r_phi(s_A | z) - r_phi(s_B | z)),
+    z ~ pi_theta(z | history)
+
+The order says what learns in which phase: ('both',) takes one step of each half
+on the same summaries, whose rewards are a by-product of the reward model's own
+step. ('summarizer', 'reward') with rounds alternates as published, on summaries
+that the summariser at the beginning of a round wrote. ('summarizer',),
+('reward',) and ('reward', 'summarizer') have a frozen partner.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,128 +34,158 @@ PARTS = {
 Strangers = Callable[[types.Key], tuple]
 
 
+class Warm(NamedTuple):
+  """Phases that come first; those of which nothing is given are left out.
+
+  Attributes:
+    language: demonstrations of a step, `(key, state) -> (prompts, summaries)`,
+      which the summariser imitates. The reward model then starts from a copy
+      of it, if their decoders are of one size.
+    strangers: summaries and choices of a step, of nobody, from which the
+      reward model learns to read. Without it, it ignores summaries.
+    language_options: `steps`, `learning_rate`, `last`, `warm_up` and others of
+      `supervised.phase`.
+    strangers_options: `steps` and `learning_rate`.
+  """
+
+  language: demonstrations.Shown | None = None
+  strangers: Strangers | None = None
+  language_options: Mapping[str, Any] | None = None
+  strangers_options: Mapping[str, Any] | None = None
+
+
+class Rates(NamedTuple):
+  """How fast the parts learn.
+
+  Attributes:
+    summarizer: learning rate, constant.
+    reward: of the reward model, and of a critic, where it is constant.
+    last: share of it to which the reward model's falls, linearly.
+    decay: weight decay of the reward model.
+  """
+
+  summarizer: float = 1e-3
+  reward: float = 1e-3
+  last: float = 0.2
+  decay: float = 0.01
+
+
+_WARM, _UPDATE, _RATES = Warm(), summarizing.Update(), Rates()
+
+
 def plus(
   *,
   writer: summaries.Writer,
   backbone: trunks.Backbone | Mapping[str, Any] | None = None,
-  language: demonstrations.Shown | None = None,
-  strangers: Strangers | None = None,
-  language_options: Mapping[str, Any] | None = None,
-  strangers_options: Mapping[str, Any] | None = None,
+  warm: Warm | Mapping[str, Any] = _WARM,
   order: tuple[str, ...] = ('both',),
   rounds: int = 1,
-  steps: int = 400,
-  update: summarizing.Update | Mapping[str, Any] | None = None,
-  learning_rate: float = 1e-3,
-  reward_rate: float = 1e-3,
-  reward_last: float = 0.2,
-  reward_decay: float = 0.01,
+  steps: int | Mapping[str, int] = 400,
+  update: summarizing.Update | Mapping[str, Any] = _UPDATE,
+  rates: Rates | Mapping[str, float] = _RATES,
   reads: str = 'summaries',
-  pool: str = 'sum',
-  before: tuple[int, ...] = (),
-  after: tuple[int, ...] = (),
-  capacity: int = 64,
-  width: int = 1,
+  reader: Mapping[str, Any] | None = None,
+  served: Mapping[str, Any] | None = None,
 ) -> types.Learner:
   """Returns a summariser and a reward model that learn from each other.
 
-      L(phi, theta) = -E log sigma(r_phi(s_A | z) - r_phi(s_B | z)),
-      z ~ pi_theta(z | history)
-
-  Rows are `summarizing.Contexts`. `order` says what learns in which phase:
-  ('both',) takes one step of each half on the same summaries, the rewards
-  being a by-product of the reward model's own step; ('summarizer', 'reward')
-  with `rounds` alternates as published, on summaries that the summariser at
-  the beginning of the round wrote; ('summarizer',), ('reward',) and
-  ('reward', 'summarizer') have a frozen partner.
-
-  Two warm starts may come first. In `language` the summariser imitates
-  summaries that are shown, and the reward model then starts from a copy of it,
-  if their decoders are of one size. In `strangers` the reward model learns to
-  read summaries of nobody: without it, it ignores them.
+  Rows are `summarizing.Contexts`. NamedTuples may be given as plain data.
 
   Args:
     writer: of summaries.
-    backbone: decoder of the reward model, which may be plain data; whole and
-      of the writer's sizes if None.
-    language: demonstrations of a step, `(key, state) -> (prompts, summaries)`;
-      no such phase if None.
-    strangers: summaries and choices of a step; likewise.
-    language_options: `steps`, `learning_rate`, `last` and `warm_up`.
-    strangers_options: `steps` and `learning_rate`.
+    backbone: decoder of the reward model; whole and of the writer's sizes if
+      None.
+    warm: what comes first.
     order: of phases, of 'both', 'summarizer' and 'reward'.
     rounds: how often they run, one after another.
-    steps: of each of them, in each round.
-    update: how a step learns, which may be plain data.
-    learning_rate: of the summariser, and of a critic; constant.
-    reward_rate: of the reward model, which falls linearly ...
-    reward_last: ... to this share.
-    reward_decay: weight decay of the reward model.
+    steps: of each of them in each round; or part -> steps.
+    update: how a step learns.
+    rates: how fast.
     reads: what the reward reads: 'summaries', or as controls 'histories' or
       'nothing', where it learns alone.
-    pool: which tokens of a text are scored, see `rewards.summarized`.
-    before: tokens before a summary, where the reward reads it.
-    after: tokens behind it.
-    capacity: events that are kept of a person who is served.
-    width: tokens of such an event.
+    reader: `pool`, `before` and `after` of `rewards.summarized`.
+    served: `capacity`, `width` and `temperature` of `users.summaries`.
 
   Raises:
-    ValueError: an order, a baseline or a score that there is not.
+    ValueError: an order, steps, a baseline or a score that there is not.
 
   References:
     Nam et al. 2025 (PLUS), arXiv:2507.13579.
 
   Notes:
     Published: baseline='critic' with samples=1, pairs=1, kl=0.01, pool='last',
-    order=('summarizer', 'reward') with two steps and many rounds, and neither
-    warm start, for the language model is instructed. The released code's
-    rates are 5e-7 and, of reward and critic, 9e-6.
+    order=('summarizer', 'reward') with many rounds, and no warm start, for the
+    language model is instructed. The released code's rates are 5e-7 and, of
+    reward and critic, 9e-6.
   """
-  update = update or summarizing.Update()
-  if not isinstance(update, summarizing.Update):
-    update = summarizing.Update(**update)
-  _check(order, update, reads)
+  step, rate, start = _given(update, rates, warm)
+  each, kept = _steps(order, steps), rounds > 1
+  _check(order, step, reads)
   node = trunks.Backbone(writer.config, 'whole', dtype=writer.dtype)
   node = node if backbone is None else trunks.given(backbone)
   reward = summarized.summarized(
-    backbone=node, fields=writer.fields, pool=pool, before=before, after=after
+    backbone=node, fields=writer.fields, **(reader or {})
   )
-  user = summaries.summaries(writer=writer, capacity=capacity, width=width)
+  user = summaries.summaries(writer=writer, **(served or {}))
   system = types.System(reward, user)
-  starts = node.sizes == writer.config and language is not None
-  warm: list[types.Phase] = []
-  if language is not None:
-    warm.append(_language(writer, language, dict(language_options or {})))
-  if strangers is not None:
-    begin = _copied if starts else None
-    options = dict(strangers_options or {})
-    warm.append(_strangers(writer, reward, strangers, begin, options))
-  rates = (learning_rate, reward_rate, reward_last, reward_decay)
+  copies = node.sizes == writer.config and start.language is not None
+  first = _starts(writer, reward, start, copies)
+  begin = _begin(step, kept, copies and start.strangers is None)
   turns = [
     _turn(
-      (writer, reward, node, update),
+      (writer, reward, node, step),
       part,
-      steps=steps,
-      length=steps * rounds,
-      rates=rates,
+      steps=each[part],
+      length=each[part] * rounds,
+      rates=rate,
       reads=reads,
-      begin=_begin(
-        update,
-        first=index == 0,
-        kept=rounds > 1,
-        copies=starts and strangers is None,
-      ),
-      kept=rounds > 1,
+      begin=begin if index == 0 else None,
+      kept=kept,
     )
     for index, part in enumerate(order)
   ]
+  init = _init(system, writer, step, kept=kept)
   return types.Learner(
-    (*warm, *turns),
-    _init(system, writer, update, kept=rounds > 1),
-    system,
-    first=len(warm),
-    rounds=rounds,
+    (*first, *turns), init, system, first=len(first), rounds=rounds
   )
+
+
+def _given(update, rates, warm) -> Any:
+  """Returns options, which may be plain data."""
+  return (
+    given if isinstance(given, kind) else kind(**given)
+    for given, kind in (
+      (update, summarizing.Update),
+      (rates, Rates),
+      (warm, Warm),
+    )
+  )
+
+
+def _starts(writer, reward, warm, copies) -> list[types.Phase]:
+  """Returns the phases that come first."""
+  found = []
+  if warm.language is not None:
+    options = dict(warm.language_options or {})
+    found.append(_language(writer, warm.language, options))
+  if warm.strangers is not None:
+    options = dict(warm.strangers_options or {})
+    begin = _copied if copies else None
+    found.append(_strangers(writer, reward, warm.strangers, begin, options))
+  return found
+
+
+def _steps(order, steps):
+  """Returns part -> steps.
+
+  Raises:
+    ValueError: the steps of a part are missing, or of none that there is.
+  """
+  if isinstance(steps, int):
+    return dict.fromkeys(order, steps)
+  if set(steps) != set(order):
+    raise ValueError(f'steps of {sorted(steps)}, and the order is {order}')
+  return dict(steps)
 
 
 def _check(order, update, reads):
@@ -190,12 +230,10 @@ def _copied(state, data):
   return states.with_reward(state, reward)
 
 
-def _begin(update, *, first, kept, copies):
-  """Returns what begins a phase of a round, see `Phase.begin`."""
+def _begin(update, kept, copies):
+  """Returns what begins the first phase of a round, see `Phase.begin`."""
 
   def begin(state, data):
-    if not first:
-      return state
     if int(state.round) == 0:
       if copies:
         state = _copied(state, data)
@@ -279,16 +317,17 @@ def _turn(
 ) -> types.Phase:
   """Returns the phase in which one half learns, or both do."""
   writer, reward, node, update = parts
-  rate, reward_rate, last, decay = rates
   learns = PARTS[part]
   critic = update.baseline == summarizing.CRITIC and 'user' in learns
-  fall = optax.linear_schedule(reward_rate, last * reward_rate, max(length, 1))
+  fall = optax.linear_schedule(
+    rates.reward, rates.last * rates.reward, max(length, 1)
+  )
   whole = {
-    'user': phases.adam(rate),
-    'critic': phases.adam(rate),
+    'user': phases.adam(rates.summarizer),
+    'critic': phases.adam(rates.reward),
     'reward': optax.chain(
       optax.clip_by_global_norm(1.0),
-      optax.adamw(fall, b2=0.98, weight_decay=decay),
+      optax.adamw(fall, b2=0.98, weight_decay=rates.decay),
     ),
   }
   names = (*learns, *(('critic',) if critic else ()))

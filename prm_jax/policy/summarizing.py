@@ -7,7 +7,6 @@ at once its own loss and the summary's reward, from one forward pass.
 Axis letters: C contexts, G summaries of one, M pairs, S tokens of a summary.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -156,8 +155,8 @@ def collect(
     writer: of summaries.
     update: how many of each.
     reads: what stands for a summary: nothing and whole histories are controls.
-    kept: whether the writer of the constants writes, whose summaries of a
-      step of a round are the same in all phases.
+    kept: whether the writer of the constants writes: of the same batch, a step
+      of a round then has the same summaries in all phases.
 
   Raises:
     ValueError: unknown `reads`.
@@ -382,8 +381,8 @@ def _over(values, there):
   return total, there.sum(axes)
 
 
-def _accuracy(margin, label):
-  """Returns how right choices are; a margin of 0 is half right."""
+def accuracy(margin: types.Array, label: types.Array) -> types.Array:
+  """Returns how right choices `[...]` are; a margin of 0 is half right."""
   return returns.choice_reward(margin, label, kind='right')
 
 
@@ -398,10 +397,10 @@ def _figures(writer, reward, params, rows, margin):
   there, label = rows.present, rows.label
 
   def every(margin, there):
-    return _over(_accuracy(margin, label), there)
+    return _over(accuracy(margin, label), there)
 
   shape = (C, G, M)
-  own = _accuracy(margin, jnp.broadcast_to(label[:, None], shape))
+  own = accuracy(margin, jnp.broadcast_to(label[:, None], shape))
   return {
     'accuracy': _over(own, jnp.broadcast_to(there[:, None], shape)),
     'accuracy_other': every(controls[:, 0], there * rows.apart[:, None]),
@@ -548,81 +547,3 @@ def _criticised(
   loss = returns.value_loss(value, old, target, clip=update.value_clip)
   term = _over((loss * mask).reshape(C, -1), mask.reshape(C, -1))
   return (credit - mean) / (spread + 1e-8), term
-
-
-# --------------------------------------------------------------- examination
-
-
-class Examined(NamedTuple):
-  """What became of B contexts; figures are `[B]`, means over their choices.
-
-  Attributes:
-    summary: leaves `[B, S]` that were read.
-    right: behind 'own', 'other' and 'empty' summaries, the share of choices
-      that the reward predicts; 'other' is NaN where nobody else was there.
-    nll: likewise, nats.
-  """
-
-  summary: types.Tokens
-  right: dict[str, types.Array]
-  nll: dict[str, types.Array]
-
-
-def examiner(
-  writer: summaries.Writer, reward: types.RewardModel
-) -> Callable[..., Examined]:
-  """Returns `(key, params, contexts, summary=None, temperature=0) -> Examined`.
-
-  Every choice is predicted behind the person's own summary, another person's
-  and the empty one. Given summaries `[B, S]` are read in place of the
-  summariser's: the truth, what others wrote, or histories.
-
-  Args:
-    writer: of summaries.
-    reward: that reads them.
-  """
-
-  @jax.jit
-  def read(params, rows, summary):
-    made = summarized(rows, grouped(summary, 1))
-    blank = nothing(writer, len(rows.mask), summary.ids.shape[1])
-    three = jax.tree.map(
-      lambda *leaves: jnp.stack(leaves, 1), summary, made.other, blank
-    )
-    margin = margins(reward, params['reward'], made.texts, three)
-    label = jnp.broadcast_to(made.label[:, None], margin.shape)
-    there = jnp.broadcast_to(made.present[:, None], margin.shape)
-    count = jnp.maximum(there.sum(-1), 1)
-
-    def mean(values):
-      return jnp.where(there > 0, values, 0.0).sum(-1) / count
-
-    known = jnp.stack(
-      [jnp.ones_like(made.apart), made.apart, jnp.ones_like(made.apart)], 1
-    )
-    found = [
-      jnp.where(known > 0, mean(values), jnp.nan)
-      for values in (
-        _accuracy(margin, label),
-        choices.bradley_terry(margin, label),
-      )
-    ]
-    return [
-      dict(zip(('own', 'other', 'empty'), each.T, strict=True))
-      for each in found
-    ]
-
-  @jax.jit
-  def write(key, user, history, temperature):
-    whole = composed.composed(user, writer.fields)
-    return summaries.write(key, writer, whole, history, temperature=temperature)
-
-  def examine(key, params, contexts, summary=None, temperature=0.0):
-    rows = jax.tree.map(jnp.asarray, contexts)
-    if summary is None:
-      summary = write(key, params['user'], rows.history, temperature)
-    summary = jax.tree.map(jnp.asarray, summary)
-    right, nll = read(params, rows, summary)
-    return jax.device_get(Examined(summary, right, nll))
-
-  return examine

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.models import composed, constraints, decoder, sampling
+from prm_jax.models import composed, constraints, decoder, prefixes, sampling
 
 _PEOPLE = 256  # written about at once
 
@@ -135,14 +135,18 @@ def summaries(
     whole = composed.composed(params, writer.fields)
     for first in range(0, len(chosen), _PEOPLE):
       some = chosen[first : first + _PEOPLE]
-      history = jax.tree.map(
-        lambda leaf: np.asarray(leaf)[some].reshape(len(some), -1),  # noqa: B023
-        states.events,
+      # Of few shapes, since each is compiled: copies of the first are written.
+      R = prefixes.rounded(len(some), _PEOPLE)
+      rows = np.concatenate([some, np.full(R - len(some), some[0])])
+      history = types.Tokens(
+        *(np.asarray(leaf)[rows].reshape(R, -1) for leaf in states.events[:2])
       )
       found = write(
-        key, writer, whole, history, row_ids=some, temperature=temperature
+        key, writer, whole, history, row_ids=rows, temperature=temperature
       )
-      ids[some], mask[some] = found.ids, found.mask
+      ids[some], mask[some] = (
+        np.asarray(leaf)[: len(some)] for leaf in found[:2]
+      )
     return states._replace(
       text=types.Tokens(ids, mask),
       due=np.where(due, 0.0, states.due).astype(np.float32),

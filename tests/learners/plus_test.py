@@ -57,7 +57,7 @@ def test_a_frozen_partner_stays_as_it_is(part):
 
 @pytest.mark.slow
 def test_the_reward_starts_from_the_summariser_that_was_shown():
-  learner = built(**WARM)
+  learner = built(warm=WARM)
   warm = learner._replace(phases=learner.phases[:1], first=0)
   language = fit(warm)
   seen = {}
@@ -140,10 +140,11 @@ def test_controls_read_histories_or_nothing_and_learn_alone():
     ({'order': ()}, r'order \(\)'),
     ({'order': ('everything',)}, "of \\['both'"),
     ({'order': ('reward', 'reward')}, 'give rounds'),
+    ({'steps': {'reward': 1}}, r"steps of \['reward'\], and"),
     ({'reads': 'histories'}, "order is \\('reward',\\)"),
     ({'update': {'baseline': 'mean'}}, "baseline 'mean'"),
     (
-      {'strangers': len, 'strangers_options': {'rate': 1}},
+      {'warm': {'strangers': len, 'strangers_options': {'rate': 1}}},
       "do not know \\['rate'\\]",
     ),
   ],

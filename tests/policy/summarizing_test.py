@@ -10,7 +10,7 @@ import pytest
 from prm_jax import types
 from prm_jax.models import decoder
 from prm_jax.ops import returns
-from prm_jax.policy import summarizing
+from prm_jax.policy import examining, summarizing
 from prm_jax.users import summaries
 
 END, ASK, V, N = 1, 2, 10, 3
@@ -293,7 +293,7 @@ def test_contexts_and_choices_are_drawn_without_replacement():
 def test_examinations_read_one_s_own_and_another_s_summary(params):
   rows = contexts(np.random.default_rng(3), B=4)
   rows = rows._replace(user=np.array([0, 1, 1, 2], np.int32))
-  examine = summarizing.examiner(WRITER, READER)
+  examine = examining.examiner(WRITER, READER)
   said = np.array([[4, END, 0], [5, 6, 7], [8, 9, END], [END, 0, 0]], np.int32)
   text = types.Tokens(said, (said > 0).astype(np.int32))
   found = examine(KEY, params, rows, text)
