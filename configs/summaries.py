@@ -154,12 +154,12 @@ def _shrink(config: config_dict.ConfigDict) -> None:
   config.parts = ('people', 'planted', 'injections')
   config.work.people.plain = (
     'plus',
-    'untrained',
     'history_equal_time',
     'vector',
     'plus_by_start',
     'truth_by_start',
   )
+  config.work.planted.plain = config.work.injections.plain = ('plus',)
   config.decoder = {
     'hidden_size': 8,
     'intermediate_size': 8,
@@ -174,7 +174,7 @@ def _shrink(config: config_dict.ConfigDict) -> None:
   config.start.language.update(batch=4, steps=2, warm_up=1)
   config.start.strangers.update(batch=4, pairs=2, steps=2)
   few = {'contexts': 4, 'samples': 2, 'pairs': 2}
-  for label in ('plus', 'untrained', 'history_equal_time'):
+  for label in ('plus', 'history_equal_time'):
     config.methods[label].steps = 2
     config.methods[label].update = few
   config.every = 1

@@ -4,11 +4,20 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from experiments.summaries import fits, page, people, tables, vectors, words
+from experiments.summaries import (
+  fits,
+  page,
+  people,
+  planted,
+  tables,
+  vectors,
+  words,
+)
 from prm_jax.lab import columns, study, units
 
 _VECTOR = 'vector'
-_READ = ('people', 'partners', 'own_words', 'rounds')  # parts of methods alone
+# Parts that examine what other parts trained, and their tables.
+_PLANTED = {'planted': planted.misconceptions, 'injections': planted.injections}
 _NOTES = (
   'Intervals are over seeds and people at once; a seed draws people, '
   'histories, choices, starts and all training. There are five seeds: such '
@@ -49,7 +58,20 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
     for place, label in wanted:
       make = _make(config, folder, label, place, seed)
       work[fits.name(label, place, seed)] = make
+    for part, place, label in _planted(config):
+      name = fits.name(f'{part}-{label}', place, seed)
+      work[name] = functools.partial(
+        planted.run, config, folder, part, label, place, seed
+      )
   return work
+
+
+def _planted(config) -> Iterator[tuple[str, str, str]]:
+  """Yields parts, worlds and methods in which something is planted."""
+  for part in filter(_PLANTED.__contains__, config.parts):
+    for place, labels in config.work[part].to_dict().items():
+      for label in labels:
+        yield part, place, label
 
 
 def _read(config, folder, place, labels) -> dict[str, list[units.Unit]]:
@@ -80,6 +102,13 @@ def _tables(config, folder: units.Folder) -> study.Tables:
   for part in ('partners', 'rounds'):
     if part in config.parts:
       found[part] = _some(found['accuracy'], config.work[part].plain)
+  for part, place, label in _planted(config):
+    made = [
+      folder.read(fits.name(f'{part}-{label}', place, seed))
+      for seed in config.seeds
+    ]
+    rows = _PLANTED[part](label, made)
+    found.setdefault(part, []).extend({'world': place, **row} for row in rows)
   return {'claims': tables.claims(found), **found}
 
 

@@ -15,8 +15,10 @@ from experiments.summaries import people
 from prm_jax import history_rows, types
 from prm_jax.lab import units
 from prm_jax.learners import plus
+from prm_jax.models import decoder
 from prm_jax.policy import examining, summarizing
 from prm_jax.runtime import train, trees
+from prm_jax.users import summaries
 from prm_jax.worlds import histories
 
 Arrays = dict[str, np.ndarray]
@@ -39,8 +41,12 @@ def learner(world: people.World, **options: Any) -> types.Learner:
     world: of the writer.
     **options: of `plus.plus`.
   """
+  return _plus(world.writer, **options)
+
+
+def _plus(writer: summaries.Writer, **options: Any) -> types.Learner:
   return plus.plus(
-    writer=world.writer, reader={'before': (histories.ASK,)}, **options
+    writer=writer, reader={'before': (histories.ASK,)}, **options
   )
 
 
@@ -111,17 +117,22 @@ Reader = Callable[..., Arrays]
 
 
 def reader(world: people.World) -> Reader:
-  """Returns `(params, contexts, reads, given=None) -> arrays` of contexts.
+  """Returns `(params, contexts, reads, given=None, history=None) -> arrays`.
 
   Arrays are `own`, `other` and `empty`, the share of a context's choices that
   is predicted behind such a summary, `nll`, behind one's own, `person`, and of
-  summaries `summary`, `strong_first`, `both` and `silent`. The likeliest
-  summaries are written.
+  summaries `summary`, `strong_first`, `both` and `silent`, of every context.
+  The likeliest summaries are written, unless they are `given`, of the contexts'
+  histories or of others.
   """
-  examine = examining.examiner(world.writer, learner(world).system.reward)
+  examine = _examiner(world.writer.config, world.own_words)
 
-  def read(params, contexts, reads='summaries', given=None) -> Arrays:
+  def read(
+    params, contexts, reads='summaries', given=None, history=None
+  ) -> Arrays:
     rows = history_rows.contexts(contexts).rows
+    if history is not None:
+      rows = rows._replace(history=history)
     if reads == 'histories':
       given = rows.history
     elif reads == 'nothing':
@@ -142,6 +153,13 @@ def reader(world: people.World) -> Reader:
     }
 
   return read
+
+
+@functools.cache
+def _examiner(sizes: decoder.DecoderConfig, own_words: bool) -> Any:
+  """Returns what examines, compiled once for all units of a process."""
+  writer = history_rows.writer(sizes, own_words=own_words)
+  return examining.examiner(writer, _plus(writer).system.reward)
 
 
 def of_splits(

@@ -148,6 +148,46 @@ TABLES: dict[str, tables.Spec | None] = {
       'seeds': ('count', 'seeds'),
     },
   ),
+  'planted': tables.Spec(
+    'A misconception, and its correction',
+    'Percent of new people. Carried: the summary states the wrong value of '
+    'what is liked most. Preferred: the reward prefers it to the right one. '
+    'More: than with none; over unmarked: than where its words stand without '
+    'the marker that tells. Repeated: the assistant says the same words again.',
+    {
+      'method': ('word', 'method'),
+      'in the history': ('word', 'history'),
+      'carried': ('points', 'carried'),
+      'carried more': ('points', 'carried_more'),
+      'carried over unmarked': ('points', 'carried_over_unmarked'),
+      'preferred': ('points', 'preferred'),
+      'preferred more': ('points', 'preferred_more'),
+      'preferred over unmarked': ('points', 'preferred_over_unmarked'),
+      'choices predicted': ('points', 'own'),
+      'people': ('count', 'people'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'injections': tables.Spec(
+    'What is no event, in a history',
+    'Percent of new people. Moved: the summary is another one. The control is '
+    'of the same length, in the same places, and stands in no history either.',
+    {
+      'method': ('word', 'method'),
+      'injected': ('word', 'injected'),
+      'moved': ('points', 'moved'),
+      'control moved': ('points', 'control_moved'),
+      'moved more': ('points', 'moved_more'),
+      'carried': ('points', 'carried'),
+      'carried more': ('points', 'carried_more'),
+      'preferred': ('points', 'preferred'),
+      'preferred more': ('points', 'preferred_more'),
+      'choices lost': ('points', 'lost'),
+      'by the control': ('points', 'control_lost'),
+      'people': ('count', 'people'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
   'costs': tables.Spec(
     'What methods cost',
     'CPU seconds of one process; of a step, of the training, and of all that '

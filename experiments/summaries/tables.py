@@ -84,14 +84,23 @@ def accuracy(world: str, made: Made, splits: Sequence[str]) -> list[Row]:
       gap = _finite(cells(some, split, _own_less_other))
       row |= measured.mean('own_less_other', gap, least=-1.0)
       if split != 'new' and 'new' in splits:
-        pair = (cells(some, each, 'own') for each in (split, 'new'))
-        row |= measured.apart('less_new', *pair)
+        row |= _less_new(some, split)
       for fact in FACTS:
         known = cells(some, split, fact)
         if known:
           row |= measured.mean(fact, known)
       rows.append({**row, **_counts(some, split)})
   return rows
+
+
+def _less_new(some: Sequence[units.Unit], split: str) -> Row:
+  """Returns a split less new people, who are others."""
+  mine, new = (cells(some, each, 'own') for each in (split, 'new'))
+  apart = [
+    cell._replace(problem=cell.problem + 1 + known.problem.max())
+    for cell, known in zip(mine, new, strict=True)
+  ]
+  return measured.apart('less_new', apart, new)
 
 
 def _counts(some: Sequence[units.Unit], split: str) -> Row:
