@@ -201,11 +201,11 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   config.scalars = {
     'kinds': _SCALARS,
     # Rates and batches, in pairs, that are searched.
-    'settings': ((5e-4, 48), (1e-3, 24), (1e-3, 48), (2e-3, 48)),
+    'settings': ((5e-4, 48), (1e-3, 24), (1e-3, 48), (2e-3, 48), (3e-3, 48)),
     'search': {'seed': 100, 'steps': 1500},
     'steps': 6000,
     'looks': 12,
-    'known': 800,
+    'known': 3200,  # training pairs that are examined
   }
   config.votes = {
     'pairs': 50,  # of every length and class

@@ -1,5 +1,6 @@
 """Judges that reason: problems, rules, tables, and a run of a few steps."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -90,6 +91,33 @@ def test_steps_are_labelled_where_their_value_stands():
   plain = scalars.texts(scalars.Kind(pauses=3), given)
   assert plain.at.tolist() == [[11], [11]]
   assert plain.label.tolist() == [[0], [1]]
+
+
+@pytest.mark.parametrize('process', [False, True])
+def test_helped_judges_learn_from_the_pair_and_from_labels(world, process):
+  given = problems.trained(world, 3).take(np.arange(8))
+  sizes = judges.sizes(CONFIG.judge)
+  kind = scalars.Kind(process=process)
+  learner = scalars.learner(kind, sizes, given, rate=1e-3, steps=2, batch=4)
+  (phase,) = learner.phases
+  init, score = scalars.network(sizes)
+  params = init(jax.random.key(0))
+  params['score'] = jax.random.normal(jax.random.key(1), params['score'].shape)
+  batch, _ = phase.collect(jax.random.key(2), None, None)
+  some = batch.rows.texts
+  found = np.stack(
+    [score(params, some.ids[:, i], some.at[:, i]) for i in (0, 1)], 1
+  )
+  seen = np.where(some.labelled, found, np.inf).min(2)
+  want = np.log1p(np.exp(-(seen[:, 0] - seen[:, 1])))
+  if process:
+    chance = 1 / (1 + np.exp(-found))
+    right = np.where(some.label, chance, 1 - chance)
+    each = np.ma.masked_array(-np.log(right), ~some.labelled)
+    want = want + each.mean(2).sum(1)
+  terms, _, _ = phase.objective({'policy': params}, None, None, batch, None)
+  np.testing.assert_allclose(terms['nll'][0], want, rtol=1e-5)
+  assert terms['nll'][1].tolist() == [1] * 4
 
 
 def test_the_weak_judge_is_the_nearest_to_what_is_aimed_at():
@@ -224,29 +252,46 @@ def test_injections_stand_at_the_end_with_the_claim(world):
 
 
 def unit_of_scalar(seed, late, control):
+  """A judge with 100 pairs a cell: `late` of hidden four steps come late."""
+  K, shown = (
+    each.ravel().repeat(100)
+    for each in np.meshgrid([1, 4], [True, False], indexing='ij')
+  )
+  rng = np.random.default_rng(seed)
+  hidden_four = (K == 4) & ~shown
+  after = np.where(hidden_four, 0.5, 1.0)
+  after[(K == 1) & ~shown] = np.arange(100) < 100 * control
+  before = after.copy()
+  if late:
+    before[rng.permutation(np.flatnonzero(hidden_four))[:late]] = 0.0
+  rows = {'length': K, 'shown': shown, 'problem': np.arange(400)}
+  looks = {**rows, 'before': before, 'after': after}
   curve = [
-    {'step': 10 * (i + 1), 'at train': 0.5, 'at test': at}
-    for i, at in enumerate((0.5, 0.6, 0.9 - late))
+    {'step': 10 * (i + 1), 'at train': 0.5, 'at test': 0.5} for i in (0,)
   ]
-  K = np.array([1, 1, 4, 4])
   return units.Unit(
     {
       **{'judge': 'scalar', 'seed': seed, 'rate': 1e-3, 'batch': 4},
       **{'steps': 30, 'curve': curve},
-      'final': {'train': 0.5, 'test': 0.9},
+      'final': {'train': 0.5, 'test': 0.5},
     },
     {
-      'length': K,
-      'shown': np.array([True, False, True, False]),
-      'problem': np.array([0, 0, 1, 1]),
-      'pair': np.array([1.0, control, 1.0, 0.5]),
+      **rows,
+      'pair': after,
+      **{f'test/{name}': value for name, value in looks.items()},
+      **{f'train/{name}': value for name, value in looks.items()},
     },
   )
 
 
 @pytest.mark.parametrize(
   ('late', 'control', 'fair'),
-  [(0.005, 1.0, True), (0.02, 1.0, False), (0.005, 0.5, False)],
+  [
+    # Of 400 pairs of a seed 12 move by half: 1.5 points of all, 6 of theirs.
+    (12, 1.0, {'shown': True, 'hidden': False}),
+    (1, 1.0, {'shown': True, 'hidden': True}),
+    (0, 0.5, {'shown': False, 'hidden': False}),
+  ],
 )
 def test_a_lead_is_claimed_over_judges_at_their_plateau_alone(
   late, control, fair
@@ -254,17 +299,28 @@ def test_a_lead_is_claimed_over_judges_at_their_plateau_alone(
   made = [unit_of_scalar(seed, late, control) for seed in range(3)]
   reasoned = [
     units.Unit(
-      {'seed': unit.record['seed']}, {**unit.arrays, 'pair': np.ones(4)}
+      {'seed': unit.record['seed']}, {**unit.arrays, 'pair': np.ones(400)}
     )
     for unit in made
   ]
-  (row,) = tables.plateau(made)
-  assert row['at_plateau'] == (late < 0.01)
-  assert row['control_holds'] == (control >= 0.85)
+  rows = {(row['class'], row['length']): row for row in tables.plateau(made)}
+  gained = rows['hidden', 4]
+  assert gained['test_gain'] == pytest.approx(0.5 * late / 100)
+  assert gained['gains'] == (late > 10)
+  assert gained['seeds_gaining'] == (3 if late > 10 else 0)
+  assert not rows['shown', 4]['gains']
   rows = tables.lead(reasoned, made, (1, 4))
-  assert {row['fair'] for row in rows} == {fair}
+  assert {row['class']: row['fair'] for row in rows} == fair
   hidden = next(r for r in rows if (r['class'], r['steps']) == ('hidden', 4))
   assert hidden['lead'] == 0.5
+
+
+def test_one_seed_that_still_learns_is_seen():
+  late = [40, 0, 0, 0, 0, 0, 0, 0]
+  made = [unit_of_scalar(seed, n, 1.0) for seed, n in enumerate(late)]
+  rows = {(row['class'], row['length']): row for row in tables.plateau(made)}
+  assert rows['hidden', 4]['seeds_gaining'] == 1
+  assert rows['hidden', 4]['gains']
 
 
 def test_intervals_are_over_seeds_and_problems():
