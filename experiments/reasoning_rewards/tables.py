@@ -330,8 +330,8 @@ def _trained(made: Mapping[str, list[Row]]) -> Iterator[str]:
     yield f'{text}.'
   for row in made.get('training_against', ()):
     text = (
-      f'What {words.METHODS.get(row["method"])} adds, less what '
-      f'{words.METHODS.get(row["over"])} adds: verdicts '
+      f'What "{words.METHODS.get(row["method"])}" adds, less what '
+      f'"{words.METHODS.get(row["over"])}" adds: verdicts '
       f'{_points(row, "verdict_gain")}, chains {_points(row, "chain_gain")}'
     )
     if 'flips_gain' in row:
@@ -344,8 +344,8 @@ def _trained(made: Mapping[str, list[Row]]) -> Iterator[str]:
     if row['solution'] == 'wrong':
       yield (
         'Right verdicts after wrong chains, of wrong solutions under '
-        f'{words.METHODS.get(row["method"])}, less of pairs under '
-        f'{words.METHODS.get(row["over"])}: {_points(row, "lucky_after")}.'
+        f'"{words.METHODS.get(row["method"])}", less of pairs under '
+        f'"{words.METHODS.get(row["over"])}": {_points(row, "lucky_after")}.'
       )
 
 

@@ -318,7 +318,7 @@ def test_gains_of_two_methods_are_paired():
   counts = (row['seeds'], row['problems'], row['verdict_gain_n'])
   assert counts == (3, 600, 1200)
   (said, *_) = tables.answer({'training_against': [row]})
-  assert 'rejective adds, less what nothing rejected adds' in said
+  assert '"rejective" adds, less what "nothing rejected" adds' in said
   assert '+66.7 points [-76.' in said
 
 
