@@ -231,14 +231,19 @@ def _of_training(config, folder) -> study.Tables:
   made = [folder.read(name) for name in _trained(config, folder)]
   return {
     'training': training.table(made),
+    'training_against': training.against(made),
     'loophole': training.loophole(made),
+    'loophole_against': training.loophole_against(made),
     'rewards': training.curves_of(made),
   }
 
 
 def _of_criteria(config, folder) -> study.Tables:
   made = [folder.read(name) for name in _taught(config, folder)]
-  return {'criteria': criteria.table(made)}
+  return {
+    'criteria': criteria.table(made),
+    'criteria_against': criteria.against(made),
+  }
 
 
 def _of_injections(config, folder) -> study.Tables:

@@ -333,6 +333,24 @@ TABLES: dict[str, tables.Spec | None] = {
         for name in ('verdict', 'chain', 'whole', 'flips', 'both')
         for when in ('before', 'after', 'gain')
       },
+      'problems': ('count', 'problems'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'training_against': tables.Spec(
+    'One way of training against another',
+    'What the one adds less what the other adds, in points; both start from '
+    'the same judge, and seeds and problems are paired. Flips and both are of '
+    'pairs alone.',
+    {
+      'method': ('word', 'method'),
+      'over': ('word', 'over'),
+      'form': ('text', 'form'),
+      **{
+        f'{name}, gain': ('points', f'{name}_gain')
+        for name in ('verdict', 'chain', 'whole', 'flips', 'both')
+      },
+      'problems': ('count', 'problems'),
       'seeds': ('count', 'seeds'),
     },
   ),
@@ -346,7 +364,24 @@ TABLES: dict[str, tables.Spec | None] = {
       'form': ('text', 'form'),
       'solution': ('text', 'solution'),
       'before': ('points', 'lucky_before'),
+      'wrong chains before': ('count', 'lucky_before_n'),
       'after': ('points', 'lucky_after'),
+      'wrong chains after': ('count', 'lucky_after_n'),
+      'change': ('points', 'lucky_gain'),
+      'problems': ('count', 'problems'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'loophole_against': tables.Spec(
+    'Right though the chain is wrong: single solutions against pairs',
+    'Differences of the table before, in points, on the same problems.',
+    {
+      'single': ('word', 'method'),
+      'solution': ('text', 'solution'),
+      'over pairs': ('word', 'over'),
+      'before': ('points', 'lucky_before'),
+      'after': ('points', 'lucky_after'),
+      'problems': ('count', 'problems'),
       'seeds': ('count', 'seeds'),
     },
   ),
@@ -359,8 +394,20 @@ TABLES: dict[str, tables.Spec | None] = {
       'taught': ('text', 'taught'),
       'told': ('word', 'told'),
       'verdict': ('points', 'verdict'),
-      'gain': ('points', 'gain'),
+      'problems': ('count', 'problems'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'criteria_against': tables.Spec(
+    'What it adds to be told a criterion',
+    'Verdicts that fit the criterion that is meant, told one thing less told '
+    'the other, in points, on the same replies.',
+    {
+      'taught': ('text', 'taught'),
+      'told': ('word', 'told'),
       'over': ('word', 'over'),
+      'gain': ('points', 'gain'),
+      'problems': ('count', 'problems'),
       'seeds': ('count', 'seeds'),
     },
   ),
@@ -378,6 +425,7 @@ TABLES: dict[str, tables.Spec | None] = {
       'accepted more': ('points', 'false_yes_more'),
       'right ones not accepted': ('points', 'refused'),
       'not accepted more': ('points', 'refused_more'),
+      'problems': ('count', 'problems'),
       'seeds': ('count', 'seeds'),
     },
   ),
@@ -463,13 +511,15 @@ TABLES: dict[str, tables.Spec | None] = {
   'real': tables.Spec(
     'Real texts',
     'Percent right; of judges that see an order, how often both orders agree, '
-    'and how often the first place is preferred.',
+    'and how often the first place is preferred. Both orders of a question '
+    'stay together where intervals are computed.',
     {
       'data': ('word', 'data'),
       'asked': ('text', 'target'),
       **_JUDGE,
       'right': ('points', 'right'),
       'orders agree': ('points', 'consistent'),
+      'of pairs': ('count', 'consistent_n'),
       'says first': ('points', 'says_first'),
       'invalid': ('points', 'invalid'),
       'questions': ('count', 'prompts'),

@@ -328,18 +328,39 @@ def _trained(made: Mapping[str, list[Row]]) -> Iterator[str]:
         f'{_said(row, "flips_before")} before'
       )
     yield f'{text}.'
+  for row in made.get('training_against', ()):
+    text = (
+      f'What "{words.METHODS.get(row["method"])}" adds, less what '
+      f'"{words.METHODS.get(row["over"])}" adds: verdicts '
+      f'{_points(row, "verdict_gain")}, chains {_points(row, "chain_gain")}'
+    )
+    if 'flips_gain' in row:
+      text += (
+        f', both orders right {_points(row, "both_gain")}, the order decides '
+        f'{_points(row, "flips_gain")}'
+      )
+    yield f'{text}.'
+  for row in made.get('loophole_against', ()):
+    if row['solution'] == 'wrong':
+      yield (
+        'Right verdicts after wrong chains, of wrong solutions under '
+        f'"{words.METHODS.get(row["method"])}", less of pairs under '
+        f'"{words.METHODS.get(row["over"])}": {_points(row, "lucky_after")}.'
+      )
 
 
 def _told(made: Mapping[str, list[Row]]) -> Iterator[str]:
   """Yields what a criterion is worth."""
   for row in made.get('criteria', ()):
-    text = (
+    yield (
       f'Taught {row["taught"]} criteria, told {words.TOLD[row["told"]]}: '
-      f'{_said(row, "verdict")}'
+      f'{_said(row, "verdict")}.'
     )
-    if 'over' in row:
-      text += f', {_points(row, "gain")} over {words.TOLD[row["over"]]}'
-    yield f'{text}.'
+  for row in made.get('criteria_against', ()):
+    yield (
+      f'Taught {row["taught"]} criteria, told {words.TOLD[row["told"]]}, less '
+      f'told {words.TOLD[row["over"]]}: {_points(row, "gain")}.'
+    )
 
 
 def _injected(made: Mapping[str, list[Row]]) -> Iterator[str]:

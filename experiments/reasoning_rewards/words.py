@@ -33,6 +33,7 @@ TOLD = {
   'swapped': "another person's",
   'unseen': 'the one that it was never taught',
   'none_of_unseen': 'none, meant the one never taught',
+  'wrong_of_unseen': 'a wrong one, meant the one never taught',
 }
 INJECTED = {
   'verdict': 'a verdict',
