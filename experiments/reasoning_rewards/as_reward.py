@@ -214,9 +214,9 @@ def taught(config: Any, seed: int) -> units.Unit:
     {'method': name, **_described(known[name](), new)}
     for name in answer_scores.METHODS[1:]
   ]
-  # Of the curve's three examinations the last is before the last third.
+  # The third examination is before the last third of the updates.
   record['judges'][answer_scores.METHODS[1:].index(answer_scores.SCALAR)] |= {
-    f'{name}_gain_last_third': end - curve[-1][f'at {name}']
+    f'{name}_gain_last_third': end - curve[:3][-1][f'at {name}']
     for name, end in examine(scored).items()
   }
   return unit
