@@ -117,7 +117,13 @@ _TRAINING = {
 
 # A policy of arithmetic and its judges, all of the sizes of `judge`.
 _AS_REWARD = {
-  'methods': ('verifier', 'judge', 'judge_filtered', 'scalar_judge'),
+  'methods': (
+    'verifier',
+    'judge',
+    'judge_filtered',
+    'meta_alone',
+    'scalar_judge',
+  ),
   'classes': ('easy', 'medium', 'medium_last', 'hard'),
   # Of every class.
   'problems': {
@@ -125,6 +131,7 @@ _AS_REWARD = {
     'taught': 4096,
     'meta': 1024,
     'chosen': 64,
+    'described': 128,
     'tested': 128,
   },
   'start': {'steps': 1000, 'batch': 96, 'rate': 3e-3, 'warm_up': 50, 'gap': 0},
@@ -283,7 +290,8 @@ def _shrink(config: config_dict.ConfigDict) -> None:
   config.criteria.update(pool=16, tested=16, steps=2)
   config.injections.tested = 2
   config.tournaments.update(repetitions=4, sizes=(4,))
-  config.as_reward.update(methods=('judge_filtered',), samples=2, batch=2)
+  config.as_reward.update(methods=('judge_filtered', 'meta_alone'))
+  config.as_reward.update(samples=2, batch=2)
   config.as_reward.update(steps=2, every=1, texts=2)
   config.as_reward.problems = dict.fromkeys(config.as_reward.problems, 2)
   for name in ('start', 'judge', 'meta', 'scalar'):

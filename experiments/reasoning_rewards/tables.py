@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reasoning_rewards import (
-  as_reward,
+  answer_scores,
   measured,
   real_tables,
   scalars,
@@ -386,9 +386,11 @@ def _rewarded(made: Mapping[str, list[Row]]) -> Iterator[str]:
       f'{_said(row, "accepted_start")}.'
     )
   for row in made.get('as_reward_against', ()):
-    if row['method'] == as_reward.FILTERED:
+    if row['method'] == answer_scores.FILTERED:
+      alone = row['over'] == answer_scores.META
+      beside = 'what the meta model says itself' if alone else 'all of them'
       yield (
-        'The better half of its texts, over all of them: '
+        f'The better half of its texts, over {beside}: '
         f'{_points(row, "solved_end")} solved, '
         f'{_points(row, "accepted_end")} of wrong answers accepted.'
       )

@@ -45,5 +45,6 @@ REWARDS = {
   'verifier': 'the truth',
   'judge': 'a judge that writes',
   'judge_filtered': 'the better half of its texts',
+  'meta_alone': 'the meta model alone',
   'scalar_judge': 'a scalar judge',
 }
