@@ -145,7 +145,7 @@ _AS_REWARD = {
     'aim': 0.75,
   },
   'meta': {'texts': 2, 'rate': 1e-3, 'steps': 1500, 'batch': 64},
-  'scalar': {'rate': 1e-3, 'steps': 2400, 'batch': 64},
+  'scalar': {'rate': 5e-4, 'steps': 6000, 'batch': 64},
   'texts': 4,
   # Of GRPO.
   'samples': 8,
