@@ -133,11 +133,8 @@ def begins(
     [*closes, ()][0],
   )
   rows = [np.asarray(each, np.int32) for each in every]
-  data = _Choices(
-    ids,
-    *(np.broadcast_to(each, (R, *each.shape)) for each in rows),
-    opened=np.asarray(thoughts.opened, bool),
-  )
+  shared = (np.broadcast_to(each, (R, *each.shape)) for each in rows)
+  data = _Choices(ids, *shared, np.asarray(thoughts.opened, bool))
   return Constraint(_begins(vocabulary), data)
 
 

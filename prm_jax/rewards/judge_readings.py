@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 CLOSE = '</think>'
-_OPEN = '<think>'
+OPEN = '<think>'
 _WINDOW = 80  # characters, in which RM-R1 looks for its verdict
 _LETTERS = 'AB'
 _QUESTION = 'Is the answer correct (Yes/No)?'
@@ -50,7 +50,7 @@ def opened(prompt: str) -> str:
   Args:
     prompt: of a judge, whole.
   """
-  return _OPEN if prompt.rstrip().endswith(_OPEN) else ''
+  return OPEN if prompt.rstrip().endswith(OPEN) else ''
 
 
 def nothing(answers: int) -> Said:
@@ -87,7 +87,7 @@ def concluded(text: str, *, opened: bool = False) -> str | None:
   """
   before, close, rest = text.rpartition(CLOSE)
   del before
-  if _OPEN in rest or (opened and not close):
+  if OPEN in rest or (opened and not close):
     return None
   return rest
 

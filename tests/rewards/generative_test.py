@@ -142,10 +142,12 @@ def test_one_answer_at_a_time(judge):
   assert single.valid.all()
   best = j1.judge(KEY, [Item('q', ('bad', 'good'))])
   assert best.verdict[0, 0] == 1
-  # An answer without a score has no reward, and its neighbours none either.
-  np.testing.assert_array_equal(
-    j1.reward(KEY, items, k=2), [[2, 9, 9], [NAN] * 3]
-  )
+  # An answer without a score has no reward; its neighbours have theirs.
+  heard = []
+  reward = j1.reward(KEY, items, k=2, record=heard.append)
+  np.testing.assert_array_equal(reward, [[2, 9, 9], [9, NAN, 2]])
+  assert heard[0].scores.shape == (6, 2, 1)
+  np.testing.assert_array_equal(heard[0].valid[:, 0], [1, 1, 1, 1, 0, 1])
 
 
 def test_two_turns(judge):
@@ -234,7 +236,8 @@ def test_no_item_and_no_answer(judge):
     (('good',), 'item 1 has 1 answers: rm_r1 reads 2'),
     ((), 'item 1 has 0 answers'),
     (('good', 'bad', 'odd'), 'item 1 has 3 answers: rm_r1 reads 2'),
-    (('good', '\ud800'), 'item 1: no Unicode'),
+    (('good', '\ud800'), 'item 1: response 1 is no Unicode'),
+    (('good', None), 'item 1: response 1 is NoneType, no text'),
   ):
     with pytest.raises(ValueError, match=words):
       rm.judge(KEY, [PAIRS[0], Item('q', answers)])
@@ -245,6 +248,42 @@ def test_no_item_and_no_answer(judge):
     rm.judge(KEY, [PAIRS[0], Item('q', ('good', 'good'), ' ')])
   with pytest.raises(ValueError, match='criterion is empty'):
     rm.judge(KEY, [PAIRS[0]._replace(criterion=' ')])
+  assert not writer.calls
+
+
+def test_all_items_and_settings_are_checked_before_anything_is_written(judge):
+  """By name of the item and of what is wrong in it."""
+  rm, writer = judge(judge_formats.rm_r1(), ranked, context=128)
+  good = Item('q', ('good', 'bad', 'odd'))
+  long = Item('q', ('good', 'x\n' * 45, 'y\n' * 50))
+  for wrong, words in (
+    (good._replace(query='\ud800'), 'item 1: the query is no Unicode'),
+    (good._replace(criterion=' '), 'item 1: the criterion is empty'),
+    (good._replace(criterion=3), 'item 1: the criterion is int, no text'),
+    (Item('q', ('good', 'bad', '\ud800')), 'item 1: response 2 is no Unicode'),
+    # The two longest answers meet late, if at all; each fits with the first.
+    (long, r'item 1 is \d+ tokens long in rm_r1, and 1 x 8 more do not fit'),
+    (Item('q', ()), 'not equally many'),
+  ):
+    with pytest.raises(ValueError, match=words):
+      rm.reward(KEY, [good, wrong], how='knockout')
+  for settings, words in (
+    ({'how': 'best'}, "'best'"),
+    ({'order': 'any'}, "'any'"),
+    ({'budget': 3}, 'budget 3'),
+    ({'k': 0}, 'k is 0'),
+  ):
+    with pytest.raises(ValueError, match=words):
+      rm.reward(KEY, [good, good], **settings)
+  with pytest.raises(ValueError, match="'best'"):
+    rm.reward(KEY, [], how='best')
+  with pytest.raises(ValueError, match='item 0: response 1 is no Unicode'):
+    rm.compare(KEY, 'q', ('good', '\ud800'))
+  with pytest.raises(ValueError, match='item 0 is'):
+    rm.compare(KEY, 'q', long.responses)
+  one, _ = judge(judge_formats.j1('score'), ranked, context=128)
+  with pytest.raises(ValueError, match='item 1, response 0 is'):
+    one.reward(KEY, [Item('q', ['good']), Item('q', ['x\n' * 200])])
   assert not writer.calls
 
 
