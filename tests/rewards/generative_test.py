@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from jax import monitoring
 
 from prm_jax.ops import judge_rewards, tournaments, voting
 from prm_jax.rewards import generative, judge_formats
@@ -432,3 +433,48 @@ def test_a_thought_that_the_template_opens_is_a_thought(judge):
     found = rm.judge(KEY, PAIRS[:1])
     assert found.valid.all() == valid
     assert not found.texts[0][0][0].startswith('<think>')
+
+
+def test_a_knockout_is_one_program_whatever_its_rounds_and_lengths():
+  """Seven to one matches of answers of 1 to 30 lines, and another question."""
+  form = judge_formats.j1(wording=judge_formats.Wording(before='J'))
+  judge = generative.Judge(
+    tiny_judge.model(256), form, max_new_tokens=3, constrained=True
+  )
+  answers = ['odd\n' * (2 * c) + 'good' for c in range(15)]
+  items = [
+    Item('q', answers),
+    Item('\n'.join('pppp'), answers[:1] * 7 + answers[7:]),
+  ]
+  asked, compiled = [], []
+
+  def listen(event, seconds, **more):
+    del seconds, more
+    if event == '/jax/core/compile/backend_compile_duration':
+      compiled.append(len(asked))
+
+  monitoring.register_event_duration_secs_listener(listen)
+  try:
+    reward = judge.reward(
+      *(KEY, items),
+      how='knockout',
+      budget=28,
+      record=lambda judged: asked.append(len(judged.valid)),
+    )
+  finally:
+    monitoring.unregister_event_duration_listener(listen)
+  assert np.isfinite(reward).all()
+  assert asked[:4] == [14, 8, 4, 2]  # both orders; one of 15 has a bye
+  assert len(asked) > 7
+  assert compiled
+  assert set(compiled) == {0}  # all of it before the first round was judged
+  # Texts are what they are in a batch of their own size and length.
+  pair = np.array([[3, 9], [1, 0]])
+  found = judge.compare(KEY, 'q', answers, k=4)(pair)
+  plain = judge.judge(
+    jax.random.fold_in(KEY, 0),
+    [Item('q', [answers[c] for c in each]) for each in pair],
+    4,
+    order='fixed',
+  )
+  np.testing.assert_array_equal(found, generative.first_wins(plain))
