@@ -124,17 +124,20 @@ def begins(
       sequence = row[w] if w < len(row) else row[0]
       ids[r, w, : len(sequence)] = sequence
   last = np.iinfo(np.int32).max if by is None else by
-  closes = thoughts.closes
-  every = (
-    after,
-    last,
-    _marks(thoughts.opens),
-    _marks(closes),
-    [*closes, ()][0],
+
+  def each(value) -> np.ndarray:
+    value = np.asarray(value, np.int32)
+    return np.broadcast_to(value, (R, *value.shape))
+
+  data = _Choices(
+    ids,
+    after=each(after),
+    by=each(last),
+    opens=each(_marks(thoughts.opens)),
+    closes=each(_marks(thoughts.closes)),
+    closing=each(thoughts.closes[0] if thoughts.closes else ()),
+    opened=np.asarray(thoughts.opened, bool),
   )
-  rows = [np.asarray(each, np.int32) for each in every]
-  shared = (np.broadcast_to(each, (R, *each.shape)) for each in rows)
-  data = _Choices(ids, *shared, np.asarray(thoughts.opened, bool))
   return Constraint(_begins(vocabulary), data)
 
 
