@@ -202,6 +202,75 @@ class Judge(NamedTuple):
       record(judged)
     return np.asarray(_mean(judged.scores, judged.valid)).reshape(-1, n)
 
+  def expected(self, items: Sequence[Item], judged: Judged) -> np.ndarray:
+    """Returns scores by the model's probability of them, `[N, k, n]`.
+
+        sum over s of s p(s | prompt, text before its verdict)
+
+    Of GenRM it is the probability of 'Yes', against 'No', whose mean over the
+    k texts is GenRM's score (`ops.voting.mean_yes`). What was reasoned is
+    read, and what was drawn behind it does not matter. Texts are read once for
+    each verdict, at temperature 1, and nothing is written.
+
+    Args:
+      items: as judged.
+      judged: by this judge.
+
+    Returns:
+      NaN where an answer's text is invalid, or goes on behind its verdict.
+
+    Raises:
+      ValueError: the format does not read one answer at a time, with two
+        verdicts to choose from.
+
+    References:
+      Zhang et al. 2024 (GenRM-CoT), arXiv:2408.15240.
+    """
+    form = self.format
+    if form.responses != 1 or len(form.choices) != 2:
+      raise ValueError(f'{form.name}: no single answer with two verdicts')
+    items, shape = self._readable(items), judged.order.shape
+    asked = judge_items.pieces(form, items, judged.order, _named(items))
+    texts = [text for item in judged.texts for each in item for text in each]
+    first: list[int] = []
+    whole: list[list[int]] = []
+    rows = []
+    for row, (piece, text) in enumerate(zip(asked, texts, strict=True)):
+      prompt = self._prompt(piece.asked, ())
+      said = form.parse(judge_readings.opened(prompt) + text)
+      before = judge_choices.before(form, text)
+      if not said.valid or before is None:
+        continue
+      both = self._ids([prompt + before + choice for choice in form.choices])
+      first += prefixes.shared(both, [0, 0]).tolist()
+      whole += both
+      rows.append(row)
+    chance = self._logprobs(whole, first).reshape(-1, 2)
+    low, high = (form.parse(form.cue + each).scores[0] for each in form.choices)
+    scores = np.full(len(asked), np.nan)
+    yes = 1 / (1 + np.exp(chance[:, 0] - chance[:, 1]))
+    scores[rows] = low + (high - low) * yes
+    found = np.empty(shape)
+    np.put_along_axis(found, judged.order, scores.reshape(shape), -1)
+    return found
+
+  def _logprobs(self, ids, first) -> np.ndarray:
+    """Returns log-probabilities of texts `[R]`, from a place of each on."""
+    found = np.zeros(len(ids))
+    T = -(-max(map(len, ids), default=1) // 64) * 64
+    for start in range(0, len(ids), self.batch):
+      block = range(start, min(start + self.batch, len(ids)))
+      size = prefixes.rounded(len(block), self.batch)
+      tokens, mask, told = np.zeros((3, size, T), np.int32)
+      for row, i in enumerate(block):
+        tokens[row, : len(ids[i])], mask[row, : len(ids[i])] = ids[i], 1
+        told[row, first[i] : len(ids[i])] = 1
+      mask[len(block) :, 0] = 1  # rows without a text
+      given = (self.model.config, self.model.params, tokens, mask)
+      each = sampling.log_probability(*given, dtype=self.dtype)
+      found[list(block)] = (np.asarray(each) * told).sum(1)[: len(block)]
+    return found
+
   def _tournaments(self, key, items, k, n, how, budget, order, record):
     if budget is None:
       budget = n * (n - 1) // (1 if order == 'both' else 2)

@@ -81,6 +81,22 @@ def held(
   return choices
 
 
+def before(form: judge_formats.Format, text: str) -> str | None:
+  """Returns a text up to the verdict that it ends with; None if it does not.
+
+  A choice of the format can follow in its place.
+
+  Args:
+    form: with choices.
+    text: as generated.
+  """
+  text = text.rstrip().removesuffix('.')
+  for choice in map(str.strip, form.choices):
+    if text.endswith(choice):
+      return text.removesuffix(choice).rstrip()
+  return None
+
+
 def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
   return tokenizer.encode(text, add_special_tokens=False).ids
 

@@ -521,8 +521,8 @@ def genrm(*, wording: Wording | None = None, quote: bool = True) -> Format:
   Notes:
     No weights are released; question and answer are the paper's, the places of
     problem and solution those of verifiers that follow it. The paper's score
-    is the probability of 'Yes', here it is what was drawn: 1 or 0, whose mean
-    over texts estimates it.
+    is the probability of 'Yes', here it is what was drawn: 1 or 0;
+    `generative.Judge.expected` reads the probability behind a text.
   """
 
   def parts(query: str, responses: Sequence[str]) -> str:

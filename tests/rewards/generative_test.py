@@ -5,8 +5,10 @@ import functools
 import jax
 import numpy as np
 import pytest
+import tokenizers
 from jax import monitoring
 
+from prm_jax.models import decoder
 from prm_jax.ops import judge_rewards, tournaments, voting
 from prm_jax.rewards import generative, judge_formats
 from prm_jax.rewards.generative import Item
@@ -478,3 +480,44 @@ def test_a_knockout_is_one_program_whatever_its_rounds_and_lengths():
     order='fixed',
   )
   np.testing.assert_array_equal(found, generative.first_wins(plain))
+
+
+def test_the_probability_of_yes_does_not_depend_on_what_was_drawn(judge):
+  """Against the next token's logits behind the question."""
+  words = ['<unk>', tiny_judge.END, 'Yes', 'No', 'hm', 'good', 'bad']
+  tokenizer = tokenizers.Tokenizer(
+    tokenizers.models.WordLevel({w: i for i, w in enumerate(words)}, '<unk>')
+  )
+  tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+  asks = 'hm {}\nVerification: Is the answer correct (Yes/No)? {}'
+  checks = {0: ('a', 'Yes'), 1: ('good', 'No.'), 2: ('bad', 'so')}
+
+  def says(prompt, row):
+    del prompt
+    return asks.format(*checks[row % 3])
+
+  form = judge_formats.genrm(wording=judge_formats.Wording('J', after='hm'))
+  genrm, _ = judge(form, says)
+  genrm = genrm._replace(model=genrm.model._replace(tokenizer=tokenizer))
+  items = [Item('q', ['good']), Item('q', ['bad'])]
+  judged = genrm.judge(KEY, items, 3)
+  np.testing.assert_array_equal(judged.scores[..., 0], [[1, 0, NAN]] * 2)
+  found = genrm.expected(items, judged)
+  assert found.shape == (2, 3, 1)
+  assert np.isnan(found[:, 2]).all()
+  model = decoder.Decoder(genrm.model.config)
+  for i, j in np.ndindex(2, 2):
+    prompt = judge_formats.chatml(form.messages('q', items[i].responses))
+    text = asks.format(checks[j][0], '')
+    ids = np.array([tokenizer.encode(prompt + text).ids])
+    ids = np.pad(ids, ((0, 0), (0, 64 - ids.size)))  # read by none before
+    at = len(tokenizer.encode(prompt + text).ids) - 1
+    seen = decoder.attended(np.ones_like(ids))
+    params = genrm.model.params
+    hidden = model.apply(params, ids, np.arange(64)[None], seen).hidden
+    logits = model.apply(params, hidden[0, at], method='logits')
+    yes = 1 / (1 + np.exp(logits[3] - logits[2]))
+    np.testing.assert_allclose(found[i, j, 0], yes, rtol=1e-4)
+  assert len(set(found[:, :2].ravel().tolist())) == 4
+  with pytest.raises(ValueError, match='no single answer with two verdicts'):
+    genrm._replace(format=judge_formats.rm_r1()).expected(items, judged)
