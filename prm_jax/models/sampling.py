@@ -455,11 +455,7 @@ def write(
     'dtype': dtype,
     'filtered': bool((rows['top_p'] < 1).any() or (rows['top_k'] > 0).any()),
   }
-  split = [*map(len, ids)]
-  if groups is not None:
-    split = prefixes.shared(ids, groups).tolist()
-  if least is not None:
-    split = [min(at, least.head) for at in split]
+  split = _split(ids, groups, least)
   texts, finished = [''] * n, np.zeros(n, bool)
   tokens = np.zeros(n, np.int32)
   # Texts that share are side by side, and those of similar length.
@@ -523,6 +519,14 @@ def _batch(
     **settings,
   )
   return jax.tree.map(np.asarray, drawn)
+
+
+def _split(ids, groups, least) -> list[int]:
+  """Returns where the second part of each prompt begins."""
+  split = [*map(len, ids)]
+  if groups is not None:
+    split = prefixes.shared(ids, groups).tolist()
+  return split if least is None else [min(at, least.head) for at in split]
 
 
 def _encode(model, prompts, max_new_tokens) -> list[list[int]]:

@@ -94,8 +94,6 @@ def judging(
   """
   reward = _rule(form, reward)
   n, truth = form.responses, np.asarray(truth, np.float32)
-  if form.turns > 1:
-    raise ValueError(f'{form.name} has {form.turns} turns: a task has one')
   if truth.shape != (len(items), n):
     raise ValueError(f'truth {truth.shape} of {len(items)} items of {n}')
   item, shown = _shown(key, len(items), n, order)
@@ -118,8 +116,7 @@ def judging(
   )
   truth = np.take_along_axis(truth[item], shown, 1)
   opened = [judge_readings.opened(question) for question in questions]
-  rule = _rewarded(reward, wrong)
-  verify = _verify(form, words.decode, rule, truth, opened)
+  verify = _verify(form, words.decode, _rewarded(reward, wrong), truth, opened)
   task = words.task._replace(verify=verify, refine=None)
   return Judging(words._replace(task=task), truth, shown, item)
 
@@ -157,7 +154,9 @@ def _verify(form, decode, rule, truth, opened):
 
 
 def _rule(form: judge_formats.Format, reward: str | None) -> str:
-  """Returns the rule, if the format says what it rewards."""
+  """Returns the rule, if the format has one turn, and says what it rewards."""
+  if form.turns > 1:
+    raise ValueError(f'{form.name} has {form.turns} turns: a task has one')
   alone = form.responses == 1
   if reward is None:
     reward = 'argmax' if alone else 'verdict'
