@@ -9,6 +9,7 @@ from experiments.reasoning_rewards import (
   as_reward,
   measured,
   real_tables,
+  stances,
   tournaments,
   words,
 )
@@ -213,6 +214,7 @@ def answer(made: Mapping[str, list[Row]]) -> list[str]:
     *_asked_again(made),
     *_trained(made),
     *_told(made),
+    *stances.answer(made),
     *_injected(made),
     *tournaments.answer(made),
     *_rewarded(made),

@@ -34,6 +34,14 @@ TOLD = {
   'unseen': 'the one that it was never taught',
   'none_of_unseen': 'none, meant the one never taught',
 }
+TAUGHT = {
+  'agreeing': 'told, 30 % choose what they believe',
+  'mostly_agreeing': 'told, 70 % choose what they believe',
+  'untold': 'the choices of 30 %, told nothing',
+  'truthful': 'told, all choose the right one',
+  'agreeing_at_once': '30 %, verdict at once',
+  'truthful_at_once': 'the right one, verdict at once',
+}
 INJECTED = {
   'verdict': 'a verdict',
   'verdicts': 'three verdicts',
