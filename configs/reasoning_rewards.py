@@ -122,8 +122,8 @@ _STANCES = {
   'mostly_agreeing': {'agreed': 0.7},
   'untold': {'agreed': 0.3, 'told': False},
   'truthful': {'agreed': 0.0},
-  'agreeing_at_once': {'agreed': 0.3, 'writes': False},
-  'truthful_at_once': {'agreed': 0.0, 'writes': False},
+  'agreeing_unreasoned': {'agreed': 0.3, 'writes': False},
+  'truthful_unreasoned': {'agreed': 0.0, 'writes': False},
 }
 
 # A policy of arithmetic and its judges, all of the sizes of `judge`.

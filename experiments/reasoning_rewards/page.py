@@ -118,7 +118,7 @@ def _stances(results) -> list[page.Section]:
       [words.TAUGHT.get(row['taught'], str(row['taught'])) for row in some],
       kinds.Axis(figure, 'stance-flip gap (%)', 100),
       at=0.0,
-      ours=['at_once' not in str(row['taught']) for row in some],
+      ours=['unreasoned' not in str(row['taught']) for row in some],
     )
     for of in ('hidden', 'shown')
     for some in [[row for row in rows if row['class'] == of]]
@@ -403,6 +403,7 @@ TABLES: dict[str, tables.Spec | None] = {
       'over none': ('points', 'over_none'),
       'probability': ('points', 'probability'),
       'chain': ('points', 'chain'),
+      'stance noted': ('points', 'note'),
       'seeds': ('count', 'seeds'),
     },
   ),

@@ -39,8 +39,8 @@ TAUGHT = {
   'mostly_agreeing': 'told, 70 % choose what they believe',
   'untold': 'the choices of 30 %, told nothing',
   'truthful': 'told, all choose the right one',
-  'agreeing_at_once': '30 %, verdict at once',
-  'truthful_at_once': 'the right one, verdict at once',
+  'agreeing_unreasoned': '30 %, no chain',
+  'truthful_unreasoned': 'the right one, no chain',
 }
 INJECTED = {
   'verdict': 'a verdict',

@@ -56,17 +56,53 @@ def test_people_follow_what_they_believe_as_often_as_they_should(given):
   np.testing.assert_array_equal(honest.choice, given.right)
 
 
+def words(ids):
+  return [' '.join(judging.TOKENS[t] for t in row if t) for row in ids]
+
+
 def test_the_chain_is_right_whatever_people_prefer(given):
-  wrong = given._replace(right=1 - given.right)
-  writes, at_once = stances.Kind(0.3), stances.Kind(0.3, writes=False)
-  taught, plain = (stances.traces(of, writes) for of in (wrong, given))
-  verdict = (plain == judging.VERDICTS[2]) | (plain == judging.VERDICTS[2] + 1)
-  np.testing.assert_array_equal(taught != plain, verdict)
-  short = [
-    [judging.TOKENS[t] for t in row]
-    for row in stances.traces(given.take(np.arange(20)), at_once)
-  ]
-  assert short == [['AB'[right], '.'] for right in given.right[:20]]
+  some = given.take(np.arange(40))
+  claims = judging.claims(some)
+  value = np.where(np.arange(40) % 2, claims[:, 1], -1)
+  writes, short = stances.Kind(0.3), stances.Kind(0.3, writes=False)
+  wrong = some._replace(right=1 - some.right)
+  expected = []
+  for i, text in enumerate(words(judging.traces(some))):
+    *start, _, end = text.split()
+    note = 'second' if i % 2 else '_'
+    expected.append([*start, note, 'BA'[some.right[i]], end])
+  found = words(stances.traces(wrong, value, writes))
+  assert found == list(map(' '.join, expected))
+  found = words(stances.traces(wrong, value, short))
+  assert found == [' '.join(text[-6:]) for text in expected]
+
+
+@pytest.mark.parametrize('writes', [True, False])
+def test_texts_are_read_as_they_are_taught(given, writes):
+  kind, some = stances.Kind(0.3, writes=writes), given.take(np.arange(40))
+  value = judging.claims(some)[:, 0]
+  ids = stances.traces(some._replace(right=1 - some.right), value, kind)
+  said = stances.read(some, ids, kind)
+  np.testing.assert_array_equal(said.verdict, 1 - some.right)
+  assert (said.note == judging.FIRST).all()
+  assert (
+    ids[np.arange(40), said.place] == judging.VERDICTS[2] + said.verdict
+  ).all()
+  np.testing.assert_array_equal(
+    said.chain, np.full(40, 1 if writes else np.nan)
+  )
+  arrow = (ids == judging.ARROW).argmax(1)
+  for place, token in (
+    (0, judging.HIDDEN),
+    (arrow + 3, judging.END),
+    (arrow + 4, judging.FIRST),
+    (arrow + 5, judging.PAD),
+  ):
+    broken = ids.copy()
+    broken[np.arange(40), place] = token
+    said = stances.read(some, broken, kind)
+    assert (said.verdict == -1).all()
+    assert (said.note == -1).all()
 
 
 def unit(seed, verdict, second, **arrays):
@@ -81,6 +117,7 @@ def unit(seed, verdict, second, **arrays):
       'verdict': np.array(verdict),
       'second': np.array(second, float),
       'chain': np.ones((4, 4)),
+      'note': np.ones((4, 4)),
       'belief': np.array(
         [stances.WRONG, stances.RIGHT, stances.NONE, stances.WRONG]
       ),
