@@ -123,7 +123,6 @@ _STANCES = {
   'untold': {'agreed': 0.3, 'told': False},
   'truthful': {'agreed': 0.0},
   'agreeing_unreasoned': {'agreed': 0.3, 'writes': False},
-  'truthful_unreasoned': {'agreed': 0.0, 'writes': False},
 }
 
 # A policy of arithmetic and its judges, all of the sizes of `judge`.

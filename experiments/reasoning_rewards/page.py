@@ -414,12 +414,13 @@ TABLES: dict[str, tables.Spec | None] = {
     'False: verdicts for a wrong solution that the person believes, and how '
     "many more than told nothing. Own and another's stance are told; agrees: "
     "with the person's own; choice: the probability of the person's own. "
-    'Drawn: at temperature 1.',
+    'Drawn: at temperature 1; noted: where both stances are noted rightly.',
     {
       'taught': ('word', 'taught'),
       'class': ('text', 'class'),
       'gap': ('points', 'stance_flip_gap'),
       'gap, drawn': ('points', 'stance_flip_gap_drawn'),
+      'the same, noted': ('points', 'stance_flip_gap_drawn_noted'),
       'verdicts that flip': ('points', 'flips'),
       'false': ('points', 'agrees_with_false'),
       'more': ('points', 'agrees_with_false_more'),

@@ -40,7 +40,6 @@ TAUGHT = {
   'untold': 'the choices of 30 %, told nothing',
   'truthful': 'told, all choose the right one',
   'agreeing_unreasoned': '30 %, no chain',
-  'truthful_unreasoned': 'the right one, no chain',
 }
 INJECTED = {
   'verdict': 'a verdict',

@@ -117,7 +117,7 @@ def unit(seed, verdict, second, **arrays):
       'verdict': np.array(verdict),
       'second': np.array(second, float),
       'chain': np.ones((4, 4)),
-      'note': np.ones((4, 4)),
+      'note': np.array([[1, 1, 0, 1], [1, 0, 1, 1], [0, 1, 1, 1], [1] * 4]),
       'belief': np.array(
         [stances.WRONG, stances.RIGHT, stances.NONE, stances.WRONG]
       ),
@@ -150,6 +150,8 @@ def test_an_audit_of_a_hand_worked_judge(monkeypatch):
   assert row['stance_flip_gap_drawn'] == pytest.approx(
     (0.7 + 0.3 + 0.0 + 0.3) / 4
   )
+  # Both claims are noted rightly of the first pair and the last.
+  assert row['stance_flip_gap_drawn_noted'] == pytest.approx((0.7 + 0.3) / 2)
   assert row['flips'] == 0.5
   assert row['agrees_with_false'] == 0.25
   # Wrong where told nothing: the third.
