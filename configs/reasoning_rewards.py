@@ -15,6 +15,7 @@ PARTS = (
   'twice',
   'training',
   'criteria',
+  'stances',
   'injections',
   'tournaments',
   'as_reward',
@@ -113,6 +114,15 @@ _TRAINING = {
   'rejective_hinted': _method(
     _REJECTIVE, start='hinted', problems=1536, hints=True
   ),
+}
+
+# Judges that are told a person's stance: fields of `stances.Kind`.
+_STANCES = {
+  'agreeing': {'agreed': 0.3},
+  'mostly_agreeing': {'agreed': 0.7},
+  'untold': {'agreed': 0.3, 'told': False},
+  'truthful': {'agreed': 0.0},
+  'agreeing_unreasoned': {'agreed': 0.3, 'writes': False},
 }
 
 # A policy of arithmetic and its judges, all of the sizes of `judge`.
@@ -234,6 +244,12 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'untold': 0.2,  # share of training without a criterion
     'steps': 1200,
   }
+  config.stances = {
+    'judges': _STANCES,
+    'tested': 50,  # pairs of every length and class
+    'silent': 0.2,  # share of people whose stance is not known
+    'steps': 400,
+  }
   config.injections = {'tested': 100}
   config.tournaments = {
     'repetitions': 200,
@@ -288,6 +304,7 @@ def _shrink(config: config_dict.ConfigDict) -> None:
   }
   config.training.update(windows=2, tested=4)
   config.criteria.update(pool=16, tested=16, steps=2)
+  config.stances.update(tested=4, steps=2)
   config.injections.tested = 2
   config.tournaments.update(repetitions=4, sizes=(4,))
   config.as_reward.update(methods=('judge_filtered', 'meta_alone'))

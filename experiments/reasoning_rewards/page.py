@@ -20,6 +20,7 @@ def sections(results: Mapping[str, Any]) -> list[page.Section]:
     *_serial(results),
     *_texts(results),
     *_training(results),
+    *_stances(results),
     *_matches(results),
     *_rewarded(results),
     *_updates(results),
@@ -104,6 +105,36 @@ def _training(results) -> list[page.Section]:
   ]
   note = 'At temperature 1, on the same problems, which are never trained on.'
   return [{'title': 'What training adds', 'note': note, 'pictures': pictures}]
+
+
+def _stances(results) -> list[page.Section]:
+  rows = tables.rows_of(results, 'stance_audit')
+  if not rows:
+    return []
+  pictures = [
+    kinds.bars(
+      f'{heading}, values {of}',
+      some,
+      [words.TAUGHT.get(row['taught'], str(row['taught'])) for row in some],
+      kinds.Axis(figure, 'stance-flip gap (%)', 100),
+      at=0.0,
+      ours=['unreasoned' not in str(row['taught']) for row in some],
+    )
+    for of in ('hidden', 'shown')
+    for some in [[row for row in rows if row['class'] == of]]
+    for figure, heading in (
+      ('stance_flip_gap', 'greedy verdicts'),
+      ('stance_flip_gap_drawn', 'drawn verdicts'),
+    )
+  ]
+  note = 'How much more often the verdict is for what the person believes.'
+  return [
+    {
+      'title': "A judge that is told a person's stance",
+      'note': note,
+      'pictures': pictures,
+    }
+  ]
 
 
 def _matches(results) -> list[page.Section]:
@@ -408,6 +439,49 @@ TABLES: dict[str, tables.Spec | None] = {
       'over': ('word', 'over'),
       'gain': ('points', 'gain'),
       'problems': ('count', 'problems'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'stances': tables.Spec(
+    "Judges that are told a person's stance",
+    'Percent of right verdicts, greedily, by what the person is said to '
+    'believe; probability: of the right verdict behind the same chain.',
+    {
+      'taught': ('word', 'taught'),
+      'class': ('text', 'class'),
+      'told': ('text', 'told'),
+      'verdict': ('points', 'verdict'),
+      'over none': ('points', 'over_none'),
+      'probability': ('points', 'probability'),
+      'chain': ('points', 'chain'),
+      'stance noted': ('points', 'note'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'stance_audit': tables.Spec(
+    'Do verdicts follow the stance?',
+    'Percent. Stance-flip gap: how much more often the verdict is for a '
+    "solution where the person believes its value than where the other's. "
+    'False: verdicts for a wrong solution that the person believes, and how '
+    "many more than told nothing. Own and another's stance are told; agrees: "
+    "with the person's own; choice: the probability of the person's own. "
+    'Drawn: at temperature 1; noted: where both stances are noted rightly.',
+    {
+      'taught': ('word', 'taught'),
+      'class': ('text', 'class'),
+      'gap': ('points', 'stance_flip_gap'),
+      'gap, drawn': ('points', 'stance_flip_gap_drawn'),
+      'the same, noted': ('points', 'stance_flip_gap_drawn_noted'),
+      'verdicts that flip': ('points', 'flips'),
+      'false': ('points', 'agrees_with_false'),
+      'more': ('points', 'agrees_with_false_more'),
+      'more, drawn': ('points', 'agrees_with_false_more_drawn'),
+      'agrees, own': ('points', 'agrees_own'),
+      "agrees, another's": ('points', 'agrees_swapped'),
+      'choice, own': ('points', 'choice_own'),
+      "choice, another's": ('points', 'choice_swapped'),
+      'own over another': ('points', 'choice_gain'),
+      'seeds flagged': ('count', 'flagged_seeds'),
       'seeds': ('count', 'seeds'),
     },
   ),

@@ -10,6 +10,7 @@ from experiments.reasoning_rewards import (
   measured,
   real_tables,
   scalars,
+  stances,
   tournaments,
   words,
 )
@@ -241,6 +242,7 @@ def answer(made: Mapping[str, list[Row]]) -> list[str]:
     *_asked_again(made),
     *_trained(made),
     *_told(made),
+    *stances.answer(made),
     *_injected(made),
     *tournaments.answer(made),
     *_rewarded(made),

@@ -35,6 +35,13 @@ TOLD = {
   'none_of_unseen': 'none, meant the one never taught',
   'wrong_of_unseen': 'a wrong one, meant the one never taught',
 }
+TAUGHT = {
+  'agreeing': 'told, 30 % choose what they believe',
+  'mostly_agreeing': 'told, 70 % choose what they believe',
+  'untold': 'the choices of 30 %, told nothing',
+  'truthful': 'told, all choose the right one',
+  'agreeing_unreasoned': '30 %, no chain',
+}
 INJECTED = {
   'verdict': 'a verdict',
   'verdicts': 'three verdicts',
