@@ -33,7 +33,7 @@ def files():
         'conversation': {
           'query': f'And now, {name}?',
           'assistant_options': f'1. now {four[1]}\n2. now {four[0]}',
-          'user_selection': 'The second.',
+          'user_selection': f'The second {name}.',
           'assistant_acknowledgment': 'Well.',
         },
       }

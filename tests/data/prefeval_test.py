@@ -36,7 +36,7 @@ def test_rows_of_four_files_are_joined(tmp_path, private_cache):
     assert found.choice_queries[2] == 'And now, attic?'
     assert found.choice_options[2][0] == 'now attic kept'
     assert found.choice_offers[2] == '1. now attic left\n2. now attic kept'
-    assert found.choice_said[2] == 'The second.'
+    assert found.choice_said[2] == 'The second attic.'
     assert found.choice_replies[2] == 'Well.'
 
 
