@@ -43,6 +43,7 @@ def of_preferences(
   *,
   preferences: int = 1,
   kinds: Sequence[str] = KINDS,
+  by_topic: bool = False,
   folds: int = 5,
   salt: str = '',
 ) -> user_histories.Histories:
@@ -59,6 +60,8 @@ def of_preferences(
       two of them agree.
     kinds: of `KINDS`, in the order in which every preference is told. Turns
       share small talk, which makes folds unequal.
+    by_topic: whole topics are in one fold, and so are topics that share a
+      text. Words that a topic's better answers have are then new, too.
     folds: how many.
     salt: gives other people, folds and sides.
 
@@ -75,9 +78,11 @@ def of_preferences(
     f'{topic}/{number}'
     for topic, number in zip(source.topics, source.numbers, strict=True)
   ]
-  group = splits.linked(
-    [_texts(source, row, kinds) for row in range(len(names))]
-  )
+  texts = [_texts(source, row, kinds) for row in range(len(names))]
+  if by_topic:
+    for shared, topic in zip(texts, source.topics, strict=True):
+      shared.append(f'topic {topic}')
+  group = splits.linked(texts)
   fold = _folds([str(g) for g in group], folds, salt)
   order = np.argsort(splits.bucket(names, f'{salt} order', 1 << 62))
   people, person_fold = list[np.ndarray](), list[int]()

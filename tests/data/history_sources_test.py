@@ -54,8 +54,10 @@ def test_people_are_made_of_rows_that_share_no_text_with_others(
   source = preferences(tmp_path, **changed)
   with pytest.raises(ValueError, match='2 topics do not make 3 folds'):
     history_sources.of_preferences(source, folds=3)
-  # Turns may link what statements do not.
   source = preferences(tmp_path)
+  with pytest.raises(ValueError, match='2 topics do not make 3 folds'):
+    history_sources.of_preferences(source, folds=3, by_topic=True)
+  # Turns may link what statements do not.
   source.turns[0] = source.turns[2]
   only = {'folds': 3, 'kinds': ('statement',)}
   found = history_sources.of_preferences(source, **only)
