@@ -33,13 +33,16 @@ def test_a_preference_is_told_and_then_tested(tmp_path, private_cache):
   times = [event.time for event in found.events[person]]
   assert times == list(range(len(times)))
   # Which one follows the preference is the first in the source alone.
-  pairs = found.pairs[person]
-  better = [(p.first, p.second)[:: 1 if p.label else -1] for p in pairs]
-  assert better == [
-    ('tram kept', f'tram {way}') for way in ('left', 'sold', 'cut')
-  ]
+  names = {'drinks/0': 'tea', 'drinks/1': 'tram', 'home/0': 'attic'}
+  for user, pairs in zip(found.user_ids, found.pairs, strict=True):
+    better = [(p.first, p.second)[:: 1 if p.label else -1] for p in pairs]
+    assert better == [
+      (f'{names[user]} kept', f'{names[user]} {way}')
+      for way in ('left', 'sold', 'cut')
+    ]
   labels = [pair.label for own in found.pairs for pair in own]
   assert 0 < sum(labels) < len(labels)
+  pairs = found.pairs[person]
   assert {pair.prompt for pair in pairs} == {'Which tram?'}
   told = {event.preference for event in found.events[person]}
   assert told == {pair.preference for pair in pairs} == {'drinks/1'}

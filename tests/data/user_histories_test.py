@@ -161,6 +161,18 @@ def test_swapped_people_alone_with_their_questions(histories):
     asked = {pair.about for pair in one.pairs}
     kept = [event for event in other.events if event.about not in asked]
     assert list(one.events) == kept
+  # Whoever comes next may be the same person.
+  asks = [
+    alone[0]._replace(
+      user=user, pairs=(alone[0].pairs[0]._replace(about=f'{user} {n}'),)
+    )
+    for user, times in ((0, 6), (1, 1))
+    for n in range(times)
+  ]
+  said = [user_histories.TextEvent('turn', '', 0.0, said) for said in 'ab']
+  asks = [ask._replace(events=(said[ask.user],)) for ask in asks]
+  found = user_histories.swapped(asks, seed=0)
+  assert [one.events[0].said for one in found] == [*'bbbbbba']
 
 
 def test_a_population_has_as_many_events_and_none_of_its_own(histories):
