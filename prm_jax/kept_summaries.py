@@ -29,8 +29,29 @@ from prm_jax.users.summaries import Summary, SummaryError
 
 VERSION = 1
 NAME = 'summaries'  # of the folder, in that of a model
+METADATA, KIND = 'metadata.json', 'summary'  # of a model that reads them
 _FORGOTTEN, _LOCK = 'forgotten.json', 'lock'
 _WAIT = 60.0  # seconds; a change takes milliseconds
+
+
+def card(folder: str | Path) -> dict[str, Any] | None:
+  """Returns what a model that reads summaries says of itself.
+
+  Args:
+    folder: of any model; None where it reads none.
+
+  Raises:
+    ValueError: the file is damaged.
+  """
+  path = Path(folder) / METADATA
+  if not path.exists():
+    return None
+  try:
+    known = json.loads(path.read_text('utf-8'))
+  except ValueError as error:
+    raise ValueError(f'{path} is not JSON: {error}') from error
+  ours = isinstance(known, dict) and known.get('kind') == KIND
+  return known if ours else None
 
 
 class ConflictError(SummaryError):
@@ -70,7 +91,7 @@ class Folder:
       longest: characters of a summary.
     """
     self.path = Path(workdir) / NAME
-    self._measure, self._longest = measure, longest
+    self.measure, self._longest = measure, longest
 
   # ------------------------------------------------------------------- read
 
@@ -121,7 +142,7 @@ class Folder:
       SummaryError: the words are too long, or no text.
     """
     words = summaries.typed(words)
-    summaries.check(words, longest=self._longest, measure=self._measure)
+    summaries.check(words, longest=self._longest, measure=self.measure)
     with self._held():
       old = self._read(_digest(user), user)
       _check_version(user, old, version)
@@ -211,7 +232,7 @@ class Folder:
     words = {user: summaries.decoded(text) for user, text in words.items()}
     for user, text in words.items():
       try:
-        summaries.check(text, longest=self._longest, measure=self._measure)
+        summaries.check(text, longest=self._longest, measure=self.measure)
       except SummaryError as error:
         raise SummaryError(f'{user!r}: {error}') from None
     time = summaries.now()
@@ -410,9 +431,9 @@ def _drawn() -> str:
 def _check_version(user: str, old: Summary | None, version: int | None) -> None:
   """Raises ConflictError where an edit would undo what it has not seen."""
   if version is None:
-    if old is not None and old.locked:
+    if old is not None and old.person is not None:
       raise ConflictError(
-        f'{user!r} has a summary that a person edited at {old.present.time}: '
+        f'{user!r} has a summary that a person edited at {old.person.time}: '
         f'say that you have seen it (version {old.version}) to replace it'
       )
   elif version != (old.version if old else 0):
