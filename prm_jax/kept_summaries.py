@@ -198,8 +198,9 @@ class Folder:
         self._delete(user)
 
   def _require(self, users: Sequence[str]) -> None:
-    # A file of who was forgotten is what a killed process has left.
-    unknown = [u for u in users if not (self.knows(u) or any(self._files(u)))]
+    # Files, and not records: damaged ones, and what a killed process has left
+    # of who was forgotten, go too.
+    unknown = [user for user in users if not any(self._files(user))]
     if unknown:
       names = ', '.join(map(repr, unknown))
       raise KeyError(f'nothing is written about {names}')
