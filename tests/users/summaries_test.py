@@ -77,5 +77,7 @@ def test_a_long_summary_is_refused_and_not_cut():
     return Measured(len(words.split()), 3)
 
   assert summaries.check('a b c', measure=measure).tokens == 3
-  with pytest.raises(SummaryError, match=r'4 tokens, and the reward .* reads 3'):
+  with pytest.raises(
+    SummaryError, match=r'4 tokens, and the reward .* reads 3'
+  ):
     summaries.check('a b c d', measure=measure)

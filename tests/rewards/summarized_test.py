@@ -1,0 +1,121 @@
+import jax
+import numpy as np
+import pytest
+
+from prm_jax import types
+from prm_jax.models import decoder
+from prm_jax.rewards import backbone, implicit_decoder, scalar, summarized
+from prm_jax.users.summaries import SummaryError
+from tests.rewards import tiny_reader
+
+TOKENIZER, WORDING = tiny_reader.tokenizer(), tiny_reader.WORDING
+NUMBER = {word: i for i, word in enumerate(tiny_reader.WORDS)}
+
+
+def ids(text):
+  return [NUMBER.get(word, 0) for word in text.split()]
+
+
+def read(words, prompts, responses, wording=WORDING):
+  return summarized.tokens(TOKENIZER, wording, words, prompts, responses)
+
+
+def test_a_text_is_the_summary_the_prompt_and_the_response():
+  texts = read('short', ['ok ok', 'ok'], ['tables', 'long long'])
+  assert texts.ids.shape == (2, 8)
+  want = [ids('she likes short : ok ok tables'), ids('she likes short : ok')]
+  np.testing.assert_array_equal(texts.ids[0], [*want[0], 0])
+  np.testing.assert_array_equal(texts.mask[0], [1] * 7 + [0])
+  np.testing.assert_array_equal(texts.branch[0], [0] * 6 + [1, 0])
+  np.testing.assert_array_equal(texts.ids[1, :7], want[1] + ids('long long'))
+  np.testing.assert_array_equal(texts.branch[1], [0] * 5 + [1, 1, 0])
+
+
+def test_nothing_is_said_of_somebody_unknown():
+  texts = read('', ['ok'], ['long'])
+  assert texts.ids.tolist() == [ids('ok long')]
+
+
+def test_the_prompt_gives_way_and_the_summary_does_not():
+  texts = read('short long', ['tables ' * 9 + 'ok ok ok'], ['long ' * 9])
+  # 12 in all: 5 before the prompt, 3 of the response, the prompt's last 4.
+  want = 'she likes short long : tables ok ok ok long long long'
+  np.testing.assert_array_equal(texts.ids[0, :12], ids(want))
+  with pytest.raises(
+    SummaryError, match=r'5 tokens, and the reward .* reads 4'
+  ):
+    read('short ' * 5, ['ok'], ['ok'])
+  long = WORDING._replace(before='she likes ' * 5 + '{summary}')
+  with pytest.raises(ValueError, match='the reader reads 12 in all'):
+    read('short', ['ok'], ['ok ok'], long)
+
+
+def test_a_summary_is_words_whatever_it_spells():
+  # A special token is none, and a slot is not filled twice.
+  texts = read('<end> {summary}', ['ok'], ['ok'])
+  assert texts.ids.tolist()[0][:5] == ids('she likes x x :')
+  assert TOKENIZER.token_to_id(tiny_reader.END) not in texts.ids
+
+
+def test_unknown_tokens_are_counted():
+  assert summarized.measure(TOKENIZER, WORDING, '短い 返事 short') == (3, 4, 2)
+  assert summarized.measure(TOKENIZER, WORDING, '') == (0, 4, 0)
+
+
+@pytest.mark.parametrize(
+  ('wording', 'why'),
+  [
+    (WORDING._replace(before='nothing'), 'has not one'),
+    (WORDING._replace(total=7), 'leave no room of 7'),
+    (WORDING._replace(summary=0), 'a token or more'),
+  ],
+)
+def test_a_wording_fits_together(wording, why):
+  with pytest.raises(ValueError, match=why):
+    summarized.check(wording)
+  assert summarized.check(WORDING) is WORDING
+
+
+def test_scores_are_those_of_the_words_alone():
+  # A language model: twice the mean log-probability of the response, of one
+  # text without padding, by a softmax of its own.
+  model = tiny_reader.model()
+  reward = implicit_decoder.implicit(
+    config=tiny_reader.CONFIG, reference=False, beta=2.0
+  )
+  reader = summarized.Reader(
+    reward, {'policy': model.params}, TOKENIZER, WORDING
+  )
+  found = reader.score('short', ['ok', 'ok ok'], ['long tables', 'ok'])
+  text = np.array([ids('she likes short : ok long tables')])
+  place = np.arange(text.shape[1])[None]
+  network = decoder.Decoder(tiny_reader.CONFIG)
+  states = network.apply(
+    model.params, text, place, decoder.attended(np.ones_like(text))
+  ).hidden
+  logits = np.asarray(
+    network.apply(model.params, states, method='logits'), np.float64
+  )[0]
+  logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
+  want = 2.0 * (logits[4, NUMBER['long']] + logits[5, NUMBER['tables']]) / 2
+  np.testing.assert_allclose(found[0], want, rtol=1e-4)
+  # Another summary, another score; the same one for as many texts as come.
+  assert found[1] != reader.score('long', ['ok ok'], ['ok'])[0]
+  many = reader.score('short', ['ok', 'ok ok'] * 3, ['long tables', 'ok'] * 3)
+  np.testing.assert_allclose(many, np.tile(found, 3), rtol=1e-5)
+  assert reader.score('short', [], []).shape == (0,)
+
+
+def test_a_head_on_a_decoder_reads_the_last_token_of_everything():
+  reward = backbone.backbone(scalar.linear(), tiny_reader.CONFIG)
+  params = {
+    'weight': jax.random.normal(jax.random.key(1), (8,)),
+    'backbone': tiny_reader.model().params,
+  }
+  reader = summarized.Reader(reward, params, TOKENIZER, WORDING)
+  found = reader.score('tables', ['ok'], ['long'])
+  text = np.array([ids('she likes tables : ok long')], np.int32)
+  alone = types.Tokens(text, np.ones_like(text))
+  features = reward.features(params, types.Inputs(alone))
+  want = np.asarray(features) @ np.asarray(params['weight'])
+  np.testing.assert_allclose(found, want, rtol=1e-4)
