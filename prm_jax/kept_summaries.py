@@ -221,7 +221,7 @@ class Folder:
         if known.has(_digest(user)):
           self._delete(user)
           continue
-        summary = self._read(_digest(user), user)
+        summary = self._read(_digest(user), user, known)
         if summary is None:
           summary = Summary(user, _drawn())
           self._write(summary)
@@ -240,7 +240,8 @@ class Folder:
     found: dict[str, list[str]] = {name: [] for name in Outcome._fields}
     with self._held():
       # All are read, and so checked, before one is written.
-      known = {user: self._read(_digest(user), user) for user in words}
+      gone = self._forgotten()
+      known = {user: self._read(_digest(user), user, gone) for user in words}
       for user, text in words.items():
         old = known[user]
         if old is None or old.key != keys.get(user):
@@ -271,7 +272,13 @@ class Folder:
     finally:
       lock.release()
 
-  def _read(self, digest: str, user: str | None = None) -> Summary | None:
+  def _read(
+    self,
+    digest: str,
+    user: str | None = None,
+    forgotten: '_Forgotten | None' = None,
+  ) -> Summary | None:
+    """Returns a record, None if there is none; `forgotten` spares a reading."""
     path = self.path / f'{digest}.json'
     try:
       content = path.read_text('utf-8')
@@ -280,7 +287,7 @@ class Folder:
     except UnicodeDecodeError as error:
       raise SummaryError(f'{path}: {error}') from error
     # Read after the record: who was forgotten before has none.
-    if self._forgotten().has(digest):
+    if (forgotten or self._forgotten()).has(digest):
       return None
     summary = _parsed(content, path)
     if user is not None and summary.user != user:

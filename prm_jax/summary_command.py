@@ -107,9 +107,12 @@ def edit(
 
 
 def _edit(folder, user, words, version) -> None:
+  known = folder.knows(user)
   summary = folder.edit(user, words, version=version)
   measured = folder.measure and folder.measure(summary.words)
   _say(described(summary))
+  if not known:
+    _say(f'nothing had been written about {user!r} before')
   if measured and measured.unknown:
     _say(
       f'the reward model does not know {measured.unknown} of its '

@@ -190,7 +190,7 @@ def test_edits_of_two_processes_are_both_kept_or_one_is_told(tmp_path):
   for editor in editors:
     editor.stdin.write('go\n')
     editor.stdin.flush()
-  told = [editor.communicate(timeout=60)[0] for editor in editors]
+  told = [editor.communicate(timeout=300)[0] for editor in editors]
   won = [json.loads(text) for text in told]
   assert sorted(won[0] + won[1]) == list(range(12))
   for name, mine in zip('ab', won, strict=True):

@@ -100,6 +100,8 @@ def test_what_is_shown_can_be_changed_and_given_back(prm, tmp_path):
   assert 'version 5: by the model' in prm('release')[2]
   status, _, error = prm('release')
   assert (status, 'edited nothing' in error) == (2, True)
+  assert 'written about' not in about
+  assert "written about 'new' before" in prm('edit', '--text=ok', user='new')[2]
 
 
 def test_words_that_are_not_read_are_told_or_refused(prm, monkeypatch):
