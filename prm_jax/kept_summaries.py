@@ -1,6 +1,6 @@
 """Summaries of people on disk: one file each, which several processes share.
 
-    WORKDIR/summaries/DIGEST.json     a person's `users.summaries.Summary`
+    WORKDIR/summaries/DIGEST.json     a person's `users.records.Summary`
     WORKDIR/summaries/forgotten.json  salted digests of who was forgotten
     WORKDIR/summaries/lock            held while something is changed
 
@@ -24,8 +24,8 @@ import filelock
 import numpy as np
 
 from prm_jax.runtime import writers
-from prm_jax.users import summaries
-from prm_jax.users.summaries import Summary, SummaryError
+from prm_jax.users import records
+from prm_jax.users.records import Summary, SummaryError
 
 VERSION = 1
 NAME = 'summaries'  # of the folder, in that of a model
@@ -79,8 +79,8 @@ class Folder:
     self,
     workdir: str | Path,
     *,
-    measure: summaries.Measure | None = None,
-    longest: int = summaries.LONGEST,
+    measure: records.Measure | None = None,
+    longest: int = records.LONGEST,
   ):
     """Names it.
 
@@ -141,13 +141,13 @@ class Folder:
       ConflictError: the record is another one by now.
       SummaryError: the words are too long, or no text.
     """
-    words = summaries.typed(words)
-    summaries.check(words, longest=self._longest, measure=self.measure)
+    words = records.typed(words)
+    records.check(words, longest=self._longest, measure=self.measure)
     with self._held():
       old = self._read(_digest(user), user)
       _check_version(user, old, version)
-      summary = summaries.edited(
-        old or Summary(user, _drawn(), version=0), words, summaries.now()
+      summary = records.edited(
+        old or Summary(user, _drawn(), version=0), words, records.now()
       )
       if old is None:  # nothing of who was forgotten is left under the new one
         self._delete(user)
@@ -172,7 +172,7 @@ class Folder:
       old = self.read(user)
       if version not in (None, old.version):
         raise _conflict(user, old, version)
-      summary = summaries.released(old)
+      summary = records.released(old)
       self._write(summary)
     return summary
 
@@ -230,13 +230,13 @@ class Folder:
 
   def _take(self, words: Mapping[str, str], keys: Mapping[str, str]) -> Outcome:
     """Writes a model's words; see `Draft.write`."""
-    words = {user: summaries.decoded(text) for user, text in words.items()}
+    words = {user: records.decoded(text) for user, text in words.items()}
     for user, text in words.items():
       try:
-        summaries.check(text, longest=self._longest, measure=self.measure)
+        records.check(text, longest=self._longest, measure=self.measure)
       except SummaryError as error:
         raise SummaryError(f'{user!r}: {error}') from None
-    time = summaries.now()
+    time = records.now()
     found: dict[str, list[str]] = {name: [] for name in Outcome._fields}
     with self._held():
       # All are read, and so checked, before one is written.
@@ -247,7 +247,7 @@ class Folder:
         if old is None or old.key != keys.get(user):
           found['gone'].append(user)
           continue
-        summary = summaries.written(old, text, time)
+        summary = records.written(old, text, time)
         if summary != old:
           self._write(summary)
         found['held' if summary.locked else 'written'].append(user)
@@ -369,7 +369,7 @@ class Draft:
 class Scorer:
   """Scores responses for people who are texts: as those are at each call."""
 
-  def __init__(self, folder: Folder, reader: summaries.Reads):
+  def __init__(self, folder: Folder, reader: records.Reads):
     """Names both.
 
     Args:
@@ -493,12 +493,12 @@ def _parsed(content: str, path: Path) -> Summary:
       raise SummaryError(f'{path}: {name}: {known[name]!r}')
   for hand in ('person', 'model'):
     if known[hand] is not None:
-      known[hand] = summaries.Text(**known[hand])
+      known[hand] = records.Text(**known[hand])
   return Summary(**known)
 
 
 def _is_text(value: Any) -> bool:
-  fields = set(summaries.Text._fields)
+  fields = set(records.Text._fields)
   return value is None or (
     isinstance(value, dict)
     and set(value) == fields

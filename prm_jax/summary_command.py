@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from prm_jax import kept_summaries, summary_model
-from prm_jax.users import summaries
+from prm_jax.users import records
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     edit(folder, users[0], arguments)
 
 
-def show(summary: summaries.Summary, *, model: bool = False) -> None:
+def show(summary: records.Summary, *, model: bool = False) -> None:
   """Prints a summary.
 
   Args:
@@ -60,7 +60,7 @@ def show(summary: summaries.Summary, *, model: bool = False) -> None:
     print(words)
 
 
-def described(summary: summaries.Summary) -> str:
+def described(summary: records.Summary) -> str:
   """Returns who wrote what is read about a person, and what will be.
 
   Args:

@@ -19,7 +19,7 @@ from prm_jax import kept_summaries, types
 from prm_jax.models import tokenizers
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.rewards import backbone as backbones
-from prm_jax.rewards import discriminative, summarized
+from prm_jax.rewards import discriminative, summary_texts
 from prm_jax.runtime import export as exports
 from prm_jax.runtime import writers
 
@@ -33,7 +33,7 @@ def save(
   tokenizer: tokenizers.tokenizers.Tokenizer,
   *,
   backbone: Mapping[str, Any] | None = None,
-  wording: summarized.Wording = summarized.Wording(),  # noqa: B008
+  wording: summary_texts.Wording = summary_texts.Wording(),  # noqa: B008
 ) -> None:
   """Writes a reward model that reads summaries, and nobody's summary.
 
@@ -54,7 +54,7 @@ def save(
     'kind': kept_summaries.KIND,
     'reward': dict(reward),
     'backbone': None if backbone is None else dict(backbone),
-    'wording': summarized.check(wording)._asdict(),
+    'wording': summary_texts.check(wording)._asdict(),
   }
   card = writers.plain(card)
   _, like = _reward(card)
@@ -73,7 +73,7 @@ def save_language_model(
   model: LanguageModel,
   *,
   beta: float = 2.0,
-  wording: summarized.Wording = summarized.Wording(),  # noqa: B008
+  wording: summary_texts.Wording = summary_texts.Wording(),  # noqa: B008
 ) -> None:
   """Writes a language model as the reward: how likely it makes a response.
 
@@ -105,8 +105,8 @@ def load(folder: str | Path) -> kept_summaries.Scorer:
   card = _card(folder)
   reward, like = _reward(card)
   params, _ = exports.load_parameters(folder, like)
-  wording = summarized.Wording(**card['wording'])
-  reader = summarized.Reader(reward, params, _tokenizer(folder), wording)
+  wording = summary_texts.Wording(**card['wording'])
+  reader = summary_texts.Reader(reward, params, _tokenizer(folder), wording)
   return kept_summaries.Scorer(_folder(folder, reader.measure), reader)
 
 
@@ -116,8 +116,10 @@ def people(folder: str | Path) -> kept_summaries.Folder:
   Raises:
     ValueError: it holds no model that reads summaries.
   """
-  wording = summarized.Wording(**_card(folder)['wording'])
-  measure = functools.partial(summarized.measure, _tokenizer(folder), wording)
+  wording = summary_texts.Wording(**_card(folder)['wording'])
+  measure = functools.partial(
+    summary_texts.measure, _tokenizer(folder), wording
+  )
   return _folder(folder, measure)
 
 

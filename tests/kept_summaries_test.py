@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from prm_jax.kept_summaries import ConflictError, Folder, Scorer
-from prm_jax.users.summaries import Measured, SummaryError
+from prm_jax.users.records import Measured, SummaryError
 
 ROOT = Path(__file__).parents[1]
 

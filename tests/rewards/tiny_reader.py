@@ -7,12 +7,12 @@ import numpy as np
 import tokenizers
 
 from prm_jax.models import decoder, language_model
-from prm_jax.rewards import summarized
+from prm_jax.rewards import summary_texts
 
 WORDS = ['<unk>', 'she', 'likes', ':', 'short', 'long', 'tables', 'ok']
 END = '<end>'  # no word, but the number after theirs
 CONFIG = decoder.DecoderConfig(len(WORDS) + 1, 8, 16, 1, 2, 1, 4)
-WORDING = summarized.Wording('she likes {summary} : ', 4, 3, 12)
+WORDING = summary_texts.Wording('she likes {summary} : ', 4, 3, 12)
 
 
 def tokenizer():

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from prm_jax import types
 from prm_jax.rewards import trajectories
-from prm_jax.users import summaries
+from prm_jax.users import records
 
 _SLOT = '{summary}'
 _TEXTS = 64  # scored at once
@@ -45,7 +45,7 @@ class Wording(NamedTuple):
 
 
 class Reader(NamedTuple):
-  """A reward whose person is a text; `users.summaries.Reads`.
+  """A reward whose person is a text; `users.records.Reads`.
 
   Attributes:
     reward: of `types.Tokens`; its score reads no context.
@@ -59,7 +59,7 @@ class Reader(NamedTuple):
   tokenizer: Tokenizer
   wording: Wording = Wording()
 
-  def measure(self, words: str) -> summaries.Measured:
+  def measure(self, words: str) -> records.Measured:
     """Returns how much of a summary is read."""
     return measure(self.tokenizer, self.wording, words)
 
@@ -100,7 +100,7 @@ def check(wording: Wording) -> Wording:
 
 def measure(
   tokenizer: Tokenizer, wording: Wording, words: str
-) -> summaries.Measured:
+) -> records.Measured:
   """Returns how many tokens a summary has, may have, and how many are unknown.
 
   Args:
@@ -111,7 +111,7 @@ def measure(
   ids = _ids(tokenizer, words)
   word = getattr(tokenizer.model, 'unk_token', None)
   unknown = tokenizer.token_to_id(word) if word is not None else None
-  return summaries.Measured(
+  return records.Measured(
     len(ids), wording.summary, sum(each == unknown for each in ids)
   )
 
@@ -140,7 +140,7 @@ def tokens(
     ValueError: not as many responses as prompts, or what stands before the
       prompt fills the room.
   """
-  summaries.check(words, measure=functools.partial(measure, tokenizer, wording))
+  records.check(words, measure=functools.partial(measure, tokenizer, wording))
   before = (
     _ids(tokenizer, wording.before.replace(_SLOT, words)) if words else []
   )

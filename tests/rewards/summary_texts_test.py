@@ -4,8 +4,8 @@ import pytest
 
 from prm_jax import types
 from prm_jax.models import decoder
-from prm_jax.rewards import backbone, implicit_decoder, scalar, summarized
-from prm_jax.users.summaries import SummaryError
+from prm_jax.rewards import backbone, implicit_decoder, scalar, summary_texts
+from prm_jax.users.records import SummaryError
 from tests.rewards import tiny_reader
 
 TOKENIZER, WORDING = tiny_reader.tokenizer(), tiny_reader.WORDING
@@ -17,7 +17,7 @@ def ids(text):
 
 
 def read(words, prompts, responses, wording=WORDING):
-  return summarized.tokens(TOKENIZER, wording, words, prompts, responses)
+  return summary_texts.tokens(TOKENIZER, wording, words, prompts, responses)
 
 
 def test_a_text_is_the_summary_the_prompt_and_the_response():
@@ -58,8 +58,12 @@ def test_a_summary_is_words_whatever_it_spells():
 
 
 def test_unknown_tokens_are_counted():
-  assert summarized.measure(TOKENIZER, WORDING, '短い 返事 short') == (3, 4, 2)
-  assert summarized.measure(TOKENIZER, WORDING, '') == (0, 4, 0)
+  assert summary_texts.measure(TOKENIZER, WORDING, '短い 返事 short') == (
+    3,
+    4,
+    2,
+  )
+  assert summary_texts.measure(TOKENIZER, WORDING, '') == (0, 4, 0)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +76,8 @@ def test_unknown_tokens_are_counted():
 )
 def test_a_wording_fits_together(wording, why):
   with pytest.raises(ValueError, match=why):
-    summarized.check(wording)
-  assert summarized.check(WORDING) is WORDING
+    summary_texts.check(wording)
+  assert summary_texts.check(WORDING) is WORDING
 
 
 def test_scores_are_those_of_the_words_alone(monkeypatch):
@@ -83,7 +87,7 @@ def test_scores_are_those_of_the_words_alone(monkeypatch):
   reward = implicit_decoder.implicit(
     config=tiny_reader.CONFIG, reference=False, beta=2.0
   )
-  reader = summarized.Reader(
+  reader = summary_texts.Reader(
     reward, {'policy': model.params}, TOKENIZER, WORDING
   )
   found = reader.score('short', ['ok', 'ok ok'], ['long tables', 'ok'])
@@ -104,7 +108,7 @@ def test_scores_are_those_of_the_words_alone(monkeypatch):
   # Another summary, another score; the same ones for as many as come.
   other = reader.score('long', ['ok', 'ok ok'], ['long tables', 'ok'])
   assert (found != other).all()
-  monkeypatch.setattr(summarized, '_TEXTS', 2)  # scored at once
+  monkeypatch.setattr(summary_texts, '_TEXTS', 2)  # scored at once
   many = reader.score('short', ['ok', 'ok ok'] * 3, ['long tables', 'ok'] * 3)
   np.testing.assert_allclose(many, np.tile(found, 3), rtol=1e-5)
   assert reader.score('short', [], []).shape == (0,)
@@ -116,7 +120,7 @@ def test_a_head_on_a_decoder_reads_the_last_token_of_everything():
     'weight': jax.random.normal(jax.random.key(1), (8,)),
     'backbone': tiny_reader.model().params,
   }
-  reader = summarized.Reader(reward, params, TOKENIZER, WORDING)
+  reader = summary_texts.Reader(reward, params, TOKENIZER, WORDING)
   found = reader.score('tables', ['ok'], ['long'])
   text = np.array([ids('she likes tables : ok long')], np.int32)
   alone = types.Tokens(text, np.ones_like(text))

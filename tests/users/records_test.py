@@ -1,7 +1,7 @@
 import pytest
 
-from prm_jax.users import summaries
-from prm_jax.users.summaries import Measured, Summary, SummaryError, Text
+from prm_jax.users import records
+from prm_jax.users.records import Measured, Summary, SummaryError, Text
 
 NEW = Summary('ann', 'k')
 
@@ -9,32 +9,32 @@ NEW = Summary('ann', 'k')
 def test_a_persons_words_stand_before_the_models_until_released():
   assert NEW.words == ''
   assert NEW.present is None
-  model = summaries.written(NEW, 'likes long answers', 't1')
+  model = records.written(NEW, 'likes long answers', 't1')
   assert (model.words, model.locked, model.version) == (
     'likes long answers',
     False,
     2,
   )
-  own = summaries.edited(model, 'keep it short', 't2')
+  own = records.edited(model, 'keep it short', 't2')
   assert (own.words, own.locked, own.version) == ('keep it short', True, 3)
   # What is read stays, and so does its version.
-  later = summaries.written(own, 'likes tables', 't3')
+  later = records.written(own, 'likes tables', 't3')
   assert (later.words, later.version) == ('keep it short', 3)
-  free = summaries.released(later)
+  free = records.released(later)
   assert free == Summary('ann', 'k', 4, None, Text('likes tables', 't3'))
   with pytest.raises(SummaryError, match="'ann' has edited nothing"):
-    summaries.released(free)
+    records.released(free)
 
 
 def test_the_same_words_again_change_nothing():
-  model = summaries.written(NEW, 'likes tables', 't1')
-  assert summaries.written(model, 'likes tables', 't2') is model
+  model = records.written(NEW, 'likes tables', 't1')
+  assert records.written(model, 'likes tables', 't2') is model
   # That nothing is to be said is something else than nothing said yet.
-  assert summaries.written(NEW, '', 't1').present == Text('', 't1')
+  assert records.written(NEW, '', 't1').present == Text('', 't1')
 
 
 def test_that_nothing_shall_be_read_is_an_edit():
-  own = summaries.edited(summaries.written(NEW, 'x', 't1'), '', 't2')
+  own = records.edited(records.written(NEW, 'x', 't1'), '', 't2')
   assert own.locked
   assert own.words == ''
 
@@ -49,13 +49,13 @@ def test_that_nothing_shall_be_read_is_an_edit():
   ],
 )
 def test_words_of_any_language_are_kept_as_they_are(words):
-  assert summaries.typed(words) == words
-  assert summaries.decoded(words) == words
+  assert records.typed(words) == words
+  assert records.decoded(words) == words
 
 
 def test_what_other_systems_add_to_a_file_goes():
-  assert summaries.typed('\ufeffone\r\ntwo\rthree \n') == 'one\ntwo\nthree'
-  assert summaries.typed(' \n') == ''
+  assert records.typed('\ufeffone\r\ntwo\rthree \n') == 'one\ntwo\nthree'
+  assert records.typed(' \n') == ''
 
 
 @pytest.mark.parametrize(
@@ -64,20 +64,20 @@ def test_what_other_systems_add_to_a_file_goes():
 )
 def test_what_is_no_text_is_named_or_a_space(stray, named):
   with pytest.raises(SummaryError, match=rf'character 3 .* U\+{named[2:]}'):
-    summaries.typed(f'ab{stray}c')
-  assert summaries.decoded(f'ab{stray}c{stray}') == 'ab c'
+    records.typed(f'ab{stray}c')
+  assert records.decoded(f'ab{stray}c{stray}') == 'ab c'
 
 
 def test_a_long_summary_is_refused_and_not_cut():
   with pytest.raises(SummaryError, match=r'100,000 characters, .* 20,000'):
-    summaries.check('x' * 100_000)
-  assert summaries.check('x' * 20_000) is None
+    records.check('x' * 100_000)
+  assert records.check('x' * 20_000) is None
 
   def measure(words):
     return Measured(len(words.split()), 3)
 
-  assert summaries.check('a b c', measure=measure).tokens == 3
+  assert records.check('a b c', measure=measure).tokens == 3
   with pytest.raises(
     SummaryError, match=r'4 tokens, and the reward .* reads 3'
   ):
-    summaries.check('a b c d', measure=measure)
+    records.check('a b c d', measure=measure)
