@@ -161,7 +161,8 @@ def _folder(folder, measure) -> kept_summaries.Folder:
 
 
 def _config(card: Mapping[str, Any]):
-  node = card['backbone'] or card['reward']
+  """Returns the decoder's sizes, which a reward may have in its backbone."""
+  node = card['backbone'] or card['reward'].get('backbone') or card['reward']
   if 'config' not in node:
     raise ValueError(
       f'the reward {card["reward"].get("kind")!r} reads no text: give it a '

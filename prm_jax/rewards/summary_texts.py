@@ -3,7 +3,8 @@
 A text is what `Wording` makes of the summary, the prompt, and the response, as
 token ids; the person enters there and nowhere else, so that any reward of
 `types.Tokens` can be the reader: a head on a decoder (`rewards.backbone`), or
-the decoder itself (`rewards.implicit_decoder`).
+the decoder itself (`rewards.implicit_decoder`). A reward that is told the
+summary apart, as its context, is one as well (`Wording.apart`).
 """
 
 import functools
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
 
@@ -32,6 +34,10 @@ class Wording(NamedTuple):
     response: tokens of a response; what follows is cut.
     total: tokens of everything; what the others leave is the prompt's, which
       keeps its end.
+    apart: whether the reward's context is the summary, `types.Tokens`
+      `[B, S]`, S the room of one, and texts `[B, K, T]` are without it;
+      `before` is not read, for what stands there is the reward's own.
+    end: id of the token that ends a summary that is told apart; none if None.
   """
 
   before: str = (
@@ -42,6 +48,8 @@ class Wording(NamedTuple):
   summary: int = 256
   response: int = 512
   total: int = 2048
+  apart: bool = False
+  end: int | None = None
 
 
 class Reader(NamedTuple):
@@ -76,8 +84,10 @@ class Reader(NamedTuple):
     Raises:
       SummaryError: the summary is longer than is read.
     """
-    texts = tokens(self.tokenizer, self.wording, words, prompts, responses)
-    return scores(self.reward, self.params, texts)
+    given = self.tokenizer, self.wording, words
+    texts = tokens(*given, prompts, responses)
+    told = context(*given) if self.wording.apart else None
+    return scores(self.reward, self.params, texts, told)
 
 
 def check(wording: Wording) -> Wording:
@@ -86,7 +96,7 @@ def check(wording: Wording) -> Wording:
   Raises:
     ValueError: they do not.
   """
-  if wording.before.count(_SLOT) != 1:
+  if not wording.apart and wording.before.count(_SLOT) != 1:
     raise ValueError(f'before: {wording.before!r} has not one {_SLOT}')
   if min(wording.summary, wording.response, wording.total) < 1:
     raise ValueError(f'{wording}: every room is of a token or more')
@@ -141,19 +151,21 @@ def tokens(
       prompt fills the room.
   """
   records.check(words, measure=functools.partial(measure, tokenizer, wording))
-  before = (
-    _ids(tokenizer, wording.before.replace(_SLOT, words)) if words else []
-  )
+  before = []
+  if words and not wording.apart:
+    before = _ids(tokenizer, wording.before.replace(_SLOT, words))
+  # A summary that is told apart has a room of its own.
+  total = wording.total - (wording.summary if wording.apart else 0)
   given = trajectories.tokenize(
     tokenizer, prompts, responses, answer=wording.response
   )
   found = []
   for each in given:
-    free = wording.total - len(before) - len(each.joint) - len(each.response)
+    free = total - len(before) - len(each.joint) - len(each.response)
     if free < 0:
       raise ValueError(
         f'the summary as it is worded has {len(before)} tokens and a response '
-        f'{len(each.response)}, and the reader reads {wording.total} in all'
+        f'{len(each.response)}, and the reader reads {total} in all'
       )
     prompt = list(each.prompt[max(len(each.prompt) - free, 0) :])
     found.append(([*before, *prompt, *each.joint], list(each.response)))
@@ -167,15 +179,36 @@ def tokens(
   return types.Tokens(ids, mask, branch=branch)
 
 
+def context(tokenizer: Tokenizer, wording: Wording, words: str) -> types.Tokens:
+  """Returns a summary as it is told apart, `[S]`, padded on the right.
+
+  Args:
+    tokenizer: of the reader.
+    wording: of the reader.
+    words: a summary that is not longer than is read.
+  """
+  S = wording.summary
+  told = _ids(tokenizer, words)
+  if wording.end is not None:
+    told = [*told, wording.end][:S]  # as a writer's that fills its room
+  ids, mask = (np.zeros(S, np.int32) for _ in range(2))
+  ids[: len(told)], mask[: len(told)] = told, 1
+  return types.Tokens(ids, mask)
+
+
 def scores(
-  reward: types.RewardModel, params: types.PyTree, texts: types.Tokens
+  reward: types.RewardModel,
+  params: types.PyTree,
+  texts: types.Tokens,
+  told: types.Tokens | None = None,
 ) -> np.ndarray:
   """Returns the scores `[M]` of texts, in logits.
 
   Args:
-    reward: of `types.Tokens`; its score reads no context.
+    reward: of `types.Tokens`.
     params: of it.
     texts: M.
+    told: the summary `[S]`, if it is told apart; None if it is in the texts.
   """
   M = len(texts.ids)
   if not M:
@@ -185,7 +218,7 @@ def scores(
   for first in range(0, M, size):
     rows = np.minimum(np.arange(first, first + size), M - 1)
     block = jax.tree.map(lambda leaf: leaf[rows], texts)  # noqa: B023
-    parts.append(np.asarray(run(params, block)))
+    parts.append(np.asarray(run(params, block, told)))
   return np.concatenate(parts)[:M]
 
 
@@ -193,10 +226,19 @@ def scores(
 def _compiled(reward: types.RewardModel):
   """The compiled scores of a reward."""
 
-  def run(params, texts):
+  def run(params, texts, told):
+    if told is not None:  # texts of one candidate each
+      texts = types.Tokens(texts.ids, texts.mask)
+      texts = jax.tree.map(lambda leaf: leaf[:, None], texts)
+      rows = len(texts.ids)
+      told = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (rows, *leaf.shape)), told
+      )
     features = reward.features(params, types.Inputs(texts))
     encoded = reward.encode(params, features)
-    return reward.score(params, encoded[:, None], None).score[:, 0]
+    if told is None:
+      encoded = encoded[:, None]
+    return reward.score(params, encoded, told).score[:, 0]
 
   return jax.jit(run)
 

@@ -127,3 +127,25 @@ def test_a_head_on_a_decoder_reads_the_last_token_of_everything():
   features = jax.jit(reward.features)(params, types.Inputs(alone))
   want = np.asarray(features) @ np.asarray(params['weight'])
   np.testing.assert_allclose(found, want, rtol=1e-4)
+
+
+def test_a_reward_may_be_told_the_summary_apart():
+  # How many tokens of a text the summary has, by a reward that counts them.
+  def score(params, encoded, told):
+    same = encoded.ids[..., None] == told.ids[:, None, None]
+    real = encoded.mask[..., None] * told.mask[:, None, None]
+    return types.RewardOutput(params * (same & (real > 0)).sum((-1, -2)))
+
+  reward = types.RewardModel(None, lambda _, features: features, score)
+  apart = WORDING._replace(apart=True, end=NUMBER['ok'], before='')
+  reader = summary_texts.Reader(reward, 0.5, TOKENIZER, apart)
+  found = reader.score('short long', ['she', 'she'], ['short short', 'ok'])
+  np.testing.assert_allclose(found, [1.0, 0.5])
+  # Somebody unknown is the end alone, and a full summary has none.
+  empty = summary_texts.context(TOKENIZER, apart, '')
+  assert empty.ids.tolist() == [NUMBER['ok'], 0, 0, 0]
+  assert empty.mask.tolist() == [1, 0, 0, 0]
+  full = summary_texts.context(TOKENIZER, apart, 'short long tables she')
+  assert full.ids.tolist() == ids('short long tables she')
+  texts = read('short', ['she ' * 9], ['ok'], summary_texts.check(apart))
+  assert texts.mask.sum() == 12 - 4  # the room beside the summary's
