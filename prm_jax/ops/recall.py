@@ -18,11 +18,11 @@ class Chosen(NamedTuple):
   """Some of C things, the best first.
 
   Attributes:
-    index: `[N]` int32, which; 0 where there is none.
+    place: `[N]` int32, which; 0 where there is none.
     mask: `[N]` 1 for a thing, 0 where fewer than N are there.
   """
 
-  index: types.Array
+  place: types.Array
   mask: types.Array
 
 
@@ -127,7 +127,7 @@ def most_similar(
   # Fewer things than are asked for are padded at the end alone.
   some = top(rough, present, count=min(2 * count + 8, C))
   # From the first of `order` to the last: equal scores keep that order.
-  place = jnp.sort(jnp.where(some.mask > 0, some.index, C))
+  place = jnp.sort(jnp.where(some.mask > 0, some.place, C))
   there = place < C
   place = jnp.where(there, place, 0)
   slot = place if order is None else order[place]
@@ -135,7 +135,7 @@ def most_similar(
   chosen = top(exact, there, count=count)
   if not C:
     return chosen
-  index = jnp.where(chosen.mask > 0, slot[chosen.index], 0)
+  index = jnp.where(chosen.mask > 0, slot[chosen.place], 0)
   return Chosen(index.astype(jnp.int32), chosen.mask)
 
 

@@ -95,9 +95,11 @@ def empty(
     return jnp.zeros((*shape, *leaf.shape), leaf.dtype)
 
   events = Events(
-    jnp.zeros((*shape, dim)),
-    *(jnp.zeros(shape) for _ in range(3)),
-    jax.tree.map(blank, content),
+    embedding=jnp.zeros((*shape, dim)),
+    time=jnp.zeros(shape),
+    complexity=jnp.zeros(shape),
+    mask=jnp.zeros(shape),
+    content=jax.tree.map(blank, content),
   )
   slots = jnp.broadcast_to(jnp.arange(capacity, dtype=jnp.int32), shape)
   return Memory(events, slots, jnp.zeros(people, jnp.int32))
@@ -236,7 +238,7 @@ def most_complex(memory: Memory, *, count: int) -> Recalled:
     )
     if not latest.size:
       return Recalled(*chosen)
-    slots = jnp.where(chosen.mask > 0, latest[chosen.index], 0)
+    slots = jnp.where(chosen.mask > 0, latest[chosen.place], 0)
     return Recalled(slots, chosen.mask)
 
   return jax.vmap(one)(memory.events._replace(content=()), memory.latest)

@@ -21,12 +21,12 @@ def test_of_equal_things_the_first_in_order_is_chosen():
     )
   )
   found = find(query, kept, np.ones((U, C)), order)
-  np.testing.assert_array_equal(found.index, order[:, :5])
+  np.testing.assert_array_equal(found.place, order[:, :5])
   assert np.ptp(product, -1).max() < 1e-5  # not always 0: hence the test
   present = np.ones((U, C))
   present[0, order[0, 0]] = 0
   found = find(query, kept, present, order)
-  np.testing.assert_array_equal(found.index[0], order[0, 1:6])
+  np.testing.assert_array_equal(found.place[0], order[0, 1:6])
 
 
 def test_the_most_similar_are_those_of_the_largest_product():
@@ -35,7 +35,7 @@ def test_the_most_similar_are_those_of_the_largest_product():
   kept = kept.astype(np.float32)
   found = recall.most_similar(query, kept, np.ones(300), count=8)
   expected = np.argsort(-(kept.astype(float) @ query))[:8]
-  np.testing.assert_array_equal(found.index, expected)
+  np.testing.assert_array_equal(found.place, expected)
 
 
 def test_a_count_below_nothing_is_refused():
