@@ -137,6 +137,7 @@ def trainer(
     return tuple(leaf.reshape(E, K, -1) for leaf in found)
 
   def person(key, params, own, events, hyper):
+    events = jax.tree.map(jnp.asarray, events)
     tokens = events.tokens
     if tokens.branch is None:
       raise ValueError('events need `branch`: what is prompt, what is answer')

@@ -30,8 +30,9 @@ class Events(NamedTuple):
   Attributes:
     embedding: `[U, E, D]` what the event is recalled by; its direction alone
       is kept.
-    time: `[U, E]`, on any scale; 0 for all if times are not known, whereupon
-      the order in which they arrive is the order of time.
+    time: `[U, E]`, days since some first event: float32 keeps no seconds since
+      1970. 0 for all if times are not known: events are then as late as they
+      arrive.
     complexity: `[U, E]`, the more the more complex: tokens, or a score.
     mask: `[U, E]` 1 for an event, 0 for padding, whatever it holds.
     content: leaves `[U, E, ...]`, what is recalled: tokens, labels, the
@@ -159,7 +160,13 @@ def _append(memory: Memory, new: Events) -> Memory:
 
 
 def recency(memory: Memory, *, count: int) -> Recalled:
-  """Returns the latest N = `count` events of everybody, the latest first."""
+  """Returns the latest N = `count` events of everybody, the latest first.
+
+  Raises:
+    ValueError: N is below 0.
+  """
+  if count < 0:
+    raise ValueError(f'count {count}: at least 0')
   slots = memory.latest[:, :count]
   mask = jnp.take_along_axis(memory.events.mask, slots, -1)
   missing = ((0, 0), (0, max(count - slots.shape[1], 0)))
