@@ -49,7 +49,7 @@ class Sizes(NamedTuple):
     rank: of adapters.
     kept: events that are kept of a person.
     dim: of an event's embedding.
-    count: events that are recalled.
+    recalled: events of one recall.
     repeats: timed rounds.
   """
 
@@ -65,7 +65,7 @@ class Sizes(NamedTuple):
   rank: int = 2
   kept: int = 10_000
   dim: int = 64
-  count: int = 8
+  recalled: int = 8
   repeats: int = 5
 
 
@@ -121,7 +121,7 @@ def training(sizes: Sizes, width: int, events: int) -> program.Row:
   texts = rng.integers(1, sizes.vocabulary, shape, dtype=np.int32)
   part = np.broadcast_to(np.int32(np.arange(sizes.tokens) > 0), shape)
   tokens = types.Tokens(texts, np.ones_like(texts), branch=part)
-  history = personal_adapters.Events(tokens, np.ones(shape[:2], np.float32))
+  history = personal_adapters.Events(tokens, jnp.ones(shape[:2]))
   own = jax.device_put((bank.people, history))
 
   def person(steps):
@@ -183,7 +183,7 @@ def training(sizes: Sizes, width: int, events: int) -> program.Row:
 
 def recalling(sizes: Sizes) -> program.Row:
   """Returns the seconds of recalling events, and of a product with them."""
-  U, C, D, N = sizes.people, sizes.kept, sizes.dim, sizes.count
+  U, C, D, N = sizes.people, sizes.kept, sizes.dim, sizes.recalled
   keys = jax.random.split(jax.random.key(0), 3)
   embedding = jax.jit(
     lambda key: recall.unit(jax.random.normal(key, (U, C, D)))
@@ -220,7 +220,7 @@ def recalling(sizes: Sizes) -> program.Row:
     'people': U,
     'kept': C,
     'dim': D,
-    'count': N,
+    'recalled': N,
     'bytes_a_person': memory_bytes(memory),
     **timing.seconds(times),
     **{f'{name}_core_seconds': took for name, took in arms.cores.items()},
