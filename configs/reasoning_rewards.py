@@ -15,6 +15,7 @@ PARTS = (
   'twice',
   'training',
   'criteria',
+  'stances',
   'injections',
   'tournaments',
   'as_reward',
@@ -115,9 +116,24 @@ _TRAINING = {
   ),
 }
 
+# Judges that are told a person's stance: fields of `stances.Kind`.
+_STANCES = {
+  'agreeing': {'agreed': 0.3},
+  'mostly_agreeing': {'agreed': 0.7},
+  'untold': {'agreed': 0.3, 'told': False},
+  'truthful': {'agreed': 0.0},
+  'agreeing_unreasoned': {'agreed': 0.3, 'writes': False},
+}
+
 # A policy of arithmetic and its judges, all of the sizes of `judge`.
 _AS_REWARD = {
-  'methods': ('verifier', 'judge', 'judge_filtered', 'scalar_judge'),
+  'methods': (
+    'verifier',
+    'judge',
+    'judge_filtered',
+    'meta_alone',
+    'scalar_judge',
+  ),
   'classes': ('easy', 'medium', 'medium_last', 'hard'),
   # Of every class.
   'problems': {
@@ -125,6 +141,7 @@ _AS_REWARD = {
     'taught': 4096,
     'meta': 1024,
     'chosen': 64,
+    'described': 128,
     'tested': 128,
   },
   'start': {'steps': 1000, 'batch': 96, 'rate': 3e-3, 'warm_up': 50, 'gap': 0},
@@ -138,7 +155,7 @@ _AS_REWARD = {
     'aim': 0.75,
   },
   'meta': {'texts': 2, 'rate': 1e-3, 'steps': 1500, 'batch': 64},
-  'scalar': {'rate': 1e-3, 'steps': 2400, 'batch': 64},
+  'scalar': {'rate': 5e-4, 'steps': 6000, 'batch': 64},
   'texts': 4,
   # Of GRPO.
   'samples': 8,
@@ -201,11 +218,11 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   config.scalars = {
     'kinds': _SCALARS,
     # Rates and batches, in pairs, that are searched.
-    'settings': ((5e-4, 48), (1e-3, 24), (1e-3, 48), (2e-3, 48)),
+    'settings': ((5e-4, 48), (1e-3, 24), (1e-3, 48), (2e-3, 48), (3e-3, 48)),
     'search': {'seed': 100, 'steps': 1500},
     'steps': 6000,
     'looks': 12,
-    'known': 800,
+    'known': 3200,  # training pairs that are examined
   }
   config.votes = {
     'pairs': 50,  # of every length and class
@@ -226,6 +243,12 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'tested': 400,
     'untold': 0.2,  # share of training without a criterion
     'steps': 1200,
+  }
+  config.stances = {
+    'judges': _STANCES,
+    'tested': 50,  # pairs of every length and class
+    'silent': 0.2,  # share of people whose stance is not known
+    'steps': 400,
   }
   config.injections = {'tested': 100}
   config.tournaments = {
@@ -281,9 +304,11 @@ def _shrink(config: config_dict.ConfigDict) -> None:
   }
   config.training.update(windows=2, tested=4)
   config.criteria.update(pool=16, tested=16, steps=2)
+  config.stances.update(tested=4, steps=2)
   config.injections.tested = 2
   config.tournaments.update(repetitions=4, sizes=(4,))
-  config.as_reward.update(methods=('judge_filtered',), samples=2, batch=2)
+  config.as_reward.update(methods=('judge_filtered', 'meta_alone'))
+  config.as_reward.update(samples=2, batch=2)
   config.as_reward.update(steps=2, every=1, texts=2)
   config.as_reward.problems = dict.fromkeys(config.as_reward.problems, 2)
   for name in ('start', 'judge', 'meta', 'scalar'):

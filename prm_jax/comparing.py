@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prm_jax import registry, training
+from prm_jax import kept_summaries, registry, training
 from prm_jax.audits import copies
 from prm_jax.data import schema
 from prm_jax.lab import compare, folds, units
@@ -183,7 +183,8 @@ def forget_predictions(path: Path, users: set[str]) -> None:
 def forget_on_disk(workdir: str | Path, users: Sequence[str]) -> str:
   """Forgets people in the folder of a model; returns what was done.
 
-  Rows, moments, beliefs, answers, predictions and earlier checkpoints.
+  Rows, moments, beliefs, answers, summaries, predictions and earlier
+  checkpoints.
 
   Args:
     workdir: of `prm train`.
@@ -196,8 +197,14 @@ def forget_on_disk(workdir: str | Path, users: Sequence[str]) -> str:
   from prm_jax.elicitation import pool
 
   workdir = Path(workdir)
+  written = kept_summaries.Folder(workdir)
+  if kept_summaries.card(workdir) is not None:
+    written.forget(*users)
+    return f'forgot the summaries of {len(users)} people'
   old = Model.load(workdir)
   new = old.forget(*users)  # before anything of anybody is gone
+  if written.path.exists():
+    written.forget(*users, strangers=True)
   for user in users:
     path = pool.session_path(workdir, user)
     path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The `prm` command: compare, train, ask, score, audit, forget, export."""
+"""The `prm` command: compare, train, ask, score, summary, audit, forget."""
 
 import argparse
 import json
@@ -96,6 +96,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def score(arguments: argparse.Namespace) -> None:
   """Writes each response's score, and how unsure it is, for a person."""
+  from prm_jax import kept_summaries
   from prm_jax.data import schema
 
   output = arguments.output
@@ -105,6 +106,8 @@ def score(arguments: argparse.Namespace) -> None:
     )
   if arguments.reference is not None:
     rows, columns = _closeness(arguments)
+  elif kept_summaries.card(arguments.workdir) is not None:
+    rows, columns = _summarized(arguments)
   else:
     from prm_jax.model import Model
 
@@ -134,6 +137,24 @@ def _closeness(arguments) -> tuple[list[dict[str, Any]], dict[str, Any]]:
   known = answers(arguments.reference)[1]
   found = discriminator.score(arguments.workdir, known, texts)
   return _rows(rows, arguments.data), {'score': found}
+
+
+def _summarized(arguments) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+  """Returns rows and their scores, of a model that reads summaries."""
+  from prm_jax import summary_model
+  from prm_jax.data import schema
+
+  for name in ('bound', 'features'):
+    if getattr(arguments, name) is not None:
+      raise ValueError(f'--{name}: a model that reads summaries has none')
+  rows = schema.read_texts(arguments.data, 'prompt', 'response')
+  rows = _rows(rows, arguments.data)
+  found = summary_model.load(arguments.workdir).score_rows(
+    arguments.user,
+    [row['prompt'] for row in rows],
+    [row['response'] for row in rows],
+  )
+  return rows, {'score': found}
 
 
 def _rows(rows: list[dict[str, Any]], path: Path) -> list[dict[str, Any]]:
@@ -188,6 +209,13 @@ def ask(arguments: argparse.Namespace) -> None:
   )
 
 
+def summary(arguments: argparse.Namespace) -> None:
+  """Shows, edits, releases or forgets what is written about a person."""
+  from prm_jax import summary_command
+
+  summary_command.run(arguments)
+
+
 def audit(arguments: argparse.Namespace) -> None:
   """Serves everybody texts of a known stance, and reports what they get."""
   from prm_jax.model import Model
@@ -207,9 +235,16 @@ def forget(arguments: argparse.Namespace) -> None:
 
 def export(arguments: argparse.Namespace) -> None:
   """Writes all that scores texts, and nothing about a person."""
-  from prm_jax.model import Model
+  from prm_jax import kept_summaries
 
-  Model.load(arguments.workdir).export(arguments.output)
+  if kept_summaries.card(arguments.workdir) is not None:
+    from prm_jax import summary_model
+
+    summary_model.export(arguments.workdir, arguments.output)
+  else:
+    from prm_jax.model import Model
+
+    Model.load(arguments.workdir).export(arguments.output)
   print(f'wrote {arguments.output}')
 
 
@@ -242,7 +277,10 @@ def convert(arguments: argparse.Namespace) -> None:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
   command.__name__: command
-  for command in (compare, train, score, ask, audit, forget, export, convert)
+  for command in (
+    *(compare, train, score, ask, summary),
+    *(audit, forget, export, convert),
+  )
 }
 
 if __name__ == '__main__':

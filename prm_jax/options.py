@@ -74,12 +74,37 @@ def parser() -> argparse.ArgumentParser:
   sub = command('audit', 'Measure what personal rewards break.')
   sub.add_argument('--questions', type=int, default=20, help='of each kind')
   sub.add_argument('--answers', type=int, default=24, help='to each question')
+  _summary(command('summary', 'Show or edit what is written about a person.'))
   sub = command('forget', 'Forget people.')
   sub.add_argument('--user', action='append', required=True)
   sub = command('export', 'Write all that scores texts, and nobody.')
   sub.add_argument('--output', type=Path, required=True)
   _convert(command('convert', 'Write a public set as lines.', workdir=False))
   return parser
+
+
+def _summary(sub: argparse.ArgumentParser) -> None:
+  sub.add_argument(
+    'action',
+    choices=('show', 'edit', 'release', 'forget'),
+    help='an edited summary is read until it is released',
+  )
+  sub.add_argument(
+    '--user', action='append', required=True, help='whose; forget takes several'
+  )
+  sub.add_argument('--text', help='edit: the words')
+  sub.add_argument('--file', help='edit: a file with the words; - is the input')
+  sub.add_argument(
+    '--empty', action='store_true', help='edit: nothing shall be read'
+  )
+  sub.add_argument(
+    '--version',
+    type=int,
+    help='edit, release: of the summary that you have seen; another is refused',
+  )
+  sub.add_argument(
+    '--model', action='store_true', help='show: what the model wrote last'
+  )
 
 
 def _convert(sub: argparse.ArgumentParser) -> None:

@@ -58,10 +58,16 @@ ALLOWED |= {
 _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {
   'lab': {*_BELOW, 'lab', 'report'},
+  'kept_summaries': {'runtime', 'users'},
+  'summary_model': {*_BELOW, 'kept_summaries'},
+  'summary_command': {'users', 'kept_summaries', 'summary_model'},
   'setting': _BELOW,
   'training': {*_BELOW, 'lab', 'setting'},
   'model': {*_BELOW, 'lab', 'setting', 'training', 'comparing'},
-  'comparing': {*_BELOW, 'lab', 'setting', 'training', 'model', 'report'},
+  'comparing': {
+    *(*_BELOW, 'kept_summaries', 'lab', 'setting', 'training'),
+    *('model', 'report'),
+  },
 }
 # Package -> where it may be imported.
 ONLY = {

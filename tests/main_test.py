@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from prm_jax import discriminator, main, types
+from prm_jax import discriminator, kept_summaries, main, types
 from prm_jax.audits import copies
 from prm_jax.data.schema import read_lines
 from prm_jax.lab import held_out
@@ -175,7 +175,10 @@ def test_another_setting_is_refused(judged, tmp_path, capsys):
 def test_forgotten_person_is_unknown(judged, tmp_path, capsys):
   workdir = tmp_path / 'run'
   assert train(judged, workdir) == 0
+  written = kept_summaries.Folder(workdir)
+  draft = written.begin(['u4'])
   assert main.run(['forget', f'--workdir={workdir}', '--user=u3']) == 0
+  assert draft.users == written.begin(['u3', 'u4']).users
   assert not (tmp_path / 'cache' / 'tfds' / 'preferences').exists()
   told = [json.loads(x) for x in read_lines(workdir / 'predictions.jsonl.gz')]
   people = {row['user_id'] for row in told}

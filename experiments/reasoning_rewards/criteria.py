@@ -188,6 +188,7 @@ def conditions(unit: units.Unit) -> dict[str, measured.Cell]:
     return found | {
       'unseen': mean([(unseen, unseen)]),
       'none_of_unseen': mean([(NONE, unseen)]),
+      'wrong_of_unseen': mean((told, unseen) for told in seen),
     }
   return found | {
     'own_person': _of_people(unit, swapped=False),
@@ -214,20 +215,42 @@ def _of_people(unit: units.Unit, *, swapped: bool) -> measured.Cell:
 
 
 def table(made: list[units.Unit]) -> list[Row]:
-  """Returns how right verdicts are by what was told, and gains over none."""
+  """Returns how right verdicts are by what was meant, and by what was told."""
   rows = []
   for (which,), some in units.grouped(made, 'taught').items():
     by_seed = [conditions(unit) for unit in some]
-    for condition in by_seed[0]:
-      mine = [found[condition] for found in by_seed]
-      row: Row = {'taught': which, 'told': condition}
-      row |= measured.mean('verdict', mine)
-      base = 'none_of_unseen' if condition == 'unseen' else 'wrong'
-      if condition in ('right', 'none', 'unseen'):
-        other = [found[base] for found in by_seed]
-        row |= {'over': base, **measured.gain('gain', mine, other)}
-      if condition == 'own_person':
-        other = [found['swapped'] for found in by_seed]
-        row |= {'over': 'swapped', **measured.gain('gain', mine, other)}
-      rows.append({**row, 'seeds': len(some)})
+    for told in by_seed[0]:
+      row: Row = {'taught': which, 'told': told}
+      row |= measured.mean('verdict', [found[told] for found in by_seed])
+      rows.append({**row, **measured.counts(some)})
+  return rows
+
+
+# What is told, and instead of what.
+AGAINST = (
+  ('right', 'wrong'),
+  ('right', 'none'),
+  ('none', 'wrong'),
+  ('unseen', 'wrong_of_unseen'),
+  ('unseen', 'none_of_unseen'),
+  ('none_of_unseen', 'wrong_of_unseen'),
+  ('own_person', 'swapped'),
+)
+
+
+def against(made: list[units.Unit]) -> list[Row]:
+  """Returns what it adds to be told one thing instead of another.
+
+  Of `AGAINST`, on the same replies.
+  """
+  rows = []
+  for (which,), some in units.grouped(made, 'taught').items():
+    by_seed = [conditions(unit) for unit in some]
+    for told, other in AGAINST:
+      if told not in by_seed[0]:
+        continue
+      mine, base = ([found[x] for found in by_seed] for x in (told, other))
+      row: Row = {'taught': which, 'told': told, 'over': other}
+      row |= measured.gain('gain', mine, base)
+      rows.append({**row, **measured.counts(some)})
   return rows

@@ -13,6 +13,7 @@ from experiments.reasoning_rewards import (
   real_tables,
   reasoning,
   scalars,
+  stances,
   tables,
   tournaments,
   training,
@@ -103,7 +104,7 @@ def _needed(config) -> list[str]:
   methods = methods if 'training' in config.parts else []
   if set(config.parts) <= {'real'}:  # no world, and nothing that starts there
     return []
-  pairs = 'pairs' if 'criteria' in config.parts else None
+  pairs = 'pairs' if {'criteria', 'stances'} & set(config.parts) else None
   names = ['start', pairs, *(node['method'].get('start') for node in methods)]
   return list(dict.fromkeys(filter(None, names)))
 
@@ -136,6 +137,16 @@ def _taught(config, folder) -> dict[str, units.Make]:
   }
 
 
+def _told(config, folder) -> dict[str, units.Make]:
+  return {
+    f'stances-{which}-{seed}': functools.partial(
+      stances.run, config, folder, which, seed
+    )
+    for seed in config.seeds
+    for which in config.stances.judges
+  }
+
+
 def _rewarded(config, folder) -> dict[str, units.Make]:
   return {
     f'as_reward-{label}-{_APART + seed}': units.record(
@@ -165,6 +176,7 @@ def _parts(config, folder) -> dict[str, dict[str, units.Make]]:
     'twice': _of_seeds(config, 'twice', votes.twice, folder),
     'training': _trained(config, folder),
     'criteria': _taught(config, folder),
+    'stances': _told(config, folder),
     'injections': _of_seeds(config, 'injections', injections.run, folder),
     'tournaments': _of_seeds(config, 'tournaments', tournaments.run),
     'as_reward': _rewarded(config, folder),
@@ -231,14 +243,24 @@ def _of_training(config, folder) -> study.Tables:
   made = [folder.read(name) for name in _trained(config, folder)]
   return {
     'training': training.table(made),
+    'training_against': training.against(made),
     'loophole': training.loophole(made),
+    'loophole_against': training.loophole_against(made),
     'rewards': training.curves_of(made),
   }
 
 
 def _of_criteria(config, folder) -> study.Tables:
   made = [folder.read(name) for name in _taught(config, folder)]
-  return {'criteria': criteria.table(made)}
+  return {
+    'criteria': criteria.table(made),
+    'criteria_against': criteria.against(made),
+  }
+
+
+def _of_stances(config, folder) -> study.Tables:
+  made = [folder.read(name) for name in _told(config, folder)]
+  return {'stances': stances.table(made), 'stance_audit': stances.audits(made)}
 
 
 def _of_injections(config, folder) -> study.Tables:
@@ -274,6 +296,7 @@ _TABLES = {
   'twice': lambda config, folder: {},
   'training': _of_training,
   'criteria': _of_criteria,
+  'stances': _of_stances,
   'injections': _of_injections,
   'tournaments': _of_tournaments,
   'as_reward': _of_rewards,

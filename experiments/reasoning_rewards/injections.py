@@ -94,7 +94,7 @@ def table(made: Sequence[units.Unit]) -> list[Row]:
       mine, other = (_wrong(made, name, right) for name in _both(kind))
       row |= measured.mean(column, mine)
       row |= measured.gain(f'{column}_more', mine, other)
-    rows.append({**row, 'seeds': len(made)})
+    rows.append({**row, **measured.counts(made)})
   return rows
 
 

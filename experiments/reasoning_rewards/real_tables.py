@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.comparisons import judges as comparisons
-from experiments.reasoning_rewards import real, real_rows
+from experiments.reasoning_rewards import measured, real, real_rows
 from prm_jax.audits import benchmarks, both_orders
 from prm_jax.lab import columns, units
 from prm_jax.ops import intervals
@@ -106,17 +106,17 @@ def table(
         if not len(value):
           continue
         shared = intervals.crossing(first, second)
-        mean = intervals.crossed(value, np.ones(len(value)), shared)
+        one_kind, other_kind = shared.first[1], shared.second[1]
         found.append(
           {
             'data': name,
             'target': target,
             'judge': one.judge,
             'state': one.state,
-            **columns.crossed('right', mean, least=0, most=1),
-            **_orders(one),
-            'prompts': mean.second + mean.first * (target == RIGHT),
-            'people': mean.first if target == OWN else None,
+            **measured.share('right', value, np.ones(len(value)), shared),
+            **_orders(one, rows.arrays['prompt']),
+            'prompts': other_kind + one_kind * (target == RIGHT),
+            'people': one_kind if target == OWN else None,
             'n': len(value),
           }
         )
@@ -163,28 +163,42 @@ def chains(
   return right, wrong
 
 
-def _orders(one: Said) -> Row:
-  """Returns what both orders say of a judge that sees one."""
+def _orders(one: Said, prompt: np.ndarray) -> Row:
+  """Returns what both orders say of a judge that sees one.
+
+  Intervals are over questions: both orders of all pairs of one stay together.
+
+  Args:
+    one: judge.
+    prompt: `[n]` the question of every row.
+  """
+  prompt = prompt[one.asked]
+
+  def share(name, counts, values):
+    """Returns how many hold of values `[m, orders]` that count."""
+    count = counts.sum(1)
+    there = count > 0
+    if not there.any():
+      return {**columns.interval(name, [np.nan] * 3), f'{name}_n': 0}
+    row = measured.share(
+      name,
+      (counts & values).sum(1)[there],
+      count[there],
+      intervals.crossing(prompt[there], prompt[there]),
+    )
+    return {**row, f'{name}_n': int(count.sum())}
+
   if one.shown is None:
-    unread = np.isnan(one.lead[one.asked])
-    return _share('invalid', int(unread.sum()), len(unread))
+    unread = np.isnan(one.lead[one.asked])[:, None]
+    return share('invalid', np.ones_like(unread), unread)
   shown = one.shown[one.asked]
   valid = ~np.isnan(shown)
-  both = valid.all(1)
-  agreed = np.sign(shown[both, 0]) == -np.sign(shown[both, 1])
-  count = len(agreed)
+  agreed = np.sign(shown[:, :1]) == -np.sign(shown[:, 1:])
   return {
-    **_share('consistent', int(agreed.sum()), count),
-    **_share('says_first', int((shown[valid] > 0).sum()), valid.sum()),
-    **_share('invalid', int((~valid).sum()), valid.size),
+    **share('consistent', valid.all(1, keepdims=True), agreed),
+    **share('says_first', valid, shown > 0),
+    **share('invalid', np.ones_like(valid), ~valid),
   }
-
-
-def _share(name: str, count: int, total: int) -> Row:
-  """Returns a share with its interval; none of nothing."""
-  if not total:
-    return columns.interval(name, [np.nan] * 3)
-  return columns.share(name, count, total)
 
 
 def _of_others(name: str, rows: units.Unit) -> Row:
@@ -196,15 +210,14 @@ def _of_others(name: str, rows: units.Unit) -> Row:
   some = others != 0.5
   value = credit(others - 0.5, label)[some]
   shared = intervals.crossing(user[some], known['prompt'][row[some]])
-  mean = intervals.crossed(value, np.ones(len(value)), shared)
   return {
     'data': name,
     'target': OWN,
     'judge': OTHERS,
     'state': _NONE,
-    **columns.crossed('right', mean, least=0, most=1),
-    'prompts': mean.second,
-    'people': mean.first,
+    **measured.share('right', value, np.ones(len(value)), shared),
+    'prompts': shared.second[1],
+    'people': shared.first[1],
     'n': len(value),
   }
 
@@ -223,15 +236,13 @@ def tasks(rows: units.Unit, made: Sequence[units.Unit]) -> list[Row]:
         continue
       right, wrong = chains(rows, some)
       value = credit(one.lead[right] - one.lead[wrong], np.ones(len(right)))
-      mean = intervals.crossed(
-        value, np.ones(len(value)), intervals.crossing(right, wrong)
-      )
+      shared = intervals.crossing(right, wrong)
       found.append(
         {
           'task': name,
           'judge': one.judge,
           'state': one.state,
-          **columns.crossed('right', mean, least=0, most=1),
+          **measured.share('right', value, np.ones(len(value)), shared),
           'right_chains': counts[0],
           'wrong_chains': counts[1],
           'n': len(value),
@@ -263,17 +274,15 @@ def llmbar(rows: units.Unit, made: Sequence[units.Unit]) -> list[Row]:
       _, subset = np.unique(names[place][there], return_inverse=True)
       weight = 1 / np.bincount(subset)[subset]
       prompt = known['prompt'][place[there]]
-      mean = intervals.crossed(
-        weight * answer[there], weight, intervals.crossing(prompt, prompt)
-      )
-      limits = np.clip((mean.low, mean.high), 0, 1)
+      shared = intervals.crossing(prompt, prompt)
+      mean = measured.share('accuracy', weight * answer[there], weight, shared)
       found.append(
         {
           'subset': group.removeprefix('LLMBar/'),
           'judge': one.judge,
           'state': one.state,
-          **columns.interval('accuracy', (accuracy, *limits)),
-          'prompts': mean.first,
+          **{**mean, 'accuracy': accuracy},
+          'prompts': shared.first[1],
           'n': int(there.sum()),
         }
       )
@@ -314,11 +323,10 @@ def rm_bench(unit: units.Unit) -> list[Row]:
       ('normal', scored.normal, np.einsum('nii->n', wins.credit) / 3),
       ('hard', scored.hard, wins.credit[:, *above].mean(1)),
     ):
-      limits = intervals.crossed(
-        weight * part, weight, intervals.crossing(every, every)
+      limits = measured.share(
+        name, weight * part, weight, intervals.crossing(every, every)
       )
-      ends = np.clip((limits.low, limits.high), 0, 1)
-      row |= columns.interval(name, (mean, *ends))
+      row |= {**limits, name: float(mean)}
     found.append({**row, 'prompts': len(domain)})
   return found
 

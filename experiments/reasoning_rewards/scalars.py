@@ -1,8 +1,8 @@
 """Judges that score a solution as they read it, without writing anything.
 
 All learn from the same pairs as the judge that writes. Some are helped: by a
-label for every shown step, by tokens behind the solution at which they may go
-on computing, or by twice the layers.
+label for every shown step beside the pair, by tokens behind the solution at
+which they may go on computing, or by twice the layers.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ from prm_jax.worlds import judging
 
 Row = dict[str, Any]
 _WARM_UP = 100
+SIDES = ('train', 'test')  # of which a plateau is asked
 _SLOWER = 0.2  # share of the updates at the end in which the rate falls
 
 
@@ -29,7 +30,7 @@ class Kind(NamedTuple):
   """A scalar judge.
 
   Attributes:
-    process: whether every shown step has a label; else the pair alone has.
+    process: whether every shown step has a label beside the pair's.
     pauses: tokens behind the solution, at the last of which its last value is
       scored.
     layers: of the decoder.
@@ -130,8 +131,8 @@ def learner(
 ) -> types.Learner:
   """Returns the learner of a scalar judge.
 
-  Without labels it descends -log sigmoid(s_right - s_wrong), with them the
-  cross-entropy of every labelled step.
+  It descends -log sigmoid(s_right - s_wrong), and with labels the mean
+  cross-entropy of a solution's labelled steps too, summed over both.
 
   Args:
     kind: of the judge.
@@ -159,17 +160,16 @@ def learner(
     found = score(params['policy'], flat.ids, flat.at).reshape(some.at.shape)
     worst = _worst(found, some.labelled)
     margin = worst[:, 0] - worst[:, 1]
+    total = jax.nn.softplus(-margin)
     if kind.process:
       each = optax.sigmoid_binary_cross_entropy(found, some.label)
       # Every solution counts alike: hidden ones have one label of many steps.
-      labels = some.labelled.sum(2)
-      mean = jnp.where(some.labelled, each, 0.0).sum(2) / jnp.maximum(labels, 1)
-      total, count = mean.sum(1), (labels > 0).sum(1).astype(mean.dtype)
-    else:
-      total = jax.nn.softplus(-margin)
-      count = jnp.ones_like(total)
+      labels = jnp.maximum(some.labelled.sum(2), 1)
+      mean = jnp.where(some.labelled, each, 0.0).sum(2) / labels
+      total += mean.sum(1)
+    count = jnp.ones_like(total)
     right = jnp.where(margin == 0, 0.5, margin > 0)
-    return {'nll': (total, count)}, {}, {'right': (right, jnp.ones_like(right))}
+    return {'nll': (total, count)}, {}, {'right': (right, count)}
 
   return judge(init, collect, objective, rate, steps)
 
@@ -274,12 +274,12 @@ def run(
     'validation': Scored(kind, sizes, problems.chosen(world, seed)),
     'test': Scored(kind, sizes, problems.held_out(world, seed, *lengths)),
   }
+  seen: dict[str, list[np.ndarray]] = {name: [] for name in looked}
 
   def examine(params):
-    return {
-      name: float(judges.preferred(score(params)).mean())
-      for name, score in looked.items()
-    }
+    for name, score in looked.items():
+      seen[name].append(judges.preferred(score(params)).astype(np.float32))
+    return {name: float(pairs[-1].mean()) for name, pairs in seen.items()}
 
   made = learner(kind, sizes, given, rate=rate, steps=steps, batch=batch)
   params, curve = judges.fitted(
@@ -289,30 +289,52 @@ def run(
     every=max(steps // config.scalars.looks, 1),
     examine=examine,
   )
-  found = [_outcomes(looked['test'], params)]
+  final = examine(params)
+  test = looked['test'].given
+  found = [{**measured.rows_of(test, 2), 'pair': seen['test'][-1]}]
   if config.problems.beyond:
     longer = problems.held_out(world, seed, *config.problems.beyond)
-    found.append(_outcomes(Scored(kind, sizes, longer), params))
+    pair = judges.preferred(Scored(kind, sizes, longer)(params))
+    found.append({**measured.rows_of(longer, 2), 'pair': pair})
   record = {
     'judge': label,
     'seed': seed,
     **{'rate': rate, 'batch': batch, 'steps': steps},
     'curve': curve,
-    'final': examine(params),
+    'final': final,
   }
-  return units.Unit(
-    record,
-    {name: np.concatenate([f[name] for f in found]) for name in found[0]},
-  )
+  arrays = {name: np.concatenate([f[name] for f in found]) for name in found[0]}
+  for side in SIDES:
+    arrays |= _late(side, looked[side].given, seen[side])
+  return units.Unit(record, arrays)
 
 
-def _outcomes(score: 'Scored', params: types.PyTree) -> dict[str, np.ndarray]:
-  """Returns outcomes by pair."""
-  given = score.given
-  return {
+def _late(side, given, seen) -> dict[str, np.ndarray]:
+  """Returns pairs before and after the last third of the updates."""
+  values = {
     **measured.rows_of(given, 2),
-    'pair': judges.preferred(score(params)).astype(np.float32),
+    'before': seen[2 * (len(seen) - 1) // 3],
+    'after': seen[-1],
   }
+  return {f'{side}/{name}': value for name, value in values.items()}
+
+
+def side(unit: units.Unit, name: str) -> units.Unit:
+  """Returns a unit's pairs before and after the last third of the updates.
+
+  Args:
+    unit: of `run`.
+    name: one of `SIDES`.
+
+  Returns:
+    A unit with the arrays of `measured.rows_of`, `before` and `after`.
+  """
+  arrays = {
+    path.removeprefix(f'{name}/'): leaf
+    for path, leaf in unit.arrays.items()
+    if path.startswith(f'{name}/')
+  }
+  return units.Unit(unit.record, arrays)
 
 
 def chosen(folder: units.Folder, names: Sequence[str]) -> Row:

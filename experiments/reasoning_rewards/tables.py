@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from experiments.reasoning_rewards import (
-  as_reward,
+  answer_scores,
   measured,
   real_tables,
+  scalars,
+  stances,
   tournaments,
   words,
 )
@@ -18,6 +20,7 @@ Row = dict[str, Any]
 REASONING, CONSTRAINED = 'reasoning', 'reasoning_constrained'
 CLASSES = {'hidden': False, 'shown': True}
 PLATEAU = 0.01  # gained over the last third; less is a plateau
+_SURE = 2.58  # standard errors: one seed in 200 gains by chance
 CONTROL = 0.85  # of hidden problems of one step, or a scalar's recipe is wrong
 
 
@@ -72,35 +75,68 @@ def judges(
   return rows
 
 
-def plateau(scored: Sequence[units.Unit], control: int = 1) -> list[Row]:
+def plateau(scored: Sequence[units.Unit]) -> list[Row]:
   """Returns what the last third of the updates adds to every scalar judge.
 
-  Args:
-    scored: of all scalar judges.
-    control: steps of the hidden problems that serve as control.
+  By class and length, since a mean of all hides one that is still being
+  learned. One gains if its gain is a point or more and more than noise, over
+  all seeds or in one of them, on training or on test pairs.
   """
   rows = []
   for (name,), made in units.grouped(scored, 'judge').items():
-    row: Row = {
-      'judge': name,
-      **{key: made[0].record[key] for key in ('rate', 'batch', 'steps')},
+    shared = {key: made[0].record[key] for key in ('rate', 'batch', 'steps')}
+    sides = {
+      side: [scalars.side(unit, side) for unit in made]
+      for side in scalars.SIDES
     }
-    late = {side: [_late(unit, side) for unit in made] for side in _SIDES}
-    for side, gained in late.items():
-      row |= columns.mean(f'{side}_gain_last_third', gained)
-      ends = [unit.record['final'][side] for unit in made]
-      row |= columns.mean(side, ends)
-    row['at_plateau'] = all(
-      np.mean(gained) < PLATEAU for gained in late.values()
-    )
-    one: Any = {'length': control, 'shown': False}
-    row |= measured.mean('control', measured.cells(made, _of('pair'), **one))
-    row['control_holds'] = row['control'] >= CONTROL
-    rows.append({**row, 'seeds': len(made)})
+    for kind, shown in CLASSES.items():
+      for K in np.unique(sides['test'][0].arrays['length']):
+        row: Row = {'judge': name, 'class': kind, 'length': int(K), **shared}
+        seeds: set[int] = set()
+        for side, some in sides.items():
+          before, after = (
+            measured.cells(some, _of(when), length=int(K), shown=shown)
+            for when in ('before', 'after')
+          )
+          row |= measured.mean(side, after)
+          row |= measured.gain(f'{side}_gain', after, before)
+          seeds |= {
+            mine.seed
+            for mine, other in zip(after, before, strict=True)
+            if _gains(mine.less(other).value)
+          }
+        row['seeds_gaining'] = len(seeds)
+        row['gains'] = bool(seeds) or any(
+          row[f'{side}_gain'] >= PLATEAU and (row[f'{side}_gain_low'] or 0) > 0
+          for side in sides
+        )
+        rows.append({**row, 'seeds': len(made)})
   return rows
 
 
-_SIDES = ('train', 'test')
+def _gains(difference: np.ndarray) -> bool:
+  """Returns whether one seed's differences are a gain, and no noise."""
+  noise = _SURE * np.std(difference) / np.sqrt(len(difference))
+  return bool(difference.mean() >= max(PLATEAU, noise))
+
+
+def claims(plateaus: Sequence[Row]) -> dict[tuple[str, str], bool]:
+  """Returns (judge, class) -> whether a lead over it may be claimed.
+
+  It may if no length of the class gains, and hidden problems of one step are
+  solved: else the recipe is at fault.
+
+  Args:
+    plateaus: rows of `plateau`.
+  """
+  by = {(row['judge'], row['class'], row['length']): row for row in plateaus}
+  return {
+    (judge, kind): by[judge, 'hidden', 1]['test'] >= CONTROL
+    and not any(
+      row['gains'] for key, row in by.items() if key[:2] == (judge, kind)
+    )
+    for judge, kind, _ in by
+  }
 
 
 def exams(unit: units.Unit) -> list[Row]:
@@ -108,16 +144,11 @@ def exams(unit: units.Unit) -> list[Row]:
   curve = unit.record['curve']
   width = curve[0]['step']
   rows = [
-    {'step': i * width, **{side: row[f'at {side}'] for side in _SIDES}}
+    {'step': i * width, **{side: row[f'at {side}'] for side in scalars.SIDES}}
     for i, row in enumerate(curve)
   ]
-  last = {side: unit.record['final'][side] for side in _SIDES}
+  last = {side: unit.record['final'][side] for side in scalars.SIDES}
   return [*rows, {'step': curve[-1]['step'], **last}]
-
-
-def _late(unit: units.Unit, side: str) -> float:
-  values = [exam[side] for exam in exams(unit)]
-  return values[-1] - values[2 * (len(values) - 1) // 3]
 
 
 def lead(
@@ -127,25 +158,23 @@ def lead(
 ) -> list[Row]:
   """Returns the reasoning judge's lead over every scalar one, pairs paired.
 
-  Whether a lead may be claimed is said beside it: not over a judge that still
-  gains, or whose recipe fails the control.
+  Whether a lead may be claimed is said beside it; see `claims`.
   """
   rows = []
-  said = {row['judge']: row for row in plateau(scored)}
+  fair = claims(plateau(scored))
   for (name,), made in units.grouped(scored, 'judge').items():
     for K in lengths:
       for kind, shown in CLASSES.items():
         some: Any = {'length': K, 'shown': shown}
         mine = measured.cells(reasoned, _of('pair'), **some)
         other = measured.cells(made, _of('pair'), **some)
-        fair = said[name]['at_plateau'] and said[name]['control_holds']
         rows.append(
           {
             'judge': name,
             'class': kind,
             'steps': int(K),
             **measured.gain('lead', mine, other),
-            'fair': fair,
+            'fair': fair[name, kind],
             'seeds': len(made),
           }
         )
@@ -169,7 +198,7 @@ def curves(scored: Sequence[units.Unit]) -> list[Row]:
   for (name,), made in units.grouped(scored, 'judge').items():
     for at in zip(*map(exams, made), strict=True):
       row: Row = {'judge': name, 'step': at[0]['step'], 'seeds': len(made)}
-      for side in _SIDES:
+      for side in scalars.SIDES:
         row |= columns.mean(side, [exam[side] for exam in at])
       rows.append(row)
   return rows
@@ -213,6 +242,7 @@ def answer(made: Mapping[str, list[Row]]) -> list[str]:
     *_asked_again(made),
     *_trained(made),
     *_told(made),
+    *stances.answer(made),
     *_injected(made),
     *tournaments.answer(made),
     *_rewarded(made),
@@ -258,7 +288,7 @@ def _serial(made: Mapping[str, list[Row]]) -> Iterator[str]:
       own = _said(by[row['judge'], kind, longest], 'pair')
       lead = f'the lead over it is {_points(row, "lead")}'
       if not row['fair']:
-        lead = 'not at its plateau, or below its control: no lead is claimed'
+        lead = 'still gaining, or below its control: no lead is claimed'
       scalars.append(f'{words.JUDGES.get(row["judge"])} {own} ({lead})')
     yield f'Beside it, {kind}: {"; ".join(scalars)}.'
 
@@ -300,18 +330,39 @@ def _trained(made: Mapping[str, list[Row]]) -> Iterator[str]:
         f'{_said(row, "flips_before")} before'
       )
     yield f'{text}.'
+  for row in made.get('training_against', ()):
+    text = (
+      f'What "{words.METHODS.get(row["method"])}" adds, less what '
+      f'"{words.METHODS.get(row["over"])}" adds: verdicts '
+      f'{_points(row, "verdict_gain")}, chains {_points(row, "chain_gain")}'
+    )
+    if 'flips_gain' in row:
+      text += (
+        f', both orders right {_points(row, "both_gain")}, the order decides '
+        f'{_points(row, "flips_gain")}'
+      )
+    yield f'{text}.'
+  for row in made.get('loophole_against', ()):
+    if row['solution'] == 'wrong':
+      yield (
+        'Right verdicts after wrong chains, of wrong solutions under '
+        f'"{words.METHODS.get(row["method"])}", less of pairs under '
+        f'"{words.METHODS.get(row["over"])}": {_points(row, "lucky_after")}.'
+      )
 
 
 def _told(made: Mapping[str, list[Row]]) -> Iterator[str]:
   """Yields what a criterion is worth."""
   for row in made.get('criteria', ()):
-    text = (
+    yield (
       f'Taught {row["taught"]} criteria, told {words.TOLD[row["told"]]}: '
-      f'{_said(row, "verdict")}'
+      f'{_said(row, "verdict")}.'
     )
-    if 'over' in row:
-      text += f', {_points(row, "gain")} over {words.TOLD[row["over"]]}'
-    yield f'{text}.'
+  for row in made.get('criteria_against', ()):
+    yield (
+      f'Taught {row["taught"]} criteria, told {words.TOLD[row["told"]]}, less '
+      f'told {words.TOLD[row["over"]]}: {_points(row, "gain")}.'
+    )
 
 
 def _injected(made: Mapping[str, list[Row]]) -> Iterator[str]:
@@ -337,9 +388,11 @@ def _rewarded(made: Mapping[str, list[Row]]) -> Iterator[str]:
       f'{_said(row, "accepted_start")}.'
     )
   for row in made.get('as_reward_against', ()):
-    if row['method'] == as_reward.FILTERED:
+    if row['method'] == answer_scores.FILTERED:
+      alone = row['over'] == answer_scores.META
+      beside = 'what the meta model says itself' if alone else 'all of them'
       yield (
-        'The better half of its texts, over all of them: '
+        f'The better half of its texts, over {beside}: '
         f'{_points(row, "solved_end")} solved, '
         f'{_points(row, "accepted_end")} of wrong answers accepted.'
       )

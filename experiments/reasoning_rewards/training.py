@@ -13,6 +13,17 @@ from prm_jax.policy import tasks
 from prm_jax.worlds import judging, judging_traces
 
 Row = dict[str, Any]
+# Methods that differ in one thing alone, and start from the same judge: is
+# rejected or not, are there hints, are both orders rewarded together, are both
+# solutions of a problem.
+AGAINST = (
+  ('rejective', 'rejective_nothing'),
+  ('rejective_hinted', 'rejective_unhinted'),
+  ('grpo_consistent', 'grpo_pairs'),
+  ('grpo_ordered', 'grpo'),
+)
+# Rewards of single solutions, and the same of pairs.
+FORMS = (('grpo', 'grpo_pairs'), ('grpo_ordered', 'grpo_pairs'))
 
 
 class Method(NamedTuple):
@@ -185,34 +196,95 @@ def table(made: Sequence[units.Unit]) -> list[Row]:
     for name in names:
       for when in ('before', 'after'):
         row |= measured.mean(f'{name}_{when}', _cells(some, f'{when}|{name}'))
-      row |= measured.mean(f'{name}_gain', _gains(some, name), least=-1.0)
-    rows.append({**row, 'seeds': len(some)})
+      gains = measured.finite(_gains(some, name))
+      row |= measured.mean(f'{name}_gain', gains, least=-1.0)
+    rows.append({**row, **measured.counts(some)})
   return rows
 
 
 def _gains(made, name: str) -> list[measured.Cell]:
-  some = measured.cells(
+  """Returns after less before; NaN where either is not there."""
+  return measured.cells(
     made, lambda arrays: arrays[f'after|{name}'] - arrays[f'before|{name}']
   )
-  return measured.finite(some)
+
+
+def against(made: Sequence[units.Unit]) -> list[Row]:
+  """Returns what one method adds less what another does, of `AGAINST`.
+
+  After less before of the one, minus the same of the other, of seeds that both
+  have: they start from one judge and are asked the same problems, and rows are
+  paired by both.
+  """
+  rows = []
+  for method, other, some, base in _twos(made, AGAINST):
+    row: Row = {'method': method, 'over': other, 'form': some[0].record['form']}
+    for name in _OUTCOMES:
+      if f'after|{name}' in some[0].arrays:
+        row |= measured.gain(
+          f'{name}_gain', _gains(some, name), _gains(base, name), most=2.0
+        )
+    rows.append({**row, **measured.counts(some)})
+  return rows
+
+
+_OUTCOMES = ('verdict', 'chain', 'whole', 'flips', 'both')
+
+
+def _twos(made, names: Sequence[tuple[str, str]]):
+  """Yields two methods and their units, of seeds that both have."""
+  by: dict[str, dict[int, units.Unit]] = {}
+  for unit in made:
+    by.setdefault(unit.record['method'], {})[unit.record['seed']] = unit
+  for method, other in names:
+    mine, base = by.get(method, {}), by.get(other, {})
+    seeds = [seed for seed in mine if seed in base]
+    if seeds:
+      yield (
+        method,
+        other,
+        [mine[seed] for seed in seeds],
+        [base[seed] for seed in seeds],
+      )
 
 
 def loophole(made: Sequence[units.Unit]) -> list[Row]:
   """Returns how often a verdict is right whose chain is wrong, by form.
 
   Of single solutions `right` and `wrong` ones apart: a judge that errs says
-  that a solution is wrong. Of pairs both together.
+  that a solution is wrong. Of pairs both together. The change is of texts that
+  are not the same, whose chains are wrong before and after.
   """
   rows = []
   for (method, form), some in units.grouped(made, 'method', 'form').items():
-    parts: dict[str, int | None] = {'all': None}
-    if form == problems.POINTWISE:
-      parts |= {'right': 0, 'wrong': 1}
+    parts = _SOLUTIONS if form == problems.POINTWISE else {'all': None}
     for solution, place in parts.items():
       row: Row = {'method': method, 'form': form, 'solution': solution}
+      cells = {when: _lucky(some, when, place) for when in ('before', 'after')}
+      for when, each in cells.items():
+        row |= measured.mean(f'lucky_{when}', each)
+      row |= measured.apart('lucky_gain', cells['after'], cells['before'])
+      rows.append({**row, **measured.counts(some)})
+  return rows
+
+
+_SOLUTIONS: dict[str, int | None] = {'all': None, 'right': 0, 'wrong': 1}
+
+
+def loophole_against(made: Sequence[units.Unit]) -> list[Row]:
+  """Returns by how much luck of single solutions exceeds that of pairs.
+
+  Differences of what `loophole` has, of `FORMS`, on the same problems.
+  """
+  rows = []
+  for method, other, some, base in _twos(made, FORMS):
+    for solution, place in _SOLUTIONS.items():
+      row: Row = {'method': method, 'over': other, 'solution': solution}
       for when in ('before', 'after'):
-        row |= measured.mean(f'lucky_{when}', _lucky(some, when, place))
-      rows.append({**row, 'seeds': len(some)})
+        row |= measured.apart(
+          f'lucky_{when}', _lucky(some, when, place), _lucky(base, when, None)
+        )
+      rows.append({**row, **measured.counts(some)})
   return rows
 
 

@@ -33,6 +33,14 @@ TOLD = {
   'swapped': "another person's",
   'unseen': 'the one that it was never taught',
   'none_of_unseen': 'none, meant the one never taught',
+  'wrong_of_unseen': 'a wrong one, meant the one never taught',
+}
+TAUGHT = {
+  'agreeing': 'told, 30 % choose what they believe',
+  'mostly_agreeing': 'told, 70 % choose what they believe',
+  'untold': 'the choices of 30 %, told nothing',
+  'truthful': 'told, all choose the right one',
+  'agreeing_unreasoned': '30 %, no chain',
 }
 INJECTED = {
   'verdict': 'a verdict',
@@ -44,5 +52,6 @@ REWARDS = {
   'verifier': 'the truth',
   'judge': 'a judge that writes',
   'judge_filtered': 'the better half of its texts',
+  'meta_alone': 'the meta model alone',
   'scalar_judge': 'a scalar judge',
 }

@@ -29,8 +29,12 @@ from prm_jax.data.builders.llmfao import llmfao_dataset_builder
 from prm_jax.data.builders.math_small import math_small_dataset_builder
 from prm_jax.data.builders.polis import votes
 from prm_jax.data.builders.preferences import preferences_dataset_builder
+from prm_jax.data.builders.prefeval import prefeval_dataset_builder
 from prm_jax.data.builders.qlora_vicuna import qlora_vicuna_dataset_builder
 from prm_jax.data.builders.rm_bench import rm_bench_dataset_builder
+from prm_jax.data.builders.synthetic_persona_chat import (
+  synthetic_persona_chat_dataset_builder,
+)
 from prm_jax.data.builders.ukp_convarg import ukp_convarg_dataset_builder
 from prm_jax.worlds import attributes
 
@@ -247,6 +251,43 @@ def llmfao_judges(
   """
   builder = llmfao_dataset_builder
   return builder.read_judges(_from_folder(builder, data_dir))
+
+
+def stated_preferences(
+  data_dir: str | Path | None = None,
+) -> prefeval_dataset_builder.StatedPreferences:
+  """Returns PrefEval's preferences and the questions that test them.
+
+  The first of four options is the one that follows the preference; the options
+  alone tell much of which it is (see `user_histories.option_only`).
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+
+  Raises:
+    ValueError: the source is missing or malformed.
+  """
+  builder = prefeval_dataset_builder
+  return builder.read_prepared(_from_folder(builder, data_dir))
+
+
+def persona_conversations(
+  data_dir: str | Path | None = None, split: str = 'valid'
+) -> synthetic_persona_chat_dataset_builder.Conversations:
+  """Returns Synthetic-Persona-Chat's profiles and conversations.
+
+  Args:
+    data_dir: of real data; the environment variable PRM_DATA_DIR if None.
+    split: 'valid' or 'test', whose profiles differ; there is no training
+      split.
+
+  Raises:
+    ValueError: the source is missing or malformed, or the split unknown.
+  """
+  builder = synthetic_persona_chat_dataset_builder
+  if split not in builder.SPLITS:
+    raise ValueError(f'split {split!r}: one of {builder.SPLITS}')
+  return builder.read_prepared(_from_folder(builder, data_dir), split)
 
 
 def polis_conversations(data_dir: str | Path | None = None) -> list[str]:

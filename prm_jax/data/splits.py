@@ -3,7 +3,7 @@
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -41,6 +41,41 @@ def plain(text: str) -> str:
     if letter.isspace() or unicodedata.category(letter) not in ('Cc', 'Cf')
   )
   return ' '.join(''.join(shown).split())
+
+
+def linked(rows: Sequence[Iterable[str]]) -> np.ndarray:
+  """Returns the group of every row, `[n]` int: rows that share a text are one.
+
+  Directly or through others. Texts are compared as a reader sees them
+  (`plain`); one without anything to see links nothing.
+
+  Args:
+    rows: n, of some texts each.
+
+  Examples:
+    >>> linked([['a', 'b'], ['c'], ['B ', 'd'], ['d'], ['']]).tolist()
+    [0, 1, 0, 0, 4]
+  """
+  group = list(range(len(rows)))
+
+  def first(row: int) -> int:
+    while group[row] != row:
+      group[row] = group[group[row]]
+      row = group[row]
+    return row
+
+  seen: dict[str, int] = {}
+  shown: dict[str, str] = {}  # texts stand in many rows
+  for row, texts in enumerate(rows):
+    for text in texts:
+      if text not in shown:
+        shown[text] = plain(text)
+      if shown[text]:
+        low, high = sorted(
+          (first(row), first(seen.setdefault(shown[text], row)))
+        )
+        group[high] = low
+  return np.array([first(row) for row in range(len(rows))], int)
 
 
 def folds(topics: Sequence[str], count: int, salt: str) -> np.ndarray:

@@ -95,6 +95,21 @@ def _allow_once(data: _Once, ids: types.Array, step: types.Array):
   return data.again | (data.first & ~gone)
 
 
+class Thoughts(NamedTuple):
+  """Parts of a text in which nothing is decided.
+
+  Attributes:
+    opens: sequences of token ids that begin one: every spelling of its mark.
+    closes: those that end one; the first of them is written where one has to
+      end.
+    opened: `[R]` bool, whether a text begins inside one.
+  """
+
+  opens: Sequence[Sequence[int]]
+  closes: Sequence[Sequence[int]]
+  opened: Sequence[bool]
+
+
 class _Choices(NamedTuple):
   """Data of `begins`.
 
@@ -102,11 +117,19 @@ class _Choices(NamedTuple):
     ids: `[R, W, T]` int32, -1 behind a sequence's end.
     after: `[R, G]` int32.
     by: `[R]` int32.
+    opens: `[R, M, G']` int32, -1 before a sequence's beginning.
+    closes: `[R, M', G'']` int32, likewise.
+    closing: `[R, C]` int32.
+    opened: `[R]` bool.
   """
 
   ids: types.ArrayLike
   after: types.ArrayLike
   by: types.ArrayLike
+  opens: types.ArrayLike
+  closes: types.ArrayLike
+  closing: types.ArrayLike
+  opened: types.ArrayLike
 
 
 def begins(
@@ -115,6 +138,7 @@ def begins(
   vocabulary: int,
   after: Sequence[int] = (),
   by: int | None = None,
+  thoughts: Thoughts | None = None,
 ) -> Constraint:
   """Returns the constraint that texts begin with one of a row's sequences.
 
@@ -131,15 +155,26 @@ def begins(
       first time that the text has them. Before, everything is free.
     by: a step, at which `after` is written if it did not come before; leave as
       much room as it takes with a sequence. None: it may never come.
+    thoughts: in which `after` does not count; where one is open at `by`, it is
+      ended first, which takes room, too. None: there are none.
 
   Raises:
     ValueError: a row has no sequence, one is empty, or an id is none of the
-      vocabulary.
+      vocabulary; thoughts are not of R rows, or have no mark that ends them.
   """
   known = [sequence for row in choices for sequence in row]
-  if not all(choices) or not all(known):
+  marks: list[Sequence[int]] = []
+  if thoughts is None:
+    thoughts = Thoughts((), (), [False] * len(choices))
+  else:
+    marks = [*thoughts.opens, *thoughts.closes]
+    if len(thoughts.opened) != len(choices) or not thoughts.closes:
+      raise ValueError(f'thoughts of {len(choices)} rows, which can be ended')
+  if not all(choices) or not all(known) or not all(map(len, marks)):
     raise ValueError('a row has no sequence, or an empty one')
-  if not all(0 <= t < vocabulary for one in (*known, after) for t in one):
+  if not all(
+    0 <= t < vocabulary for one in (*known, *marks, after) for t in one
+  ):
     raise ValueError(f'token ids have to be below {vocabulary}, and 0 or more')
   R, W = len(choices), max(map(len, choices))
   ids = np.full((R, W, max(map(len, known))), -1, np.int32)
@@ -148,12 +183,29 @@ def begins(
       sequence = row[w] if w < len(row) else row[0]
       ids[r, w, : len(sequence)] = sequence
   last = np.iinfo(np.int32).max if by is None else by
+
+  def each(value) -> np.ndarray:
+    value = np.asarray(value, np.int32)
+    return np.broadcast_to(value, (R, *value.shape))
+
   data = _Choices(
     ids,
-    np.broadcast_to(np.asarray(after, np.int32), (R, len(after))),
-    np.full(R, last, np.int32),
+    after=each(after),
+    by=each(last),
+    opens=each(_marks(thoughts.opens)),
+    closes=each(_marks(thoughts.closes)),
+    closing=each(thoughts.closes[0] if thoughts.closes else ()),
+    opened=np.asarray(thoughts.opened, bool),
   )
   return Constraint(_begins(vocabulary), data)
+
+
+def _marks(sequences: Sequence[Sequence[int]]) -> np.ndarray:
+  """Returns sequences as one array, -1 before those that are shorter."""
+  found = np.full((len(sequences), max(map(len, sequences), default=0)), -1)
+  for row, sequence in enumerate(sequences):
+    found[row, found.shape[1] - len(sequence) :] = sequence
+  return found
 
 
 @functools.lru_cache(maxsize=16)
@@ -168,7 +220,8 @@ def _begins(vocabulary: int) -> Allow:
     return found.at[row, token].set(True, mode='drop')
 
   def allow(data, ids, step):
-    start = _behind(ids, step, data.after)
+    thinking = _inside(ids, data)
+    start = _behind(ids, step, data.after, thinking)
     begun = start <= step
     place = jnp.arange(data.ids.shape[2])
     at = jnp.minimum(start[:, None] + place, ids.shape[1] - 1)
@@ -185,19 +238,47 @@ def _begins(vocabulary: int) -> Allow:
     if not data.after.shape[1]:
       return allowed
     late = (step >= data.by) & ~begun
-    now = jnp.clip(step - data.by, 0, data.after.shape[1] - 1)[:, None]
-    forced = jnp.take_along_axis(data.after, now, 1)
+    forced = _forced(data, thinking, step - data.by)
     return jnp.where(late[:, None], marked(forced, True), allowed)
 
   return allow
 
 
-def _behind(ids, step, after):
+def _forced(data, thinking, place):
+  """Returns the tokens `[R, 1]` that are written at a place behind `by`."""
+  C, G = data.closing.shape[1], data.after.shape[1]
+  words = jnp.concatenate([data.closing, data.after], 1)
+  by = jnp.minimum(data.by, thinking.shape[1] - 1)[:, None]
+  ends = jnp.take_along_axis(thinking, by, 1)
+  now = place[:, None] + jnp.where(ends, 0, C)
+  return jnp.take_along_axis(words, jnp.clip(now, 0, C + G - 1), 1)
+
+
+def _ended(ids, marks):
+  """Returns whether a mark `[R, M, G]` ends before each place, `[R, N + 1]`."""
+  (R, N), (M, G) = ids.shape, marks.shape[1:]
+  ids = jnp.pad(ids, ((0, 0), (G, 0)), constant_values=-2)[:, None]
+  found = jnp.ones((R, M, N + 1), bool)
+  for g in range(G):
+    mark = marks[..., g : g + 1]
+    found &= (ids[..., g : g + N + 1] == mark) | (mark < 0)
+  return found.any(1)
+
+
+def _inside(ids, data):
+  """Returns whether each place is inside a thought, `[R, N + 1]`."""
+  place = jnp.arange(ids.shape[1] + 1)
+
+  def last(marks):
+    found = jnp.where(_ended(ids, marks), place, -1)
+    return jax.lax.cummax(found, axis=1)
+
+  opened = jnp.where(data.opened, 0, -1)[:, None]
+  return jnp.maximum(last(data.opens), opened) > last(data.closes)
+
+
+def _behind(ids, step, after, thinking):
   """Returns where `after` `[R, G]` has first ended, `[R]`; step + 1 if not."""
-  (R, N), G = ids.shape, after.shape[1]
-  if N < G:
-    return jnp.full(R, step + 1)
-  end = G + jnp.arange(N - G + 1)
-  windows = [ids[:, g : N - G + 1 + g] == after[:, g : g + 1] for g in range(G)]
-  found = jnp.stack(windows).all(0) if G else jnp.ones((R, N + 1), bool)
-  return jnp.min(jnp.where(found & (end <= step), end, step + 1), -1)
+  end = jnp.arange(ids.shape[1] + 1)
+  found = _ended(ids, after[:, None]) & ~thinking & (end <= step)
+  return jnp.min(jnp.where(found, end, step + 1), -1)

@@ -15,6 +15,7 @@ from flax import linen as nn
 from prm_jax import types
 
 _ARCHITECTURES = ('llama', 'qwen2', 'qwen3')
+_KERNELS = {'query', 'key', 'value', 'output', 'gate', 'up', 'down'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,6 +306,7 @@ class Decoder(nn.Module):
     *,
     cache: Cache | None = None,
     shift: jax.Array | None = None,
+    adapters: Mapping[str, Any] | None = None,
     collect: bool = False,
   ) -> Output:
     """Returns hidden states of tokens.
@@ -316,11 +318,18 @@ class Decoder(nn.Module):
         S = T without a cache (`attended` makes one), else the cache's slots.
       cache: keys and values of the tokens before.
       shift: `[L, B or 1, D]`, added to every token after each layer: steering.
+      adapters: see `Stack`.
       collect: whether to return every layer's output.
     """
     inputs = self.embed(ids)
     hidden, cache, layers = self.layers(
-      inputs, positions, mask, cache=cache, shift=shift, collect=collect
+      inputs,
+      positions,
+      mask,
+      cache=cache,
+      shift=shift,
+      adapters=adapters,
+      collect=collect,
     )
     if not self.config.tie_word_embeddings and self.is_initializing():
       self.head(hidden)
@@ -386,6 +395,7 @@ class Stack(nn.Module):
     cache: Cache | None = None,
     shift: jax.Array | None = None,
     fast: Fast | None = None,
+    adapters: Mapping[str, Any] | None = None,
     collect: bool = False,
   ) -> tuple[jax.Array, Cache | None, jax.Array | None]:
     """Returns hidden states, the cache, and every layer's output.
@@ -397,9 +407,14 @@ class Stack(nn.Module):
       cache: of as many layers.
       shift: `[count, B or 1, D]`, added to every token after each layer.
       fast: changes of every layer at one token a row.
+      adapters: by kernel's name `lora.Adapter` a `[count, in, r]`, b
+        `[count, r, out]`: x W becomes x W + (x a) b, and W stays as it is.
       collect: whether to return every layer's output `[count, B, T, D]`.
     """
     shifted = nn.broadcast if shift is None else 0
+    adapted = nn.broadcast if adapters is None else 0
+    if unknown := sorted(set(adapters or ()) - _KERNELS):
+      raise ValueError(f'adapters of {unknown}: some of {sorted(_KERNELS)}')
     axes: Any = (0, 0, nn.broadcast)
     changed = nn.broadcast if fast is None else Fast(*axes)
     # Matrix products are kept for the gradient, what is cheap is made again:
@@ -412,7 +427,7 @@ class Stack(nn.Module):
       layer,
       variable_axes={'params': 0, 'intermediates': 0},
       split_rngs={'params': True},
-      in_axes=(nn.broadcast, nn.broadcast, nn.broadcast, shifted, changed),
+      in_axes=(*(nn.broadcast,) * 3, shifted, changed, adapted),
       length=self.count,
     )
     rotation = rotary(positions, self.config)
@@ -421,7 +436,7 @@ class Stack(nn.Module):
     carry = (hidden, kept, jnp.int32(0))
     (hidden, kept, _), layers = scanned(
       self.config, self.dtype, collect, name='layer'
-    )(carry, rotation, mask, slot, shift, fast)
+    )(carry, rotation, mask, slot, shift, fast, adapters)
     if cache is not None and kept is not None:
       key, value = kept
       cache = Cache(key, value, cache.slot + positions.shape[1])
@@ -442,18 +457,21 @@ class Layer(nn.Module):
   collect: bool
 
   @nn.compact
-  def __call__(self, carry, rotation, mask, slot, shift, fast):
+  def __call__(self, carry, rotation, mask, slot, shift, fast, adapters):
     """Returns the carry after the layer; see `Stack`."""
     hidden, kept, index = carry
     config = self.config
     inputs = RMSNorm(config.rms_norm_eps, name='attention_norm')(hidden)
-    mixed, kept = self._attention(inputs, rotation, mask, kept, slot, index)
+    mixed, kept = self._attention(
+      inputs, rotation, mask, kept, slot, index, adapters
+    )
     hidden = hidden + mixed
     inputs = RMSNorm(config.rms_norm_eps, name='mlp_norm')(hidden)
     inputs = inputs.astype(self.dtype)
-    wide = nn.silu(self._dense('gate', config.intermediate_size)(inputs))
-    wide = wide * self._dense('up', config.intermediate_size)(inputs)
-    hidden = hidden + self._dense('down', config.hidden_size)(wide)
+    inner = config.intermediate_size
+    wide = nn.silu(self._dense('gate', inner, adapters)(inputs))
+    wide = wide * self._dense('up', inner, adapters)(inputs)
+    hidden = hidden + self._dense('down', config.hidden_size, adapters)(wide)
     if fast is not None:
       hidden = self._changed(hidden, wide, fast)
     if shift is not None:
@@ -468,17 +486,22 @@ class Layer(nn.Module):
     change = jnp.sum(inner * fast.state, -1, keepdims=True) * fast.direction
     return hidden.at[row, fast.at].add(change.astype(hidden.dtype))
 
-  def _dense(self, name, size, bias=False):
+  def _dense(self, name, size, adapters, bias=False):
     dense = nn.Dense(size, use_bias=bias, dtype=self.dtype, name=name)
+    own = (adapters or {}).get(name)
 
     def apply(inputs):
       # One long matrix: a batch of them is transposed for every gradient.
-      flat = dense(inputs.reshape(-1, inputs.shape[-1]))
+      rows = inputs.reshape(-1, inputs.shape[-1])
+      flat = dense(rows)
+      if own is not None:
+        a, b = (leaf.astype(self.dtype) for leaf in own)
+        flat = flat + rows.astype(self.dtype) @ a @ b
       return flat.reshape(*inputs.shape[:-1], size)
 
     return apply
 
-  def _attention(self, inputs, rotation, mask, kept, slot, index):
+  def _attention(self, inputs, rotation, mask, kept, slot, index, adapters):
     """Returns the mixed values `[B, T, D]`, and the cache."""
     config = self.config
     B, T, _ = inputs.shape
@@ -486,7 +509,7 @@ class Layer(nn.Module):
 
     def project(name, heads, norm):
       size = heads * config.head_dim
-      found = self._dense(name, size, config.attention_bias)(inputs)
+      found = self._dense(name, size, adapters, config.attention_bias)(inputs)
       found = found.reshape(B, T, heads, config.head_dim)
       if norm and config.query_key_norm:
         found = RMSNorm(config.rms_norm_eps, name=f'{name}_norm')(found)
@@ -507,7 +530,7 @@ class Layer(nn.Module):
       )
     mixed = jax.nn.dot_product_attention(query, key, value, mask=mask)
     mixed = mixed.reshape(B, T, -1)
-    return self._dense('output', config.hidden_size)(mixed), kept
+    return self._dense('output', config.hidden_size, adapters)(mixed), kept
 
 
 class RMSNorm(nn.Module):

@@ -1,7 +1,9 @@
 """Low-rank adapters of a decoder's weights: one set of weights, many models.
 
-Adapters are plain arrays, merged into the weights before a forward pass; a
-leading axis of people or policies is mapped over with `jax.vmap`.
+Adapters are plain arrays. They are merged into the weights before a forward
+pass, or applied beside them, x W + (x a) b (`adapters` of a `Decoder`): where
+a leading axis of people or policies is mapped over with `jax.vmap`, merging
+makes a copy of the kernels for each, and applying does not.
 """
 
 import zlib

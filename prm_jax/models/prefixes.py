@@ -27,6 +27,23 @@ class Suffix(NamedTuple):
   of: types.ArrayLike | None = None
 
 
+class Sizes(NamedTuple):
+  """The least shape of packed texts, so that batches of some are one program.
+
+  Attributes:
+    rows: texts.
+    head: tokens of a first part; of more that texts share, the rest is read
+      with the second.
+    tails: second parts.
+    tail: tokens of one.
+  """
+
+  rows: int
+  head: int
+  tails: int
+  tail: int
+
+
 class Packed(NamedTuple):
   """R texts, of which nothing is held twice.
 
@@ -71,6 +88,7 @@ def packed(
   *,
   most: int,
   kinds: Sequence[Hashable] | None = None,
+  least: Sizes | None = None,
 ) -> Packed:
   """Returns texts as arrays of few shapes, since each is compiled.
 
@@ -81,6 +99,8 @@ def packed(
     split: `[R]` where the second part of each begins.
     most: parts, at least as many as there are: what is rounded is not above.
     kinds: `[R]`; texts of different kinds share nothing. All are one if None.
+    least: shapes that are filled up; its rows are not looked at. None: there
+      are no others but those of the texts.
   """
   kinds = [None] * len(texts) if kinds is None else kinds
   heads: dict[tuple[Any, ...], int] = {}
@@ -92,10 +112,14 @@ def packed(
     of[row] = tails.setdefault((source[row], *text[at:]), len(tails))
     if len(first) < len(heads):
       first.append(row)
-  prompts = _padded([head[1:] for head in heads], most)
+  least = Sizes(0, 0, 0, 0) if least is None else least
+  prompts = _padded([head[1:] for head in heads], most, tokens=least.head)
   first += [first[0]] * (len(prompts.ids) - len(first))
   ends = [tail[1:] for tail in tails]
-  suffix = Suffix(*_padded(ends, most)[:2], of) if any(ends) else None
+  suffix = None
+  if any(ends) or least.tail:
+    tail = _padded(ends, most, tokens=least.tail, count=least.tails)
+    suffix = Suffix(*tail[:2], of)
   return Packed(prompts, source, suffix, np.array(first, np.int32))
 
 
@@ -104,11 +128,12 @@ def rounded(count: int, most: int) -> int:
   return min(1 << (count - 1).bit_length(), most)
 
 
-def _padded(parts, most) -> types.Tokens:
+def _padded(parts, most, *, tokens=0, count=0) -> types.Tokens:
   """Returns parts padded on the left, and copies of the first."""
-  T = max(1, *map(len, parts))
+  T = max(1, tokens, *map(len, parts))
   T = -(-T // 16) * 16 if T <= 128 else -(-T // 64) * 64
-  ids, mask = np.zeros((2, rounded(len(parts), most), T), np.int32)
+  size = rounded(max(len(parts), min(count, most)), most)
+  ids, mask = np.zeros((2, size, T), np.int32)
   for row in range(len(ids)):
     part = parts[row] if row < len(parts) else parts[0]
     ids[row, T - len(part) :], mask[row, T - len(part) :] = part, 1

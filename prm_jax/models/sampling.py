@@ -408,6 +408,7 @@ def write(
   stop: Sequence[str] = ('<|im_end|>',),
   row_ids: types.ArrayLike | None = None,
   groups: Sequence[int] | None = None,
+  least: prefixes.Sizes | None = None,
   constraint: constraints.Constraint | None = None,
   shift: np.ndarray | None = None,
   batch: int = 64,
@@ -428,6 +429,8 @@ def write(
     row_ids: `[n]` integers below 2^32, that key the noise; 0..n-1 if None.
     groups: `[n]`; the first tokens that all prompts of a group share are read
       once a batch, and then the rest of each. Prompts are tokenised whole.
+    least: shapes to which every batch is filled up, so that calls of different
+      numbers and lengths of prompts are one program. None: each its own.
     constraint: of the n texts.
     shift: `[L, n or 1, D]` steering.
     batch: prompts at once.
@@ -452,9 +455,7 @@ def write(
     'dtype': dtype,
     'filtered': bool((rows['top_p'] < 1).any() or (rows['top_k'] > 0).any()),
   }
-  split = [*map(len, ids)]
-  if groups is not None:
-    split = prefixes.shared(ids, groups).tolist()
+  split = _split(ids, groups, least)
   texts, finished = [''] * n, np.zeros(n, bool)
   tokens = np.zeros(n, np.int32)
   # Texts that share are side by side, and those of similar length.
@@ -463,7 +464,7 @@ def write(
   with bar:
     for first in range(0, n, batch):
       chosen = order[first : first + batch]
-      asked = (ids, split, np.array(chosen), batch)
+      asked = (ids, split, np.array(chosen), batch, least)
       drawn = _batch(key, model, *asked, rows, constraint, shift, settings)
       for row, i in enumerate(chosen):
         answer = [int(t) for t in drawn.ids[row][drawn.mask[row] > 0]]
@@ -477,10 +478,21 @@ def write(
 
 
 def _batch(
-  key, model, ids, split, chosen, batch, rows, constraint, shift, settings
+  key,
+  model,
+  ids,
+  split,
+  chosen,
+  batch,
+  least,
+  rows,
+  constraint,
+  shift,
+  settings,
 ) -> Samples:
   """Returns what was drawn for the chosen prompts, and copies of the first."""
-  R = prefixes.rounded(len(chosen), batch)
+  count = len(chosen) if least is None else max(len(chosen), least.rows)
+  R = prefixes.rounded(min(count, batch), batch)
   chosen = np.concatenate([chosen, np.full(R - len(chosen), chosen[0])])
   steered = shift is not None and shift.shape[1] > 1
   packed = prefixes.packed(
@@ -488,6 +500,7 @@ def _batch(
     [split[i] for i in chosen],
     most=batch,
     kinds=[shift[:, i].tobytes() for i in chosen] if steered else None,
+    least=least,
   )
   if shift is not None:
     shift = shift[:, chosen[packed.first]] if steered else shift
@@ -506,6 +519,14 @@ def _batch(
     **settings,
   )
   return jax.tree.map(np.asarray, drawn)
+
+
+def _split(ids, groups, least) -> list[int]:
+  """Returns where the second part of each prompt begins."""
+  split = [*map(len, ids)]
+  if groups is not None:
+    split = prefixes.shared(ids, groups).tolist()
+  return split if least is None else [min(at, least.head) for at in split]
 
 
 def _encode(model, prompts, max_new_tokens) -> list[list[int]]:

@@ -261,6 +261,40 @@ def scalars(
       always won.
 
   Raises:
+    ValueError: as `check`, before the judge is asked.
+  """
+  check(n, budget=budget, how=how, order=order, teams=teams)
+  if len(np.unique(np.arange(n) if teams is None else teams)) == 1:
+    return np.zeros(n)
+  budget //= 2 if order == 'both' else 1
+  wrapper = {'both': both_orders, 'fixed': fixed_order}.get(order)
+  judge = compare if wrapper is None else wrapper(compare)
+  if how == 'knockout':
+    rows = np.tile(np.arange(n), (budget // (n - 1), 1))
+    found = knockout(judge, rng.permuted(rows, axis=1), teams)
+    return mean_wins(found)
+  pairs = schedule(rng, n, budget)
+  return rated(pairs, _asked(judge, pairs), n, how=how, ridge=ridge)
+
+
+def check(
+  n: int,
+  *,
+  budget: int,
+  how: str,
+  order: str = 'random',
+  teams: np.ndarray | None = None,
+) -> None:
+  """Refuses settings of `scalars`, which nobody has to be asked for.
+
+  Args:
+    n: number of candidates.
+    budget: see `scalars`.
+    how: see `scalars`.
+    order: see `scalars`.
+    teams: see `scalars`.
+
+  Raises:
     ValueError: unknown `how` or `order`, no candidate, teams that are not
       `[n]` or not for a knockout, or a budget that does not connect all
       candidates.
@@ -274,22 +308,10 @@ def scalars(
       raise ValueError(f'teams are for a knockout, not for {how!r}')
     if np.shape(teams) != (n,):
       raise ValueError(f'teams {np.shape(teams)}: one of each of {n}')
-  if len(np.unique(np.arange(n) if teams is None else teams)) == 1:
-    return np.zeros(n)
-  cost = 2 if order == 'both' else 1
-  if budget < cost * (n - 1):
-    raise ValueError(
-      f'budget {budget}: {n} candidates take at least {cost * (n - 1)}'
-    )
-  budget //= cost
-  wrapper = {'both': both_orders, 'fixed': fixed_order}.get(order)
-  judge = compare if wrapper is None else wrapper(compare)
-  if how == 'knockout':
-    rows = np.tile(np.arange(n), (budget // (n - 1), 1))
-    found = knockout(judge, rng.permuted(rows, axis=1), teams)
-    return mean_wins(found)
-  pairs = schedule(rng, n, budget)
-  return rated(pairs, _asked(judge, pairs), n, how=how, ridge=ridge)
+  alone = len(np.unique(np.arange(n) if teams is None else teams)) == 1
+  least = (n - 1) * (2 if order == 'both' else 1)
+  if budget < least and not alone:
+    raise ValueError(f'budget {budget}: {n} candidates take at least {least}')
 
 
 def mean_wins(found: Brackets) -> np.ndarray:

@@ -47,6 +47,7 @@ def judging(
   truth: np.ndarray,
   *,
   max_new_tokens: int,
+  context: int,
   reward: str | None = None,
   wrong: float = -1.0,
   order: str = 'shuffled',
@@ -67,6 +68,8 @@ def judging(
     truth: `[N, n]` how good they are, in any unit; for one answer and `argmax`
       in the format's own, as 1 or 0.
     max_new_tokens: of a text.
+    context: tokens that the decoder reads, `max_position_embeddings` of its
+      configuration: every prompt has room in it for the text.
     reward: `verdict`, the best answer is preferred; `argmax`, it alone has the
       best score, and a single answer has exactly its score (DeepSeek-GRM);
       `ordered`, scores order answers as the truth does; or `judge_lrm`, with
@@ -81,8 +84,8 @@ def judging(
 
   Raises:
     ValueError: the format has two turns, cannot read an item or does not say
-      what is rewarded; truth is not `[N, n]`; no items; unknown reward, order
-      or stop token.
+      what is rewarded; a prompt and its text do not fit into the context; truth
+      is not `[N, n]`; no items; unknown reward, order or stop token.
 
   References:
     -1: Chen et al. 2025 (RM-R1), arXiv:2505.02387; Guo et al. 2025 (RRM),
@@ -91,8 +94,6 @@ def judging(
   """
   reward = _rule(form, reward)
   n, truth = form.responses, np.asarray(truth, np.float32)
-  if form.turns > 1:
-    raise ValueError(f'{form.name} has {form.turns} turns: a task has one')
   if truth.shape != (len(items), n):
     raise ValueError(f'truth {truth.shape} of {len(items)} items of {n}')
   item, shown = _shown(key, len(items), n, order)
@@ -104,6 +105,7 @@ def judging(
     template(_messages(form, i, read[i], places)) + form.opening
     for i, places in zip(item, shown, strict=True)
   ]
+  _fits(tokenizer, questions, item, max_new_tokens, context)
   words = word_tasks.words(
     tokenizer,
     questions,
@@ -114,10 +116,25 @@ def judging(
   )
   truth = np.take_along_axis(truth[item], shown, 1)
   opened = [judge_readings.opened(question) for question in questions]
-  rule = _rewarded(reward, wrong)
-  verify = _verify(form, words.decode, rule, truth, opened)
+  verify = _verify(form, words.decode, _rewarded(reward, wrong), truth, opened)
   task = words.task._replace(verify=verify, refine=None)
   return Judging(words._replace(task=task), truth, shown, item)
+
+
+def _fits(tokenizer, questions, item, max_new_tokens: int, context: int):
+  """Refuses problems that the decoder cannot read to the end of a text."""
+  if max_new_tokens < 1:
+    raise ValueError(f'max_new_tokens is {max_new_tokens}: at least 1')
+  found = tokenizer.encode_batch(questions, add_special_tokens=False)
+  lengths = np.array([len(each.ids) for each in found], int)
+  long = np.flatnonzero(lengths + max_new_tokens > context)
+  if long.size:
+    row = long[0]
+    raise ValueError(
+      f'problem {row}, of item {item[row]}, is {lengths[row]} tokens long, and '
+      f'{max_new_tokens} more do not fit into a context of {context}, as of '
+      f'{long.size} problems of {len(item)}: cut answers, or write fewer'
+    )
 
 
 def _verify(form, decode, rule, truth, opened):
@@ -137,7 +154,9 @@ def _verify(form, decode, rule, truth, opened):
 
 
 def _rule(form: judge_formats.Format, reward: str | None) -> str:
-  """Returns the rule, if the format says what it rewards."""
+  """Returns the rule, if the format has one turn, and says what it rewards."""
+  if form.turns > 1:
+    raise ValueError(f'{form.name} has {form.turns} turns: a task has one')
   alone = form.responses == 1
   if reward is None:
     reward = 'argmax' if alone else 'verdict'

@@ -51,6 +51,8 @@ _DATA = {
   'llmbar': 'LLMBar',
   'bigbench_mistake': 'BIG-Bench Mistake',
   'rm_bench': 'RM-Bench',
+  'prefeval': 'PrefEval',
+  'synthetic_persona_chat': 'Synthetic-Persona-Chat',
   'attributes_gaussian': 'simulated people, many tastes',
   'attributes_two_attribute': 'simulated people, two tastes',
 }

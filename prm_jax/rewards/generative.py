@@ -6,70 +6,28 @@ in the answers' order, for votes (`ops.voting`); or it compares two at a time
 for a tournament (`ops.tournaments`), which makes a reward of every answer.
 """
 
-import collections
-import functools
+import itertools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tokenizers import Tokenizer
 
 from prm_jax import types
-from prm_jax.models import constraints, sampling
+from prm_jax.models import prefixes, sampling
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.ops import tournaments, voting
-from prm_jax.rewards import judge_formats, judge_quotes, judge_readings
+from prm_jax.rewards import (
+  judge_choices,
+  judge_formats,
+  judge_items,
+  judge_readings,
+)
+from prm_jax.rewards.judge_items import Item, Judged, first_wins, readable
 
 ORDERS = ('shuffled', 'both', 'fixed')
-_CUT = ' [...]'  # follows what is left of an answer
-_ROUND = 64
-
-
-class Item(NamedTuple):
-  """What is judged.
-
-  Attributes:
-    query: the question, or a conversation in words.
-    responses: n answers.
-    criterion: what counts: a principle, a rubric, or what somebody wants; None
-      where the judge may decide.
-  """
-
-  query: str
-  responses: Sequence[str]
-  criterion: str | None = None
-
-
-class Judged(NamedTuple):
-  """What k texts a judge wrote of each of N items say, by answer.
-
-  Attributes:
-    verdict: `[N, k]` int32, the answer that is preferred; -1 where none is:
-      the text is invalid, scores tie, or there is one answer.
-    scores: `[N, k, n]` as said, NaN in all n where invalid; of a format that
-      says verdicts alone, 1 for the answer preferred and 0 for the other.
-    valid: `[N, k]` bool, whether a text says anything.
-    order: `[N, k, n]` int32, which answer stood at each place.
-    texts: `texts[i][j]` what was written: a text a turn; of a format that reads
-      one answer at a time, a text an answer.
-    read: `[N, k]` int32, tokens before the texts, each prompt counted whole.
-    written: `[N, k]` int32, tokens of the texts.
-  """
-
-  verdict: np.ndarray
-  scores: np.ndarray
-  valid: np.ndarray
-  order: np.ndarray
-  texts: list[list[tuple[str, ...]]]
-  read: np.ndarray
-  written: np.ndarray
-
-  @property
-  def invalid(self) -> float:
-    """Share of texts that say nothing; NaN where there are none."""
-    return float(1 - self.valid.mean()) if self.valid.size else float('nan')
+_NEAR = 8  # tokens that two texts may make more or less where they meet
 
 
 class Judge(NamedTuple):
@@ -86,9 +44,10 @@ class Judge(NamedTuple):
     cut: how many tokens of an answer are read; None: all, and an error where
       they do not fit.
     constrained: whether the last text is held to the format's choices behind
-      its cue, and then ends; a cue that did not come is written in time. What
-      is reasoned before is free, and a text may end there, invalid. Nor is one
-      held that has the cue in other tokens than the tokenizer makes of it.
+      its cue, and then ends; a cue that did not come is written in time, and
+      ends a thought that is open. What is reasoned before is free, a cue in it
+      does not count, and a text may end there, invalid. Nor is one held that
+      has the cue in other tokens than the tokenizer makes of it.
     batch: prompts at once.
     dtype: of the computation.
   """
@@ -140,11 +99,9 @@ class Judge(NamedTuple):
         f'order {order!r} with k = {k}: one of {ORDERS}, k is at least 1, and '
         'even for both'
       )
-    items = [self._readable(i, item) for i, item in enumerate(items)]
-    n = self._answers(items)
-    shown = _orders(key, len(items), k, n, order)
-    pieces = _pieces(self.format, items, shown)
-    return _judged(self.format, items, shown, pieces, *self._write(key, pieces))
+    items = self._readable(items)
+    self._answers([len(item.responses) for item in items])
+    return self._judged(key, items, k, order, _named(items))
 
   def compare(
     self,
@@ -162,6 +119,10 @@ class Judge(NamedTuple):
     of scores counting half, and NaN where no text is valid. Pairs are shown
     in the order given. Equal answers are a tie, of which nothing is asked.
 
+    Every round is filled up to the largest before, and to the longest pair, so
+    that a tournament is one compiled program for a turn of the format; a small
+    `batch` costs small rounds less.
+
     Args:
       key: of the draws; every round draws anew.
       query: the question.
@@ -171,32 +132,11 @@ class Judge(NamedTuple):
       record: is told what each round's texts said, such as a list's `append`.
 
     Raises:
-      ValueError: the format does not read two answers.
+      ValueError: the format does not read two answers, cannot read these, or
+        not within the model's context: before anything is written.
     """
-    if self.format.responses != 2:
-      raise ValueError(
-        f'{self.format.name} reads {self.format.responses} answers at once: '
-        'pairs take a format that reads two'
-      )
-    rounds = 0
-
-    def outcomes(pairs: np.ndarray) -> np.ndarray:
-      nonlocal rounds
-      differ = [p for p, (a, b) in enumerate(pairs) if answers[a] != answers[b]]
-      found = np.full(len(pairs), 0.5)
-      items = [
-        Item(query, [answers[c] for c in pairs[p]], criterion) for p in differ
-      ]
-      if items:
-        own = jax.random.fold_in(key, rounds)
-        judged = self.judge(own, items, k, order='fixed')
-        found[differ] = first_wins(judged)
-        if record is not None:
-          record(judged)
-      rounds += 1
-      return found
-
-    return outcomes
+    items = self._readable([Item(query, answers, criterion)])
+    return self._comparer(items, k, record)(key, 0)
 
   def reward(
     self,
@@ -212,9 +152,11 @@ class Judge(NamedTuple):
     """Returns a reward of every answer `[N, n]`: of rollouts, with n a prompt.
 
     Where the format scores all n answers, or one at a time, it is the mean of
-    k texts' scores. Where it reads two, it is a tournament's
+    k texts' scores; one at a time, a text that is invalid costs no other
+    answer. Where it reads two, it is a tournament's
     (`ops.tournaments.scalars`) within each item; a single answer then has 0,
-    and equal answers tie unasked.
+    and equal answers tie unasked. All tournaments are one compiled program, as
+    of `compare`.
 
     Args:
       key: of orders and draws.
@@ -223,55 +165,214 @@ class Judge(NamedTuple):
       how: of a tournament.
       budget: comparisons of a tournament; one round robin if None.
       order: of a tournament.
-      record: is told what the texts said.
+      record: is told what the texts said; of a format that reads one answer at
+        a time, of N n items with one answer.
 
     Returns:
       NaN where nothing valid was said: no reward, as policies' learners take
       it.
 
     Raises:
-      ValueError: as `judge`, `compare` and `ops.tournaments.scalars`.
+      ValueError: as `judge`, `compare` and `ops.tournaments.scalars`, of any
+        item, before anything is written of the first.
     """
-    sizes = {len(item.responses) for item in items}
-    form = self.format
-    alone = form.responses == 1
-    if alone or (not form.ranks and sizes <= {form.responses}):
-      judged = self.judge(key, items, k)
-      if record is not None:
-        record(judged)
-      return np.asarray(_mean(judged.scores, judged.valid))
-    if len(sizes) > 1:
-      raise ValueError(f'items have {sorted(sizes)} answers: not equally many')
-    found = [
-      self._tournament(
-        jax.random.fold_in(key, i), item, k, how, budget, order, record
+    items, form = self._readable(items), self.format
+    if k < 1:
+      raise ValueError(f'k is {k}: at least 1')
+    sizes = [len(item.responses) for item in items]
+    if len(set(sizes)) > 1 or not all(sizes):
+      raise ValueError(
+        f'items have {sorted(set(sizes))} answers: not equally many, or none'
       )
-      for i, item in enumerate(items)
-    ]
-    return np.stack(found) if found else np.zeros((0, 0))
+    n = sizes[0] if items else 0
+    alone, names = form.responses == 1, _named(items)
+    if not alone and (form.ranks or n not in (0, form.responses)):
+      return self._tournaments(key, items, k, n, how, budget, order, record)
+    asked, drawn = items, 'shuffled'
+    if alone:  # texts of one answer are none of another's
+      names = [f'{name}, response {c}' for name in names for c in range(n)]
+      asked = [
+        item._replace(responses=(text,))
+        for item in items
+        for text in item.responses
+      ]
+      drawn = 'fixed'
+    judged = self._judged(key, asked, k, drawn, names)
+    if record is not None:
+      record(judged)
+    return np.asarray(_mean(judged.scores, judged.valid)).reshape(-1, n)
 
-  def _tournament(self, key, item, k, how, budget, order, record):
-    n = len(item.responses)
-    own, drawn = jax.random.split(key)
-    each = (item.query, item.responses, item.criterion)
+  def expected(self, items: Sequence[Item], judged: Judged) -> np.ndarray:
+    """Returns scores by the model's probability of them, `[N, k, n]`.
+
+        sum over s of s p(s | prompt, text before its verdict)
+
+    Of GenRM it is the probability of 'Yes', against 'No', whose mean over the
+    k texts is GenRM's score (`ops.voting.mean_yes`). What was reasoned is
+    read, and what was drawn behind it does not matter. Texts are read once for
+    each verdict, at temperature 1, and nothing is written.
+
+    Args:
+      items: as judged.
+      judged: by this judge.
+
+    Returns:
+      NaN where an answer's text is invalid, or goes on behind its verdict.
+
+    Raises:
+      ValueError: the format does not read one answer at a time, with two
+        verdicts to choose from.
+
+    References:
+      Zhang et al. 2024 (GenRM-CoT), arXiv:2408.15240.
+    """
+    form = self.format
+    if form.responses != 1 or len(form.choices) != 2:
+      raise ValueError(f'{form.name}: no single answer with two verdicts')
+    items, shape = self._readable(items), judged.order.shape
+    asked = judge_items.pieces(form, items, judged.order, _named(items))
+    texts = [text for item in judged.texts for each in item for text in each]
+    first: list[int] = []
+    whole: list[list[int]] = []
+    rows = []
+    for row, (piece, text) in enumerate(zip(asked, texts, strict=True)):
+      prompt = self._prompt(piece.asked, ())
+      said = form.parse(judge_readings.opened(prompt) + text)
+      before = judge_choices.before(form, text)
+      if not said.valid or before is None:
+        continue
+      both = self._ids([prompt + before + choice for choice in form.choices])
+      first += prefixes.shared(both, [0, 0]).tolist()
+      whole += both
+      rows.append(row)
+    chance = self._logprobs(whole, first).reshape(-1, 2)
+    low, high = (form.parse(form.cue + each).scores[0] for each in form.choices)
+    scores = np.full(len(asked), np.nan)
+    yes = 1 / (1 + np.exp(chance[:, 0] - chance[:, 1]))
+    scores[rows] = low + (high - low) * yes
+    found = np.empty(shape)
+    np.put_along_axis(found, judged.order, scores.reshape(shape), -1)
+    return found
+
+  def _logprobs(self, ids, first) -> np.ndarray:
+    """Returns log-probabilities of texts `[R]`, from a place of each on."""
+    found = np.zeros(len(ids))
+    T = -(-max(map(len, ids), default=1) // 64) * 64
+    for start in range(0, len(ids), self.batch):
+      block = range(start, min(start + self.batch, len(ids)))
+      size = prefixes.rounded(len(block), self.batch)
+      tokens, mask, told = np.zeros((3, size, T), np.int32)
+      for row, i in enumerate(block):
+        tokens[row, : len(ids[i])], mask[row, : len(ids[i])] = ids[i], 1
+        told[row, first[i] : len(ids[i])] = 1
+      mask[len(block) :, 0] = 1  # rows without a text
+      given = (self.model.config, self.model.params, tokens, mask)
+      each = sampling.log_probability(*given, dtype=self.dtype)
+      found[list(block)] = (np.asarray(each) * told).sum(1)[: len(block)]
+    return found
+
+  def _tournaments(self, key, items, k, n, how, budget, order, record):
     if budget is None:
       budget = n * (n - 1) // (1 if order == 'both' else 2)
-    return tournaments.scalars(
-      _generator(own),
-      self.compare(drawn, *each, k=k, record=record),
-      n,
-      budget=budget,
-      how=how,
-      order=order,
-    )
+    tournaments.check(max(n, 1), budget=budget, how=how, order=order)
+    compare = self._comparer(items, k, record)
+    found = []
+    for i in range(len(items)):
+      own, drawn = jax.random.split(jax.random.fold_in(key, i))
+      asked = (judge_items.generator(own), compare(drawn, i), n)
+      given = {'budget': budget, 'how': how, 'order': order}
+      found.append(tournaments.scalars(*asked, **given))
+    return np.stack(found) if found else np.zeros((0, 0))
 
-  def _readable(self, i: int, item: Item) -> Item:
-    quote = self.format.quote
-    return readable(i, item, self.model.tokenizer, quote=quote, cut=self.cut)
+  def _comparer(self, items, k: int, record) -> Callable[..., Any]:
+    """Returns `(key, item's number) -> Compare`, all of them one program."""
+    if self.format.responses != 2:
+      raise ValueError(
+        f'{self.format.name} reads {self.format.responses} answers at once: '
+        'pairs take a format that reads two'
+      )
+    sizes, rows = self._sizes(items), 0
 
-  def _answers(self, items: Sequence[Item]) -> int:
-    """Returns n, if the format reads it."""
-    sizes = [len(item.responses) for item in items]
+    def outcomes(key, i, rounds, pairs):
+      nonlocal rows
+      rows = prefixes.rounded(max(rows, len(pairs) * k), self.batch)
+      tails = -(-rows // k) + (rows % k > 0)
+      least = [each._replace(rows=rows, tails=tails) for each in sizes]
+      query, answers, criterion = items[i]
+      differ = [p for p, (a, b) in enumerate(pairs) if answers[a] != answers[b]]
+      found = np.full(len(pairs), 0.5)
+      asked = [
+        Item(query, [answers[c] for c in pairs[p]], criterion) for p in differ
+      ]
+      names = [f'item {i}, responses {a} and {b},' for a, b in pairs[differ]]
+      if asked:
+        own = jax.random.fold_in(key, rounds)
+        judged = self._judged(own, asked, k, 'fixed', names, least)
+        found[differ] = first_wins(judged)
+        if record is not None:
+          record(judged)
+      return found
+
+    def compare(key, i):
+      rounds = itertools.count()
+      return lambda pairs: outcomes(key, i, next(rounds), pairs)
+
+    return compare
+
+  def _sizes(self, items) -> list[prefixes.Sizes]:
+    """Returns the shapes of any two answers' prompts, turn by turn.
+
+    Refuses an item of which a pair would not fit.
+    """
+    turns = self.format.turns
+    head, tail = np.zeros((2, turns), int)
+    for i, item in enumerate(items):
+      answers = list(dict.fromkeys(item.responses))
+      if len(answers) < 2:
+        continue
+      lengths = self._lengths(answers)
+      answers = [answers[c] for c in np.argsort(-lengths, kind='stable')]
+      # Each comes first once, and the two longest meet.
+      ring = list(zip(answers, answers[1:] + answers[:1], strict=True))
+      for turn in range(turns):
+        ids = self._ids(self._prompts(item, ring, turn))
+        longest = max(map(len, ids))
+        if turn == turns - 1:
+          if 0 <= self._room - longest < _NEAR:
+            every = [(a, b) for a in answers for b in answers if a != b]
+            longest = max(map(len, self._ids(self._prompts(item, every, turn))))
+          self._refuse(f'item {i}', longest)
+        shared = prefixes.shared(ids, [0] * len(ids))[0]
+        rest = longest - shared + turn * self.max_new_tokens
+        head[turn] = max(head[turn], shared)
+        tail[turn] = max(tail[turn], rest)
+    return [
+      prefixes.Sizes(0, *map(int, (h, 0, t)))
+      for h, t in zip(head, tail, strict=True)
+    ]
+
+  def _prompts(self, item, pairs, turn: int) -> list[str]:
+    query, _, criterion = item
+    said = [''] * turn
+    return [self._prompt((query, pair, criterion), said) for pair in pairs]
+
+  def _readable(self, items: Sequence[Item]) -> list[Item]:
+    tokenizer, quote = self.model.tokenizer, self.format.quote
+    return [
+      readable(i, item, tokenizer, quote=quote, cut=self.cut)
+      for i, item in enumerate(items)
+    ]
+
+  def _judged(self, key, items, k, order, names, least=None) -> Judged:
+    """Returns what texts say of items that can be read."""
+    n = len(items[0].responses) if items else self.format.responses
+    shown = judge_items.orders(key, len(items), k, n, order)
+    pieces = judge_items.pieces(self.format, items, shown, names)
+    said = self._write(key, pieces, least)
+    return judge_items.judged(self.format, items, shown, pieces, *said)
+
+  def _answers(self, sizes: Sequence[int]) -> None:
+    """Refuses numbers of answers that the format does not read."""
     n = self.format.responses
     if n == 1 and sizes:
       n = max(1, sizes[0])
@@ -281,9 +382,23 @@ class Judge(NamedTuple):
         raise ValueError(
           f'item {i} has {size} answers: {self.format.name} reads {n}{one}'
         )
-    return n
 
-  def _write(self, key, pieces):
+  @property
+  def _room(self) -> int:
+    """How long the last prompt may be."""
+    context = self.model.config.max_position_embeddings
+    return context - self.format.turns * self.max_new_tokens
+
+  def _refuse(self, name: str, length: int) -> None:
+    if length > self._room:
+      raise ValueError(
+        f'{name} is {length} tokens long in {self.format.name}, and '
+        f'{self.format.turns} x {self.max_new_tokens} more do not fit into a '
+        f'context of {self.model.config.max_position_embeddings}: cut answers, '
+        'or write fewer'
+      )
+
+  def _write(self, key, pieces, least=None):
     """Returns what is written of each piece, and what was opened before it.
 
     Texts, beginnings of the last ones in their prompts, tokens read, written.
@@ -293,29 +408,25 @@ class Judge(NamedTuple):
     texts: list[list[str]] = [[] for _ in pieces]
     read, written = np.zeros((2, len(pieces)), np.int32)
     group = _groups([(piece.asked[0], piece.asked[2]) for piece in pieces])
-    prompts = [self._prompt(piece, [''] * (turns - 1)) for piece in pieces]
+    blank = [''] * (turns - 1)
+    prompts = [self._prompt(piece.asked, blank) for piece in pieces]
     lengths = self._lengths(prompts)
     context = self.model.config.max_position_embeddings
-    room = context - turns * self.max_new_tokens
     for piece, length in zip(pieces, lengths, strict=True):
-      if length > room:
-        raise ValueError(
-          f'item {piece.item} is {length} tokens long in {self.format.name}, '
-          f'and {turns} x {self.max_new_tokens} more do not fit into a context '
-          f'of {context}: cut answers, or write fewer'
-        )
-    choices = self._choices() if self.constrained else None
+      self._refuse(piece.name, length)
+    choices = self._held() if self.constrained else None
     for turn in range(turns if pieces else 0):
       last = turn == turns - 1
       if turns > 1:
         prompts = [
-          self._prompt(piece, said)
+          self._prompt(piece.asked, said)
           for piece, said in zip(pieces, texts, strict=True)
         ]
         lengths = self._lengths(prompts)
       # What was written may be longer as it is read again; such a text, which
       # leaves no room, is invalid.
       fits = np.flatnonzero(lengths <= context - self.max_new_tokens)
+      begun = np.array([bool(judge_readings.opened(each)) for each in prompts])
       if not fits.size:
         texts = [[*text, ''] for text in texts]
         continue
@@ -329,7 +440,8 @@ class Judge(NamedTuple):
         stop=self.stop,
         row_ids=rows[fits],
         groups=group[fits].tolist(),
-        constraint=choices(len(fits)) if choices and last else None,
+        least=None if least is None else least[turn],
+        constraint=choices(begun[fits].tolist()) if choices and last else None,
         batch=self.batch,
         dtype=self.dtype,
         progress=False,
@@ -342,101 +454,28 @@ class Judge(NamedTuple):
     opened = [judge_readings.opened(prompt) for prompt in prompts]
     return texts, opened, read, written
 
-  def _choices(self) -> Callable[[int], constraints.Constraint]:
-    """Returns what holds a number of texts to the format's choices."""
-    form, tokenizer = self.format, self.model.tokenizer
-    if not self.stop:
-      raise ValueError('constrained texts end with a stop token: none is given')
+  def _held(self) -> judge_choices.Held:
+    return judge_choices.held(
+      self.format,
+      self.model.tokenizer,
+      stop=self.stop,
+      max_new_tokens=self.max_new_tokens,
+      vocabulary=self.model.config.vocab_size,
+    )
 
-    def ids(text: str) -> list[int]:
-      return tokenizer.encode(text, add_special_tokens=False).ids
-
-    cue, end = ids(form.cue), tokenizer.token_to_id(self.stop[0])
-    every = []
-    for choice in form.choices:
-      found = ids(form.cue + choice)
-      own = found[: len(cue)] == cue
-      every.append(found[len(cue) :] if own else ids(choice))
-      text = tokenizer.decode(cue + every[-1])
-      if not form.parse(text).valid:
-        raise ValueError(f'{form.name}: {text!r} of this tokenizer is invalid')
-    if not every or end is None:
-      raise ValueError(
-        f'{form.name}: too many scores to choose from'
-        if end is not None
-        else f'stop token {self.stop[0]!r} is not in the vocabulary'
-      )
-    by = self.max_new_tokens - len(cue) - max(map(len, every)) - 1
-    if by < 0:
-      raise ValueError(
-        f'max_new_tokens {self.max_new_tokens}: {form.name} takes '
-        f'{self.max_new_tokens - by} to say what it decides'
-      )
-    ended = [[*each, end] for each in every]
-    size = self.model.config.vocab_size
-
-    def choices(rows: int) -> constraints.Constraint:
-      return constraints.begins(
-        [ended] * rows, vocabulary=size, after=cue, by=by
-      )
-
-    return choices
-
-  def _prompt(self, piece, said) -> str:
-    messages = self.format.messages(*piece.asked, said=said)
+  def _prompt(self, asked, said) -> str:
+    messages = self.format.messages(*asked, said=said)
     last = len(said) == self.format.turns - 1
     return self.template(messages) + (self.format.opening if last else '')
 
-  def _lengths(self, prompts: Sequence[str]) -> np.ndarray:
-    known = list(dict.fromkeys(prompts))
+  def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+    known = list(dict.fromkeys(texts))
     found = self.model.tokenizer.encode_batch(known, add_special_tokens=False)
-    length = dict(zip(known, (len(each.ids) for each in found), strict=True))
-    return np.array([length[prompt] for prompt in prompts], np.int32)
+    ids = dict(zip(known, (each.ids for each in found), strict=True))
+    return [ids[text] for text in texts]
 
-
-def readable(
-  i: int,
-  item: Item,
-  tokenizer: Tokenizer,
-  *,
-  quote: bool = True,
-  cut: int | None = None,
-) -> Item:
-  """Returns an item as a judge reads it: answers cut, no special tokens in it.
-
-  Args:
-    i: its number, for errors.
-    item: as given.
-    tokenizer: of the judge.
-    quote: whether its special tokens are changed where a text holds them.
-    cut: how many tokens of an answer are left; None: all.
-
-  Raises:
-    ValueError: a text is no Unicode, or the criterion is empty.
-  """
-  if item.criterion is not None and not item.criterion.strip():
-    raise ValueError(
-      f'item {i}: the criterion is empty: leave it out, or say one'
-    )
-  special = []
-  if quote:
-    known = tokenizer.get_added_tokens_decoder().values()
-    special = [token.content for token in known if token.special]
-
-  def clean(text: str, cut: int | None = None) -> str:
-    try:
-      text.encode()
-    except UnicodeEncodeError as error:
-      raise ValueError(f'item {i}: no Unicode text: {error}') from error
-    if cut is not None:
-      found = tokenizer.encode(text, add_special_tokens=False)
-      if len(found.ids) > cut:
-        text = text[: found.offsets[cut - 1][1] if cut else 0] + _CUT
-    return judge_quotes.without(text, special)
-
-  criterion = None if item.criterion is None else clean(item.criterion)
-  responses = tuple(clean(text, cut) for text in item.responses)
-  return Item(clean(item.query), responses, criterion)
+  def _lengths(self, texts: Sequence[str]) -> np.ndarray:
+    return np.array([len(ids) for ids in self._ids(texts)], np.int32)
 
 
 def _groups(names: Sequence[Hashable]) -> np.ndarray:
@@ -446,128 +485,8 @@ def _groups(names: Sequence[Hashable]) -> np.ndarray:
   return np.array(found, np.int32)
 
 
-class _Piece(NamedTuple):
-  """One conversation with the judge.
-
-  Attributes:
-    item: its place among the items.
-    sample: of k.
-    row: keys the noise.
-    asked: query, answers in the order shown, criterion.
-  """
-
-  item: int
-  sample: int
-  row: int
-  asked: tuple[str, Sequence[str], str | None]
-
-
-def first_wins(judged: Judged) -> np.ndarray:
-  """Returns how often the first of two answers is preferred, `[N]`.
-
-  The share of valid texts; half for a tie of scores. NaN where none is valid.
-
-  Args:
-    judged: of items with two answers.
-  """
-  first, second = np.moveaxis(judged.scores, -1, 0)
-  wins = np.where(first == second, 0.5, first > second)
-  count = judged.valid.sum(-1)
-  total = np.where(judged.valid, wins, 0.0).sum(-1)
-  return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _generator(key: types.Key, *more: int) -> np.random.Generator:
-  return np.random.default_rng([*np.asarray(jax.random.key_data(key)), *more])
-
-
-def _orders(key, N: int, k: int, n: int, order: str) -> np.ndarray:
-  """Returns which answer stands at each place, `[N, k, n]`."""
-  shown = np.tile(np.arange(n, dtype=np.int32), (N, k, 1))
-  if order != 'fixed':
-    for i, rows in enumerate(shown):
-      shown[i] = _generator(key, i).permuted(rows, axis=1)
-  if order == 'both':
-    shown[:, 1::2] = shown[:, ::2, ::-1]
-  return shown
-
-
-def _pieces(form, items, shown) -> list[_Piece]:
-  """Returns what is asked of the judge, item by item."""
-  found = []
-  k = shown.shape[1]
-  for i, item in enumerate(items):
-    if _settled(form, item):
-      continue
-    for j in range(k):
-      answers = [item.responses[c] for c in shown[i, j]]
-      groups = [[a] for a in answers] if form.responses == 1 else [answers]
-      for p, group in enumerate(groups):
-        asked = (item.query, group, item.criterion)
-        row = (i * k + j) * len(groups) + p
-        found.append(_Piece(i, j, row, asked))
-  return found
-
-
-def _settled(form, item: Item) -> bool:
-  """Whether there is nothing to be preferred."""
-  return form.ranks and len(set(item.responses)) == 1
-
-
-def _judged(form, items, shown, pieces, texts, opened, read, written) -> Judged:
-  """Returns what the texts of all pieces say, by answer."""
-  N, k, n = shown.shape
-  places = np.full((N, k, n), np.nan, np.float32)
-  verdict = np.full((N, k), -1, np.int32)
-  read_of, written_of = np.zeros((2, N, k), np.int32)
-  said: dict[tuple[int, int], list] = collections.defaultdict(list)
-  kept: list[list[tuple[str, ...]]] = [[()] * k for _ in items]
-  for p, piece in enumerate(pieces):
-    at = (piece.item, piece.sample)
-    said[at].append(form.parse(opened[p] + texts[p][-1]))
-    kept[piece.item][piece.sample] += tuple(texts[p])
-    read_of[at] += read[p]
-    written_of[at] += written[p]
-  for at, each in said.items():
-    if form.responses == 1:
-      scores = [one.scores[0] for one in each]
-      if not np.isnan(scores).any():
-        places[at] = scores
-        best = np.flatnonzero(np.array(scores) == max(scores))
-        verdict[at] = best[0] if len(best) == 1 < n else -1
-    else:
-      places[at], verdict[at] = each[0].scores, each[0].verdict
-  scores, chosen = _restored(places, verdict, shown, form.ranks)
-  settled = np.array([_settled(form, item) for item in items], bool)
-  scores[settled] = 1 / n
-  valid = np.asarray(~np.isnan(scores).any(-1))
-  return Judged(chosen, scores, valid, shown, kept, read_of, written_of)
-
-
-def _restored(places, verdict, shown, ranks: bool):
-  """Returns scores `[N, k, n]` and verdicts `[N, k]`, of answers, not places.
-
-  Rows are filled up to a multiple of `_ROUND`: few programs are compiled.
-  """
-  n, count = shown.shape[-1], verdict.size
-  more = -count % _ROUND
-  rows = ((0, more), (0, 0))
-  order = np.pad(shown.reshape(-1, n), rows, 'edge')
-  filled = np.pad(places.reshape(-1, n), rows)
-  said = np.pad(verdict.ravel(), (0, more), constant_values=-1)
-  scores, chosen = jax.device_get(_by_answer(filled, said, order, ranks=ranks))
-  return (
-    scores[:count].reshape(places.shape).copy(),
-    chosen[:count].reshape(verdict.shape),
-  )
-
-
-@functools.partial(jax.jit, static_argnames='ranks')
-def _by_answer(places, verdict, order, *, ranks):
-  if ranks:
-    places = voting.ballots(verdict, answers=order.shape[-1])
-  scores = voting.restored(places, order)
-  return scores, voting.restored_verdict(verdict, order)
+def _named(items: Sequence[Item]) -> list[str]:
+  return [f'item {i}' for i in range(len(items))]
 
 
 _mean = jax.jit(voting.mean)

@@ -97,7 +97,10 @@ def implicit(
 
 
 def answer_logprobs(
-  network: Any, params: types.PyTree, texts: types.Tokens
+  network: Any,
+  params: types.PyTree,
+  texts: types.Tokens,
+  adapters: lora.Adapters | None = None,
 ) -> tuple[types.Array, types.Array]:
   """Returns log-probabilities of tokens, nats, and which are the answer's.
 
@@ -108,19 +111,47 @@ def answer_logprobs(
     network: a `Decoder`.
     params: of it.
     texts: `[B, T]`, see `implicit`.
+    adapters: of its kernels, applied beside them.
+  """
+  logprob, part = token_logprobs(network, params, texts, adapters)
+  return logprob, part > 0
+
+
+def token_logprobs(
+  network: Any,
+  params: types.PyTree,
+  texts: types.Tokens,
+  adapters: lora.Adapters | None = None,
+) -> tuple[types.Array, types.Array]:
+  """Returns log-probabilities of tokens, nats, and whose part they are.
+
+  Both are `[B, T - 1]`, of tokens that follow another; padding has been moved
+  to the left. The part is 0 for the prompt, above 0 for the answer, and -1
+  where there is no token, whose number means nothing.
+
+  Args:
+    network: a `Decoder`.
+    params: of it.
+    texts: `[B, T]`, see `implicit`.
+    adapters: of its kernels, applied beside them.
   """
   real = jnp.asarray(texts.mask) > 0
   ids, seen = decoders.left_padded(jnp.asarray(texts.ids), real)
   states = network.apply(
-    params, ids, decoders.counted(seen), decoders.attended(seen.astype(int))
+    params,
+    ids,
+    decoders.counted(seen),
+    decoders.attended(seen.astype(int)),
+    adapters=adapters,
   ).hidden[:, :-1]
   logits = network.apply(params, states, method='logits').astype(jnp.float32)
   chosen = jnp.take_along_axis(logits, ids[:, 1:, None], -1)[..., 0]
-  answer = seen[:, 1:] & seen[:, :-1]  # the first token follows nothing
+  part = jnp.ones_like(ids)
   if texts.branch is not None:
-    branch, _ = decoders.left_padded(jnp.asarray(texts.branch), real)
-    answer &= branch[:, 1:] > 0
-  return chosen - jax.nn.logsumexp(logits, -1), answer
+    part, _ = decoders.left_padded(jnp.asarray(texts.branch), real)
+  follows = seen[:, 1:] & seen[:, :-1]  # the first token follows nothing
+  part = jnp.where(follows, part[:, 1:], -1)
+  return chosen - jax.nn.logsumexp(logits, -1), part
 
 
 def _policies(params, reference) -> tuple[types.PyTree, types.PyTree]:

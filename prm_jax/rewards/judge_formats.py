@@ -176,9 +176,11 @@ def rm_r1(
     Chen et al. 2025 (RM-R1), arXiv:2505.02387.
 
   Notes:
-    As in the released reward, the verdict is read from the last 80 characters;
-    where they hold the same one twice, the release takes it, and here the text
-    is invalid. The form for conversations of several turns is not built.
+    As in the released reward, the verdict is read from the last 80 characters.
+    The release looks at nothing before them, and takes a verdict that they
+    hold twice; here a second one, the same or another, anywhere behind the
+    thoughts makes the text invalid. The form for conversations of several
+    turns is not built.
   """
   ours = judge_wording.RM_R1_DISTILLED if distilled else judge_wording.RM_R1
   tags = ['type', 'solution', 'eval', 'rubric', 'justify']
@@ -457,7 +459,7 @@ def grm(
 
   Notes:
     A criterion takes the place of the general criteria, which the published
-    prompt has in the same place. A box before 'Scores:' is not read.
+    prompt has in the same place. A box before the line of scores is not read.
   """
   low, high = scores or ((0, 1) if responses == 1 else (1, 10))
   if responses < 1 or not 0 <= low < high < 10_000:
@@ -519,7 +521,8 @@ def genrm(*, wording: Wording | None = None, quote: bool = True) -> Format:
   Notes:
     No weights are released; question and answer are the paper's, the places of
     problem and solution those of verifiers that follow it. The paper's score
-    is the probability of 'Yes', here it is what was drawn: 1 or 0.
+    is the probability of 'Yes', here it is what was drawn: 1 or 0;
+    `generative.Judge.expected` reads the probability behind a text.
   """
 
   def parts(query: str, responses: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 CLOSE = '</think>'
-_OPEN = '<think>'
+OPEN = '<think>'
 _WINDOW = 80  # characters, in which RM-R1 looks for its verdict
 _LETTERS = 'AB'
 _QUESTION = 'Is the answer correct (Yes/No)?'
@@ -50,7 +50,7 @@ def opened(prompt: str) -> str:
   Args:
     prompt: of a judge, whole.
   """
-  return _OPEN if prompt.rstrip().endswith(_OPEN) else ''
+  return OPEN if prompt.rstrip().endswith(OPEN) else ''
 
 
 def nothing(answers: int) -> Said:
@@ -87,7 +87,7 @@ def concluded(text: str, *, opened: bool = False) -> str | None:
   """
   before, close, rest = text.rpartition(CLOSE)
   del before
-  if _OPEN in rest or (opened and not close):
+  if OPEN in rest or (opened and not close):
     return None
   return rest
 
@@ -134,15 +134,15 @@ def number(
 def rm_r1(text: str) -> Said:
   """Returns RM-R1's verdict: one '<answer>[[A]]</answer>' near the end.
 
-  Of the last 80 characters, as the released reward looks at; nothing else of
-  them may look like an answer.
+  It stands in the last 80 characters, which the released reward looks at, and
+  no other answer stands behind the thoughts, however far before.
   """
-  end = (concluded(text) or '')[-_WINDOW:]
-  found = re.findall(r'<answer>\[\[([AB])\]\]</answer>', end)
-  single = end.count('<answer>') == end.count('</answer>') == 1
-  if len(found) != 1 or not single:
+  end = concluded(text) or ''
+  found = between(end, '<answer>', '</answer>') or []
+  near = re.search(r'<answer>\[\[([AB])\]\]</answer>', end[-_WINDOW:])
+  if len(found) != 1 or not near:
     return nothing(2)
-  return preferred(_LETTERS.index(found[0]))
+  return preferred(_LETTERS.index(near[1]))
 
 
 def rrm(text: str) -> Said:
@@ -185,8 +185,9 @@ def j1_scores(text: str, names: Sequence[str]) -> Said:
 def grm(text: str, answers: int, low: int, high: int) -> Said:
   r"""Returns DeepSeek-GRM's scores: whole numbers in the box of 'Scores:'.
 
-  One line begins with 'Scores:', and one box follows it, with a number for
-  each answer between commas.
+  The last line that is not blank begins with 'Scores:' and holds one box, with
+  a number for each answer between commas. No other line begins so, and no
+  other place says 'Scores:' with a box.
 
   Args:
     text: as generated.
@@ -194,10 +195,12 @@ def grm(text: str, answers: int, low: int, high: int) -> Said:
     low: the least score.
     high: the largest.
   """
-  parts = re.split(r'(?m)^Scores:', concluded(text) or '')
-  found = boxes(parts[1]) if len(parts) == 2 else None
+  end = (concluded(text) or '').rstrip()
+  last = end.rpartition('\n')[2]
+  said = re.findall(r'(?m)^Scores:|Scores:\s*\\boxed', end)
+  found = boxes(last) if last.startswith('Scores:') else None
   each = found[0].split(',') if found and len(found) == 1 else []
-  if len(each) != answers:
+  if len(said) != 1 or len(each) != answers:
     return nothing(answers)
   return scored([number(score, low, high) for score in each])
 

@@ -8,12 +8,13 @@ often it tries. Everything is token ids. Problems and critiques are drawn on the
 host; what is written and whether it is right can be traced, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from prm_jax import types
+from prm_jax.worlds import hashing
 
 DIGITS = 2  # of a state
 TOKENS = (
@@ -38,6 +39,7 @@ _ZERO = _ID['0']
 OPERATORS = '+-*#@'
 EASY = '+-'
 CRITIQUE = 6  # tokens of a critique
+FOLDS = 10
 # Class -> operators that each of two steps may have.
 CLASSES = {
   'easy': (EASY, EASY),
@@ -103,11 +105,29 @@ def tables(rng: np.random.Generator) -> np.ndarray:
   )
 
 
+def fold(problems: Problems) -> np.ndarray:
+  """Returns the fold `[B]` of problems, 0 to 9: a hash of what is asked.
+
+  Of start, operators and operands alone: problems that are drawn from some
+  folds are never those of other folds, however many are drawn. A class of
+  `CLASSES` has 2 million problems or more, 200,000 in a fold.
+  """
+  B = len(problems.start)
+  steps = np.concatenate([problems.operator[..., None], problems.operand], 2)
+  asked = np.concatenate([problems.start, steps.reshape(B, -1)], 1)
+  code = np.full(B, asked.shape[1], np.uint64)
+  for digit in asked.T.astype(np.uint64):
+    code = hashing.mixed(code ^ digit)
+  return (code % np.uint64(FOLDS)).astype(int)
+
+
 def draw(
   rng: np.random.Generator,
   table: np.ndarray,
   kinds: tuple[str, ...],
   count: int,
+  *,
+  folds: Sequence[int] | None = None,
 ) -> Problems:
   """Returns problems of a class.
 
@@ -116,7 +136,27 @@ def draw(
     table: of the operators.
     kinds: the operators that each step may have, as in `CLASSES`.
     count: B.
+    folds: that they may be of, see `fold`; any if None.
+
+  Raises:
+    ValueError: no folds, or one that there is not.
   """
+  if folds is None:
+    return _draw(rng, table, kinds, count)
+  if not folds or not set(folds) <= set(range(FOLDS)):
+    raise ValueError(f'folds {folds}: some of 0 to {FOLDS - 1}')
+  found = _draw(rng, table, kinds, count)
+  again = np.flatnonzero(~np.isin(fold(found), folds))
+  # One step alone has 10,000 problems or more, so that no fold is empty.
+  while len(again):
+    some = _draw(rng, table, kinds, len(again))
+    for leaf, new in zip(found[:3], some[:3], strict=True):
+      leaf[again] = new
+    again = again[~np.isin(fold(some), folds)]
+  return found
+
+
+def _draw(rng, table, kinds, count) -> Problems:
   operator = np.stack(
     [
       rng.choice([OPERATORS.index(c) for c in allowed], count)
@@ -157,11 +197,25 @@ def split(
 
 
 def mixed(
-  rng: np.random.Generator, table: np.ndarray, counts: Mapping[str, int]
+  rng: np.random.Generator,
+  table: np.ndarray,
+  counts: Mapping[str, int],
+  *,
+  folds: Sequence[int] | None = None,
 ) -> Problems:
-  """Returns problems of several classes, one class after another."""
+  """Returns problems of several classes, one class after another.
+
+  Args:
+    rng: of the draw.
+    table: of the operators.
+    counts: class -> problems.
+    folds: as in `draw`.
+  """
   return concatenate(
-    *(draw(rng, table, CLASSES[kind], count) for kind, count in counts.items())
+    *(
+      draw(rng, table, CLASSES[kind], count, folds=folds)
+      for kind, count in counts.items()
+    )
   )
 
 

@@ -150,6 +150,19 @@ def traces(given: Judgements) -> np.ndarray:
   return np.hstack([own, answer, claim, verdict, end]).astype(np.int32)
 
 
+def with_verdict(ids: np.ndarray, steps: int, right: bool) -> np.ndarray:
+  """Returns traces `[B, T]` of K steps with another verdict, or the same.
+
+  Args:
+    ids: whole traces; what others become says nothing.
+    steps: K.
+    right: the verdict.
+  """
+  found = np.array(ids)
+  found[:, tokens(steps) - 2] = _RIGHT if right else _WRONG
+  return found
+
+
 def weights(ids: np.ndarray, *, verdict: float = 4.0) -> np.ndarray:
   """Returns the weights of traces' tokens in a loss, `[B, T]` float32.
 

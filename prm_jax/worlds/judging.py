@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from prm_jax import types
+from prm_jax.worlds import hashing
 
 MODULUS = 7
 OPERATORS = '+*#'
@@ -161,16 +162,10 @@ def held_out(problems: Problems) -> np.ndarray:
   for k in range(steps.shape[1]):
     step = 1 + problems.operator[:, k] * MODULUS + problems.operand[:, k]
     step = np.where(steps[:, k], step, 0).astype(np.uint64)
-    code = np.where(steps[:, k], _mixed(code * np.uint64(32) + step), code)
-  return _mixed(code) % np.uint64(1000) < np.uint64(1000 * HELD_OUT)
-
-
-def _mixed(code: np.ndarray) -> np.ndarray:
-  """Returns codes `[B]` uint64 with their bits mixed (splitmix64)."""
-  code = code + np.uint64(0x9E3779B97F4A7C15)
-  code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-  code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-  return code ^ (code >> np.uint64(31))
+    code = np.where(
+      steps[:, k], hashing.mixed(code * np.uint64(32) + step), code
+    )
+  return hashing.mixed(code) % np.uint64(1000) < np.uint64(1000 * HELD_OUT)
 
 
 def draw(

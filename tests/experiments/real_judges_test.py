@@ -271,6 +271,36 @@ def test_an_interval_over_prompts_alone_is_students_and_a_little_more():
   np.testing.assert_allclose(found.high - found.value, half, rtol=1e-6)
 
 
+def test_both_orders_of_a_question_stay_together():
+  prompt = np.repeat(np.arange(6), 2)
+  # Of the four judgements of each question so many prefer the first place.
+  first = np.array([4, 2, 2, 0, 3, 1])
+  shown = np.where(np.arange(4) < first[:, None], 1.0, -1.0).reshape(12, 2)
+  described = units.Unit(
+    {'groups': ['x'], 'judges': []},
+    {
+      **{'label': np.ones(12), 'prompt': prompt, 'fold': np.zeros(12, int)},
+      'length': np.zeros((12, 2)),
+    },
+  )
+  record = {'head': 'generative', 'state': 'untrained'}
+  made = units.Unit(record, {'score': shown})
+  _, row = real_tables.table({'llmbar': described}, {'llmbar': [made]})
+  half = stats.t.ppf(0.975, 5) * stats.sem(first / 4) * np.sqrt(7 / 6)
+  assert row['says_first'] == pytest.approx(0.5)
+  assert row['says_first_n'] == 24
+  np.testing.assert_allclose(
+    (row['says_first_low'], row['says_first_high']), (0.5 - half, 0.5 + half)
+  )
+  # Both orders agree in one pair of each of the last two questions.
+  agreed = np.array([0, 0, 0, 0, 1, 1]) / 2
+  assert row['consistent'] == pytest.approx(agreed.mean())
+  assert row['consistent_n'] == 12
+  # Nothing is invalid: of six questions, not of 24 judgements.
+  assert row['invalid'] == 0
+  assert row['invalid_high'] == pytest.approx(1 - 0.025 ** (1 / 6))
+
+
 def test_chains_are_compared_within_task_and_fold():
   arrays = {
     'label': np.array([1, 0, 0, 1, 0, 1]),

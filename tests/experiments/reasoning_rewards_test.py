@@ -1,5 +1,6 @@
 """Judges that reason: problems, rules, tables, and a run of a few steps."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -90,6 +91,33 @@ def test_steps_are_labelled_where_their_value_stands():
   plain = scalars.texts(scalars.Kind(pauses=3), given)
   assert plain.at.tolist() == [[11], [11]]
   assert plain.label.tolist() == [[0], [1]]
+
+
+@pytest.mark.parametrize('process', [False, True])
+def test_helped_judges_learn_from_the_pair_and_from_labels(world, process):
+  given = problems.trained(world, 3).take(np.arange(8))
+  sizes = judges.sizes(CONFIG.judge)
+  kind = scalars.Kind(process=process)
+  learner = scalars.learner(kind, sizes, given, rate=1e-3, steps=2, batch=4)
+  (phase,) = learner.phases
+  init, score = scalars.network(sizes)
+  params = init(jax.random.key(0))
+  params['score'] = jax.random.normal(jax.random.key(1), params['score'].shape)
+  batch, _ = phase.collect(jax.random.key(2), None, None)
+  some = batch.rows.texts
+  found = np.stack(
+    [score(params, some.ids[:, i], some.at[:, i]) for i in (0, 1)], 1
+  )
+  seen = np.where(some.labelled, found, np.inf).min(2)
+  want = np.log1p(np.exp(-(seen[:, 0] - seen[:, 1])))
+  if process:
+    chance = 1 / (1 + np.exp(-found))
+    right = np.where(some.label, chance, 1 - chance)
+    each = np.ma.masked_array(-np.log(right), ~some.labelled)
+    want = want + each.mean(2).sum(1)
+  terms, _, _ = phase.objective({'policy': params}, None, None, batch, None)
+  np.testing.assert_allclose(terms['nll'][0], want, rtol=1e-5)
+  assert terms['nll'][1].tolist() == [1] * 4
 
 
 def test_the_weak_judge_is_the_nearest_to_what_is_aimed_at():
@@ -200,13 +228,138 @@ def test_criteria_that_are_told():
   )
   rows = {row['told']: row for row in criteria.table([unit])}
   assert rows['right']['verdict'] == 1.0
+  assert (rows['right']['verdict_n'], rows['right']['problems']) == (2, 2)
   # Of 12 ordered pairs of criteria, those that agree on a reply: 4 and 4.
   assert rows['wrong']['verdict'] == pytest.approx(4 / 12)
-  assert rows['right']['gain'] == pytest.approx(8 / 12)
   assert rows['none']['verdict'] == pytest.approx(4 / 8)
   # Told the second criterion, which disagrees, and the first, which does, too.
   assert rows['swapped']['verdict'] == 0.0
-  assert rows['own_person']['gain'] == 1.0
+  gains = {
+    (row['told'], row['over']): row['gain'] for row in criteria.against([unit])
+  }
+  assert gains == {
+    ('right', 'wrong'): pytest.approx(8 / 12),
+    ('right', 'none'): pytest.approx(4 / 8),
+    ('none', 'wrong'): pytest.approx(4 / 8 - 4 / 12),
+    ('own_person', 'swapped'): 1.0,
+  }
+
+
+MANY = 200  # problems of a seed, which then add nothing to its own variance
+
+
+def of_seeds(values):
+  """Returns a mean and the half of Student's interval, of three seeds."""
+  return np.mean(values), 4.302653 * np.std(values, ddof=1) / np.sqrt(3)
+
+
+def test_a_criterion_never_taught_is_apart():
+  some = np.array([[0, 1, 0, 1], [1, 1, 0, 0]], np.int8)
+  better = np.tile(some, (MANY // 2, 1))
+  made = []
+  for seed in range(3):
+    verdict = np.hstack([better, 1 - better[:, 1:2]])  # told none: never right
+    verdict[:, 1] ^= seed == 2  # wrong in the last seed
+    made.append(
+      units.Unit(
+        {'seed': seed, 'taught': criteria.THREE, 'unseen': 1},
+        {
+          **{'better': better, 'verdict': verdict},
+          **{'whose': np.zeros(MANY, int), 'problem': np.arange(MANY)},
+        },
+      )
+    )
+  rows = {row['told']: row for row in criteria.table(made)}
+  # The others say 0 1, 0 0 and 1 0 of both replies, where it says 1 1.
+  assert rows['wrong_of_unseen']['verdict'] == pytest.approx(2 / 6)
+  gains = {(row['told'], row['over']): row for row in criteria.against(made)}
+  assert gains['unseen', 'wrong_of_unseen']['gain'] == pytest.approx(1 / 3)
+  row = gains['unseen', 'none_of_unseen']
+  mean, half = of_seeds([1, 1, 0])
+  assert row['gain'] == pytest.approx(mean)
+  assert row['gain_low'] == pytest.approx(mean - half, abs=0.01)
+  assert row['gain_high'] == 1.0
+  assert (row['seeds'], row['problems'], row['gain_n']) == (3, 600, 600)
+
+
+def trained(method, seed, verdict, flips=None):
+  """Returns a unit of pairs: verdicts before and after of all of them."""
+  n = MANY if flips is None else len(flips)
+  arrays = {
+    **{'length': np.full(n, 2), 'shown': np.ones(n, bool)},
+    'problem': np.arange(n),
+  }
+  for when, share in zip(('before', 'after'), verdict, strict=True):
+    arrays |= {
+      f'{when}|verdict': np.full((n, 2), share),
+      f'{when}|chain': np.zeros((n, 2)),
+      f'{when}|whole': np.ones((n, 2)),
+    }
+  if flips is not None:
+    arrays |= {'before|flips': np.ones(n), 'after|flips': np.array(flips)}
+  form = 'pointwise' if flips is None else 'pairwise'
+  return units.Unit({'seed': seed, 'method': method, 'form': form}, arrays)
+
+
+def test_gains_of_two_methods_are_paired():
+  one, other = training.AGAINST[0]
+  made = [
+    *(trained(one, s, (0.0, 1.0)) for s in range(4)),  # the last has no other
+    trained(other, 0, (0.0, 1.0)),
+    *(trained(other, s, (0.5, 0.5)) for s in (1, 2)),
+  ]
+  (row,) = training.against(made)
+  assert (row['method'], row['over']) == (one, other)
+  mean, half = of_seeds([0, 1, 1])
+  assert row['verdict_gain'] == pytest.approx(mean)
+  assert row['verdict_gain_low'] == pytest.approx(mean - half, abs=0.01)
+  assert row['verdict_gain_high'] == 2.0
+  assert row['chain_gain'] == 0
+  counts = (row['seeds'], row['problems'], row['verdict_gain_n'])
+  assert counts == (3, 600, 1200)
+  (said, *_) = tables.answer({'training_against': [row]})
+  assert '"rejective" adds, less what "nothing rejected" adds' in said
+  assert '+66.7 points [-76.' in said
+
+
+def test_an_order_that_decides_is_compared_where_texts_say_something():
+  one, other = training.AGAINST[2]
+  nan = np.nan
+  made = [
+    trained(one, 0, (0.5, 0.5), [0, 0, 1, nan]),
+    trained(other, 0, (0.5, 0.5), [1, nan, 1, 1]),
+  ]
+  (row,) = training.against(made)
+  assert row['flips_gain'] == pytest.approx(-1 / 2)  # of the first and third
+  assert row['flips_gain_n'] == 2
+  # One seed has no interval.
+  assert row['flips_gain_low'] is None
+
+
+def test_luck_of_single_solutions_is_compared_with_that_of_pairs():
+  single, pairs = training.FORMS[0]
+  made = [
+    trained(name, seed, (0.5, share), flips)
+    for name, flips, shares in (
+      (single, None, (0.8, 0.9, 0.7)),
+      (pairs, np.zeros(MANY), (0.6, 0.5, 0.6)),
+    )
+    for seed, share in enumerate(shares)
+  ]
+  # Fewer wrong chains of pairs than of single solutions, in every seed.
+  for unit in made[3:]:
+    unit.arrays['after|chain'][50:] = 1
+  rows = {row['solution']: row for row in training.loophole_against(made)}
+  row = rows['wrong']
+  mean, half = of_seeds([0.2, 0.4, 0.1])
+  assert row['lucky_after'] == pytest.approx(mean)
+  assert row['lucky_after_high'] == pytest.approx(mean + half, abs=0.01)
+  assert row['lucky_after_low'] == pytest.approx(mean - half, abs=0.01)
+  assert row['lucky_after_n'] == 300
+  change = {
+    (row['method'], row['solution']): row for row in training.loophole(made)
+  }[single, 'wrong']
+  assert change['lucky_gain'] == pytest.approx(0.3)
 
 
 def test_injections_stand_at_the_end_with_the_claim(world):
@@ -224,29 +377,46 @@ def test_injections_stand_at_the_end_with_the_claim(world):
 
 
 def unit_of_scalar(seed, late, control):
+  """A judge with 100 pairs a cell: `late` of hidden four steps come late."""
+  K, shown = (
+    each.ravel().repeat(100)
+    for each in np.meshgrid([1, 4], [True, False], indexing='ij')
+  )
+  rng = np.random.default_rng(seed)
+  hidden_four = (K == 4) & ~shown
+  after = np.where(hidden_four, 0.5, 1.0)
+  after[(K == 1) & ~shown] = np.arange(100) < 100 * control
+  before = after.copy()
+  if late:
+    before[rng.permutation(np.flatnonzero(hidden_four))[:late]] = 0.0
+  rows = {'length': K, 'shown': shown, 'problem': np.arange(400)}
+  looks = {**rows, 'before': before, 'after': after}
   curve = [
-    {'step': 10 * (i + 1), 'at train': 0.5, 'at test': at}
-    for i, at in enumerate((0.5, 0.6, 0.9 - late))
+    {'step': 10 * (i + 1), 'at train': 0.5, 'at test': 0.5} for i in (0,)
   ]
-  K = np.array([1, 1, 4, 4])
   return units.Unit(
     {
       **{'judge': 'scalar', 'seed': seed, 'rate': 1e-3, 'batch': 4},
       **{'steps': 30, 'curve': curve},
-      'final': {'train': 0.5, 'test': 0.9},
+      'final': {'train': 0.5, 'test': 0.5},
     },
     {
-      'length': K,
-      'shown': np.array([True, False, True, False]),
-      'problem': np.array([0, 0, 1, 1]),
-      'pair': np.array([1.0, control, 1.0, 0.5]),
+      **rows,
+      'pair': after,
+      **{f'test/{name}': value for name, value in looks.items()},
+      **{f'train/{name}': value for name, value in looks.items()},
     },
   )
 
 
 @pytest.mark.parametrize(
   ('late', 'control', 'fair'),
-  [(0.005, 1.0, True), (0.02, 1.0, False), (0.005, 0.5, False)],
+  [
+    # Of 400 pairs of a seed 12 move by half: 1.5 points of all, 6 of theirs.
+    (12, 1.0, {'shown': True, 'hidden': False}),
+    (1, 1.0, {'shown': True, 'hidden': True}),
+    (0, 0.5, {'shown': False, 'hidden': False}),
+  ],
 )
 def test_a_lead_is_claimed_over_judges_at_their_plateau_alone(
   late, control, fair
@@ -254,17 +424,28 @@ def test_a_lead_is_claimed_over_judges_at_their_plateau_alone(
   made = [unit_of_scalar(seed, late, control) for seed in range(3)]
   reasoned = [
     units.Unit(
-      {'seed': unit.record['seed']}, {**unit.arrays, 'pair': np.ones(4)}
+      {'seed': unit.record['seed']}, {**unit.arrays, 'pair': np.ones(400)}
     )
     for unit in made
   ]
-  (row,) = tables.plateau(made)
-  assert row['at_plateau'] == (late < 0.01)
-  assert row['control_holds'] == (control >= 0.85)
+  rows = {(row['class'], row['length']): row for row in tables.plateau(made)}
+  gained = rows['hidden', 4]
+  assert gained['test_gain'] == pytest.approx(0.5 * late / 100)
+  assert gained['gains'] == (late > 10)
+  assert gained['seeds_gaining'] == (3 if late > 10 else 0)
+  assert not rows['shown', 4]['gains']
   rows = tables.lead(reasoned, made, (1, 4))
-  assert {row['fair'] for row in rows} == {fair}
+  assert {row['class']: row['fair'] for row in rows} == fair
   hidden = next(r for r in rows if (r['class'], r['steps']) == ('hidden', 4))
   assert hidden['lead'] == 0.5
+
+
+def test_one_seed_that_still_learns_is_seen():
+  late = [40, 0, 0, 0, 0, 0, 0, 0]
+  made = [unit_of_scalar(seed, n, 1.0) for seed, n in enumerate(late)]
+  rows = {(row['class'], row['length']): row for row in tables.plateau(made)}
+  assert rows['hidden', 4]['seeds_gaining'] == 1
+  assert rows['hidden', 4]['gains']
 
 
 def test_intervals_are_over_seeds_and_problems():

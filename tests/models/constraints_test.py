@@ -58,6 +58,77 @@ def test_one_function_serves_all_choices():
   assert all(len(leaf) == 1 for leaf in part.data)
 
 
+OPENS, CLOSES, CUE = [[5], [3, 3]], [[3, 4], [2, 0]], [4, 1]
+
+
+def thinks(opened, text):
+  """Whether a text ends inside a thought: a walk over its marks."""
+  inside = opened
+  for end in range(1, len(text) + 1):
+    for marks, state in ((OPENS, True), (CLOSES, False)):
+      inside = (
+        state
+        if any(text[:end][-len(one) :] == one for one in marks)
+        else inside
+      )
+  return inside
+
+
+def told(opened, by, text):
+  """The tokens that may follow where thoughts are told from the rest."""
+  for end in range(len(CUE), len(text) + 1):
+    behind = text[end - len(CUE) : end] == CUE
+    if behind and not thinks(opened, text[:end]):
+      return expected([[2, 5], [1]], [], None, text[end:])
+  if len(text) < by:
+    return set(range(V))
+  forced = [*(CLOSES[0] if thinks(opened, text[:by]) else []), *CUE]
+  return {forced[len(text) - by]}
+
+
+def test_nothing_is_decided_inside_a_thought():
+  """A cue there does not count; one that is open is ended before the cue."""
+  by, length, rng = 6, 13, np.random.default_rng(1)
+  opened = [r % 2 == 0 for r in range(200)]
+  found = constraints.begins(
+    [[[2, 5], [1]]] * len(opened),
+    vocabulary=V,
+    after=CUE,
+    by=by,
+    thoughts=constraints.Thoughts(OPENS, CLOSES, opened),
+  )
+  run, texts = jax.jit(found.allow), [[] for _ in opened]
+  seen = {'ended': 0, 'cue inside': 0, 'free': 0}
+  for step in range(length):
+    ids = np.full((len(opened), length), CUE[1])  # the rest is not read
+    for row, text in enumerate(texts):
+      ids[row, :step] = text
+    allowed = np.asarray(run(found.data, ids, step))
+    for row, text in enumerate(texts):
+      may = told(opened[row], by, text)
+      assert set(np.flatnonzero(allowed[row])) == may, (opened[row], text)
+      seen['cue inside'] += text[-2:] == CUE and len(may) == V
+      seen['ended'] += step == by and may == {CLOSES[0][0]}
+      seen['free'] += step == by and may == {CUE[0]}
+      likely = [t for t in (4, 1) if t in may and rng.random() < 0.3]
+      text.append(int(rng.choice(likely or sorted(may))))
+  assert min(seen.values()) > 10, seen
+
+
+@pytest.mark.parametrize(
+  ('thoughts', 'message'),
+  [
+    (constraints.Thoughts([[1]], [], [True]), 'can be ended'),
+    (constraints.Thoughts([[1]], [[2]], [True] * 2), 'of 1 rows'),
+    (constraints.Thoughts([[]], [[2]], [True]), 'empty'),
+    (constraints.Thoughts([[V]], [[2]], [True]), f'below {V}'),
+  ],
+)
+def test_thoughts_that_do_not_fit_are_refused(thoughts, message):
+  with pytest.raises(ValueError, match=message):
+    constraints.begins([[[1]]], vocabulary=V, after=[3], thoughts=thoughts)
+
+
 @pytest.mark.parametrize(
   ('choices', 'after', 'message'),
   [

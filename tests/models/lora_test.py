@@ -105,6 +105,66 @@ def test_people_are_mapped_over():
     np.testing.assert_allclose(run(people)[person], expected, atol=1e-4)
 
 
+def moved_everywhere(seed):
+  """Adapters of all kernels, b not zero."""
+  fresh = adapters(targets=tuple(lora.kernels(params())))
+  rng = np.random.default_rng(seed)
+  return jax.tree.map(
+    lambda x: (0.1 * rng.normal(size=x.shape)).astype(np.float32), fresh
+  )
+
+
+def beside(weights, own):
+  """The forward pass in which nothing is merged."""
+  place, seen = jnp.arange(4)[None], decoder.attended(jnp.ones_like(IDS))
+  network = decoder.Decoder(CONFIG)
+  return network.apply(weights, IDS, place, seen, adapters=own).hidden
+
+
+def test_adapters_beside_kernels_are_merged_ones():
+  """Of every kernel, and their gradients, each person with their own."""
+  people = [moved_everywhere(seed) for seed in (1, 2, 3)]
+  together = jax.tree.map(lambda *x: jnp.stack(x), *people)
+
+  def loss(run):
+    return jax.value_and_grad(lambda own: (run(own) ** 3).sum())
+
+  mapped = jax.jit(jax.vmap(loss(lambda own: beside(params(), own))))
+  merged = jax.jit(loss(lambda own: forward(lora.merge(params(), own))))
+  value, gradient = mapped(together)
+  for person, own in enumerate(people):
+    expected, slope = merged(own)
+    np.testing.assert_allclose(value[person], expected, rtol=1e-4, atol=1e-4)
+    jax.tree.map(
+      lambda x, y: np.testing.assert_allclose(x[person], y, atol=2e-4),  # noqa: B023
+      gradient,
+      slope,
+    )
+  assert np.ptp(value) > 0.1
+  assert all(np.abs(leaf).max() > 1e-3 for leaf in jax.tree.leaves(gradient))
+
+
+def test_kernels_are_never_copied_for_a_person():
+  people = jax.tree.map(lambda x: jnp.stack([x] * 5), moved_everywhere(1))
+  gradient = jax.grad(
+    lambda own: jax.vmap(beside, (None, 0))(params(), own).sum()
+  )
+  program = str(jax.make_jaxpr(gradient)(people))
+  kernels = {leaf.shape[1:] for leaf in lora.kernels(params()).values()}
+  assert kernels == {(16, 16), (16, 8), (16, 24), (24, 16)}
+  for kernel in kernels:
+    shape = ','.join(str(size) for size in kernel)
+    assert f'[5,2,{shape}]' not in program
+    assert f'[5,{shape}]' not in program
+  copied = jax.vmap(lambda own: lora.merge(params(), own))
+  assert '[5,2,16,24]' in str(jax.make_jaxpr(copied)(people))
+
+
+def test_adapters_of_no_kernel_are_refused():
+  with pytest.raises(ValueError, match=r"adapters of \['wq'\]: .*'down'"):
+    beside(params(), {'wq': adapters()['query']})
+
+
 def test_unknown_kernels_are_named():
   with pytest.raises(ValueError, match=r"'wq'.*'down', 'gate', 'key'"):
     adapters(targets=('wq',))

@@ -18,6 +18,7 @@ from prm_jax.ops import (
   factorization,
   laplace,
   opinions,
+  recall,
   traits,
   voting,
 )
@@ -30,7 +31,15 @@ from prm_jax.ops.heads import (
   ratings,
   steps,
 )
-from prm_jax.users import gaussian, meta, ring, simplex, summaries, variational
+from prm_jax.users import (
+  episodic,
+  gaussian,
+  meta,
+  ring,
+  simplex,
+  summaries,
+  variational,
+)
 
 KEY, J, N, U = jax.random.key(0), 3, 6, 4
 RNG = np.random.default_rng(0)
@@ -53,6 +62,7 @@ POSTERIOR = bayes.laplace(PRIOR, a(N, J), one(N), one(N))
 MANY = jax.vmap(bayes.laplace, (None, 0, 0, 0))(
   PRIOR, a(U, N, J), one(U, N), one(U, N)
 )
+MEMORY = episodic.empty(U, N, J)
 PAIR = types.Pair(a(N, 2, J), one(N), one(N))
 EVENT = types.Event(
   types.Tokens(jnp.ones((N, 2), jnp.int32), jnp.ones((N, 2), jnp.int32)),
@@ -456,6 +466,37 @@ EXAMPLES = {
     'majority': (a(U, N, 3), one(U, N)),
     'split': (a(N, 3),),
     'drawn': (KEY, a(N, 3)),
+  },
+  'recall': {
+    'unit': (a(N, J),),
+    'latest_first': (a(N), one(N)),
+    'top': (lambda: recall.top(a(N), one(N), count=2),),
+    'most_similar': (
+      lambda: recall.most_similar(a(J), a(N, J), one(N), count=2),
+    ),
+    'at_random': (lambda: recall.at_random(KEY, one(N), count=2),),
+  },
+  'episodic': {
+    'empty': None,
+    'blank': (MEMORY,),
+    'append': (MEMORY, MEMORY.events),
+    'recency': (lambda: episodic.recency(MEMORY, count=2),),
+    'similarity': (lambda: episodic.similarity(MEMORY, a(U, J), count=2),),
+    'similarity_then_recency': (
+      lambda: episodic.similarity_then_recency(
+        MEMORY, a(U, 2, J), count=2, pool=3
+      ),
+    ),
+    'at_random': (lambda: episodic.at_random(KEY, MEMORY, count=2),),
+    'most_complex': (lambda: episodic.most_complex(MEMORY, count=2),),
+    'earliest_first': (
+      lambda: episodic.earliest_first(
+        MEMORY, episodic.recency(MEMORY, count=2)
+      ),
+    ),
+    'take': (lambda: episodic.take(MEMORY, episodic.recency(MEMORY, count=2)),),
+    'remove': (MEMORY, one(U, N)),
+    'forget': (MEMORY, jnp.array([1])),
   },
   'ring': {
     'empty': None,

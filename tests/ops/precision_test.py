@@ -50,6 +50,8 @@ PRODUCTS = {
   'ensembles.covariance',
   'profiles.profile_gain_for_people',
   'transport.matched_weights',
+  'recall.most_similar',
+  'episodic.similarity',
 }
 
 

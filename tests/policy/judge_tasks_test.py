@@ -29,7 +29,7 @@ TRUTH = np.array([[1.0, 0.0], [0.0, 3.0], [1.0, 1.0]])
 
 
 def made(form=FORMS['rm_r1'], items=ITEMS, truth=TRUTH, **options):
-  options = {'max_new_tokens': 2, **options}
+  options = {'max_new_tokens': 2, 'context': 64, **options}
   return judge_tasks.judging(
     KEY, tiny_judge.tokenizer(), form, items, truth, **options
   )
@@ -90,6 +90,7 @@ def test_three_answers_are_ordered():
     *(KEY, words, judge_formats.grm(3, wording=SHORT), [Item('q', 'abc')]),
     np.array([[2.0, 1.0, 1.0]]),
     max_new_tokens=1,
+    context=64,
     reward='ordered',
     order='fixed',
     wrong=0.0,
@@ -105,6 +106,7 @@ def test_one_answer_is_right_or_wrong():
     *(KEY, words, judge_formats.grm(1, wording=SHORT)),
     *([Item('q', ['good']), Item('q', ['bad'])], np.array([[1], [0]])),
     max_new_tokens=1,
+    context=64,
   )
   np.testing.assert_array_equal(earned(judging, [0, 1], [text] * 2), [1, -1])
 
@@ -125,6 +127,7 @@ def test_one_answer_is_right_or_wrong():
       {'items': [*ITEMS[:2], ITEMS[2]._replace(criterion='')]},
       'item 2: ',
     ),
+    ('rrm', {'max_new_tokens': 0}, 'max_new_tokens is 0'),
     ('rrm', {'items': [], 'truth': np.zeros((0, 2))}, 'no questions'),
     ('rrm', {'stop': ('<stop>',)}, "'<stop>' is not in the vocabulary"),
   ],
@@ -132,6 +135,23 @@ def test_one_answer_is_right_or_wrong():
 def test_what_is_no_task_is_refused(form, given, words):
   with pytest.raises(ValueError, match=words):
     made(judged_texts.forms()[form], **given)
+
+
+def test_prompts_leave_room_for_the_text():
+  """To the token: as long as the context, and one more."""
+  items = [*ITEMS[:1] * 2, Item('p', ('odd\nodd\nodd', 'odd'))]
+  asked = made(items=items, order='both').words.task.prompts(np.arange(6))
+  lengths = asked.mask.sum(1)
+  most = int(lengths.max())
+  assert most == lengths[2] == lengths[5] > lengths[0]
+  made(items=items, order='both', context=most + 2)
+  words = (
+    f'problem 2, of item 2, is {most} tokens long, and 2 more do not fit into '
+    f'a context of {most + 1}, as of 2 problems of 6: cut'
+  )
+  with pytest.raises(ValueError, match=words):
+    made(items=items, order='both', context=most + 1)
+  made(items=items, order='both', context=most + 1, cut=1)
 
 
 def test_special_tokens_of_answers_are_no_tokens():

@@ -5,7 +5,10 @@ import functools
 import jax
 import numpy as np
 import pytest
+import tokenizers
+from jax import monitoring
 
+from prm_jax.models import decoder
 from prm_jax.ops import judge_rewards, tournaments, voting
 from prm_jax.rewards import generative, judge_formats
 from prm_jax.rewards.generative import Item
@@ -142,10 +145,12 @@ def test_one_answer_at_a_time(judge):
   assert single.valid.all()
   best = j1.judge(KEY, [Item('q', ('bad', 'good'))])
   assert best.verdict[0, 0] == 1
-  # An answer without a score has no reward, and its neighbours none either.
-  np.testing.assert_array_equal(
-    j1.reward(KEY, items, k=2), [[2, 9, 9], [NAN] * 3]
-  )
+  # An answer without a score has no reward; its neighbours have theirs.
+  heard = []
+  reward = j1.reward(KEY, items, k=2, record=heard.append)
+  np.testing.assert_array_equal(reward, [[2, 9, 9], [9, NAN, 2]])
+  assert heard[0].scores.shape == (6, 2, 1)
+  np.testing.assert_array_equal(heard[0].valid[:, 0], [1, 1, 1, 1, 0, 1])
 
 
 def test_two_turns(judge):
@@ -234,7 +239,8 @@ def test_no_item_and_no_answer(judge):
     (('good',), 'item 1 has 1 answers: rm_r1 reads 2'),
     ((), 'item 1 has 0 answers'),
     (('good', 'bad', 'odd'), 'item 1 has 3 answers: rm_r1 reads 2'),
-    (('good', '\ud800'), 'item 1: no Unicode'),
+    (('good', '\ud800'), 'item 1: response 1 is no Unicode'),
+    (('good', None), 'item 1: response 1 is NoneType, no text'),
   ):
     with pytest.raises(ValueError, match=words):
       rm.judge(KEY, [PAIRS[0], Item('q', answers)])
@@ -245,6 +251,42 @@ def test_no_item_and_no_answer(judge):
     rm.judge(KEY, [PAIRS[0], Item('q', ('good', 'good'), ' ')])
   with pytest.raises(ValueError, match='criterion is empty'):
     rm.judge(KEY, [PAIRS[0]._replace(criterion=' ')])
+  assert not writer.calls
+
+
+def test_all_items_and_settings_are_checked_before_anything_is_written(judge):
+  """By name of the item and of what is wrong in it."""
+  rm, writer = judge(judge_formats.rm_r1(), ranked, context=128)
+  good = Item('q', ('good', 'bad', 'odd'))
+  long = Item('q', ('good', 'x\n' * 45, 'y\n' * 50))
+  for wrong, words in (
+    (good._replace(query='\ud800'), 'item 1: the query is no Unicode'),
+    (good._replace(criterion=' '), 'item 1: the criterion is empty'),
+    (good._replace(criterion=3), 'item 1: the criterion is int, no text'),
+    (Item('q', ('good', 'bad', '\ud800')), 'item 1: response 2 is no Unicode'),
+    # The two longest answers meet late, if at all; each fits with the first.
+    (long, r'item 1 is \d+ tokens long in rm_r1, and 1 x 8 more do not fit'),
+    (Item('q', ()), 'not equally many'),
+  ):
+    with pytest.raises(ValueError, match=words):
+      rm.reward(KEY, [good, wrong], how='knockout')
+  for settings, words in (
+    ({'how': 'best'}, "'best'"),
+    ({'order': 'any'}, "'any'"),
+    ({'budget': 3}, 'budget 3'),
+    ({'k': 0}, 'k is 0'),
+  ):
+    with pytest.raises(ValueError, match=words):
+      rm.reward(KEY, [good, good], **settings)
+  with pytest.raises(ValueError, match="'best'"):
+    rm.reward(KEY, [], how='best')
+  with pytest.raises(ValueError, match='item 0: response 1 is no Unicode'):
+    rm.compare(KEY, 'q', ('good', '\ud800'))
+  with pytest.raises(ValueError, match='item 0 is'):
+    rm.compare(KEY, 'q', long.responses)
+  one, _ = judge(judge_formats.j1('score'), ranked, context=128)
+  with pytest.raises(ValueError, match='item 1, response 0 is'):
+    one.reward(KEY, [Item('q', ['good']), Item('q', ['x\n' * 200])])
   assert not writer.calls
 
 
@@ -393,3 +435,89 @@ def test_a_thought_that_the_template_opens_is_a_thought(judge):
     found = rm.judge(KEY, PAIRS[:1])
     assert found.valid.all() == valid
     assert not found.texts[0][0][0].startswith('<think>')
+
+
+def test_a_knockout_is_one_program_whatever_its_rounds_and_lengths():
+  """Seven to one matches of answers of 1 to 30 lines, and another question."""
+  form = judge_formats.j1(wording=judge_formats.Wording(before='J'))
+  judge = generative.Judge(
+    tiny_judge.model(256), form, max_new_tokens=3, constrained=True
+  )
+  answers = ['odd\n' * (2 * c) + 'good' for c in range(15)]
+  items = [
+    Item('q', answers),
+    Item('\n'.join('pppp'), answers[:1] * 7 + answers[7:]),
+  ]
+  asked, compiled = [], []
+
+  def listen(event, seconds, **more):
+    del seconds, more
+    if event == '/jax/core/compile/backend_compile_duration':
+      compiled.append(len(asked))
+
+  monitoring.register_event_duration_secs_listener(listen)
+  try:
+    reward = judge.reward(
+      *(KEY, items),
+      how='knockout',
+      budget=28,
+      record=lambda judged: asked.append(len(judged.valid)),
+    )
+  finally:
+    monitoring.unregister_event_duration_listener(listen)
+  assert np.isfinite(reward).all()
+  assert asked[:4] == [14, 8, 4, 2]  # both orders; one of 15 has a bye
+  assert len(asked) > 7
+  assert compiled
+  assert set(compiled) == {0}  # all of it before the first round was judged
+  # Texts are what they are in a batch of their own size and length.
+  pair = np.array([[3, 9], [1, 0]])
+  found = judge.compare(KEY, 'q', answers, k=4)(pair)
+  plain = judge.judge(
+    jax.random.fold_in(KEY, 0),
+    [Item('q', [answers[c] for c in each]) for each in pair],
+    4,
+    order='fixed',
+  )
+  np.testing.assert_array_equal(found, generative.first_wins(plain))
+
+
+def test_the_probability_of_yes_does_not_depend_on_what_was_drawn(judge):
+  """Against the next token's logits behind the question."""
+  words = ['<unk>', tiny_judge.END, 'Yes', 'No', 'hm', 'good', 'bad']
+  tokenizer = tokenizers.Tokenizer(
+    tokenizers.models.WordLevel({w: i for i, w in enumerate(words)}, '<unk>')
+  )
+  tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+  asks = 'hm {}\nVerification: Is the answer correct (Yes/No)? {}'
+  checks = {0: ('a', 'Yes'), 1: ('good', 'No.'), 2: ('bad', 'so')}
+
+  def says(prompt, row):
+    del prompt
+    return asks.format(*checks[row % 3])
+
+  form = judge_formats.genrm(wording=judge_formats.Wording('J', after='hm'))
+  genrm, _ = judge(form, says)
+  genrm = genrm._replace(model=genrm.model._replace(tokenizer=tokenizer))
+  items = [Item('q', ['good']), Item('q', ['bad'])]
+  judged = genrm.judge(KEY, items, 3)
+  np.testing.assert_array_equal(judged.scores[..., 0], [[1, 0, NAN]] * 2)
+  found = genrm.expected(items, judged)
+  assert found.shape == (2, 3, 1)
+  assert np.isnan(found[:, 2]).all()
+  model = decoder.Decoder(genrm.model.config)
+  for i, j in np.ndindex(2, 2):
+    prompt = judge_formats.chatml(form.messages('q', items[i].responses))
+    text = asks.format(checks[j][0], '')
+    ids = np.array([tokenizer.encode(prompt + text).ids])
+    ids = np.pad(ids, ((0, 0), (0, 64 - ids.size)))  # read by none before
+    at = len(tokenizer.encode(prompt + text).ids) - 1
+    seen = decoder.attended(np.ones_like(ids))
+    params = genrm.model.params
+    hidden = model.apply(params, ids, np.arange(64)[None], seen).hidden
+    logits = model.apply(params, hidden[0, at], method='logits')
+    yes = 1 / (1 + np.exp(logits[3] - logits[2]))
+    np.testing.assert_allclose(found[i, j, 0], yes, rtol=1e-4)
+  assert len(set(found[:, :2].ravel().tolist())) == 4
+  with pytest.raises(ValueError, match='no single answer with two verdicts'):
+    genrm._replace(format=judge_formats.rm_r1()).expected(items, judged)

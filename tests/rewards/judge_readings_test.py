@@ -40,6 +40,12 @@ INVALID = {
     '<answer>[[A]]</answer>' + ' ' * 80,  # not at the end
     '<answer>[[A]]</answer>' + 'x' * 59,
     '<think> it may be <answer>[[A]]</answer>',
+    # A second one, however far before, the other or the same.
+    *(
+      f'<answer>[[{first}]]</answer>{"x" * 80}<answer>[[B]]</answer>'
+      for first in 'AB'
+    ),
+    f'<answer>{"x" * 80}<answer>[[B]]</answer>',
   ],
   'rrm': [
     *[r'\boxed{Assistant 3}', r'\boxed{1}', 'Assistant 1', r'\boxed{assistant'],
@@ -98,6 +104,11 @@ INVALID = {
     ],
     *[r'Scores: \boxed{3, \boxed{9}}', r'Scores: \boxed{3, 9} \boxed{9, 3}'],
     'Scores: \\boxed{3, 9}\nScores: \\boxed{9, 3}',
+    'Analysis: Scores: \\boxed{9, 3}\nScores: \\boxed{3, 9}',
+    'Scores: so the Scores: \\boxed{3, 9}',
+    'Scores: the second is better.\nSo \\boxed{3, 9}',
+    'Scores: \\boxed{3, 9}\nor the other way round',
+    ' Scores: \\boxed{3, 9}',
     'Scores: \\boxed{3, \u0669}',
     f'Scores: \\boxed{{3, {10**400}}}',
     'Scores: \\boxed{3, 9',
@@ -127,9 +138,8 @@ def test_the_last_thought_is_the_end_of_thoughts():
   text = '<think> <answer>[[A]]</answer> </think> {} <answer>[[B]]</answer>'
   assert FORMS['j1'].parse(text.format('')).verdict == 1
   assert not FORMS['j1'].parse(text.format('<think>')).valid
-  # A verdict within the last 80 characters, and one more than that before.
-  near = f'<answer>[[A]]</answer>{"x" * 80}<answer>[[B]]</answer>'
-  assert FORMS['rm_r1'].parse(near).verdict == 1
+  # A verdict within the last 80 characters, and one in the thoughts.
+  assert FORMS['rm_r1'].parse(text.format('')).verdict == 1
   assert FORMS['rm_r1'].parse('<answer>[[A]]</answer>' + 'x' * 58).verdict == 0
 
 
@@ -187,8 +197,32 @@ def test_any_string_is_read_and_what_it_says_is_in_range():
   assert all(count > 10 for count in valid.values()), valid
 
 
+def twice(text, form):
+  """A text with what it decides once more, behind it or long before it."""
+  thought, close, rest = text.rpartition('</think>')
+  said = rest[rest.rindex(form.cue.strip()) :].strip()
+  before = f'{thought}{close}\n{said}\n{"x" * 200}\n{rest}'
+  return [f'{text.rstrip()}\n{said}', before]
+
+
+def test_two_verdicts_are_none():
+  """Of all formats: the same one twice, and two that differ."""
+  for name, form in FORMS.items():
+    text = judged_texts.WRITTEN[name]
+    cue = form.cue.removeprefix('</think>')
+    both = twice(text, form._replace(cue=cue))
+    for old, new in (('B]]', 'A]]'), ('Assistant 2}', 'Assistant 1}')):
+      both += [other.replace(old, new, 1) for other in both]
+    assert form.parse(text).valid
+    for other in both:
+      assert not form.parse(other).valid, (name, other)
+
+
 def test_long_texts_take_no_longer_than_they_are_long():
-  for text in ('<answer>' * 50_000, ' ' * 200_000 + '<', r'\boxed{' * 50_000):
+  for text in (
+    *('<answer>' * 50_000, ' ' * 200_000 + '<', r'\boxed{' * 50_000),
+    *('Scores:' * 50_000, 'Scores:\n' * 50_000, 'Scores:' + ' ' * 200_000),
+  ):
     for form in FORMS.values():
       assert not form.parse(text).valid
 

@@ -60,6 +60,16 @@ def test_grades_of_a_wrong_solution(problem, said, marks):
   assert tuple(float(mark[0]) for mark in found) == marks
 
 
+def test_another_verdict():
+  said = ids('4 6 2 2 answer 2 3 wrong .')
+  other = judgements.with_verdict(said, 2, right=True)
+  assert text(other[0]) == '4 6 2 2 answer 2 3 right .'
+  np.testing.assert_array_equal(
+    judgements.with_verdict(other, 2, right=False), said
+  )
+  assert text(said[0]).endswith('wrong .')  # as it was
+
+
 def test_only_whole_traces_say_anything():
   said = np.random.default_rng(0).integers(-5, 40, (200, 9))
   found = judgements.parse(said, 2)

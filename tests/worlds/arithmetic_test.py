@@ -97,6 +97,51 @@ def test_problems_to_train_on_and_others(rng):
       assert names <= set(allowed)
 
 
+def _splitmix(code):
+  """SplitMix64's next number, of the state `code`, in Python's integers."""
+  full = 2**64 - 1
+  code = (code + 0x9E3779B97F4A7C15) & full
+  code = (code ^ code >> 30) * 0xBF58476D1CE4E5B9 & full
+  code = (code ^ code >> 27) * 0x94D049BB133111EB & full
+  return code ^ code >> 31
+
+
+def test_a_fold_by_hand(table):
+  # The first number of the published generator, seeded with 0.
+  assert _splitmix(0) == 0xE220A8397B1DCDAF
+  code = 8
+  for digit in (3, 4, PLUS, 1, 9, MINUS, 2, 2):
+    code = _splitmix(code ^ digit)
+  assert arithmetic.fold(by_hand(table)) == code % 10
+
+
+def test_folds_share_no_problem(rng, table):
+  """Of one step with one operator there are 10,000 problems: all are drawn."""
+
+  def drawn(folds):
+    some = arithmetic.draw(rng, table, ('#',), 60_000, folds=folds)
+    assert set(arithmetic.fold(some)) == set(folds)
+    return set(map(tuple, arithmetic.prompts(some).tolist()))
+
+  tested, trained = drawn((0,)), drawn(range(1, 10))
+  assert not tested & trained
+  assert len(tested | trained) > 9_950
+  assert 900 < len(tested) < 1_100
+
+
+def test_a_fold_does_not_depend_on_the_draw(rng, table):
+  problems = arithmetic.mixed(rng, table, {'easy': 300, 'hard': 200})
+  order = rng.permutation(500)
+  np.testing.assert_array_equal(
+    arithmetic.fold(problems.take(order)), arithmetic.fold(problems)[order]
+  )
+  some = arithmetic.mixed(rng, table, {'easy': 3, 'hard_last': 40}, folds=(2,))
+  assert (some.operator == HIDDEN).any(1).tolist() == [False] * 3 + [True] * 40
+  for folds in ((), (10,)):
+    with pytest.raises(ValueError, match='folds'):
+      arithmetic.draw(rng, table, ('+',), 3, folds=folds)
+
+
 def test_critiques_of_a_wrong_first_step(rng, table):
   problem = by_hand(table)
   wrong = arithmetic.responses(np.array([[[4, 9], [2, 1]]]))

@@ -25,7 +25,7 @@ class Builder(table.TableBuilder, skip_registration=True):  # type: ignore[call-
     files = self.builder_config.files
     lines = [path for path in files if '.xml' not in path.name]
     if lines:
-      rows = list(_from_lines(*lines))
+      rows = [row for _, _, row in compared(*lines)]
     else:
       rows = [row for path in files for row in _from_xml(path)]
     return schema.code_judgements(rows), schema.Report(len(rows), 0)
@@ -60,23 +60,34 @@ def _judgement(user, side, prompt, a, b, choice, where):
   )
 
 
-def _from_lines(
-  arguments: Path, judgements: Path
-) -> Iterator[schema.Judgement]:
+def compared(
+  arguments: Path, judgements: Path, **more: type
+) -> Iterator[tuple[int, dict, schema.Judgement]]:
+  """Yields line, row and judgement of everybody's comparisons.
+
+  Args:
+    arguments: the file of arguments, in JSON lines.
+    judgements: the file of judgements.
+    **more: name -> type of further fields that every judgement has.
+
+  Raises:
+    SchemaError: naming file, line and field.
+  """
   fields = dict.fromkeys(('arg', 'topic', 'title', 'stance', 'text'), str)
   known = {
     (row['topic'], row['arg']): row
     for row in table.json_rows(arguments, fields)
   }
-  fields = dict.fromkeys(('user', 'topic', 'a1', 'a2', 'choice'), str)
-  for number, row in enumerate(table.json_rows(judgements, fields), 1):
+  names = ('user', 'topic', 'a1', 'a2', 'choice')
+  given = {**dict.fromkeys(names, str), **more}
+  for number, row in enumerate(table.json_rows(judgements, given), 1):
     where = f'{judgements}:{number}'
     try:
       a, b = (known[row['topic'], row[name]] for name in ('a1', 'a2'))
     except KeyError as error:
       raise schema.SchemaError(f'{where}: no argument {error}') from error
     prompt = f'{a["title"]} {a["stance"]}'
-    yield _judgement(
+    judgement = _judgement(
       row['user'],
       row['topic'],
       prompt,
@@ -85,6 +96,7 @@ def _from_lines(
       row['choice'],
       where,
     )
+    yield number, row, judgement
 
 
 def _from_xml(path: Path) -> Iterator[schema.Judgement]:

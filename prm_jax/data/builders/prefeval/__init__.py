@@ -1,0 +1,1 @@
+"""PrefEval: stated preferences, and questions that put them to the test."""

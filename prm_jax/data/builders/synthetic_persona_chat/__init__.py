@@ -1,0 +1,1 @@
+"""Synthetic-Persona-Chat: two profiles, and a conversation of the two."""
