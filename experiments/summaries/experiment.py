@@ -89,19 +89,19 @@ def _worlds(config) -> Iterator[tuple[str, list[str]]]:
 
 def _tables(config, folder: units.Folder) -> study.Tables:
   found: study.Tables = {
-    name: [] for name in ('accuracy', 'gains', 'costs', 'curves', 'summaries')
+    name: [] for name in ('predicted', 'gains', 'costs', 'curves', 'summaries')
   }
   splits = config.people.splits
   for place, labels in _worlds(config):
     made = _read(config, folder, place, labels)
-    found['accuracy'] += tables.accuracy(place, made, splits)
+    found['predicted'] += tables.predicted(place, made, splits)
     found['gains'] += tables.gains(place, made, splits)
     found['costs'] += tables.costs(place, made)
     found['curves'] += tables.curves(place, made)
     found['summaries'] += _shown(config, place, made)
   for part in ('partners', 'rounds'):
     if part in config.parts:
-      found[part] = _some(found['accuracy'], config.work[part].plain)
+      found[part] = _some(found['predicted'], config.work[part].plain)
   for part, place, label in _planted(config):
     made = [
       folder.read(fits.name(f'{part}-{label}', place, seed))
@@ -139,7 +139,7 @@ def answer(made: study.Tables) -> list[str]:
     for split in ('new', 'topic'):
       rows = {
         row['method']: row
-        for row in made['accuracy']
+        for row in made['predicted']
         if (row['world'], row['split']) == (world, split)
       }
       figures = [
@@ -152,7 +152,17 @@ def answer(made: study.Tables) -> list[str]:
           f'{heading.capitalize()}, {words.SPLITS[split]}: '
           f'{", ".join(figures)} of choices predicted.'
         )
-  return [*said, *_claimed(made['claims'])]
+  return [*said, *_leads(made['gains']), *_claimed(made['claims'])]
+
+
+def _leads(rows: list[study.Row]) -> list[str]:
+  """Returns how far PLUS is ahead of histories in context, in either world."""
+  return [
+    f'{words.WORLDS[row["world"]].capitalize()}, {words.SPLITS[row["split"]]}: '
+    f'PLUS less {words.METHODS[row["over"]]} {columns.percent(row, "lead")}.'
+    for row in rows
+    if row['over'] in tables.HISTORIES and row['split'] in ('new', 'topic')
+  ]
 
 
 def _claimed(rows: list[study.Row]) -> list[str]:

@@ -22,7 +22,7 @@ def sections(results: Mapping[str, Any]) -> list[page.Section]:
 
 
 def _people(results) -> list[page.Section]:
-  rows = tables.rows_of(results, 'accuracy')
+  rows = tables.rows_of(results, 'predicted')
   pictures = []
   for world, heading in words.WORLDS.items():
     for split in ('new', 'topic'):
@@ -82,7 +82,7 @@ TABLES: dict[str, tables.Spec | None] = {
     'What was to be shown',
     'Of the first world; bars were set before the study, after a trial.',
   ),
-  'accuracy': tables.Spec(
+  'predicted': tables.Spec(
     'How well choices are predicted',
     'Percent of choices, with 95 % intervals over seeds and people. Own, '
     "another's and empty: whose summary or history is read. Less new: more "
@@ -211,4 +211,22 @@ TABLES: dict[str, tables.Spec | None] = {
   'curves': None,
 }
 
-PAGE = page.Page(TABLES, sections)
+_READING = (
+  (
+    "Own, another's, empty",
+    'Whose summary, history or vector the reward reads. What is predicted '
+    "behind another's or none is not personal.",
+  ),
+  (
+    'Points and intervals',
+    'Shares are in percent, and differences in points. Brackets hold 95 % '
+    'intervals over seeds and people at once; a seed draws its own people.',
+  ),
+  (
+    'By start, by PLUS',
+    'Whose reward model reads the summaries: that of the start, which saw no '
+    "person, or PLUS's.",
+  ),
+)
+
+PAGE = page.Page(TABLES, sections, _READING)

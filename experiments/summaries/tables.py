@@ -62,7 +62,7 @@ def _finite(some: Sequence[measured.Cell]) -> list[measured.Cell]:
   return measured.finite(some)
 
 
-def accuracy(world: str, made: Made, splits: Sequence[str]) -> list[Row]:
+def predicted(world: str, made: Made, splits: Sequence[str]) -> list[Row]:
   """Returns how well choices are predicted, and what summaries tell.
 
   `own`, `other` and `empty` are whose summary is read; `worst_seed` is the
@@ -211,7 +211,7 @@ def claims(made: Mapping[str, list[Row]]) -> list[Row]:
   """
   rows = {
     (row['method'], row['split']): row
-    for row in made.get('accuracy', [])
+    for row in made.get('predicted', [])
     if row['world'] == 'plain'
   }
   leads = {

@@ -58,7 +58,7 @@ MADE = {
 def test_accuracies_by_hand():
   rows = {
     (row['method'], row['split']): row
-    for row in tables.accuracy('plain', MADE, ('new', 'topic'))
+    for row in tables.predicted('plain', MADE, ('new', 'topic'))
   }
   row = rows['plus', 'new']
   assert row['own'] == pytest.approx(7.5 / 8)
@@ -114,7 +114,7 @@ def test_summaries_stand_beside_their_truth():
 def made_tables():
   splits = ('new', 'topic')
   return {
-    'accuracy': tables.accuracy('plain', MADE, splits),
+    'predicted': tables.predicted('plain', MADE, splits),
     'gains': tables.gains('plain', MADE, splits),
     'curves': tables.curves('plain', MADE),
   }
@@ -132,7 +132,8 @@ def test_claims_are_met_or_not():
   said = experiment.answer({**made, 'claims': list(claims.values())})
   assert 'PLUS 93.8 %' in said[0]
   assert said[-1].startswith(f'{len(claims) - 3} of {len(claims)} bars are met')
-  assert experiment.answer({'accuracy': [], 'claims': []}) == []
+  nothing = {'predicted': [], 'gains': [], 'claims': []}
+  assert experiment.answer(nothing) == []
 
 
 def test_the_page_draws_what_there_is():
@@ -322,8 +323,8 @@ def test_smoke(tmp_path):
   config = summaries.get_config('smoke')
   made = study.run(experiment.STUDY, config, tmp_path)['tables']
   labels = config.work.people.plain
-  assert [row['method'] for row in made['accuracy'][::2]] == list(labels)
-  assert {row['seeds'] for row in made['accuracy']} == {1}
+  assert [row['method'] for row in made['predicted'][::2]] == list(labels)
+  assert {row['seeds'] for row in made['predicted']} == {1}
   assert [row['step'] for row in made['curves'] if row['method'] == 'plus'] == [
     0,
     1,
