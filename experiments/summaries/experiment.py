@@ -53,11 +53,13 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   work: dict[str, units.Make] = {}
   for seed in config.seeds:
     for place in dict.fromkeys(place for place, _ in wanted):
-      make = functools.partial(fits.start, config, place, seed)
-      work[fits.name('start', place, seed)] = make
+      work[fits.name('start', place, seed)] = functools.partial(
+        fits.start, config, place, seed
+      )
     for place, label in wanted:
-      make = _make(config, folder, label, place, seed)
-      work[fits.name(label, place, seed)] = make
+      work[fits.name(label, place, seed)] = _make(
+        config, folder, label, place, seed
+      )
     for part, place, label in _planted(config):
       name = fits.name(f'{part}-{label}', place, seed)
       work[name] = functools.partial(
@@ -103,11 +105,11 @@ def _tables(config, folder: units.Folder) -> study.Tables:
     if part in config.parts:
       found[part] = _some(found['predicted'], config.work[part].plain)
   for part, place, label in _planted(config):
-    made = [
+    some = [
       folder.read(fits.name(f'{part}-{label}', place, seed))
       for seed in config.seeds
     ]
-    rows = _PLANTED[part](label, made)
+    rows = _PLANTED[part](label, some)
     found.setdefault(part, []).extend({'world': place, **row} for row in rows)
   return {'claims': tables.claims(found), **found}
 

@@ -234,7 +234,7 @@ def run(
   kinds: Sequence[str] = (*MISCONCEPTIONS, CONTROL)
   if part == 'injections':
     put, kinds = injected, ['none', *sum(INJECTIONS.values(), ())]
-  arrays = {}
+  arrays: Arrays = {}
   for kind in kinds:
     history = padding.full(put(contexts, wrong, kind))
     found = read(params, contexts, history=history)

@@ -1,5 +1,7 @@
 """The study of summaries: tables by hand, what is planted, and its smoke."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ from prm_jax.worlds import histories
 
 def unit(label, seed, own, other, **more):
   """A unit of four new people, and of four in the unseen topic."""
-  arrays = {}
+  arrays: dict[str, Any] = {}
   for split, better in (('new', 0.0), ('topic', -0.1)):
     known = {
       'own': np.array(own) + better,
@@ -132,7 +134,7 @@ def test_claims_are_met_or_not():
   said = experiment.answer({**made, 'claims': list(claims.values())})
   assert 'PLUS 93.8 %' in said[0]
   assert said[-1].startswith(f'{len(claims) - 3} of {len(claims)} bars are met')
-  nothing = {'predicted': [], 'gains': [], 'claims': []}
+  nothing: study.Tables = {'predicted': [], 'gains': [], 'claims': []}
   assert experiment.answer(nothing) == []
 
 
@@ -232,9 +234,9 @@ def test_who_states_the_wrong_value(contexts, wrong):
 
 
 def planted_unit(seed, moved):
-  kinds = (*planted.MISCONCEPTIONS, planted.CONTROL)
+  kinds = [*planted.MISCONCEPTIONS, planted.CONTROL]
   kinds += sum(planted.INJECTIONS.values(), ())
-  arrays = {'none|person': np.arange(4)}
+  arrays: dict[str, Any] = {'none|person': np.arange(4)}
   for kind in kinds:
     hit = kind in moved
     arrays |= {
@@ -321,7 +323,9 @@ def test_worlds_differ_in_statements_alone():
 @pytest.mark.slow
 def test_smoke(tmp_path):
   config = summaries.get_config('smoke')
-  made = study.run(experiment.STUDY, config, tmp_path)['tables']
+  found = study.run(experiment.STUDY, config, tmp_path)
+  assert found
+  made = found['tables']
   labels = config.work.people.plain
   assert [row['method'] for row in made['predicted'][::2]] == list(labels)
   assert {row['seeds'] for row in made['predicted']} == {1}
