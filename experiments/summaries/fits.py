@@ -273,10 +273,12 @@ def _learned(config, world, read, node, made, seed):
   )
   watch.look(steps, state.params)
   update = summarizing.Update(**node.get('update', {}))
+  # In turns, both halves learn from the same choices.
+  draws = steps // (len(node['order']) if fitted.rounds > 1 else 1)
   return state.params, {
     'curve': watch.rows,
     'steps': steps,
-    'pairs_drawn': steps * update.contexts * update.pairs,
+    'pairs_drawn': draws * update.contexts * update.pairs,
     'cpu_seconds_per_step': watch.seconds_per_step,
     'training_cpu_seconds': watch.seconds_per_step * steps,
   }
