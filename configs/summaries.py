@@ -151,15 +151,6 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
 def _shrink(config: config_dict.ConfigDict) -> None:
   """Makes the study a few steps of everything."""
   config.seeds = (0,)
-  config.parts = ('people', 'planted', 'injections')
-  config.work.people.plain = (
-    'plus',
-    'history_equal_time',
-    'vector',
-    'plus_by_start',
-    'truth_by_start',
-  )
-  config.work.planted.plain = config.work.injections.plain = ('plus',)
   config.decoder = {
     'hidden_size': 8,
     'intermediate_size': 8,
@@ -173,10 +164,18 @@ def _shrink(config: config_dict.ConfigDict) -> None:
   config.people.splits = ('new', 'topic')
   config.start.language.update(batch=4, steps=2, warm_up=1)
   config.start.strangers.update(batch=4, pairs=2, steps=2)
-  few = {'contexts': 4, 'samples': 2, 'pairs': 2}
-  for label in ('plus', 'history_equal_time'):
-    config.methods[label].steps = 2
-    config.methods[label].update = few
+  for node in config.methods.values():
+    if 'read_by' in node:
+      continue
+    few = {**node.get('update', {}), 'contexts': 4, 'pairs': 2}
+    few['samples'] = min(2, few.get('samples', 2))
+    node.update = few
+    if node.get('rounds', 1) > 1:
+      node.steps, node.rounds = 1, 2
+    elif isinstance(node.steps, int):
+      node.steps = 2
+    else:
+      node.steps = dict.fromkeys(node.steps, 2)
   config.every = 1
   config.vectors.update(dim=4, latent=2, width=4, steps=2, every=1)
   config.vectors.update(contexts=4, pairs=2)

@@ -322,21 +322,37 @@ def test_worlds_differ_in_statements_alone():
 
 @pytest.mark.slow
 def test_smoke(tmp_path):
+  """Every part, every method of it, and both worlds."""
   config = summaries.get_config('smoke')
+  assert set(config.parts) == set(summaries.PARTS)
   found = study.run(experiment.STUDY, config, tmp_path)
   assert found
   made = found['tables']
-  labels = config.work.people.plain
-  assert [row['method'] for row in made['predicted'][::2]] == list(labels)
+  known = {(row['world'], row['method']) for row in made['predicted']}
+  assert known == {
+    (place, label)
+    for part in config.parts
+    for place, labels in config.work[part].to_dict().items()
+    for label in labels
+  }
   assert {row['seeds'] for row in made['predicted']} == {1}
-  assert [row['step'] for row in made['curves'] if row['method'] == 'plus'] == [
-    0,
-    1,
-    2,
-  ]
-  assert len(made['summaries']) == 2
-  assert len(made['planted']) == 6
-  assert len(made['injections']) == 3
+  for row in made['predicted']:
+    assert 0 <= row['own'] <= 1
+  for label, steps in (
+    ('plus', (0, 1, 2)),
+    ('rounds', (0, 1, 2, 3, 4)),
+    ('critic', (0, 1, 2, 3, 4)),
+    ('frozen_untrained', (0, 1, 2, 3, 4)),
+  ):
+    assert steps == tuple(
+      row['step']
+      for row in made['curves']
+      if (row['world'], row['method']) == ('plain', label)
+    )
+  assert len(made['summaries']) == 2 * 2
+  assert len(made['planted']) == 6 * 2
+  assert len(made['injections']) == 3 * 2
+  assert len(made['partners']) == len(config.work.partners.plain)
   plus = units.Folder(tmp_path / study.CELLS).read(
     fits.name('plus', 'plain', 0)
   )
