@@ -63,7 +63,7 @@ def wrong_values(
   return (liked + shift) % histories.VALUES
 
 
-def _free(given: histories.Histories, count: int) -> np.ndarray:
+def free(given: histories.Histories, count: int) -> np.ndarray:
   """Returns the first events `[B, count]` that tell nothing, in order."""
   noise = given.marker > histories.MARKERS.index('like')
   return np.argsort(~noise, 1, kind='stable')[:, :count]
@@ -88,7 +88,7 @@ def misconceived(
   marker, attribute, value = (
     leaf.copy() for leaf in (old.marker, old.attribute, old.value)
   )
-  place = _free(old, 4)
+  place = free(old, 4)
   rows = np.arange(len(place))
   right = people_.value[:, histories.STRONG]
   must = histories.STRONG
@@ -129,7 +129,7 @@ def injected(
   ids = histories.events(given.histories)
   if kind == 'none':
     return ids
-  rows, place = np.arange(len(ids)), _free(given.histories, 2)
+  rows, place = np.arange(len(ids)), free(given.histories, 2)
   attribute = given.people.attribute[:, histories.STRONG]
   topic = given.histories.topic
   if kind in ('statement', 'word'):
