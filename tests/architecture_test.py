@@ -52,6 +52,7 @@ ALLOWED |= {
   },
   'world_tasks': {'learners', 'policy', 'worlds'},
   'history_rows': {'types', 'models', 'policy', 'users', 'worlds'},
+  'history_texts': {'types', 'data', 'models', 'policy', 'rewards', 'users'},
   'judging_tasks': {'types', 'ops', 'policy', 'worlds'},
   'judging_rows': {'types', 'policy', 'worlds'},
 }
