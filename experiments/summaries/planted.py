@@ -10,6 +10,7 @@ Whatever is planted takes the place of events that tell nothing, so that what
 the person likes is still told, and the length stays.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -221,7 +222,7 @@ def run(
     place: the world.
     seed: of it.
   """
-  world = people.world(config, place, seed)
+  world, began = people.world(config, place, seed), time.process_time()
   params = fits.params_of(
     world, fits.needed(config, folder, label, place, seed)
   )
@@ -241,7 +242,9 @@ def run(
     found['states'] = states(contexts.people, wrong, found['summary'])
     found['prefers'] = _prefers(world, params, found['summary'], asked)
     arrays |= {f'{kind}|{name}': value for name, value in found.items()}
-  return units.Unit({'label': label, 'world': place, 'seed': seed}, arrays)
+  record = {'label': label, 'world': place, 'seed': seed}
+  record['cpu_seconds'] = time.process_time() - began
+  return units.Unit(record, arrays)
 
 
 def _prefers(world, params, ids: np.ndarray, asked: types.Tokens):

@@ -14,6 +14,7 @@ frozen aggregate, by the true stance and by one that a detector misreads.
 """
 
 import functools
+import time
 from typing import Any, NamedTuple
 
 import jax
@@ -317,7 +318,8 @@ def run(
     place: the world.
     seed: of it.
   """
-  node, world = config.stances, people.world(config, place, seed)
+  node, began = config.stances, time.process_time()
+  world = people.world(config, place, seed)
   method = _method(config, folder, world, label, place, seed)
   base = _method(config, folder, world, AGGREGATE, place, seed)
   contexts = world.tests['new']
@@ -343,7 +345,9 @@ def run(
         trace = _loop(serving[guard], contexts, held, seed, node)
         for name in ('opinion', 'stance', 'utility'):
           found[f'loop|{guard}|{name}'] = np.asarray(getattr(trace, name))
-  return units.Unit({'label': label, 'world': place, 'seed': seed}, found)
+  record = {'label': label, 'world': place, 'seed': seed}
+  record['cpu_seconds'] = time.process_time() - began
+  return units.Unit(record, found)
 
 
 def _guards(label: str) -> tuple[str, ...]:
