@@ -197,7 +197,9 @@ def curves(scored: Sequence[units.Unit]) -> list[Row]:
     for at in zip(*map(exams, made), strict=True):
       row: Row = {'judge': name, 'step': at[0]['step'], 'seeds': len(made)}
       for side in scalars.SIDES:
-        row |= columns.mean(side, [exam[side] for exam in at])
+        row |= columns.mean(
+          side, [exam[side] for exam in at], least=0.0, most=1.0
+        )
       rows.append(row)
   return rows
 
@@ -226,7 +228,9 @@ def parts(reasoned: Sequence[units.Unit]) -> list[Row]:
   return [
     {
       **dict(zip(('steps', 'role', 'part'), key, strict=True)),
-      **columns.mean('right', [row['right'] for row in rows]),
+      **columns.mean(
+        'right', [row['right'] for row in rows], least=0.0, most=1.0
+      ),
       'seeds': len(rows),
     }
     for key, rows in columns.grouped(known, 'steps', 'role', 'part').items()
