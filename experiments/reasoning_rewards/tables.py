@@ -79,8 +79,9 @@ def plateau(scored: Sequence[units.Unit]) -> list[Row]:
   """Returns what the last third of the updates adds to every scalar judge.
 
   By class and length, since a mean of all hides one that is still being
-  learned. One gains if its gain is a point or more and more than noise, over
-  all seeds or in one of them, on training or on test pairs.
+  learned. One gains if its gain is a point or more over all seeds, on training
+  or on test pairs, whatever the noise, or in one of them and is no noise there:
+  that it does not gain is what has to be shown.
   """
   rows = []
   for (name,), made in units.grouped(scored, 'judge').items():
@@ -104,8 +105,7 @@ def plateau(scored: Sequence[units.Unit]) -> list[Row]:
           }
         row['seeds_gaining'] = len(seeds)
         row['gains'] = bool(seeds) or any(
-          row[f'{side}_gain'] >= PLATEAU and (row[f'{side}_gain_low'] or 0) > 0
-          for side in sides
+          row[f'{side}_gain'] >= PLATEAU for side in sides
         )
         rows.append({**row, 'seeds': len(made)})
   return rows
