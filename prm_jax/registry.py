@@ -27,6 +27,7 @@ from prm_jax.learners import (
   multi_objective,
   pal,
   pep,
+  plus,
   polar,
   pref,
   rejective,
@@ -47,6 +48,7 @@ from prm_jax.rewards import (
   implicit_decoder,
   last_layer,
   scalar,
+  summarized,
 )
 from prm_jax.safeguards import (
   adaptive,
@@ -62,6 +64,7 @@ from prm_jax.users import (
   population,
   references,
   simplex,
+  summaries,
   variational,
 )
 
@@ -87,8 +90,9 @@ class Entry(NamedTuple):
   Attributes:
     factory: takes the other keys of a node.
     role: of a learner: 'personal' if it reads a person's answers,
-      'aggregate', 'control', 'policy', 'discriminator', or 'critic' if it
-      writes before it scores; None in other rooms.
+      'aggregate', 'control', 'policy', 'discriminator', 'critic' if it writes
+      before it scores, or 'summarizer' if it writes about people; None in
+      other rooms.
     searched: numbers that live in `TrainState.hyper`: varying them compiles
       nothing. Each with the values that a search tries on data of which
       nothing is known; none where it stays as it is.
@@ -228,6 +232,17 @@ LEARNERS: dict[str, Entry] = {
     dim=3,
   ),
   'pep': _personal(pep.pep, {'ridge': (), 'basis_ridge': _PULL}, _FEW, dim=3),
+  'plus': Entry(
+    plus.plus,
+    'summarizer',
+    small=functools.partial(
+      toys.summarised,
+      steps=2,
+      update={'contexts': 4, 'samples': 3, 'pairs': 2},
+      rates={'summarizer': 0.01, 'reward': 0.01},
+    ),
+    needs=Needs(beside=('writer',)),
+  ),
   'polar': Entry(
     polar.polar,
     'discriminator',
@@ -285,6 +300,7 @@ USERS: dict[str, Entry] = {
   'population': _built(population.population),
   'references': _built(references.references, shape=(3,)),
   'simplex': _built(simplex.simplex, dim=3),
+  'summaries': _built(summaries.summaries, writer=toys.WRITER),
   'variational': _built(variational.variational, dim=3, bases=4, latent=3),
 }
 REWARDS: dict[str, Entry] = {
@@ -302,6 +318,11 @@ REWARDS: dict[str, Entry] = {
   'mixture': _built(factorized.mixture, dim=3),
   'mlp': _built(scalar.mlp),
   'network': _built(factorized.network, dim=3),
+  'summarized': _built(
+    summarized.summarized,
+    backbone={'config': toys.WRITER.config},
+    fields=toys.WRITER.fields,
+  ),
   'weighted': _built(conditioned.weighted, dim=3, bases=4),
 }
 SAFEGUARDS: dict[str, Entry] = {

@@ -10,11 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prm_jax import judging_rows, judging_tasks, types, world_tasks
+from prm_jax import (
+  history_rows,
+  judging_rows,
+  judging_tasks,
+  types,
+  world_tasks,
+)
 from prm_jax.learners import directive
 from prm_jax.models import decoder
 from prm_jax.policy import critics, padding, phases, tasks
-from prm_jax.worlds import arithmetic, judging
+from prm_jax.worlds import arithmetic, histories, judging
 
 FEATURES, PEOPLE, TEXTS, LENGTH = 5, 6, 30, 4
 VOCABULARY = 12
@@ -23,6 +29,7 @@ READER = decoder.DecoderConfig(VOCABULARY, 8, 16, 2, 2, 1, 4)
 DECODER = decoder.DecoderConfig(
   len(arithmetic.TOKENS), 16, 32, 2, 2, 1, 8, tie_word_embeddings=True
 )
+WRITER = history_rows.writer(dataclasses.replace(DECODER, num_hidden_layers=1))
 JUDGE = dataclasses.replace(DECODER, vocab_size=len(judging.TOKENS))
 
 
@@ -248,6 +255,18 @@ def criticised(**given: Any) -> World:
   }
   spec = types.Spec(JUDGE.hidden_size, 1)
   return World({**parts, **given}, judging_rows.choices(rows), spec)
+
+
+def summarised(**given: Any) -> World:
+  """Returns histories of a few people, and what they choose.
+
+  Args:
+    given: options of the factory, beside the writer.
+  """
+  rng = np.random.default_rng(0)
+  known = histories.training(rng, PEOPLE, histories_each=1, pairs_each=3)
+  spec = types.Spec(WRITER.config.hidden_size, PEOPLE)
+  return World({'writer': WRITER, **given}, history_rows.contexts(known), spec)
 
 
 def _solutions() -> judging.Judgements:

@@ -41,6 +41,7 @@ ALLOWED |= {
   },
   'toys': {
     'types',
+    'history_rows',
     'judging_rows',
     'judging_tasks',
     'learners',
@@ -50,6 +51,7 @@ ALLOWED |= {
     'world_tasks',
   },
   'world_tasks': {'learners', 'policy', 'worlds'},
+  'history_rows': {'types', 'models', 'policy', 'users', 'worlds'},
   'judging_tasks': {'types', 'ops', 'policy', 'worlds'},
   'judging_rows': {'types', 'policy', 'worlds'},
 }

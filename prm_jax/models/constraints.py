@@ -51,6 +51,65 @@ class Thoughts(NamedTuple):
   opened: Sequence[bool]
 
 
+def allowed(constraint: Constraint, ids: types.Array) -> types.Array:
+  """Returns which tokens could have stood at every place, `[R, N, V]` bool.
+
+  What is known of a text's probabilities is known under its constraint: logits
+  of what it does not allow are -inf.
+
+  Args:
+    constraint: of R texts.
+    ids: `[R, N]` what was written.
+  """
+  steps = jnp.arange(ids.shape[1])
+  each = jax.vmap(constraint.allow, (None, None, 0), 1)
+  return each(constraint.data, ids, steps)
+
+
+class _Once(NamedTuple):
+  """Data of `once`: tokens that may be written, `[R, V]` bool."""
+
+  first: types.ArrayLike
+  again: types.ArrayLike
+
+
+def once(
+  tokens: Sequence[int], *, rows: int, vocabulary: int, ends: Sequence[int] = ()
+) -> Constraint:
+  """Returns the constraint of texts of some tokens, none of them twice.
+
+  Args:
+    tokens: that a text may have.
+    rows: R.
+    vocabulary: V.
+    ends: tokens that may be written besides, again and again.
+
+  Raises:
+    ValueError: there is no token, or an id is none of the vocabulary.
+  """
+  if not len(tokens) or not all(0 <= t < vocabulary for t in (*tokens, *ends)):
+    raise ValueError(
+      f'tokens that may be written: at least one, from 0 to {vocabulary - 1}'
+    )
+  first, again = np.zeros((2, vocabulary), bool)
+  again[list(ends)] = True
+  first[list(tokens)] = True
+  shape = (rows, vocabulary)
+  data = _Once(np.broadcast_to(first, shape), np.broadcast_to(again, shape))
+  return Constraint(_allow_once, data)
+
+
+def _allow_once(data: _Once, ids: types.Array, step: types.Array):
+  # What stands at or behind the step is not written yet: out of bounds.
+  V = data.first.shape[1]
+  written = jnp.where(jnp.arange(ids.shape[1]) < step, ids, V)
+  row = jnp.arange(len(ids))[:, None]
+  gone = (
+    jnp.zeros(data.first.shape, bool).at[row, written].set(True, mode='drop')
+  )
+  return data.again | (data.first & ~gone)
+
+
 class _Choices(NamedTuple):
   """Data of `begins`.
 

@@ -45,16 +45,45 @@ def logits(
     dtype: of the computation; logits are float32.
     remat: see `Decoder`.
   """
+  hidden = states(
+    config,
+    params,
+    ids,
+    seen,
+    count,
+    group=group,
+    gap=gap,
+    dtype=dtype,
+    remat=remat,
+  )
+  model: Any = decoder.Decoder(config, dtype, remat)
+  return model.apply(params, hidden, method='logits')
+
+
+def states(
+  config: decoder.DecoderConfig,
+  params: types.PyTree,
+  ids: types.Array,
+  seen: types.Array,
+  count: int,
+  *,
+  group: int = 1,
+  gap: types.Array | None = None,
+  dtype: Any = jnp.float32,
+  remat: bool = False,
+) -> types.Array:
+  """Returns states `[B, N, D]` before each of the last N tokens; see `logits`.
+
+  What a critic reads: what is known before a token is drawn.
+  """
   model: Any = decoder.Decoder(config, dtype, remat)
   B, T = ids.shape
   if B % group or not _pays(config, T - count, count, group):
     positions = decoder.counted(seen)
     if gap is not None:
       positions += gap[:, None] * (jnp.arange(T) >= T - count)
-    hidden = model.apply(params, ids, positions, decoder.attended(seen)).hidden[
-      :, T - count - 1 : T - 1
-    ]
-    return model.apply(params, hidden, method='logits')
+    hidden = model.apply(params, ids, positions, decoder.attended(seen)).hidden
+    return hidden[:, T - count - 1 : T - 1]
   P, G = T - count, B // group
 
   def packed(leaf):
@@ -81,8 +110,7 @@ def logits(
     hidden[:, P - 1, None, None], (G, group, 1, hidden.shape[-1])
   )
   others = hidden[:, P:].reshape(G, group, count, -1)[:, :, :-1]
-  before = jnp.concatenate([first, others], 2).reshape(B, count, -1)
-  return model.apply(params, before, method='logits')
+  return jnp.concatenate([first, others], 2).reshape(B, count, -1)
 
 
 def _pays(config, prompt, count, group) -> bool:

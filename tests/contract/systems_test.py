@@ -15,7 +15,7 @@ from tests.contract import small
 KINDS = [
   kind
   for kind, entry in sorted(registry.LEARNERS.items())
-  if entry.role not in ('policy', 'critic')
+  if entry.role not in ('policy', 'critic', 'summarizer')
 ]
 
 

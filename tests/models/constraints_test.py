@@ -141,3 +141,20 @@ def test_thoughts_that_do_not_fit_are_refused(thoughts, message):
 def test_choices_that_leave_nothing_are_refused(choices, after, message):
   with pytest.raises(ValueError, match=message):
     constraints.begins(choices, vocabulary=V, after=after)
+
+
+def test_texts_of_tokens_none_of_them_twice():
+  found = constraints.once([1, 3, 4], rows=2, vocabulary=V, ends=[0])
+  ids = np.array([[3, 1, 0, 5], [0, 4, 4, 2]])
+  run = jax.jit(lambda ids: constraints.allowed(found, ids))
+  allowed = run(ids)
+  every, rest = {0, 1, 3, 4}, {0, 1, 3}
+  expected = [[every, {0, 1, 4}, {0, 4}, {0, 4}], [every, every, rest, rest]]
+  for r, row in enumerate(expected):
+    for n, may in enumerate(row):
+      assert set(np.flatnonzero(allowed[r, n])) == may
+  other = constraints.once([2], rows=1, vocabulary=V)
+  assert other.allow is found.allow
+  for tokens in ([], [V]):
+    with pytest.raises(ValueError, match='at least one, from 0 to 5'):
+      constraints.once(tokens, rows=1, vocabulary=V)

@@ -31,7 +31,15 @@ from prm_jax.ops.heads import (
   ratings,
   steps,
 )
-from prm_jax.users import episodic, gaussian, meta, ring, simplex, variational
+from prm_jax.users import (
+  episodic,
+  gaussian,
+  meta,
+  ring,
+  simplex,
+  summaries,
+  variational,
+)
 
 KEY, J, N, U = jax.random.key(0), 3, 6, 4
 RNG = np.random.default_rng(0)
@@ -56,6 +64,11 @@ MANY = jax.vmap(bayes.laplace, (None, 0, 0, 0))(
 )
 MEMORY = episodic.empty(U, N, J)
 PAIR = types.Pair(a(N, 2, J), one(N), one(N))
+EVENT = types.Event(
+  types.Tokens(jnp.ones((N, 2), jnp.int32), jnp.ones((N, 2), jnp.int32)),
+  a(N),
+  one(N),
+)
 SIDE = types.Pair(a(N, J), one(N), one(N))
 SAID = types.Judgements(*(jnp.arange(N) % U, one(N), one(N), jnp.arange(N)))
 INDEX = jnp.stack([jnp.arange(N), jnp.arange(N) + 1], 1)
@@ -64,6 +77,8 @@ HEARD = types.Said(
   a(N, 2, J), a(N, 2, 0), one(N, 2), {}, one(N), one(N), paired.bradley_terry()
 )
 OUTPUT = types.RewardOutput(a(N, 2), jnp.broadcast_to(jnp.eye(2), (N, 2, 2)))
+TOLD = types.Tokens(jnp.ones(3, jnp.int32), jnp.ones(3, jnp.int32))
+WRITTEN = summaries.State(EVENT.tokens, TOLD, jnp.int32(N), a(), a())
 RING = ring.keep(ring.empty(N, J), SIDE)
 BELIEF = gaussian.State(a(J), RING)
 LOG = jax.nn.log_softmax(a(N, 5))
@@ -402,6 +417,12 @@ EXAMPLES = {
     'kl_estimate': (a(N), a(N)),
     'entropy': (a(N, 5),),
   },
+  'returns': {
+    'choice_reward': (a(N), one(N)),
+    'token_rewards': (a(U), a(U, N), one(U, N)),
+    'generalized_advantages': (a(U, N), a(U, N), one(U, N)),
+    'value_loss': (a(N), a(N), a(N)),
+  },
   'traits': {
     'log_probability': (a(N), a(N)),
     'nll': (a(J), a(N, J - 1), a(N), one(N)),
@@ -519,6 +540,14 @@ EXAMPLES = {
         iterations=3,
       ),
     ),
+  },
+  # What runs a decoder is of `models`; the rest has no products.
+  'summaries': {
+    'summaries': None,
+    'edited': (WRITTEN, TOLD),
+    'released': (WRITTEN,),
+    'asked': None,
+    'write': None,
   },
   'variational': {
     'variational': None,
