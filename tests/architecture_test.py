@@ -52,7 +52,7 @@ ALLOWED |= {
   },
   'world_tasks': {'learners', 'policy', 'worlds'},
   'memory_rows': {
-    *('types', 'ops', 'models', 'users', 'rewards', 'systems', 'worlds'),
+    *('types', 'ops', 'models', 'users', 'rewards', 'systems', 'worlds')
   },
   'history_rows': {'types', 'models', 'policy', 'users', 'worlds'},
   'judging_tasks': {'types', 'ops', 'policy', 'worlds'},

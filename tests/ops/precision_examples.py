@@ -473,7 +473,7 @@ EXAMPLES = {
       lambda: counting.most_frequent(
         jnp.zeros((N, J), jnp.int32), one(N), size=2
       ),
-    ),
+    )
   },
   'recall': {
     'unit': (a(N, J),),

@@ -73,8 +73,8 @@ def test_events_text_and_trace_stand_in_front_in_this_order(memories, asked):
     for q in range(Q):
       likeness = np.asarray(kept.embedding[u] @ asked[0][u, q])
       there = np.flatnonzero(np.asarray(kept.mask[u]))
-      best = sorted(sorted(there, key=lambda e: -likeness[e])[:2])  # noqa: B023
-      # Slots are in order of time: they were appended so.
+      best = sorted(there, key=lambda e: -likeness[e])[:2]
+      best = sorted(best, key=lambda e: float(kept.time[u, e]))
       expected = [int(x) for e in best for x in kept.content.ids[u, e]]
       expected += memories.texts['counts'].ids[u].tolist()
       expected += memories.traces['selected'].ids[u].tolist()
@@ -85,14 +85,14 @@ def test_events_text_and_trace_stand_in_front_in_this_order(memories, asked):
 @pytest.mark.parametrize('recall', personal_memories.RECALLS)
 def test_every_recall_tells_events_of_the_person(memories, asked, recall):
   parts = Parts(recall, events=2, pool=3)
-  content = memories.events.events.content.ids
+  kept = memories.events.events
   told = personal_memories.context(KEY, memories, parts, asked[0])
   wanted = {'recency': [3, 4], 'most_complex': [0, 1]}.get(recall)
   for u, count in enumerate((2, 2, 0)):
     found = np.reshape(said(told, u, 0), (-1, T)).tolist()
-    own = content[u].tolist()
+    own = kept.content.ids[u].tolist()
     assert len(found) == count
-    places = [own.index(event) for event in found]
+    places = [float(kept.time[u, own.index(event)]) for event in found]
     assert places == sorted(set(places))
     if wanted and u == 0:
       assert places == wanted

@@ -33,6 +33,7 @@ def choices():
   return allowed
 
 
+@pytest.mark.slow
 def test_likeliest_traces_are_those_of_each_persons_merged_model(
   params, prompts
 ):
