@@ -36,21 +36,6 @@ class Constraint(NamedTuple):
     return self._replace(data=jax.tree.map(lambda leaf: leaf[rows], self.data))
 
 
-class Thoughts(NamedTuple):
-  """Parts of a text in which nothing is decided.
-
-  Attributes:
-    opens: sequences of token ids that begin one: every spelling of its mark.
-    closes: those that end one; the first of them is written where one has to
-      end.
-    opened: `[R]` bool, whether a text begins inside one.
-  """
-
-  opens: Sequence[Sequence[int]]
-  closes: Sequence[Sequence[int]]
-  opened: Sequence[bool]
-
-
 def allowed(constraint: Constraint, ids: types.Array) -> types.Array:
   """Returns which tokens could have stood at every place, `[R, N, V]` bool.
 
@@ -132,6 +117,21 @@ def _allow_at(data: types.Array, ids: types.Array, step: types.Array):
   N = data.shape[1]
   here = jnp.asarray(data)[:, jnp.minimum(step, N - 1)]
   return here & (step < N)
+
+
+class Thoughts(NamedTuple):
+  """Parts of a text in which nothing is decided.
+
+  Attributes:
+    opens: sequences of token ids that begin one: every spelling of its mark.
+    closes: those that end one; the first of them is written where one has to
+      end.
+    opened: `[R]` bool, whether a text begins inside one.
+  """
+
+  opens: Sequence[Sequence[int]]
+  closes: Sequence[Sequence[int]]
+  opened: Sequence[bool]
 
 
 class _Choices(NamedTuple):
