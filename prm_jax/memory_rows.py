@@ -108,7 +108,8 @@ def counted(given: histories.Pairs, *, last: int | None = None) -> types.Tokens:
   count = functools.partial(
     counting.most_frequent, size=histories.VALUES, last=last
   )
-  found = jax.vmap(count)(given.value[:, :, 0], np.ones(given.topic.shape))
+  chosen = jnp.asarray(given.value[:, :, 0])
+  found = jax.vmap(count)(chosen, jnp.ones(given.topic.shape))
   return stated(*found)
 
 
