@@ -260,9 +260,5 @@ def scores(
 def _scoring(unit, config, name) -> types.PyTree:
   """Returns a scoring model that `judges.arrays` put into a unit."""
   shape = jax.eval_shape(scalars.network(config)[0], jax.random.key(0))
-  leaves = {
-    path.removeprefix(f'{name}/'): jnp.asarray(leaf)
-    for path, leaf in unit.arrays.items()
-    if path.startswith(f'{name}/')
-  }
+  leaves = jax.tree.map(jnp.asarray, unit.part(name).arrays)
   return trees.put(shape, leaves)

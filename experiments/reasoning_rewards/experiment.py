@@ -213,10 +213,11 @@ def _of_judges(config, folder) -> study.Tables:
   scored = [folder.read(name) for name in _scalars(config, folder)]
   kinds = config.scalars.kinds.to_dict()
   pauses = {label: node.get('pauses', 0) for label, node in kinds.items()}
+  plateaus = tables.plateau(scored)
   return {
     'judges': tables.judges(tables.by_judge(reasoned, held, scored), pauses),
-    'lead': tables.lead(reasoned, scored, config.problems.lengths),
-    'plateau': tables.plateau(scored),
+    'lead': tables.lead(reasoned, scored, config.problems.lengths, plateaus),
+    'plateau': plateaus,
     'search': tables.searched(
       [
         folder.read(name)

@@ -167,11 +167,7 @@ def read(
   def init():
     return model.init(jax.random.key(0), ids, ids, decoder.attended(ids + 1))
 
-  leaves = {
-    path.removeprefix(f'{name}/'): jnp.asarray(leaf)
-    for path, leaf in unit.arrays.items()
-    if path.startswith(f'{name}/')
-  }
+  leaves = jax.tree.map(jnp.asarray, unit.part(name).arrays)
   return trees.put(jax.eval_shape(init), leaves)
 
 

@@ -310,31 +310,16 @@ def run(
 
 
 def _late(side, given, seen) -> dict[str, np.ndarray]:
-  """Returns pairs before and after the last third of the updates."""
+  """Returns pairs before and after the last third of the updates.
+
+  Arrays `SIDE/before`, `SIDE/after`, and those of `measured.rows_of` likewise.
+  """
   values = {
     **measured.rows_of(given, 2),
     'before': seen[2 * (len(seen) - 1) // 3],
     'after': seen[-1],
   }
   return {f'{side}/{name}': value for name, value in values.items()}
-
-
-def side(unit: units.Unit, name: str) -> units.Unit:
-  """Returns a unit's pairs before and after the last third of the updates.
-
-  Args:
-    unit: of `run`.
-    name: one of `SIDES`.
-
-  Returns:
-    A unit with the arrays of `measured.rows_of`, `before` and `after`.
-  """
-  arrays = {
-    path.removeprefix(f'{name}/'): leaf
-    for path, leaf in unit.arrays.items()
-    if path.startswith(f'{name}/')
-  }
-  return units.Unit(unit.record, arrays)
 
 
 def chosen(folder: units.Folder, names: Sequence[str]) -> Row:

@@ -85,10 +85,7 @@ def plateau(scored: Sequence[units.Unit]) -> list[Row]:
   rows = []
   for (name,), made in units.grouped(scored, 'judge').items():
     shared = {key: made[0].record[key] for key in ('rate', 'batch', 'steps')}
-    sides = {
-      side: [scalars.side(unit, side) for unit in made]
-      for side in scalars.SIDES
-    }
+    sides = {side: [unit.part(side) for unit in made] for side in scalars.SIDES}
     for kind, shown in CLASSES.items():
       for K in np.unique(sides['test'][0].arrays['length']):
         row: Row = {'judge': name, 'class': kind, 'length': int(K), **shared}
@@ -155,13 +152,14 @@ def lead(
   reasoned: Sequence[units.Unit],
   scored: Sequence[units.Unit],
   lengths: Sequence[int],
+  plateaus: Sequence[Row],
 ) -> list[Row]:
   """Returns the reasoning judge's lead over every scalar one, pairs paired.
 
   Whether a lead may be claimed is said beside it; see `claims`.
   """
   rows = []
-  fair = claims(plateau(scored))
+  fair = claims(plateaus)
   for (name,), made in units.grouped(scored, 'judge').items():
     for K in lengths:
       for kind, shown in CLASSES.items():

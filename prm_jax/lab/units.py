@@ -32,6 +32,15 @@ class Unit(NamedTuple):
   record: dict[str, Any]
   arrays: dict[str, np.ndarray]
 
+  def part(self, name: str) -> 'Unit':
+    """Returns the arrays `NAME/...` alone, without `NAME/`."""
+    arrays = {
+      path.removeprefix(f'{name}/'): leaf
+      for path, leaf in self.arrays.items()
+      if path.startswith(f'{name}/')
+    }
+    return Unit(self.record, arrays)
+
 
 Make = Callable[[], Unit]
 

@@ -428,13 +428,14 @@ def test_a_lead_is_claimed_over_judges_at_their_plateau_alone(
     )
     for unit in made
   ]
-  rows = {(row['class'], row['length']): row for row in tables.plateau(made)}
+  plateaus = tables.plateau(made)
+  rows = {(row['class'], row['length']): row for row in plateaus}
   gained = rows['hidden', 4]
   assert gained['test_gain'] == pytest.approx(0.5 * late / 100)
   assert gained['gains'] == (late > 10)
   assert gained['seeds_gaining'] == (3 if late > 10 else 0)
   assert not rows['shown', 4]['gains']
-  rows = tables.lead(reasoned, made, (1, 4))
+  rows = tables.lead(reasoned, made, (1, 4), plateaus)
   assert {row['class']: row['fair'] for row in rows} == fair
   hidden = next(r for r in rows if (r['class'], r['steps']) == ('hidden', 4))
   assert hidden['lead'] == 0.5
