@@ -51,6 +51,9 @@ ALLOWED |= {
     'world_tasks',
   },
   'world_tasks': {'learners', 'policy', 'worlds'},
+  'memory_rows': {
+    *('types', 'ops', 'models', 'users', 'rewards', 'systems', 'worlds')
+  },
   'history_rows': {'types', 'models', 'policy', 'users', 'worlds'},
   'judging_tasks': {'types', 'ops', 'policy', 'worlds'},
   'judging_rows': {'types', 'policy', 'worlds'},
