@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+import tokenizers
 
 from prm_jax import types
 from prm_jax.models import decoder
@@ -106,3 +107,15 @@ def strangers(
     return told(given.summaries), texts, given.pairs.label
 
   return drawn
+
+
+def tokenizer() -> tokenizers.Tokenizer:
+  """Returns what reads and writes the world's tokens, a word for each.
+
+  A word that the world does not have is `PAD`, which is in no text.
+  """
+  words = {word: i for i, word in enumerate(histories.TOKENS)}
+  unknown = histories.TOKENS[histories.PAD]
+  found = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unknown))
+  found.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+  return found

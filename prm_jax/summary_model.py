@@ -9,21 +9,24 @@ FOLDER/summaries       of people, see `prm_jax/kept_summaries.py`
 import dataclasses
 import functools
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from prm_jax import kept_summaries, types
-from prm_jax.models import tokenizers
+from prm_jax.models import composed, prefixes, tokenizers
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.rewards import backbone as backbones
 from prm_jax.rewards import discriminative, summary_texts
 from prm_jax.runtime import export as exports
 from prm_jax.runtime import writers
+from prm_jax.users import records, summaries
 
 _PARAMETERS, _TOKENIZER = 'parameters', 'tokenizer.json'
+_PEOPLE = 256  # written about at once
 
 
 def save(
@@ -38,7 +41,7 @@ def save(
   """Writes a reward model that reads summaries, and nobody's summary.
 
   Args:
-    folder: new or empty.
+    folder: new or empty, but for summaries that a training has begun.
     reward: node of the registry, plain data: of a head where there is a
       backbone, or of a reward that is a decoder, such as 'implicit'.
     params: of the reward, with those of its backbone.
@@ -47,7 +50,7 @@ def save(
     wording: what it reads.
 
   Raises:
-    FileExistsError: the folder has something in it.
+    FileExistsError: the folder has something else in it.
     ValueError: the parts do not fit together.
   """
   card = {
@@ -64,7 +67,7 @@ def save(
       f'{_first_difference(params, like)}'
     )
   tokenizers.check_vocabulary(tokenizer, _config(card).vocab_size, 'the reward')
-  exports.export_parameters(params, folder, card)
+  exports.export_parameters(params, folder, card, beside=(kept_summaries.NAME,))
   tokenizer.save(str(Path(folder) / _TOKENIZER))
 
 
@@ -94,6 +97,123 @@ def save_language_model(
   }
   params = {'policy': model.params}
   save(folder, node, params, model.tokenizer, wording=wording)
+
+
+def save_plus(
+  folder: str | Path,
+  writer: summaries.Writer,
+  params: types.PyTree,
+  tokenizer: tokenizers.tokenizers.Tokenizer,
+  *,
+  backbone: backbones.Backbone | Mapping[str, Any] | None = None,
+  reader: Mapping[str, Any] | None = None,
+  response: int = 512,
+  total: int = 2048,
+) -> None:
+  """Writes the reward model that `learners.plus` has fitted.
+
+  Summaries are then written by `write`.
+
+  Args:
+    folder: as in `save`.
+    writer: of summaries, as the learner was given it.
+    params: of the reward, `state.params['reward']`.
+    tokenizer: of the writer's tokens.
+    backbone: as the learner was given it.
+    reader: likewise.
+    response: tokens of a response.
+    total: tokens of summary, prompt and response.
+
+  Raises:
+    FileExistsError: the folder has something else in it.
+    ValueError: the parts do not fit together.
+  """
+  node = backbones.Backbone(writer.config, 'whole')
+  node = node if backbone is None else backbones.given(backbone)
+  reward = {
+    'kind': 'summarized',
+    'backbone': {
+      'config': dataclasses.asdict(node.sizes),
+      **{name: getattr(node, name) for name in ('trains', 'rank', 'top')},
+    },
+    'fields': writer.fields,
+    **(reader or {}),
+  }
+  wording = summary_texts.Wording(
+    summary=writer.max_new_tokens,
+    response=response,
+    total=total,
+    apart=True,
+    end=writer.stop_ids[0],
+  )
+  save(folder, reward, params, tokenizer, wording=wording)
+
+
+def write(
+  key: types.Key,
+  folder: str | Path,
+  writer: summaries.Writer,
+  params: types.PyTree,
+  histories: Mapping[str, Sequence[int]],
+  *,
+  draft: kept_summaries.Draft | None = None,
+) -> kept_summaries.Outcome:
+  """Writes what a summariser says of people, the likeliest, on disk.
+
+  After a fit, a refit, or new answers. What a person wrote stays what is read,
+  and nothing is written of who was forgotten.
+
+  Args:
+    key: of the sampler.
+    folder: of the reward model that reads the summaries.
+    writer: of summaries.
+    params: of it, not composed: `state.params['user']`.
+    histories: person -> tokens; of whom there are none '' is written.
+    draft: what the training began, so that who was forgotten meanwhile stays
+      so; begun now if None.
+
+  Raises:
+    SummaryError: words have more tokens than the reward model reads.
+  """
+  reader = people(folder)
+  draft = draft or reader.begin(histories)
+  users = [user for user in draft.users if user in histories]
+  said = _words(key, writer, params, _tokenizer(folder), histories, users)
+  for words in said.values():  # the draft may be older than the reward
+    records.check(words, measure=reader.measure)
+  return draft.write(said)
+
+
+def _words(key, writer, params, tokenizer, histories, users) -> dict[str, str]:
+  """Returns summaries of people's histories, in words."""
+  known = [user for user in users if len(histories[user])]
+  said = dict.fromkeys(users, '')
+  if not known:
+    return said
+  whole = composed.composed(params, writer.fields)
+  longest = max(len(histories[user]) for user in known)
+  ids, mask = np.zeros((2, len(known), longest), np.int32)
+  for row, user in enumerate(known):
+    told = histories[user]
+    ids[row, longest - len(told) :], mask[row, longest - len(told) :] = told, 1
+  for first in range(0, len(known), _PEOPLE):
+    rows = np.arange(first, min(first + _PEOPLE, len(known)))
+    # Of few shapes, since each is compiled: copies of the first are written.
+    R = prefixes.rounded(len(rows), _PEOPLE)
+    some = np.concatenate([rows, np.full(R - len(rows), rows[0])])
+    found = summaries.write(
+      key,
+      writer,
+      whole,
+      types.Tokens(ids[some], mask[some]),
+      row_ids=some,
+      temperature=0.0,
+    )
+    written = (np.asarray(leaf)[: len(rows)] for leaf in found[:2])
+    for row, one, there in zip(rows, *written, strict=True):
+      kept = [i for i in one[there > 0].tolist() if i not in writer.stop_ids]
+      said[known[row]] = records.decoded(tokenizer.decode(kept))
+  return said
 
 
 def load(folder: str | Path) -> kept_summaries.Scorer:

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -17,7 +17,11 @@ _PARAMETERS = 'parameters'
 
 
 def export_parameters(
-  params: types.PyTree, folder: writers.PathLike, metadata: Mapping[str, Any]
+  params: types.PyTree,
+  folder: writers.PathLike,
+  metadata: Mapping[str, Any],
+  *,
+  beside: Collection[str] = (),
 ) -> None:
   """Writes shared parameters, and nothing of any person, with Orbax.
 
@@ -25,13 +29,14 @@ def export_parameters(
     params: `TrainState.params`: reward and population.
     folder: new or empty.
     metadata: plain data: configuration, features, licence.
+    beside: names of what may be in the folder.
 
   Raises:
-    FileExistsError: the folder has something in it.
+    FileExistsError: the folder has something else in it.
     PermissionError: files cannot be written there.
   """
   folder = writers.make_folder(folder).resolve()
-  if any(folder.iterdir()):
+  if any(path.name not in beside for path in folder.iterdir()):
     raise FileExistsError(f'{folder} is not empty: choose another folder')
   with ocp.StandardCheckpointer() as checkpointer:
     checkpointer.save(folder / _PARAMETERS, jax.tree.map(jnp.asarray, params))

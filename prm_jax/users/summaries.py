@@ -13,6 +13,7 @@ import numpy as np
 
 from prm_jax import types
 from prm_jax.models import composed, constraints, decoder, prefixes, sampling
+from prm_jax.users import records
 
 _PEOPLE = 256  # written about at once
 
@@ -182,18 +183,27 @@ def _told(state: State, evidence: types.Event) -> State:
 def edited(state: State, text: types.Tokens) -> State:
   """Returns the state with a summary that somebody wrote, which stays.
 
+  On the host, as `settle`.
+
   Args:
     state: of one person.
-    text: `[N']`; what does not fit is cut.
+    text: `[N']`, padded anywhere.
+
+  Raises:
+    SummaryError: it has more tokens than a summary: it would be cut without a
+      word.
   """
   N = state.text.ids.shape[-1]
-
-  def fitted(leaf):
-    leaf = jnp.asarray(leaf, jnp.int32)[:N]
-    return jnp.pad(leaf, (0, N - leaf.shape[0]))
-
-  known = types.Tokens(fitted(text.ids), fitted(text.mask))
-  return state._replace(text=known, edited=jnp.ones(()))
+  said = np.asarray(text.ids, np.int32)[np.asarray(text.mask) > 0]
+  if len(said) > N:
+    raise records.SummaryError(
+      f'the summary has {len(said):,} tokens, and {N:,} are read: shorten it'
+    )
+  ids, mask = np.zeros((2, N), np.int32)
+  ids[: len(said)], mask[: len(said)] = said, 1
+  return state._replace(
+    text=types.Tokens(jnp.asarray(ids), jnp.asarray(mask)), edited=jnp.ones(())
+  )
 
 
 def released(state: State) -> State:

@@ -5,7 +5,7 @@ import pytest
 
 from prm_jax import types
 from prm_jax.models import decoder
-from prm_jax.users import summaries
+from prm_jax.users import records, summaries
 
 END, V = 1, 12
 CONFIG = decoder.DecoderConfig(V, 8, 8, 1, 2, 1, 4)
@@ -89,9 +89,9 @@ def test_summaries_are_written_of_whom_something_is_new(user, params):
 def test_an_edited_summary_stays_until_it_is_released(user, params):
   state, _ = told(user, [5], [6])
   written = one(user.settle(KEY, params, many(state)), 0)
-  ids = jnp.array([7, 8, 9, 10])
-  mine = summaries.edited(written, types.Tokens(ids, jnp.ones(4)))
-  np.testing.assert_array_equal(mine.text.ids, [7, 8, 9])  # what fits
+  padded = types.Tokens(np.array([0, 7, 8, 0, 9]), np.array([0, 1, 1, 0, 1]))
+  mine = summaries.edited(written, padded)
+  np.testing.assert_array_equal(mine.text.ids, [7, 8, 9])
   mine, _ = told(user, [11], state=mine)
   kept = one(user.settle(KEY, params, many(mine)), 0)
   np.testing.assert_array_equal(user.context(params, kept).ids, [7, 8, 9])
@@ -102,6 +102,18 @@ def test_an_edited_summary_stays_until_it_is_released(user, params):
   expected = one(user.settle(KEY, params, many(other)), 0)
   np.testing.assert_array_equal(anew.text.ids, expected.text.ids)
   assert list(anew.text.ids) != [7, 8, 9]
+
+
+@pytest.mark.parametrize('length', [4, 100_000])
+def test_a_summary_that_is_too_long_is_refused(user, length):
+  text = types.Tokens(np.full(length, 7), np.ones(length))
+  with pytest.raises(records.SummaryError, match=f'{length:,} tokens, and 3'):
+    summaries.edited(user.prior(None), text)
+
+
+def test_an_edit_may_say_nothing(user):
+  mine = summaries.edited(user.prior(None), types.Tokens([], []))
+  assert not np.any(mine.text.mask)
 
 
 def test_what_may_be_said_is_anything_without_statements():

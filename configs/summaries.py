@@ -1,0 +1,183 @@
+"""Summaries that a person can read, learned with the reward that reads them.
+
+Variants: `smoke` (seconds: one seed of a few steps) and `study` (the default:
+five seeds, two worlds).
+"""
+
+from ml_collections import config_dict
+
+_VARIANTS = ('smoke', 'study')
+PARTS = ('people', 'partners', 'own_words', 'rounds', 'planted', 'injections')
+
+_PUBLISHED = {
+  'contexts': 128,
+  'samples': 1,
+  'pairs': 1,
+  'baseline': 'critic',
+  'kl': 0.01,
+}
+# Of learners, options of `plus.plus`. Nothing learns where a method's
+# summaries are `read_by` another one's reward model.
+_METHODS = {
+  'plus': {'steps': 400},
+  # The summariser stays as it started.
+  'untrained': {'order': ('reward',), 'steps': 400},
+  'history_equal_pairs': {
+    'order': ('reward',),
+    'reads': 'histories',
+    'steps': 400,
+  },
+  'history_equal_time': {
+    'order': ('reward',),
+    'reads': 'histories',
+    'steps': 700,
+    'update': {'contexts': 32, 'pairs': 4},
+  },
+  'aggregate': {'order': ('reward',), 'reads': 'nothing', 'steps': 400},
+  # Frozen partners.
+  'frozen_log': {'order': ('summarizer',), 'steps': 400},
+  'frozen_right': {
+    'order': ('summarizer',),
+    'steps': 400,
+    'update': {'score': 'right'},
+  },
+  'frozen_untrained': {
+    'order': ('reward', 'summarizer'),
+    'steps': {'reward': 200, 'summarizer': 400},
+  },
+  # In turns, as published.
+  'rounds': {'order': ('summarizer', 'reward'), 'steps': 4, 'rounds': 100},
+  'critic': {
+    'order': ('summarizer', 'reward'),
+    'steps': 4,
+    'rounds': 100,
+    'update': _PUBLISHED,
+  },
+  'together_right': {'steps': 400, 'update': {'score': 'right'}},
+  # Whose summaries are read by whom.
+  'untrained_by_start': {'read_by': 'start', 'summaries_of': 'start'},
+  'untrained_by_plus': {'read_by': 'plus', 'summaries_of': 'start'},
+  'plus_by_start': {'read_by': 'start', 'summaries_of': 'plus'},
+  'truth_by_start': {'read_by': 'start', 'summaries_of': 'truth'},
+  'truth_by_plus': {'read_by': 'plus', 'summaries_of': 'truth'},
+}
+# Part -> world -> methods.
+_WORK = {
+  'people': {
+    'plain': (
+      'plus',
+      'untrained',
+      'history_equal_pairs',
+      'history_equal_time',
+      'vector',
+      'aggregate',
+      'untrained_by_start',
+      'untrained_by_plus',
+      'plus_by_start',
+      'truth_by_start',
+      'truth_by_plus',
+    )
+  },
+  'partners': {
+    'plain': (
+      'plus',
+      'untrained',
+      'frozen_log',
+      'frozen_right',
+      'frozen_untrained',
+      'plus_by_start',
+    )
+  },
+  'own_words': {
+    'own_words': (
+      'plus',
+      'untrained',
+      'history_equal_pairs',
+      'history_equal_time',
+      'vector',
+      'aggregate',
+      'truth_by_start',
+      'truth_by_plus',
+    )
+  },
+  'rounds': {'plain': ('plus', 'rounds', 'critic', 'together_right')},
+  'planted': {'plain': ('plus', 'untrained')},
+  'injections': {'plain': ('plus', 'untrained')},
+}
+
+
+def get_config(variant: str = 'study') -> config_dict.ConfigDict:
+  """Returns the study's configuration."""
+  if variant not in _VARIANTS:
+    raise ValueError(f'unknown variant {variant!r}: one of {_VARIANTS}')
+  config = config_dict.ConfigDict()
+  config.study, config.seeds = 'summaries', (0, 1, 2, 3, 4)
+  config.parts, config.work = PARTS, _WORK
+  config.worlds = {'plain': False, 'own_words': True}
+  config.decoder = {}  # sizes other than `history_rows.SIZES`
+  config.people = {
+    'training': 600,
+    'histories': 2,
+    'pairs': 24,
+    'validation': 192,
+    'tested': 384,
+    'tested_pairs': 8,
+    'splits': ('seen', 'new', 'combo', 'topic', 'hist', 'kind'),
+  }
+  config.start = {
+    'language': {'batch': 48, 'steps': 1800, 'learning_rate': 5e-3},
+    'strangers': {'batch': 32, 'pairs': 8, 'steps': 300, 'learning_rate': 2e-3},
+  }
+  config.methods = _METHODS
+  config.every = 100  # steps between examinations of validation people
+  config.vectors = {
+    'dim': 48,
+    'latent': 16,
+    'width': 96,
+    'kl_weight': 1e-3,
+    'rate': 3e-3,
+    'contexts': 32,
+    'pairs': 8,
+    'steps': 3000,
+    'every': 250,
+    'strangers': {'batch': 32, 'pairs': 8, 'steps': 1000},
+  }
+  config.shown = 12  # people whose summaries stand on the page
+  if variant == 'smoke':
+    _shrink(config)
+  return config.lock()
+
+
+def _shrink(config: config_dict.ConfigDict) -> None:
+  """Makes the study a few steps of everything."""
+  config.seeds = (0,)
+  config.decoder = {
+    'hidden_size': 8,
+    'intermediate_size': 8,
+    'num_hidden_layers': 1,
+    'num_attention_heads': 1,
+    'num_key_value_heads': 1,
+    'head_dim': 8,
+  }
+  config.people.update(training=8, pairs=4, histories=1)
+  config.people.update(validation=4, tested=6, tested_pairs=2)
+  config.people.splits = ('new', 'topic')
+  config.start.language.update(batch=4, steps=2, warm_up=1)
+  config.start.strangers.update(batch=4, pairs=2, steps=2)
+  for node in config.methods.values():
+    if 'read_by' in node:
+      continue
+    few = {**node.get('update', {}), 'contexts': 4, 'pairs': 2}
+    few['samples'] = min(2, few.get('samples', 2))
+    node.update = few
+    if node.get('rounds', 1) > 1:
+      node.steps, node.rounds = 1, 2
+    elif isinstance(node.steps, int):
+      node.steps = 2
+    else:
+      node.steps = dict.fromkeys(node.steps, 2)
+  config.every = 1
+  config.vectors.update(dim=4, latent=2, width=4, steps=2, every=1)
+  config.vectors.update(contexts=4, pairs=2)
+  config.vectors.strangers.update(batch=4, pairs=2, steps=2)
+  config.shown = 2

@@ -1,0 +1,1 @@
+"""Summaries that a person can read, learned with the reward that reads them."""

@@ -1,0 +1,232 @@
+"""The page of summaries that are learned with the reward that reads them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.summaries import words
+from prm_jax.report import kinds, page, tables
+from prm_jax.worlds import histories
+
+_OWN = kinds.Axis('own', 'choices predicted (%)', 100)
+_WRITE = ('plus', 'rounds', 'critic', 'together_right', 'frozen_right')
+
+
+def method(row: tables.Row, column: str = 'method') -> str:
+  """Returns what a row's method is called."""
+  return words.METHODS.get(row[column], tables.word(row[column]))
+
+
+def sections(results: Mapping[str, Any]) -> list[page.Section]:
+  """Returns the page's figures with their headings."""
+  return [*_people(results), *_along(results)]
+
+
+def _people(results) -> list[page.Section]:
+  rows = tables.rows_of(results, 'predicted')
+  pictures = []
+  for world, heading in words.WORLDS.items():
+    for split in ('new', 'topic'):
+      some = [
+        row for row in rows if (row['world'], row['split']) == (world, split)
+      ]
+      if some:
+        some = sorted(some, key=lambda row: -row['own'])
+        pictures.append(
+          kinds.bars(
+            f'{words.SPLITS[split]}; {heading}',
+            some,
+            list(map(method, some)),
+            _OWN,
+            at=100 * histories.best_accuracy(),
+            ours=[row['method'] == 'plus' for row in some],
+          )
+        )
+  if not pictures:
+    return []
+  note = (
+    'Behind the own summary, history or vector. The dashed line is who knows '
+    'everybody. In the first world no statement has a topic, so that a summary '
+    'carries over to a topic of which no person was seen by construction.'
+  )
+  return [{'title': 'New people', 'note': note, 'pictures': pictures}]
+
+
+def _along(results) -> list[page.Section]:
+  rows = [
+    row
+    for row in tables.rows_of(results, 'curves')
+    if row['world'] == 'plain' and row['method'] in _WRITE
+  ]
+  if not rows:
+    return []
+  pictures = []
+  for axis in (
+    _OWN,
+    kinds.Axis('both', 'both preferences told (%)', 100),
+    kinds.Axis('silent', 'say nothing (%)', 100),
+  ):
+    known = [row for row in rows if row.get(axis.column) is not None]
+    pictures += kinds.curves(
+      known,
+      ['validation people'] * len(known),
+      list(map(method, known)),
+      kinds.Axis('step', 'steps'),
+      axis,
+    )
+  note = 'Bands are 95 % intervals over seeds.'
+  return [{'title': 'Along the training', 'note': note, 'pictures': pictures}]
+
+
+TABLES: dict[str, tables.Spec | None] = {
+  'claims': tables.Spec(
+    'What was to be shown',
+    'Of the first world; bars were set before the study, after a trial.',
+  ),
+  'predicted': tables.Spec(
+    'How well choices are predicted',
+    'Percent of choices, with 95 % intervals over seeds and people. Own, '
+    "another's and empty: whose summary or history is read. Less new: more "
+    'than of new people.',
+    {
+      'world': ('word', 'world'),
+      'method': ('word', 'method'),
+      'split': ('word', 'split'),
+      'own': ('points', 'own'),
+      'worst seed': ('percent', 'worst_seed'),
+      "another's": ('points', 'other'),
+      'empty': ('points', 'empty'),
+      "own less another's": ('points', 'own_less_other'),
+      'less new': ('points', 'less_new'),
+      'strong first': ('points', 'strong_first'),
+      'both': ('points', 'both'),
+      'silent': ('points', 'silent'),
+      'people': ('count', 'people'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'gains': tables.Spec(
+    'PLUS less every other method',
+    'Points, on the same choices, with 95 % intervals over seeds and people.',
+    {
+      'world': ('word', 'world'),
+      'over': ('word', 'over'),
+      'split': ('word', 'split'),
+      'lead': ('points', 'lead'),
+      'worst seed': ('percent', 'worst_seed'),
+      'people': ('count', 'people'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'partners': tables.Spec(
+    'Partners that stay as they are',
+    'New people. Facts in summaries say how good the writing is, choices '
+    'predicted how good writing and reading are together.',
+    {
+      'method': ('word', 'method'),
+      'predicted': ('points', 'own'),
+      "another's": ('points', 'other'),
+      'empty': ('points', 'empty'),
+      'strong first': ('points', 'strong_first'),
+      'both': ('points', 'both'),
+      'silent': ('points', 'silent'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'rounds': tables.Spec(
+    'Together, in turns, and with a critic',
+    'New people. In turns: four steps of the summariser, then four of the '
+    'reward model on the same summaries. The critic has one summary of a '
+    'context, one choice, and KL to the start.',
+    {
+      'method': ('word', 'method'),
+      'predicted': ('points', 'own'),
+      "another's": ('points', 'other'),
+      'empty': ('points', 'empty'),
+      'strong first': ('points', 'strong_first'),
+      'both': ('points', 'both'),
+      'silent': ('points', 'silent'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'planted': tables.Spec(
+    'A misconception, and its correction',
+    'Percent of new people. Carried: the summary states the wrong value of '
+    'what is liked most. Preferred: the reward prefers it to the right one. '
+    'More: than with none; over unmarked: than where its words stand without '
+    'the marker that tells. Repeated: the assistant says the same words again.',
+    {
+      'method': ('word', 'method'),
+      'in the history': ('word', 'history'),
+      'carried': ('points', 'carried'),
+      'carried more': ('points', 'carried_more'),
+      'carried over unmarked': ('points', 'carried_over_unmarked'),
+      'preferred': ('points', 'preferred'),
+      'preferred more': ('points', 'preferred_more'),
+      'preferred over unmarked': ('points', 'preferred_over_unmarked'),
+      'choices predicted': ('points', 'own'),
+      'people': ('count', 'people'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'injections': tables.Spec(
+    'What is no event, in a history',
+    'Percent of new people. Moved: the summary is another one. The control is '
+    'of the same length, in the same places, and stands in no history either.',
+    {
+      'method': ('word', 'method'),
+      'injected': ('word', 'injected'),
+      'moved': ('points', 'moved'),
+      'control moved': ('points', 'control_moved'),
+      'moved more': ('points', 'moved_more'),
+      'carried': ('points', 'carried'),
+      'carried more': ('points', 'carried_more'),
+      'preferred': ('points', 'preferred'),
+      'preferred more': ('points', 'preferred_more'),
+      'choices lost': ('points', 'lost'),
+      'by the control': ('points', 'control_lost'),
+      'people': ('count', 'people'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'costs': tables.Spec(
+    'What methods cost',
+    'CPU seconds of one process; of a step, of the training, and of all that '
+    'a unit does. Only ratios count.',
+    {
+      'world': ('word', 'world'),
+      'method': ('word', 'method'),
+      'steps': ('count', 'steps'),
+      'pairs drawn': ('count', 'pairs_drawn'),
+      'of a step': ('number', 'cpu_seconds_per_step'),
+      'of the training': ('number', 'training_cpu_seconds'),
+      'of all': ('number', 'cpu_seconds'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'summaries': tables.Spec(
+    'What is written about people',
+    'The first new people of the first seed, not chosen. A person likes the '
+    'first value most.',
+  ),
+  'curves': None,
+}
+
+_READING = (
+  (
+    "Own, another's, empty",
+    'Whose summary, history or vector the reward reads. What is predicted '
+    "behind another's or none is not personal.",
+  ),
+  (
+    'Points and intervals',
+    'Shares are in percent, and differences in points. Brackets hold 95 % '
+    'intervals over seeds and people at once; a seed draws its own people.',
+  ),
+  (
+    'By start, by PLUS',
+    'Whose reward model reads the summaries: that of the start, which saw no '
+    "person, or PLUS's.",
+  ),
+)
+
+PAGE = page.Page(TABLES, sections, _READING)

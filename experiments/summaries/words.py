@@ -1,0 +1,33 @@
+"""What methods, splits and controls of the study are called."""
+
+METHODS = {
+  'plus': 'PLUS',
+  'untrained': 'untrained summariser, reader trained',
+  'history_equal_pairs': 'history in context, equal pairs',
+  'history_equal_time': 'history in context, equal time',
+  'vector': 'vector',
+  'aggregate': 'aggregate',
+  'frozen_log': 'reader frozen, log sigma',
+  'frozen_right': 'reader frozen, 0/1',
+  'frozen_untrained': 'reader of untrained summaries, frozen',
+  'rounds': 'in turns',
+  'critic': 'in turns, PPO with a critic',
+  'together_right': 'PLUS, 0/1',
+  'untrained_by_start': 'untrained summaries, first reader',
+  'untrained_by_plus': "untrained summaries, PLUS's reader",
+  'plus_by_start': "PLUS's summaries, first reader",
+  'truth_by_start': 'truth, first reader',
+  'truth_by_plus': "truth, PLUS's reader",
+}
+SPLITS = {
+  'seen': 'people in training, new choices',
+  'new': 'new people',
+  'combo': 'new people, pairs of topics never together',
+  'topic': 'new people, choices in the unseen topic',
+  'hist': 'new people, history in the unseen topic',
+  'kind': 'new people, attributes never together',
+}
+WORLDS = {
+  'plain': 'statements without a topic',
+  'own_words': 'statements in the words of the topic',
+}
