@@ -62,9 +62,8 @@ def judging(
 ) -> Judging:
   """Returns the task of judging items in a format.
 
-  What nobody knows teaches nothing: where the truth of an item does not say
-  what is right, its rewards are NaN, which drops the text. So it is where two
-  answers that are read as equal are not equally good.
+  Where the truth of an item does not say what is right, or two answers that are
+  read as equal are not equally good, rewards are NaN, which drops the text.
 
   Args:
     key: of orders.
