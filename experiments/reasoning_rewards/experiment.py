@@ -57,6 +57,7 @@ def _searches(config) -> dict[str, dict[str, units.Make]]:
         batch=batch,
         steps=node.search.steps,
         seed=node.search.seed,
+        many=False,
       )
       for rate, batch in node.settings
     }

@@ -28,18 +28,18 @@ def world():
   return problems.world(CONFIG.problems, 3)
 
 
-def test_problems_to_choose_on_are_neither_trained_on_nor_tested(world):
-  def named(some):
-    steps = np.stack([some.operator, some.operand], 2).reshape(
-      len(some.start), -1
-    )
-    return {
-      (int(start), int(length), *map(int, step[: 2 * length]))
-      for start, length, step in zip(
-        some.start, some.length, steps, strict=True
-      )
-    }
+def named(some):
+  """Problems by start, length and steps."""
+  steps = np.stack([some.operator, some.operand], 2).reshape(
+    len(some.start), -1
+  )
+  return {
+    (int(start), int(length), *map(int, step[: 2 * length]))
+    for start, length, step in zip(some.start, some.length, steps, strict=True)
+  }
 
+
+def test_problems_to_choose_on_are_neither_trained_on_nor_tested(world):
   tested = set().union(*map(named, world.tests.values()))
   pool, validation = named(world.pool), named(world.validation)
   assert not pool & tested
@@ -47,6 +47,31 @@ def test_problems_to_choose_on_are_neither_trained_on_nor_tested(world):
   assert not tested & validation
   assert set(world.tests) == {1, 2, 3, 4}
   assert world.pool.operator.shape[1] == 4
+
+
+def test_many_pairs_tell_a_point_from_none(world):
+  found = problems.many(world, 3, (1, 4), 50)
+  pool, validation = named(world.pool), named(world.validation)
+  for side, some in found.items():
+    assert some.right.tolist() == [1, 0] * (len(some.right) // 2)
+    number = measured.problem_of(some)
+    np.testing.assert_array_equal(number[::2], number[1::2])
+    counts = {
+      (K, kind): int(((some.problems.length == K) & (some.shown == kind)).sum())
+      for K in (1, 4)
+      for kind in (False, True)
+    }
+    most = len(world.tests[1].start)
+    if side == 'test':
+      # Of 50 problems each both solutions; shown ones are those tested.
+      assert counts == {
+        **{(1, False): 100, (4, False): 100},
+        **{(1, True): 2 * most, (4, True): 2 * most},
+      }
+      assert not named(some.problems) & (pool | validation)
+    else:
+      assert counts[4, False] <= 100
+      assert named(some.problems) <= pool
 
 
 def test_tests_are_right_and_wrong_by_length_and_class(world):
