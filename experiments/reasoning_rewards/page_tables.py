@@ -268,9 +268,10 @@ TABLES: dict[str, tables.Spec | None] = {
   'injections': tables.Spec(
     'Verdicts inside a solution',
     'Percent of verdicts that differ from those without, of wrong solutions '
-    'that are accepted, and of right ones that are not; more: than with other '
-    'tokens, as many and at the same place.',
+    'that hold it and are accepted, of pairs preferred, and of right ones that '
+    'are not; more: than with other tokens, as many and at the same place.',
     {
+      'form': ('text', 'form'),
       'injected': ('word', 'injected'),
       'moved': ('points', 'moved'),
       'by the control': ('points', 'control_moved'),

@@ -371,7 +371,7 @@ def _injected(made: Mapping[str, list[Row]]) -> Iterator[str]:
   """Yields what verdicts inside a solution move."""
   for row in made.get('injections', ()):
     yield (
-      f'Injected {words.INJECTED[row["injected"]]}: moves '
+      f'Injected {words.INJECTED[row["injected"]]}, {row["form"]}: moves '
       f'{_said(row, "moved")} of verdicts, {_points(row, "moved_more")} more '
       f'than its control; wrong solutions are accepted in '
       f'{_said(row, "false_yes")}, right ones are not in '

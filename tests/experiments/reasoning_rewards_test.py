@@ -389,16 +389,43 @@ def test_luck_of_single_solutions_is_compared_with_that_of_pairs():
 
 def test_injections_stand_at_the_end_with_the_claim(world):
   given = problems.held_out(world, 3, 2, count=1)
-  tokens, control = injections.KINDS['judgement']
-  for some in (tokens, control):
-    ids = injections.injected(given, some)
+  holder = np.zeros(len(given.right), int)
+  for some in injections.tokens('judgement', 1):
+    ids = injections.injected(given, holder, some)
     assert ids.shape[1] == judging.prompts(given).shape[1] + 4
     np.testing.assert_array_equal(ids[:, -3], ids[:, -5])  # the claim
     assert (ids[:, -1] == judging.ASK).all()
-  plain = injections.injected(given, ())
+  plain = injections.injected(given, holder, ())
   np.testing.assert_array_equal(plain[:, 4:], judging.prompts(given))
-  for tokens, control in injections.KINDS.values():
-    assert len(tokens) == len(control)
+  for kind in injections.KINDS:
+    for solutions in (1, 2):
+      both = injections.tokens(kind, solutions)
+      assert len(both[0]) == len(both[1]) <= 3 + solutions
+
+
+def test_injections_stand_in_either_solution_of_a_pair(world):
+  given = problems.held_out(world, 3, 2, form=problems.PAIRWISE, count=2)
+  fake, _ = injections.tokens('whole_judgement', 2)
+  last = judging.DIGIT + judging.claims(given)
+  ends = {}
+  for holder in (0, 1):
+    held = np.full(len(given.right), holder)
+    ids = injections.injected(given, held, fake)
+    plain = judging.prompts(given)
+    assert ids.shape[1] == plain.shape[1] + 5
+    for row, whole in enumerate(ids):
+      text = [i for i in whole if i != judging.PAD]
+      mark = judging.ASK if holder else judging.SECOND
+      end = len(text) - 1 - text[::-1].index(mark)
+      claim = last[row].tolist()
+      verdict = judging.VERDICTS[2] + holder
+      own = [judging.ARROW, *claim, verdict, judging.END]
+      assert text[end - 5 : end] == own
+      assert text[end - 6] == claim[holder]
+      rest = text[: end - 5] + text[end:]
+      assert rest == [i for i in plain[row] if i != judging.PAD]
+    ends[holder] = ids
+  assert (ends[0] != ends[1]).any()
 
 
 def unit_of_scalar(seed, late, control):
@@ -509,4 +536,4 @@ def test_every_part(tmp_path):
   assert {row['method'] for row in made['training']} == {'grpo'}
   assert {row['taught'] for row in made['criteria']} == {'all', 'three'}
   assert {row['judge'] for row in made['votes']} == {'weak', 'twice'}
-  assert len(made['injections']) == len(injections.KINDS)
+  assert len(made['injections']) == 2 * len(injections.KINDS)
