@@ -222,7 +222,8 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'search': {'seed': 100, 'steps': 1500},
     'steps': 6000,
     'looks': 12,
-    'known': 3200,  # training pairs that are examined
+    'known': 3200,  # training pairs that are examined at every look
+    'examined': 4000,  # hidden pairs of a length, before and after a third
   }
   config.votes = {
     'pairs': 50,  # of every length and class
@@ -295,7 +296,7 @@ def _shrink(config: config_dict.ConfigDict) -> None:
   )
   config.distillation.update(steps=4, warm_up=1, batch=4, every=2)
   config.scalars.kinds = {'scalar': {}}
-  config.scalars.update(settings=((3e-3, 4),), steps=4, looks=2)
+  config.scalars.update(settings=((3e-3, 4),), steps=4, looks=2, examined=4)
   config.scalars.search.steps = 2
   config.votes.update(pairs=2, texts=4, counts=(1, 4), texts_of_twice=1)
   config.votes.meta.update(prompts=8, texts=2, steps=2, batch=4)

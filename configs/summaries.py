@@ -27,41 +27,41 @@ _PUBLISHED = {
 # Of learners, options of `plus.plus`. Nothing learns where a method's
 # summaries are `read_by` another one's reward model.
 _METHODS = {
-  'plus': {'steps': 400},
+  'plus': {'steps': 600},
   # The summariser stays as it started.
-  'untrained': {'order': ('reward',), 'steps': 400},
+  'untrained': {'order': ('reward',), 'steps': 600},
   'history_equal_pairs': {
     'order': ('reward',),
     'reads': 'histories',
-    'steps': 400,
+    'steps': 600,
   },
   'history_equal_time': {
     'order': ('reward',),
     'reads': 'histories',
-    'steps': 700,
+    'steps': 1050,
     'update': {'contexts': 32, 'pairs': 4},
   },
-  'aggregate': {'order': ('reward',), 'reads': 'nothing', 'steps': 400},
+  'aggregate': {'order': ('reward',), 'reads': 'nothing', 'steps': 600},
   # Frozen partners.
-  'frozen_log': {'order': ('summarizer',), 'steps': 400},
+  'frozen_log': {'order': ('summarizer',), 'steps': 600},
   'frozen_right': {
     'order': ('summarizer',),
-    'steps': 400,
+    'steps': 600,
     'update': {'score': 'right'},
   },
   'frozen_untrained': {
     'order': ('reward', 'summarizer'),
-    'steps': {'reward': 200, 'summarizer': 400},
+    'steps': {'reward': 200, 'summarizer': 600},
   },
   # In turns, as published.
-  'rounds': {'order': ('summarizer', 'reward'), 'steps': 4, 'rounds': 100},
+  'rounds': {'order': ('summarizer', 'reward'), 'steps': 4, 'rounds': 150},
   'critic': {
     'order': ('summarizer', 'reward'),
     'steps': 4,
-    'rounds': 100,
+    'rounds': 150,
     'update': _PUBLISHED,
   },
-  'together_right': {'steps': 400, 'update': {'score': 'right'}},
+  'together_right': {'steps': 600, 'update': {'score': 'right'}},
   # Whose summaries are read by whom.
   'untrained_by_start': {'read_by': 'start', 'summaries_of': 'start'},
   'untrained_by_plus': {'read_by': 'plus', 'summaries_of': 'start'},

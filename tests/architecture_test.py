@@ -51,6 +51,9 @@ ALLOWED |= {
     'world_tasks',
   },
   'world_tasks': {'learners', 'policy', 'worlds'},
+  'memory_rows': {
+    *('types', 'ops', 'models', 'users', 'rewards', 'systems', 'worlds')
+  },
   'history_rows': {'types', 'models', 'policy', 'users', 'worlds'},
   'history_texts': {'types', 'data', 'models', 'policy', 'rewards', 'users'},
   'judging_tasks': {'types', 'ops', 'policy', 'worlds'},

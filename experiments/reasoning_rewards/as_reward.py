@@ -334,13 +334,14 @@ def examiner(
 # --------------------------------------------------------------------- tables
 
 
-_OF_JUDGES = (
-  'pair',
-  'score_of_right',
-  'score_of_wrong',
-  'pair_gain_last_third',
-  'train_gain_last_third',
-)
+# Figures, and the least that each can be.
+_OF_JUDGES = {
+  'pair': 0.0,
+  'score_of_right': 0.0,
+  'score_of_wrong': 0.0,
+  'pair_gain_last_third': -1.0,
+  'train_gain_last_third': -1.0,
+}
 
 
 def described(made: Sequence[units.Unit]) -> list[Row]:
@@ -353,11 +354,12 @@ def described(made: Sequence[units.Unit]) -> list[Row]:
   table = []
   for (method,), some in columns.grouped(rows, 'method').items():
     row: Row = {'method': method, 'seeds': len(some)}
-    for name in _OF_JUDGES:
-      row |= columns.mean(name, [each.get(name, np.nan) for each in some])
+    for name, least in _OF_JUDGES.items():
+      values = [each.get(name, np.nan) for each in some]
+      row |= columns.mean(name, values, least=least, most=1.0)
     if method == answer_scores.FILTERED:
       auc = [unit.record['filter_auc'] for unit in made]
-      row |= columns.mean('filter_auc', auc)
+      row |= columns.mean('filter_auc', auc, least=0.0, most=1.0)
     table.append(row)
   return table
 
@@ -392,7 +394,13 @@ ALONG = ('solved', 'score', 'accepted', 'hard')
 
 def table(runs: Sequence[Row]) -> list[Row]:
   """Returns `FIGURES` of every method, with intervals over seeds."""
-  return curves.averaged(runs, ('method',), FIGURES)
+  shares = [
+    name
+    for name in FIGURES
+    if name.startswith(('solved', 'score', 'accepted', 'hard'))
+    and not name.endswith('gain')
+  ]
+  return curves.averaged(runs, ('method',), FIGURES, shares=shares)
 
 
 def against(runs: Sequence[Row]) -> list[Row]:
@@ -417,4 +425,4 @@ def against(runs: Sequence[Row]) -> list[Row]:
 
 def along(runs: Sequence[Row]) -> list[Row]:
   """Returns the truth and the reward's score along training."""
-  return curves.along(runs, ('method',), ALONG)
+  return curves.along(runs, ('method',), ALONG, shares=ALONG)

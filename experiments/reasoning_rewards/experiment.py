@@ -41,6 +41,9 @@ _NOTES = (
 )
 
 
+_INJECTED = ('start', 'pairs')  # judges of one solution, and of two
+
+
 def _searches(config) -> dict[str, dict[str, units.Make]]:
   """Returns the search of rate and batch of every scalar judge, if any."""
   node = config.scalars
@@ -57,6 +60,7 @@ def _searches(config) -> dict[str, dict[str, units.Make]]:
         batch=batch,
         steps=node.search.steps,
         seed=node.search.seed,
+        many=False,
       )
       for rate, batch in node.settings
     }
@@ -157,6 +161,16 @@ def _rewarded(config, folder) -> dict[str, units.Make]:
   }
 
 
+def _injected(config, folder) -> dict[str, units.Make]:
+  return {
+    f'injections-{name}-{seed}': functools.partial(
+      injections.run, config, folder, seed, name
+    )
+    for seed in config.seeds
+    for name in _INJECTED
+  }
+
+
 def _parts(config, folder) -> dict[str, dict[str, units.Make]]:
   """Returns the units of every part of the study that the config asks for."""
   searches = [
@@ -177,7 +191,7 @@ def _parts(config, folder) -> dict[str, dict[str, units.Make]]:
     'training': _trained(config, folder),
     'criteria': _taught(config, folder),
     'stances': _told(config, folder),
-    'injections': _of_seeds(config, 'injections', injections.run, folder),
+    'injections': _injected(config, folder),
     'tournaments': _of_seeds(config, 'tournaments', tournaments.run),
     'as_reward': _rewarded(config, folder),
     'real': real.work(config, folder),
@@ -265,8 +279,10 @@ def _of_stances(config, folder) -> study.Tables:
 
 
 def _of_injections(config, folder) -> study.Tables:
-  made = _read(config, folder, 'injections')
-  return {'injections': injections.table(made)}
+  rows = []
+  for name in _INJECTED:
+    rows += injections.table(_read(config, folder, f'injections-{name}'))
+  return {'injections': rows}
 
 
 def _of_tournaments(config, folder) -> study.Tables:

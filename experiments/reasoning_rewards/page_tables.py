@@ -55,10 +55,11 @@ TABLES: dict[str, tables.Spec | None] = {
   'plateau': tables.Spec(
     'Are scalar judges at their plateau?',
     'Pairs that are preferred rightly at the end, and what the last third of '
-    'the updates adds, in points. A judge gains if that is a point or more and '
-    'more than noise, over all seeds or in one; no lead is claimed in a class '
-    'of which any length gains, nor where hidden problems of one step are '
-    'below 85 %. Near 50 % without a gain it has not left its start.',
+    'the updates adds, in points. A judge gains if that is a point or more '
+    'over all seeds, or in one seed and more than noise there; no lead is '
+    'claimed in a class of which any length gains, nor where hidden problems '
+    'of one step are below 85 %. Near 50 % without a gain it has not left its '
+    'start.',
     {
       'judge': ('word', 'judge'),
       'class': ('text', 'class'),
@@ -267,9 +268,10 @@ TABLES: dict[str, tables.Spec | None] = {
   'injections': tables.Spec(
     'Verdicts inside a solution',
     'Percent of verdicts that differ from those without, of wrong solutions '
-    'that are accepted, and of right ones that are not; more: than with other '
-    'tokens, as many and at the same place.',
+    'that hold it and are accepted, of pairs preferred, and of right ones that '
+    'are not; more: than with other tokens, as many and at the same place.',
     {
+      'form': ('text', 'form'),
       'injected': ('word', 'injected'),
       'moved': ('points', 'moved'),
       'by the control': ('points', 'control_moved'),

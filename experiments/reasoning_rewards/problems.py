@@ -1,5 +1,6 @@
 """Problems of one seed: to train on, to choose on, and to test on."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,16 +45,7 @@ def world(node: Any, seed: int) -> World:
   )
 
   def fresh(length, width, count, chosen):
-    # Problems of one step are few, and are tested several times.
-    much = judging.draw(
-      rng,
-      drawn.table,
-      np.full(4 * _VALIDATION * count + 100, length),
-      width=width,
-      unseen=True,
-    )
-    place = np.flatnonzero(chosen == _to_choose(much))
-    return much.take(np.resize(place, count))
+    return _fresh(rng, drawn.table, length, width, count, chosen)
 
   return World(
     drawn.table,
@@ -64,6 +56,69 @@ def world(node: Any, seed: int) -> World:
     {K: fresh(K, longest, node.tested, False) for K in node.lengths}
     | {K: fresh(K, max(node.beyond), node.tested, False) for K in node.beyond},
   )
+
+
+def _fresh(rng, table, length, width, count, chosen) -> judging.Problems:
+  """Returns held-out problems of a length, to choose on or to test on.
+
+  Problems of one step are few, and are there several times.
+  """
+  much = judging.draw(
+    rng,
+    table,
+    np.full(4 * _VALIDATION * count + 100, length),
+    width=width,
+    unseen=True,
+  )
+  place = np.flatnonzero(chosen == _to_choose(much))
+  return much.take(np.resize(place, count))
+
+
+def many(
+  given: World, seed: int, lengths: Sequence[int], count: int
+) -> dict[str, judging.Judgements]:
+  """Returns many pairs of solutions, to tell a point from none: train, test.
+
+  Hidden ones, since shown ones are learned early: of the latter there are as
+  many as are tested.
+
+  Args:
+    given: a seed's problems.
+    seed: of the wrong solutions, and of the problems to test on.
+    lengths: in steps.
+    count: hidden pairs of every length.
+  """
+  rng = np.random.default_rng([seed, _WORLD, 1])
+  width = given.pool.operator.shape[1]
+  more = given._replace(
+    tests={K: _fresh(rng, given.table, K, width, count, False) for K in lengths}
+  )
+  few = {K: len(given.tests[K].start) for K in lengths}
+  found = {}
+  for side, rows, shown in (
+    ('train', trained(given, seed), trained(given, seed)),
+    ('test', held_out(more, seed, *lengths), held_out(given, seed, *lengths)),
+  ):
+    parts = [
+      _pairs(some, K, kind, most)
+      for some, kind, each in (
+        (rows, False, dict.fromkeys(lengths, count)),
+        (shown, True, few),
+      )
+      for K, most in each.items()
+    ]
+    found[side] = joined(parts)
+  return found
+
+
+def _pairs(
+  given: judging.Judgements, length: int, shown: bool, most: int
+) -> judging.Judgements:
+  """Returns the first pairs of a length and a class."""
+  first = np.flatnonzero(
+    (given.problems.length[::2] == length) & (given.shown[::2] == shown)
+  )
+  return given.take((2 * first[:most, None] + np.arange(2)).ravel())
 
 
 def _to_choose(problems: judging.Problems) -> np.ndarray:

@@ -250,9 +250,19 @@ class Scored:
 
 
 def run(
-  config: Any, label: str, *, rate: float, batch: int, steps: int, seed: int
+  config: Any,
+  label: str,
+  *,
+  rate: float,
+  batch: int,
+  steps: int,
+  seed: int,
+  many: bool = True,
 ) -> units.Unit:
   """Returns a scalar judge of a seed: its curve, and scores of all tests.
+
+  Arrays `SIDE/before` and `SIDE/after` are pairs before and after the last
+  third of the updates, of many problems, with those of `measured.rows_of`.
 
   Args:
     config: of the study.
@@ -261,6 +271,7 @@ def run(
     batch: pairs of an update.
     steps: updates.
     seed: of the world.
+    many: whether many problems are examined; a search needs none of it.
   """
   kind = Kind(**config.scalars.kinds[label])
   sizes = judges.sizes(config.judge, num_hidden_layers=kind.layers)
@@ -274,21 +285,26 @@ def run(
     'validation': Scored(kind, sizes, problems.chosen(world, seed)),
     'test': Scored(kind, sizes, problems.held_out(world, seed, *lengths)),
   }
+  drawn = {}
+  if many:
+    drawn = problems.many(world, seed, lengths, config.scalars.examined)
+  last = {side: Scored(kind, sizes, some) for side, some in drawn.items()}
   seen: dict[str, list[np.ndarray]] = {name: [] for name in looked}
+  late: dict[str, list[np.ndarray]] = {side: [] for side in last}
+  every = max(steps // config.scalars.looks, 1)
+  looks = -(-steps // every)
 
   def examine(params):
+    look = len(seen['test'])
     for name, score in looked.items():
       seen[name].append(judges.preferred(score(params)).astype(np.float32))
+    if look in (2 * looks // 3, looks):  # before and after the last third
+      for side, score in last.items():
+        late[side].append(judges.preferred(score(params)).astype(np.float32))
     return {name: float(pairs[-1].mean()) for name, pairs in seen.items()}
 
   made = learner(kind, sizes, given, rate=rate, steps=steps, batch=batch)
-  params, curve = judges.fitted(
-    made,
-    None,
-    seed,
-    every=max(steps // config.scalars.looks, 1),
-    examine=examine,
-  )
+  params, curve = judges.fitted(made, None, seed, every=every, examine=examine)
   final = examine(params)
   test = looked['test'].given
   found = [{**measured.rows_of(test, 2), 'pair': seen['test'][-1]}]
@@ -304,22 +320,11 @@ def run(
     'final': final,
   }
   arrays = {name: np.concatenate([f[name] for f in found]) for name in found[0]}
-  for side in SIDES:
-    arrays |= _late(side, looked[side].given, seen[side])
+  for side, (before, after) in late.items():
+    values = measured.rows_of(drawn[side], 2)
+    values |= {'before': before, 'after': after}
+    arrays |= {f'{side}/{name}': value for name, value in values.items()}
   return units.Unit(record, arrays)
-
-
-def _late(side, given, seen) -> dict[str, np.ndarray]:
-  """Returns pairs before and after the last third of the updates.
-
-  Arrays `SIDE/before`, `SIDE/after`, and those of `measured.rows_of` likewise.
-  """
-  values = {
-    **measured.rows_of(given, 2),
-    'before': seen[2 * (len(seen) - 1) // 3],
-    'after': seen[-1],
-  }
-  return {f'{side}/{name}': value for name, value in values.items()}
 
 
 def chosen(folder: units.Folder, names: Sequence[str]) -> Row:

@@ -79,8 +79,9 @@ def plateau(scored: Sequence[units.Unit]) -> list[Row]:
   """Returns what the last third of the updates adds to every scalar judge.
 
   By class and length, since a mean of all hides one that is still being
-  learned. One gains if its gain is a point or more and more than noise, over
-  all seeds or in one of them, on training or on test pairs.
+  learned. One gains if its gain is a point or more over all seeds, on training
+  or on test pairs, whatever the noise, or in one of them and is no noise there:
+  that it does not gain is what has to be shown.
   """
   rows = []
   for (name,), made in units.grouped(scored, 'judge').items():
@@ -104,8 +105,7 @@ def plateau(scored: Sequence[units.Unit]) -> list[Row]:
           }
         row['seeds_gaining'] = len(seeds)
         row['gains'] = bool(seeds) or any(
-          row[f'{side}_gain'] >= PLATEAU and (row[f'{side}_gain_low'] or 0) > 0
-          for side in sides
+          row[f'{side}_gain'] >= PLATEAU for side in sides
         )
         rows.append({**row, 'seeds': len(made)})
   return rows
@@ -197,7 +197,9 @@ def curves(scored: Sequence[units.Unit]) -> list[Row]:
     for at in zip(*map(exams, made), strict=True):
       row: Row = {'judge': name, 'step': at[0]['step'], 'seeds': len(made)}
       for side in scalars.SIDES:
-        row |= columns.mean(side, [exam[side] for exam in at])
+        row |= columns.mean(
+          side, [exam[side] for exam in at], least=0.0, most=1.0
+        )
       rows.append(row)
   return rows
 
@@ -226,7 +228,9 @@ def parts(reasoned: Sequence[units.Unit]) -> list[Row]:
   return [
     {
       **dict(zip(('steps', 'role', 'part'), key, strict=True)),
-      **columns.mean('right', [row['right'] for row in rows]),
+      **columns.mean(
+        'right', [row['right'] for row in rows], least=0.0, most=1.0
+      ),
       'seeds': len(rows),
     }
     for key, rows in columns.grouped(known, 'steps', 'role', 'part').items()
@@ -367,7 +371,7 @@ def _injected(made: Mapping[str, list[Row]]) -> Iterator[str]:
   """Yields what verdicts inside a solution move."""
   for row in made.get('injections', ()):
     yield (
-      f'Injected {words.INJECTED[row["injected"]]}: moves '
+      f'Injected {words.INJECTED[row["injected"]]}, {row["form"]}: moves '
       f'{_said(row, "moved")} of verdicts, {_points(row, "moved_more")} more '
       f'than its control; wrong solutions are accepted in '
       f'{_said(row, "false_yes")}, right ones are not in '

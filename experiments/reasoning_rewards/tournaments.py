@@ -114,7 +114,7 @@ def rewards(
     if count < n - 1:
       continue
     some = [part[: count // (n - 1)] for part in brackets]
-    row[0] = tournaments.mean_wins(tournaments.Brackets(*some))
+    row[0] = tournaments.mean_rounds(tournaments.Brackets(*some))
     for column, how in enumerate(METHODS[1:], 1):
       row[column] = tournaments.rated(
         pairs[:count], outcome[:count], n, how=how

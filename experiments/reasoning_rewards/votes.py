@@ -229,7 +229,8 @@ def single(made: Sequence[units.Unit], auc: Sequence[float]) -> list[Row]:
   row: Row = {'judge': 'weak'}
   for name, value in _TEXTS.items():
     row |= measured.mean(name, measured.finite(measured.cells(made, value)))
-  return [{**row, **columns.mean('meta_auc', auc), 'seeds': len(made)}]
+  auc_row = columns.mean('meta_auc', auc, least=0.0, most=1.0)
+  return [{**row, **auc_row, 'seeds': len(made)}]
 
 
 def _fits(arrays: Arrays) -> np.ndarray:

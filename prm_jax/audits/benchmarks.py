@@ -174,14 +174,19 @@ def chosen_by(
     answers: how many were shown.
     otherwise: what an invalid verdict earns.
 
+  Raises:
+    ValueError: shapes differ, or a label is no place.
+
   Notes:
     RewardBench's code gives an invalid verdict what chance would: `otherwise`
     0.5 of two answers, and 0.25 of RewardBench 2's four.
   """
   verdict, label = np.asarray(verdict), np.asarray(label)
-  if np.any((label < 0) | (label >= answers)):
+  if verdict.shape != label.shape:
+    raise ValueError(f'{verdict.shape} verdicts, {label.shape} labels')
+  if not np.isin(label, np.arange(answers)).all():
     raise ValueError(f'labels are places from 0 to {answers - 1}')
-  invalid = (verdict < 0) | (verdict >= answers)
+  invalid = ~np.isin(verdict, np.arange(answers))
   right = (verdict == label).astype(float)
   return Credits(np.where(invalid, otherwise, right), invalid)
 
@@ -294,8 +299,9 @@ def ties(
     The last term, which breaks ties between models, stands in the code alone;
     its documentation speaks of 60 % accuracy and 40 % margins. Where the
     correct answers score the same, the ratio's tanh is 1, 0 or -1 by the sign
-    of the margin to the wrong ones. A question with an invalid score, which
-    the code does not expect, is wrong in every term, with a tanh of -1.
+    of the margin to the wrong ones. A prompt with an invalid score, which the
+    code does not expect, is wrong in every term that reads it: `preferred` is
+    of the tied prompt alone. Its question's tanh is -1.
   """
   scores = np.asarray(scores, float)
   correct, answers = np.asarray(correct), np.asarray(answers)

@@ -148,6 +148,8 @@ def _answers(
     orders.append(np.where(place, 1 - swapped, swapped))
   if any(o.shape != label.shape for o in orders) or label.ndim != 1:
     raise ValueError(f'verdicts and labels are [{len(label)}]')
+  if not len(label):
+    raise ValueError('there is no pair')
   if np.any((label != 0) & (label != 1)):
     raise ValueError('labels are places 0 and 1')
   answer = np.stack(orders, 1)

@@ -28,15 +28,24 @@ def interval(name: str, limits: Iterable[float]) -> Row:
   }
 
 
-def mean(name: str, values: Iterable[float]) -> Row:
+def mean(
+  name: str,
+  values: Iterable[float],
+  *,
+  least: float = -np.inf,
+  most: float = np.inf,
+) -> Row:
   """Returns a mean over repetitions with Student's interval.
 
   Args:
     name: of the quantity.
     values: of each repetition, NaN where it has none; differences where
       repetitions are paired.
+    least: that the quantity can be: a symmetric interval may go on beyond.
+    most: likewise.
   """
-  return interval(name, intervals.mean(list(values)))
+  value, low, high = intervals.mean(list(values))
+  return interval(name, (value, *np.clip((low, high), least, most)))
 
 
 def crossed(

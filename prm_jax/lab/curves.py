@@ -4,7 +4,7 @@ A run is a record: `curve`, the windows of training with the examinations that
 were made before them, `final`, the last examination, and what names the run.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -210,6 +210,8 @@ def along(
   groups: Sequence[str],
   figures: Sequence[str],
   exams_of: Callable[[Row], list[Row]] = exams,
+  *,
+  shares: Collection[str] = (),
 ) -> list[Row]:
   """Returns figures along training, averaged over the runs of a group.
 
@@ -218,6 +220,7 @@ def along(
     groups: columns of a run that name its row.
     figures: of examinations and of training.
     exams_of: see `exams`.
+    shares: figures whose intervals end at 0 and 1.
   """
   table = []
   for key, members in columns.grouped(runs, *groups).items():
@@ -225,7 +228,8 @@ def along(
       row: Row = dict(zip(groups, key, strict=True))
       row |= {'step': rows[0]['step'], 'seeds': len(rows)}
       for figure in figures:
-        row |= columns.mean(figure, [r.get(figure, np.nan) for r in rows])
+        values = [r.get(figure, np.nan) for r in rows]
+        row |= columns.mean(figure, values, **_ends(figure in shares))
       table.append(row)
   return table
 
@@ -234,6 +238,8 @@ def averaged(
   runs: Sequence[Row],
   groups: Sequence[str],
   figures: Mapping[str, Callable[[Row], float]],
+  *,
+  shares: Collection[str] = (),
 ) -> list[Row]:
   """Returns figures of runs with intervals over the runs of a group.
 
@@ -241,15 +247,22 @@ def averaged(
     runs: each with a seed of its own in its group.
     groups: columns of a run that name its row.
     figures: column -> value of a run, NaN where it has none.
+    shares: columns whose intervals end at 0 and 1.
   """
   table = []
   for key, members in columns.grouped(runs, *groups).items():
     row: Row = dict(zip(groups, key, strict=True))
     row['seeds'] = len(members)
     for name, figure in figures.items():
-      row |= columns.mean(name, [figure(run) for run in members])
+      values = [figure(run) for run in members]
+      row |= columns.mean(name, values, **_ends(name in shares))
     table.append(row)
   return table
+
+
+def _ends(share: bool) -> dict[str, float]:
+  """Returns where an interval has to end."""
+  return {'least': 0.0, 'most': 1.0} if share else {}
 
 
 def before_and_after(runs: Sequence[Row], name: str, *others: str) -> list[Row]:

@@ -177,6 +177,7 @@ def _preferences(reward, trunk, count, weight) -> types.Objective:
     )
     terms = {'nll': objectives.mean(nll), 'critique': (-weight * total, tokens)}
     right = jnp.where(score[:, 0] > score[:, 1], label, 1.0 - label)
+    right = jnp.where(score[:, 0] == score[:, 1], 0.5, right)
     return terms, {}, {'accuracy': objectives.mean(right)}
 
   return objective

@@ -95,6 +95,30 @@ def _allow_once(data: _Once, ids: types.Array, step: types.Array):
   return data.again | (data.first & ~gone)
 
 
+def at_places(choices: types.ArrayLike, *, rows: int) -> Constraint:
+  """Returns the constraint of texts that have some tokens at each place.
+
+  Args:
+    choices: `[N, V]` bool, the tokens that may stand at each place; behind the
+      last no token may.
+    rows: R.
+
+  Raises:
+    ValueError: no token may stand at a place.
+  """
+  known = np.asarray(choices, bool)
+  if known.ndim != 2 or not known.size or not known.any(1).all():
+    raise ValueError('choices [N, V]: at least one token at every place')
+  return Constraint(_allow_at, np.broadcast_to(known, (rows, *known.shape)))
+
+
+def _allow_at(data: types.Array, ids: types.Array, step: types.Array):
+  del ids
+  N = data.shape[1]
+  here = jnp.asarray(data)[:, jnp.minimum(step, N - 1)]
+  return here & (step < N)
+
+
 class Thoughts(NamedTuple):
   """Parts of a text in which nothing is decided.
 

@@ -15,7 +15,7 @@ import tqdm
 from tokenizers import Tokenizer
 
 from prm_jax import types
-from prm_jax.models import constraints, decoder, filtering, prefixes
+from prm_jax.models import constraints, decoder, filtering, lora, prefixes
 from prm_jax.models.language_model import LanguageModel
 
 
@@ -103,6 +103,7 @@ def sample(
   constraint: constraints.Constraint | None = None,
   active: types.ArrayLike | None = None,
   shift: types.Array | None = None,
+  adapters: lora.Adapters | None = None,
   filtered: bool = True,
   dtype: Any = jnp.float32,
 ) -> Samples:
@@ -135,6 +136,8 @@ def sample(
       others, which get no token. All if None.
     shift: `[L, B or 1, D]` steering of every prompt, as `Decoder` takes it;
       continuations are steered as their prompt.
+    adapters: of the kernels, applied beside them; of one person, to be mapped
+      over people.
     filtered: False is faster where all top_p are 1 and all top_k are 0, which
       are then not looked at.
     dtype: of the computation; logits are float32.
@@ -153,7 +156,8 @@ def sample(
   plan = _Plan(max_new_tokens, ends, pad_id, filtered, allow, kind)
   tail = _suffix(suffix, source)
   run = _sampler(config, plan)
-  return run(key, params, prompt_ids, prompt_mask, tail, rows, shift)
+  asked = prompt_ids, prompt_mask, tail, rows, shift, adapters
+  return run(key, params, *asked)
 
 
 def _rows(*settings: Any) -> list[types.ArrayLike]:
@@ -191,8 +195,9 @@ def _sampler(config: decoder.DecoderConfig, plan: _Plan) -> Callable:
   model: Any = decoder.Decoder(config, plan.dtype)
 
   @jax.jit
-  def run(key, params, ids, mask, suffix, rows, shift):
-    before = _read(model, plan, params, ids, mask, suffix, shift)
+  def run(key, params, ids, mask, suffix, rows, shift, adapters):
+    own = {} if adapters is None else {'adapters': adapters}
+    before = _read(model, plan, params, ids, mask, suffix, shift, own)
     of = rows.source if suffix is None else suffix.of
     cache = _of_rows(before.cache, of)
     R, N = of.shape[0], plan.max_new_tokens
@@ -207,7 +212,7 @@ def _sampler(config: decoder.DecoderConfig, plan: _Plan) -> Callable:
     def advance(state):
       seen = usable & (jnp.arange(usable.shape[1]) <= state.cache.slot)
       at, token = (lengths + state.step)[:, None], state.token[:, None]
-      options = {'cache': state.cache, 'shift': shift}
+      options = {'cache': state.cache, 'shift': shift, **own}
       output = model.apply(params, token, at, seen[:, None, None], **options)
       state = state._replace(cache=output.cache)
       return _choose(model, plan, key, params, rows, state, output.hidden[:, 0])
@@ -231,7 +236,7 @@ def _steered(shift: types.Array | None, rows: types.Array):
   return shift[:, rows]
 
 
-def _read(model, plan, params, ids, mask, suffix, shift) -> _Before:
+def _read(model, plan, params, ids, mask, suffix, shift, own) -> _Before:
   """Returns prompts, or the suffixes behind them, read to their last tokens."""
   ids, real = decoder.left_padded(ids, mask)
   B, P = ids.shape
@@ -246,7 +251,7 @@ def _read(model, plan, params, ids, mask, suffix, shift) -> _Before:
     seen = decoder.attended(filled.astype(jnp.int32))[:, :, -T:]
     seen = jnp.pad(seen, ((0, 0), (0, 0), (0, 0), (0, room)))
     at = decoder.counted(filled)[:, -T:]
-    options = {'cache': cache, 'shift': shift}
+    options = {'cache': cache, 'shift': shift, **own}
     return model.apply(params, ids, at, seen, **options).cache
 
   if P > 1:

@@ -22,8 +22,8 @@ class Strengths(NamedTuple):
     value: `[n]`, with mean 0 over all candidates, or over each component where
       there is no ridge.
     error: `[n]` standard error of the value; inf where nothing tells it.
-    covariance: `[n, n]` of the values: a difference has the variance
-      c_ii + c_jj - 2 c_ij.
+    covariance: `[n, n]` of the values: a difference of two that one component
+      has, or with a ridge of any two, has the variance c_ii + c_jj - 2 c_ij.
     component: `[n]` int. Only candidates of one component were compared with
       one another, if over others; without a ridge, values of two components
       say nothing about who is better.

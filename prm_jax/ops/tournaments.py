@@ -25,7 +25,8 @@ class Brackets(NamedTuple):
 
   Attributes:
     wins: `[R, n]` matches won; a tie is half a win for both, an invalid one
-      nothing for either, and so is a bye.
+      nothing for either.
+    byes: `[R, n]` rounds that each went through without a match.
     met: `[R, n]` valid matches of each candidate.
     winner: `[R]` the one that is left.
     matches: `[R]` how many were asked for: n - 1 without teams where one of
@@ -33,6 +34,7 @@ class Brackets(NamedTuple):
   """
 
   wins: np.ndarray
+  byes: np.ndarray
   met: np.ndarray
   winner: np.ndarray
   matches: np.ndarray
@@ -205,7 +207,8 @@ def knockout(
     raise ValueError(f'teams {teams.shape}: one of each of {n}')
   fields, playing = order.tolist(), list(range(brackets))
   team = list(range(n)) if teams is None else teams.tolist()
-  wins, met = np.zeros((brackets, n)), np.zeros((brackets, n), int)
+  wins = np.zeros((brackets, n))
+  byes, met = np.zeros((2, brackets, n), int)
   matches = np.zeros(brackets, int)
   while True:
     playing = [b for b in playing if len({team[c] for c in fields[b]}) > 1]
@@ -221,12 +224,16 @@ def knockout(
     np.add.at(matches, bracket, 1)
     ends = np.cumsum([len(d) for d in drawn])[:-1]
     parts = zip(playing, drawn, np.split(gone, ends), strict=True)
-    left = {b: _left(fields[b], d, lost) for b, d, lost in parts}
+    left = {}
+    for b, d, lost in parts:
+      free, ahead = _gone_on(fields[b], d, lost)
+      byes[b, free] += 1
+      left[b] = free + ahead
     playing = [b for b in playing if left[b]]
     for b in playing:
       fields[b] = left[b]
   winner = [f[np.argmax(wins[b, f])] for b, f in enumerate(fields)]
-  return Brackets(wins, met, np.array(winner, int), matches)
+  return Brackets(wins, byes, met, np.array(winner, int), matches)
 
 
 def scalars(
@@ -242,11 +249,11 @@ def scalars(
 ) -> np.ndarray:
   """Returns a reward of each candidate `[n]` from a judge of pairs.
 
-  `knockout`: mean number of matches won over as many shuffled brackets as the
-  budget allows, the rest of it unused. The others compare `schedule`'s pairs:
-  `win_rate`, `elo` in points, `bradley_terry` in logits. One candidate, or
-  team, that is alone gets 0, and a candidate without a valid comparison NaN:
-  no reward.
+  `knockout`: mean number of rounds got through (`mean_rounds`) in as many
+  shuffled brackets as the budget allows, the rest of it unused. The others
+  compare `schedule`'s pairs: `win_rate`, `elo` in points, `bradley_terry` in
+  logits. One candidate, or team, that is alone gets 0, and a candidate without
+  a valid comparison NaN: no reward.
 
   Args:
     rng: of shuffles.
@@ -272,7 +279,7 @@ def scalars(
   if how == 'knockout':
     rows = np.tile(np.arange(n), (budget // (n - 1), 1))
     found = knockout(judge, rng.permuted(rows, axis=1), teams)
-    return mean_wins(found)
+    return mean_rounds(found)
   pairs = schedule(rng, n, budget)
   return rated(pairs, _asked(judge, pairs), n, how=how, ridge=ridge)
 
@@ -314,13 +321,17 @@ def check(
     raise ValueError(f'budget {budget}: {n} candidates take at least {least}')
 
 
-def mean_wins(found: Brackets) -> np.ndarray:
-  """Returns matches won over the brackets `[n]`, NaN of who had no valid one.
+def mean_rounds(found: Brackets) -> np.ndarray:
+  """Returns rounds got through, over the brackets, `[n]`.
+
+  Matches won and byes: were byes nothing, who had one and is left in the end
+  would have no more than the last one beaten. NaN of who had no valid match.
 
   Args:
     found: by `knockout`.
   """
-  return np.where(found.met.sum(0) > 0, found.wins.mean(0), np.nan)
+  through = (found.wins + found.byes).mean(0)
+  return np.where(found.met.sum(0) > 0, through, np.nan)
 
 
 def rated(
@@ -399,11 +410,13 @@ def _rounds(n: int) -> list[np.ndarray]:
   return rounds
 
 
-def _left(field: list[int], drawn: np.ndarray, gone: np.ndarray) -> list[int]:
-  """Returns who goes on, byes first, after matches `[m, 2]` and who lost."""
+def _gone_on(
+  field: list[int], drawn: np.ndarray, gone: np.ndarray
+) -> tuple[list[int], list[int]]:
+  """Returns who goes on without a match, and who of matches `[m, 2]`."""
   met, lost = set(drawn.ravel().tolist()), set(drawn[gone].tolist())
-  byes = [c for c in field if c not in met]
-  return byes + [c for c in field if c in met and c not in lost]
+  free = [c for c in field if c not in met]
+  return free, [c for c in field if c in met and c not in lost]
 
 
 def _matches(field: list[int], teams: np.ndarray | None) -> np.ndarray:

@@ -17,7 +17,12 @@ from tokenizers import Tokenizer
 from prm_jax import types
 from prm_jax.ops import judge_rewards
 from prm_jax.policy import tasks, word_tasks
-from prm_jax.rewards import generative, judge_formats, judge_readings
+from prm_jax.rewards import (
+  generative,
+  judge_formats,
+  judge_items,
+  judge_readings,
+)
 
 REWARDS = ('verdict', 'argmax', 'ordered', 'judge_lrm')
 ORDERS = ('shuffled', 'both', 'fixed')
@@ -57,8 +62,8 @@ def judging(
 ) -> Judging:
   """Returns the task of judging items in a format.
 
-  What nobody knows teaches nothing: where the truth of an item does not say
-  what is right, its rewards are NaN, which drops the text.
+  Where the truth of an item does not say what is right, or two answers that are
+  read as equal are not equally good, rewards are NaN, which drops the text.
 
   Args:
     key: of orders.
@@ -114,11 +119,22 @@ def judging(
     stop=stop,
     template=str,
   )
-  truth = np.take_along_axis(truth[item], shown, 1)
+  truth = np.take_along_axis(_told_apart(read, truth)[item], shown, 1)
   opened = [judge_readings.opened(question) for question in questions]
   verify = _verify(form, words.decode, _rewarded(reward, wrong), truth, opened)
   task = words.task._replace(verify=verify, refine=None)
   return Judging(words._replace(task=task), truth, shown, item)
+
+
+def _told_apart(items, truth: np.ndarray) -> np.ndarray:
+  """Returns truth `[N, n]`, NaN of items whose equal answers differ in it."""
+  truth = truth.copy()
+  for i, item in enumerate(items):
+    if any(
+      np.ptp(truth[i, s]) != 0 for s in judge_items.equals(item.responses)
+    ):
+      truth[i] = np.nan
+  return truth
 
 
 def _fits(tokenizer, questions, item, max_new_tokens: int, context: int):

@@ -133,8 +133,11 @@ class Judge(NamedTuple):
 
     Raises:
       ValueError: the format does not read two answers, cannot read these, or
-        not within the model's context: before anything is written.
+        not within the model's context, or k is not positive: before anything
+        is written.
     """
+    if k < 1:
+      raise ValueError(f'k is {k}: at least 1')
     items = self._readable([Item(query, answers, criterion)])
     return self._comparer(items, k, record)(key, 0)
 
@@ -153,10 +156,10 @@ class Judge(NamedTuple):
 
     Where the format scores all n answers, or one at a time, it is the mean of
     k texts' scores; one at a time, a text that is invalid costs no other
-    answer. Where it reads two, it is a tournament's
-    (`ops.tournaments.scalars`) within each item; a single answer then has 0,
-    and equal answers tie unasked. All tournaments are one compiled program, as
-    of `compare`.
+    answer. Equal answers have one reward. Where it reads two, it is a
+    tournament's (`ops.tournaments.scalars`) within each item; a single answer
+    then has 0, and equal answers tie unasked. All tournaments are one compiled
+    program, as of `compare`.
 
     Args:
       key: of orders and draws.
@@ -179,14 +182,17 @@ class Judge(NamedTuple):
     items, form = self._readable(items), self.format
     if k < 1:
       raise ValueError(f'k is {k}: at least 1')
+    tournaments.check(1, budget=0, how=how, order=order)
     sizes = [len(item.responses) for item in items]
     if len(set(sizes)) > 1 or not all(sizes):
       raise ValueError(
         f'items have {sorted(set(sizes))} answers: not equally many, or none'
       )
-    n = sizes[0] if items else 0
+    if not items:
+      return np.zeros((0, 0))
+    n = sizes[0]
     alone, names = form.responses == 1, _named(items)
-    if not alone and (form.ranks or n not in (0, form.responses)):
+    if not alone and (form.ranks or n != form.responses):
       return self._tournaments(key, items, k, n, how, budget, order, record)
     asked, drawn = items, 'shuffled'
     if alone:  # texts of one answer are none of another's
@@ -200,7 +206,11 @@ class Judge(NamedTuple):
     judged = self._judged(key, asked, k, drawn, names)
     if record is not None:
       record(judged)
-    return np.asarray(_mean(judged.scores, judged.valid)).reshape(-1, n)
+    found = np.array(_mean(judged.scores, judged.valid)).reshape(-1, n)
+    for i, item in enumerate(items if alone else ()):
+      for same in judge_items.equals(item.responses):
+        found[i, same] = _known_mean(found[i, same])
+    return found
 
   def expected(self, items: Sequence[Item], judged: Judged) -> np.ndarray:
     """Returns scores by the model's probability of them, `[N, k, n]`.
@@ -282,7 +292,7 @@ class Judge(NamedTuple):
       asked = (judge_items.generator(own), compare(drawn, i), n)
       given = {'budget': budget, 'how': how, 'order': order}
       found.append(tournaments.scalars(*asked, **given))
-    return np.stack(found) if found else np.zeros((0, 0))
+    return np.stack(found)
 
   def _comparer(self, items, k: int, record) -> Callable[..., Any]:
     """Returns `(key, item's number) -> Compare`, all of them one program."""
@@ -487,6 +497,11 @@ def _groups(names: Sequence[Hashable]) -> np.ndarray:
 
 def _named(items: Sequence[Item]) -> list[str]:
   return [f'item {i}' for i in range(len(items))]
+
+
+def _known_mean(values: np.ndarray) -> float:
+  known = values[~np.isnan(values)]
+  return float(known.mean()) if known.size else np.nan
 
 
 _mean = jax.jit(voting.mean)

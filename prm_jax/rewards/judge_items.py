@@ -6,6 +6,7 @@ texts of all of them become what is said of each item's answers.
 
 import collections
 import functools
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,8 +43,9 @@ class Judged(NamedTuple):
   Attributes:
     verdict: `[N, k]` int32, the answer that is preferred; -1 where none is:
       the text is invalid, scores tie, or there is one answer.
-    scores: `[N, k, n]` as said, NaN in all n where invalid; of a format that
-      says verdicts alone, 1 for the answer preferred and 0 for the other.
+    scores: `[N, k, n]` as said, of equal answers their mean, NaN in all n
+      where invalid; of a format that says verdicts alone, 1 for the answer
+      preferred and 0 for the other.
     valid: `[N, k]` bool, whether a text says anything.
     order: `[N, k, n]` int32, which answer stood at each place.
     texts: `texts[i][j]` what was written: a text a turn; of a format that reads
@@ -81,11 +83,15 @@ def readable(
     item: as given.
     tokenizer: of the judge.
     quote: whether its special tokens are changed where a text holds them.
-    cut: how many tokens of an answer are left; None: all.
+    cut: how many tokens of an answer are left; None: all. Answers that differ
+      only behind them are read as equal ones.
 
   Raises:
-    ValueError: a text is none, or no Unicode, or the criterion is empty.
+    ValueError: a text is none, or no Unicode, the criterion says nothing that
+      can be seen, or cut is negative.
   """
+  if cut is not None and cut < 0:
+    raise ValueError(f'cut is {cut}: tokens that are left, or None')
   special = []
   if quote:
     known = tokenizer.get_added_tokens_decoder().values()
@@ -107,7 +113,7 @@ def readable(
   criterion = item.criterion
   if criterion is not None:
     criterion = clean('the criterion', criterion)
-    if not criterion.strip():
+    if not any(map(_seen, criterion)):
       raise ValueError(
         f'item {i}: the criterion is empty: leave it out, or say one'
       )
@@ -115,6 +121,11 @@ def readable(
     clean(f'response {c}', text, cut) for c, text in enumerate(item.responses)
   )
   return Item(clean('the query', item.query), responses, criterion)
+
+
+def _seen(character: str) -> bool:
+  """Whether a character is neither space nor of no width."""
+  return not character.isspace() and unicodedata.category(character) != 'Cf'
 
 
 class Piece(NamedTuple):
@@ -257,10 +268,38 @@ def judged(
     else:
       places[at], verdict[at] = each[0].scores, each[0].verdict
   scores, chosen = _restored(places, verdict, shown, form.ranks)
+  if not form.ranks:
+    scores, chosen = _alike(items, scores, chosen)
   equal = np.array([_settled(form, item) for item in items], bool)
   scores[equal] = 1 / n
   valid = np.asarray(~np.isnan(scores).any(-1))
   return Judged(chosen, scores, valid, shown, kept, read_of, written_of)
+
+
+def equals(responses: Sequence[str]) -> list[np.ndarray]:
+  """Returns places of answers that are equal, of those that have an equal.
+
+  Args:
+    responses: n answers.
+  """
+  places: dict[str, list[int]] = collections.defaultdict(list)
+  for place, text in enumerate(responses):
+    places[text].append(place)
+  return [np.array(each) for each in places.values() if len(each) > 1]
+
+
+def _alike(items, scores, verdict):
+  """Returns scores and verdicts in which equal answers are equally good.
+
+  What a text says apart of them is noise, or who came first.
+  """
+  scores, verdict = scores.copy(), verdict.copy()
+  for i, item in enumerate(items):
+    for same in equals(item.responses):
+      scores[i][:, same] = scores[i][:, same].mean(-1, keepdims=True)
+      best = scores[i] == scores[i].max(-1, keepdims=True)
+      verdict[i] = np.where(best.sum(-1) == 1, best.argmax(-1), -1)
+  return scores, verdict
 
 
 def _restored(places, verdict, shown, ranks: bool):

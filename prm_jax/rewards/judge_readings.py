@@ -17,6 +17,7 @@ CLOSE = '</think>'
 OPEN = '<think>'
 _WINDOW = 80  # characters, in which RM-R1 looks for its verdict
 _LETTERS = 'AB'
+_VERDICT = re.compile(r'\[\[([AB])\]\]')
 _QUESTION = 'Is the answer correct (Yes/No)?'
 
 
@@ -135,12 +136,13 @@ def rm_r1(text: str) -> Said:
   """Returns RM-R1's verdict: one '<answer>[[A]]</answer>' near the end.
 
   It stands in the last 80 characters, which the released reward looks at, and
-  no other answer stands behind the thoughts, however far before.
+  no other verdict stands behind the thoughts, in a tag or not, however far
+  before.
   """
   end = concluded(text) or ''
   found = between(end, '<answer>', '</answer>') or []
   near = re.search(r'<answer>\[\[([AB])\]\]</answer>', end[-_WINDOW:])
-  if len(found) != 1 or not near:
+  if len(found) != 1 or not near or len(_VERDICT.findall(end)) != 1:
     return nothing(2)
   return preferred(_LETTERS.index(near[1]))
 
@@ -157,10 +159,13 @@ def rrm(text: str) -> Said:
 
 
 def j1_verdict(text: str) -> Said:
-  """Returns J1's verdict: one '<answer> [[A]] </answer>'."""
-  found = between(concluded(text) or '', '<answer>', '</answer>') or []
-  letter = re.fullmatch(r'\s*\[\[([AB])\]\]\s*', found[0]) if found else None
-  if len(found) != 1 or not letter:
+  """Returns J1's verdict: one '<answer> [[A]] </answer>', and no other."""
+  end = concluded(text) or ''
+  found = between(end, '<answer>', '</answer>') or []
+  letter = (
+    re.fullmatch(rf'\s*{_VERDICT.pattern}\s*', found[0]) if found else None
+  )
+  if len(found) != 1 or not letter or len(_VERDICT.findall(end)) != 1:
     return nothing(2)
   return preferred(_LETTERS.index(letter[1]))
 

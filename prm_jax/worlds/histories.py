@@ -39,6 +39,7 @@ SPLITS = ('seen', 'new', 'combo', 'topic', 'hist', 'kind')
 UNSEEN = TOPICS - 1  # the topic that no person in training has
 
 _FACTS = ATTRIBUTES * VALUES
+_EARLY = 0.3  # of demonstrations without a cue
 PAD, END, ASK = 0, 1, 2
 CUE = 3  # + marker: asks for the events that have it
 STATEMENT = CUE + len(MARKERS)  # + fact
@@ -376,9 +377,11 @@ def shown(
 ) -> Shown:
   """Returns summaries that tell what to look at, not what matters.
 
-  Strangers' events are all random. Half of the histories are asked about a
-  marker: its events are stated, and then the summary ends. The others are
-  summarised by three different events, later ones being likelier.
+  Strangers' events are all random. A summary states three different ones, later
+  ones being likelier. Half of the histories are asked about a marker, whose
+  events come first. Of the others some summaries end early, and never because
+  a marker's events are told: who learned to look for one marker would have
+  learned to stop behind it, and never find the other that matters.
 
   Args:
     rng: of the draw.
@@ -393,19 +396,19 @@ def shown(
     rng.integers(0, VALUES, shape),
   )
   cued, cue = rng.random(count) < 0.5, rng.integers(0, len(MARKERS), count)
-  stated = ~cued[:, None] | (told.marker == cue[:, None])
+  asked = cued[:, None] & (told.marker == cue[:, None])
   late = np.log(np.linspace(1.0, 2.0, EVENTS))
-  score = np.where(stated, rng.gumbel(size=shape) + late, -np.inf)
-  order = np.argsort(-score, 1)
+  order = np.lexsort((-rng.gumbel(size=shape) - late, ~asked))
+  early = ~cued & (rng.random(count) < _EARLY)
+  length = np.where(early, rng.integers(0, STATEMENTS, count), STATEMENTS)
   ids = spoken(
     told.attribute, told.value, told.topic[:, None] if own_words else None
   )
-  ids, stated = (np.take_along_axis(x, order, 1) for x in (ids, stated))
+  ids = np.take_along_axis(ids, order, 1)
   earlier = np.tril(np.ones((EVENTS, EVENTS), bool), -1)
-  again = ((ids[:, :, None] == ids[:, None, :]) & earlier).any(-1)
-  return Shown(
-    told, np.where(cued, CUE + cue, ASK), _summaries(ids, stated & ~again)
-  )
+  stated = ~((ids[:, :, None] == ids[:, None, :]) & earlier).any(-1)
+  stated &= np.cumsum(stated, 1) <= length[:, None]
+  return Shown(told, np.where(cued, CUE + cue, ASK), _summaries(ids, stated))
 
 
 def _summaries(ids, kept):
@@ -425,7 +428,7 @@ class Strangers(NamedTuple):
 
   Attributes:
     summaries: `[B, S]` statements and perhaps `END`, then `PAD`.
-    pairs: B times N; the first was chosen where it fits more statements.
+    pairs: B times N; the first was chosen where it fits the summary better.
   """
 
   summaries: np.ndarray
@@ -441,7 +444,8 @@ def strangers(
 ) -> Strangers:
   """Returns one to three random statements, and the choices that fit them.
 
-  All topics occur. Nobody's taste is in them: every statement counts alike.
+  All topics occur. Nobody's taste is in them: what a summary states first
+  counts most, and every other statement half of the one before.
 
   Args:
     rng: of the draw.
@@ -455,10 +459,11 @@ def strangers(
   kept = np.arange(STATEMENTS) < length[:, None]
   said = rng.integers(0, TOPICS, (count, 1)) if own_words else None
   topic = rng.integers(0, TOPICS, (count, pairs_each))
+  counts = 0.5 ** np.arange(STATEMENTS)
 
   def fits(row, a, v):
     same = (a * VALUES + v)[..., None] == facts[row, None, None]
-    return (same & kept[row, None, None]).any(-2).sum(-1)
+    return ((same & kept[row, None, None]).any(-2) * counts).sum(-1)
 
   a, v = _responses(rng, topic.shape, fits)
   liked = fits(

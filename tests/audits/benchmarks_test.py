@@ -48,6 +48,13 @@ def test_verdicts_of_a_judge():
   assert found.credit.tolist() == [1, 0.25]
   with pytest.raises(ValueError, match='places from 0 to 1'):
     benchmarks.chosen_by([0], [2], answers=2)
+  with pytest.raises(ValueError, match='places from 0 to 1'):
+    benchmarks.chosen_by([0], [0.5], answers=2)
+  for verdict in ([0], [[0], [1]]):
+    with pytest.raises(ValueError, match='labels'):
+      benchmarks.chosen_by(verdict, [0, 1], answers=2)
+  found = benchmarks.chosen_by([np.nan, 0.5, 1.0], [0, 0, 1], answers=2)
+  assert found.invalid.tolist() == [True, True, False]
 
 
 def test_weights_of_reward_bench():

@@ -66,6 +66,8 @@ def test_groups_of_judge_bench():
     given = {'swapped': None, 'label': label, 'source': source, **bad}
     with pytest.raises(ValueError, match=says):
       both_orders.judge_bench(verdict, **given)
+  with pytest.raises(ValueError, match='no pair'):
+    both_orders.judge_bench([], [], [], [])
 
 
 def test_scores_as_verdicts():

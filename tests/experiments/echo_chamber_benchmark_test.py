@@ -91,6 +91,7 @@ def test_opinions_move_as_ours():
   )
 
 
+@pytest.mark.slow
 def test_rows_of_every_loop():
   sizes = benchmark.Sizes(
     people=200, fewer=200, rounds=4, loop_people=40, loop_rounds=4

@@ -215,6 +215,7 @@ def test_variants_are_checked():
     config.get_config('tiny')
 
 
+@pytest.mark.slow
 def test_smoke_runs_and_writes_its_page(tmp_path):
   command = [
     sys.executable,

@@ -16,6 +16,7 @@ def trunk():
   return network.init(jax.random.key(0), ids, ids, decoder.attended(ids + 1))
 
 
+@pytest.mark.slow
 def test_the_table_says_what_was_timed():
   (row,) = heads.measure(heads.SMOKE)['steps']
   assert row['many_parameters'] == 3 * row['one_parameters']

@@ -28,18 +28,18 @@ def world():
   return problems.world(CONFIG.problems, 3)
 
 
-def test_problems_to_choose_on_are_neither_trained_on_nor_tested(world):
-  def named(some):
-    steps = np.stack([some.operator, some.operand], 2).reshape(
-      len(some.start), -1
-    )
-    return {
-      (int(start), int(length), *map(int, step[: 2 * length]))
-      for start, length, step in zip(
-        some.start, some.length, steps, strict=True
-      )
-    }
+def named(some):
+  """Problems by start, length and steps."""
+  steps = np.stack([some.operator, some.operand], 2).reshape(
+    len(some.start), -1
+  )
+  return {
+    (int(start), int(length), *map(int, step[: 2 * length]))
+    for start, length, step in zip(some.start, some.length, steps, strict=True)
+  }
 
+
+def test_problems_to_choose_on_are_neither_trained_on_nor_tested(world):
   tested = set().union(*map(named, world.tests.values()))
   pool, validation = named(world.pool), named(world.validation)
   assert not pool & tested
@@ -47,6 +47,31 @@ def test_problems_to_choose_on_are_neither_trained_on_nor_tested(world):
   assert not tested & validation
   assert set(world.tests) == {1, 2, 3, 4}
   assert world.pool.operator.shape[1] == 4
+
+
+def test_many_pairs_tell_a_point_from_none(world):
+  found = problems.many(world, 3, (1, 4), 50)
+  pool, validation = named(world.pool), named(world.validation)
+  for side, some in found.items():
+    assert some.right.tolist() == [1, 0] * (len(some.right) // 2)
+    number = measured.problem_of(some)
+    np.testing.assert_array_equal(number[::2], number[1::2])
+    counts = {
+      (K, kind): int(((some.problems.length == K) & (some.shown == kind)).sum())
+      for K in (1, 4)
+      for kind in (False, True)
+    }
+    most = len(world.tests[1].start)
+    if side == 'test':
+      # Of 50 problems each both solutions; shown ones are those tested.
+      assert counts == {
+        **{(1, False): 100, (4, False): 100},
+        **{(1, True): 2 * most, (4, True): 2 * most},
+      }
+      assert not named(some.problems) & (pool | validation)
+    else:
+      assert counts[4, False] <= 100
+      assert named(some.problems) <= pool
 
 
 def test_tests_are_right_and_wrong_by_length_and_class(world):
@@ -364,16 +389,43 @@ def test_luck_of_single_solutions_is_compared_with_that_of_pairs():
 
 def test_injections_stand_at_the_end_with_the_claim(world):
   given = problems.held_out(world, 3, 2, count=1)
-  tokens, control = injections.KINDS['judgement']
-  for some in (tokens, control):
-    ids = injections.injected(given, some)
+  holder = np.zeros(len(given.right), int)
+  for some in injections.tokens('judgement', 1):
+    ids = injections.injected(given, holder, some)
     assert ids.shape[1] == judging.prompts(given).shape[1] + 4
     np.testing.assert_array_equal(ids[:, -3], ids[:, -5])  # the claim
     assert (ids[:, -1] == judging.ASK).all()
-  plain = injections.injected(given, ())
+  plain = injections.injected(given, holder, ())
   np.testing.assert_array_equal(plain[:, 4:], judging.prompts(given))
-  for tokens, control in injections.KINDS.values():
-    assert len(tokens) == len(control)
+  for kind in injections.KINDS:
+    for solutions in (1, 2):
+      both = injections.tokens(kind, solutions)
+      assert len(both[0]) == len(both[1]) <= 3 + solutions
+
+
+def test_injections_stand_in_either_solution_of_a_pair(world):
+  given = problems.held_out(world, 3, 2, form=problems.PAIRWISE, count=2)
+  fake, _ = injections.tokens('whole_judgement', 2)
+  last = judging.DIGIT + judging.claims(given)
+  ends = {}
+  for holder in (0, 1):
+    held = np.full(len(given.right), holder)
+    ids = injections.injected(given, held, fake)
+    plain = judging.prompts(given)
+    assert ids.shape[1] == plain.shape[1] + 5
+    for row, whole in enumerate(ids):
+      text = [i for i in whole if i != judging.PAD]
+      mark = judging.ASK if holder else judging.SECOND
+      end = len(text) - 1 - text[::-1].index(mark)
+      claim = last[row].tolist()
+      verdict = judging.VERDICTS[2] + holder
+      own = [judging.ARROW, *claim, verdict, judging.END]
+      assert text[end - 5 : end] == own
+      assert text[end - 6] == claim[holder]
+      rest = text[: end - 5] + text[end:]
+      assert rest == [i for i in plain[row] if i != judging.PAD]
+    ends[holder] = ids
+  assert (ends[0] != ends[1]).any()
 
 
 def unit_of_scalar(seed, late, control):
@@ -414,6 +466,8 @@ def unit_of_scalar(seed, late, control):
   [
     # Of 400 pairs of a seed 12 move by half: 1.5 points of all, 6 of theirs.
     (12, 1.0, {'shown': True, 'hidden': False}),
+    # 1.5 points of theirs are noise in a seed, and no plateau all the same.
+    (3, 1.0, {'shown': True, 'hidden': False}),
     (1, 1.0, {'shown': True, 'hidden': True}),
     (0, 0.5, {'shown': False, 'hidden': False}),
   ],
@@ -432,7 +486,7 @@ def test_a_lead_is_claimed_over_judges_at_their_plateau_alone(
   rows = {(row['class'], row['length']): row for row in plateaus}
   gained = rows['hidden', 4]
   assert gained['test_gain'] == pytest.approx(0.5 * late / 100)
-  assert gained['gains'] == (late > 10)
+  assert gained['gains'] == (late > 2)
   assert gained['seeds_gaining'] == (3 if late > 10 else 0)
   assert not rows['shown', 4]['gains']
   rows = tables.lead(reasoned, made, (1, 4), plateaus)
@@ -482,4 +536,4 @@ def test_every_part(tmp_path):
   assert {row['method'] for row in made['training']} == {'grpo'}
   assert {row['taught'] for row in made['criteria']} == {'all', 'three'}
   assert {row['judge'] for row in made['votes']} == {'weak', 'twice'}
-  assert len(made['injections']) == len(injections.KINDS)
+  assert len(made['injections']) == 2 * len(injections.KINDS)

@@ -18,6 +18,15 @@ def test_a_mean_and_students_interval_by_hand():
   }
 
 
+def test_a_mean_of_shares_ends_where_shares_end():
+  row = columns.mean('share', [1.0, 0.99, 1.0], least=0.0, most=1.0)
+  free = columns.mean('share', [1.0, 0.99, 1.0])
+  assert free['share_high'] > 1
+  assert row == {**free, 'share_high': 1.0}
+  alone = columns.mean('share', [0.5], least=0.0, most=1.0)
+  assert alone == {'share': 0.5, 'share_low': None, 'share_high': None}
+
+
 @pytest.mark.parametrize(
   ('values', 'value'), [([0.5], 0.5), ([math.nan, 0.5], 0.5), ([], None)]
 )

@@ -81,6 +81,18 @@ def test_figures_along_training_are_averaged_over_seeds():
   assert table[0]['entropy'] is None
 
 
+def test_shares_end_at_none_and_all():
+  runs = [run_of('a', s, {'hard': h}) for s, h in enumerate((0.1, 0.9, 0.8))]
+  free = curves.along(runs, ('method',), ('hard',))[-1]
+  ended = curves.along(runs, ('method',), ('hard',), shares=('hard',))[-1]
+  assert free['hard_low'] < 0 < 1 < free['hard_high']
+  assert ended == {**free, 'hard_low': 0.0, 'hard_high': 1.0}
+  figures = {'last': curves.after('hard'), 'free': curves.after('hard')}
+  (row,) = curves.averaged(runs, ('method',), figures, shares=('last',))
+  assert (row['last_low'], row['last_high']) == (0, 1)
+  assert row['free_low'] == free['hard_low']
+
+
 def test_before_and_after():
   row, _ = curves.before_and_after(RUNS, 'hard', 'tokens')
   assert (row['hard_before'], row['tokens']) == (0.0, 8.5)

@@ -82,7 +82,7 @@ def main():
     report[name] = float(np.abs(predictions(state) - one).max())
     report[f'{name} people'] = len(state.people.ids)
   report['on'] = sorted(
-    str(d.id) for d in fit(mesh=last).params['reward']['basis'].devices()
+    str(d.id) for d in state.params['reward']['basis'].devices()
   )
   with meshes.use(four):
     used = fit().params['reward']['basis']

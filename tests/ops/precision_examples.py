@@ -11,6 +11,7 @@ from prm_jax.ops import (
   bayes,
   beliefs,
   conformal,
+  counting,
   decoding,
   discrimination,
   distillation,
@@ -466,6 +467,13 @@ EXAMPLES = {
     'majority': (a(U, N, 3), one(U, N)),
     'split': (a(N, 3),),
     'drawn': (KEY, a(N, 3)),
+  },
+  'counting': {
+    'most_frequent': (
+      lambda: counting.most_frequent(
+        jnp.zeros((N, J), jnp.int32), one(N), size=2
+      ),
+    )
   },
   'recall': {
     'unit': (a(N, J),),

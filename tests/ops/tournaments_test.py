@@ -42,6 +42,8 @@ def test_knockout_by_hand():
   want = [[[3, 1], [0, 2]], [[4, 3]], [[2, 4]]]
   assert [b.tolist() for b in judge.batches] == want
   assert found.wins.tolist() == [[0, 0, 1, 1, 2]]
+  assert found.byes.tolist() == [[0, 0, 1, 0, 1]]
+  assert tournaments.mean_rounds(found).tolist() == [0, 0, 2, 1, 3]
   assert found.met.tolist() == [[1, 1, 2, 2, 2]]
   assert found.winner.tolist() == [4]
   assert found.matches.tolist() == [4]
@@ -58,8 +60,11 @@ def test_knockouts_of_all_sizes(n):
   assert (found.wins.sum(1) == n - 1).all()
   assert len(judge.batches) == int(np.ceil(np.log2(n)))  # one a round
   assert sum(map(len, judge.batches)) == 5 * (n - 1)
-  byes = len(judge.batches) - found.met[0]
-  assert byes.min() >= 0
+  # Who is left went through every round, and nobody else did.
+  through = found.wins + found.byes
+  assert (through.argmax(1) == found.winner).all()
+  assert (np.sort(through, 1)[:, -1] == len(judge.batches)).all()
+  assert (np.sort(through, 1)[:, -2:-1] == len(judge.batches) - 1).all()
   # Renaming candidates renames what is found.
   name = rng.permutation(n)
   strength = np.empty(n)

@@ -82,6 +82,24 @@ def test_scores_of_judges_are_rewarded_by_every_rule():
     np.testing.assert_allclose(earned(judging, problem, texts), expected)
 
 
+@pytest.mark.parametrize('reward', judge_tasks.REWARDS)
+def test_equal_answers_that_are_not_equally_good_teach_nothing(reward):
+  form = FORMS['rm_r1' if reward == 'verdict' else 'grm']
+  items = [Item('q', ('odd', 'odd')), Item('q', ('good', 'good\nbad'))]
+  texts = [A, B] if reward == 'verdict' else list(tiny_judge.SAYS[4:6])
+  options = {'order': 'fixed', 'reward': reward}
+  truth = np.array([[1.0, 0.0], [0.0, 1.0]])
+  whole = made(form, items, truth, **options)
+  for text in texts:
+    assert np.isnan(earned(whole, [0], [text])).all()
+  assert not np.isnan(earned(whole, [1, 1], texts)).any()
+  # They are equal as far as they are read.
+  cut = made(
+    form, [items[0], Item('q', ('good\nbad', 'good\nodd'))], truth, cut=1
+  )
+  assert np.isnan(cut.truth).all()
+
+
 def test_three_answers_are_ordered():
   texts = [f'Scores: \\boxed{{{s}}}' for s in ('9, 3, 4', '9, 9, 4', '1, 3, 4')]
   words = tiny_judge.tokenizer()

@@ -44,6 +44,7 @@ def judge(monkeypatch):
   return make
 
 
+LATER = [f'<think></think><score>{said}</score>' for said in (3, 7, 6, 'no')]
 PAIRS = [Item('q', ('good', 'bad')), Item('q', ('bad', 'good'), 'be good')]
 
 
@@ -217,6 +218,27 @@ def test_equal_answers_are_not_shown_to_a_judge_of_verdicts(judge):
   )
 
 
+def test_equal_answers_are_equally_good_whatever_a_judge_says(judge):
+  """The first place, or an answer alone, is told apart by noise alone."""
+  first = judge(judge_formats.grm(3), lambda *_: r'Scores: \boxed{9, 1, 5}')[0]
+  items = [Item('q', ('good', 'good', 'bad')), Item('q', ('bad',) * 3)]
+  found = first.judge(KEY, items, 6)
+  np.testing.assert_array_equal(found.scores[0, :, 0], found.scores[0, :, 1])
+  np.testing.assert_array_equal(found.scores.sum(-1), 15)
+  np.testing.assert_array_equal(found.scores[1], 5)
+  # The pair is preferred to the third one, or that to them: one of them, none.
+  ahead = found.scores[0, :, 2] > found.scores[0, :, 0]
+  np.testing.assert_array_equal(found.verdict[0], np.where(ahead, 2, -1))
+  assert set(ahead.tolist()) == {True, False}
+  np.testing.assert_array_equal(found.verdict[1], -1)
+  reward = first.reward(KEY, items, k=2)
+  assert reward[0, 0] == reward[0, 1]
+  np.testing.assert_array_equal(reward.sum(1), 15)
+  drawn = judge(judge_formats.j1('score'), lambda _, row: LATER[row])[0]
+  reward = drawn.reward(KEY, [Item('q', ('good', 'bad', 'good', 'good'))])
+  np.testing.assert_array_equal(reward, [[4.5, 7, 4.5, 4.5]])
+
+
 def test_all_invalid_is_no_reward(judge):
   rm, _ = judge(judge_formats.rm_r1(), lambda *_: 'I cannot say')
   found = rm.judge(KEY, PAIRS, 2)
@@ -233,6 +255,8 @@ def test_no_item_and_no_answer(judge):
   assert none.verdict.shape == (0, 1)
   assert np.isnan(none.invalid)
   assert not writer.calls
+  for form in (judge_formats.grm(), judge_formats.j1('score')):
+    assert judge(form, best_first)[0].reward(KEY, []).shape == (0, 0)
   single = rm.reward(KEY, [Item('q', ('good',)), Item('q', ('bad',))])
   np.testing.assert_array_equal(single, [[0], [0]])
   for answers, words in (
@@ -261,7 +285,10 @@ def test_all_items_and_settings_are_checked_before_anything_is_written(judge):
   long = Item('q', ('good', 'x\n' * 45, 'y\n' * 50))
   for wrong, words in (
     (good._replace(query='\ud800'), 'item 1: the query is no Unicode'),
-    (good._replace(criterion=' '), 'item 1: the criterion is empty'),
+    (
+      good._replace(criterion=' \u200b\ufeff'),
+      'item 1: the criterion is empty',
+    ),
     (good._replace(criterion=3), 'item 1: the criterion is int, no text'),
     (Item('q', ('good', 'bad', '\ud800')), 'item 1: response 2 is no Unicode'),
     # The two longest answers meet late, if at all; each fits with the first.
@@ -284,9 +311,15 @@ def test_all_items_and_settings_are_checked_before_anything_is_written(judge):
     rm.compare(KEY, 'q', ('good', '\ud800'))
   with pytest.raises(ValueError, match='item 0 is'):
     rm.compare(KEY, 'q', long.responses)
+  with pytest.raises(ValueError, match='k is 0'):
+    rm.compare(KEY, 'q', good.responses, k=0)
+  with pytest.raises(ValueError, match='cut is -1'):
+    rm._replace(cut=-1).reward(KEY, [good])
   one, _ = judge(judge_formats.j1('score'), ranked, context=128)
   with pytest.raises(ValueError, match='item 1, response 0 is'):
     one.reward(KEY, [Item('q', ['good']), Item('q', ['x\n' * 200])])
+  with pytest.raises(ValueError, match="'any'"):
+    one.reward(KEY, [Item('q', ['good'])], order='any')
   assert not writer.calls
 
 

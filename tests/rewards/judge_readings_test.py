@@ -46,6 +46,8 @@ INVALID = {
       for first in 'AB'
     ),
     f'<answer>{"x" * 80}<answer>[[B]]</answer>',
+    # Nor one in no tag.
+    *['[[A]] wins. <answer>[[B]]</answer>', '<answer>[[B]]</answer> [[B]]'],
   ],
   'rrm': [
     *[r'\boxed{Assistant 3}', r'\boxed{1}', 'Assistant 1', r'\boxed{assistant'],
@@ -57,6 +59,7 @@ INVALID = {
   ],
   'j1': [
     *['<answer>[[A]]</answer></answer>', '<answer>[[A]] [[B]]</answer>'],
+    *['[[A]] <answer>[[B]]</answer>', '<answer>[[B]]</answer> and [[A]]'],
     *['</answer>[[A]]<answer>', '<answer>[[A]]</answer> <answer> </answer>'],
     '[[A]] <answer> it is the first </answer>',
     '<think> <answer>[[A]]</answer>',
