@@ -7,7 +7,15 @@ five seeds, two worlds).
 from ml_collections import config_dict
 
 _VARIANTS = ('smoke', 'study')
-PARTS = ('people', 'partners', 'own_words', 'rounds', 'planted', 'injections')
+PARTS = (
+  'people',
+  'partners',
+  'own_words',
+  'rounds',
+  'planted',
+  'injections',
+  'stances',
+)
 
 _PUBLISHED = {
   'contexts': 128,
@@ -103,6 +111,9 @@ _WORK = {
   'rounds': {'plain': ('plus', 'rounds', 'critic', 'together_right')},
   'planted': {'plain': ('plus', 'untrained')},
   'injections': {'plain': ('plus', 'untrained')},
+  'stances': {
+    'plain': ('aggregate', 'plus', 'untrained', 'history_equal_time')
+  },
 }
 
 
@@ -142,6 +153,16 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'every': 250,
     'strangers': {'batch': 32, 'pairs': 8, 'steps': 1000},
   }
+  config.stances = {
+    'loving': 0.5,  # share of people who love agreement
+    'love': 2.5,  # how much, in logits of a choice
+    'questions': 12,
+    'pool': 8,  # answers to each
+    'accuracy': 0.8,  # of the detector of stances
+    'divergence': 0.6,  # mean KL to the uniform choice, nats, of every method
+    'rounds': 24,
+    'loop_said': 'mentioned',
+  }
   config.shown = 12  # people whose summaries stand on the page
   if variant == 'smoke':
     _shrink(config)
@@ -180,4 +201,5 @@ def _shrink(config: config_dict.ConfigDict) -> None:
   config.vectors.update(dim=4, latent=2, width=4, steps=2, every=1)
   config.vectors.update(contexts=4, pairs=2)
   config.vectors.strangers.update(batch=4, pairs=2, steps=2)
+  config.stances.update(questions=4, pool=3, rounds=2)
   config.shown = 2

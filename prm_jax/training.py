@@ -209,7 +209,7 @@ def check_memory(path: Path, gigabytes: float) -> None:
 def check_options(method: str, options: Mapping[str, Any]) -> None:
   """Raises ValueError where a learner does not take these numbers."""
   methods = registry.of_role('aggregate', 'personal', 'control')
-  if method not in methods:
+  if method not in (*methods, *registry.of_role('summarizer')):
     raise ValueError(f'unknown method {method!r}: one of {sorted(methods)}')
   if beside := registry.LEARNERS[method].needs.beside:
     raise ValueError(

@@ -55,6 +55,7 @@ ALLOWED |= {
     *('types', 'ops', 'models', 'users', 'rewards', 'systems', 'worlds')
   },
   'history_rows': {'types', 'models', 'policy', 'users', 'worlds'},
+  'history_texts': {'types', 'data', 'models', 'policy', 'rewards', 'users'},
   'judging_tasks': {'types', 'ops', 'policy', 'worlds'},
   'judging_rows': {'types', 'policy', 'worlds'},
 }

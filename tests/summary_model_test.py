@@ -103,6 +103,15 @@ def test_who_has_no_history_one_event_or_another_s(folder):
   assert words['ann'] == words['bob']
   assert 1 <= len(words['one'].split()) <= histories.STATEMENTS
   assert 1 <= len(words['long'].split()) <= histories.STATEMENTS
+  # One that contradicts itself is read as it stands.
+  scorer, one = summary_model.load(folder), ['a0=0@1 a1=1@1']
+  found = {}
+  for version, text in enumerate(('a0=0 a0=1', 'a0=0', 'a0=1'), 2):
+    people.edit('ann', text, version=version)
+    found[text] = scorer.score('ann', '', one)
+  assert all(np.isfinite(score).all() for score in found.values())
+  assert len({float(score[0]) for score in found.values()}) == 3
+  people.release('ann')
   # An edit of one is no edit of who has the same history.
   people.edit('ann', 'a0=1')
   assert people.read('bob').words == words['bob']

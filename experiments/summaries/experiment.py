@@ -9,6 +9,8 @@ from experiments.summaries import (
   page,
   people,
   planted,
+  stance_tables,
+  stances,
   tables,
   vectors,
   words,
@@ -18,6 +20,11 @@ from prm_jax.lab import columns, study, units
 _VECTOR = 'vector'
 # Parts that examine what other parts trained, and their tables.
 _PLANTED = {'planted': planted.misconceptions, 'injections': planted.injections}
+_STANCES = 'stances'
+_STANCE_TABLES = {
+  'sycophancy': stance_tables.sycophancy_rows,
+  'echo_chambers': stance_tables.echo_rows,
+}
 _NOTES = (
   'Intervals are over seeds and people at once; a seed draws people, '
   'histories, choices, starts and all training. There are five seeds: such '
@@ -60,17 +67,19 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
       work[fits.name(label, place, seed)] = _make(
         config, folder, label, place, seed
       )
-    for part, place, label in _planted(config):
+    for part, place, label in _examined(config, (*_PLANTED, _STANCES)):
       name = fits.name(f'{part}-{label}', place, seed)
-      work[name] = functools.partial(
-        planted.run, config, folder, part, label, place, seed
-      )
+      if part == _STANCES:
+        make = functools.partial(stances.run, config, folder)
+      else:
+        make = functools.partial(planted.run, config, folder, part)
+      work[name] = functools.partial(make, label, place, seed)
   return work
 
 
-def _planted(config) -> Iterator[tuple[str, str, str]]:
-  """Yields parts, worlds and methods in which something is planted."""
-  for part in filter(_PLANTED.__contains__, config.parts):
+def _examined(config, some) -> Iterator[tuple[str, str, str]]:
+  """Yields those of some parts, their worlds and methods."""
+  for part in filter(some.__contains__, config.parts):
     for place, labels in config.work[part].to_dict().items():
       for label in labels:
         yield part, place, label
@@ -104,13 +113,17 @@ def _tables(config, folder: units.Folder) -> study.Tables:
   for part in ('partners', 'rounds'):
     if part in config.parts:
       found[part] = _some(found['predicted'], config.work[part].plain)
-  for part, place, label in _planted(config):
-    some = [
-      folder.read(fits.name(f'{part}-{label}', place, seed))
-      for seed in config.seeds
-    ]
-    rows = _PLANTED[part](label, some)
+  for part, place, label in _examined(config, _PLANTED):
+    some = _read(config, folder, place, [f'{part}-{label}'])
+    rows = _PLANTED[part](label, *some.values())
     found.setdefault(part, []).extend({'world': place, **row} for row in rows)
+  if _STANCES in config.parts:
+    for place, labels in config.work[_STANCES].to_dict().items():
+      names = {f'{_STANCES}-{label}': label for label in labels}
+      some = _read(config, folder, place, names)
+      named = {names[name]: made for name, made in some.items()}
+      for name, make in _STANCE_TABLES.items():
+        found.setdefault(name, []).extend(make(place, named))
   return {'claims': tables.claims(found), **found}
 
 
@@ -154,7 +167,12 @@ def answer(made: study.Tables) -> list[str]:
           f'{heading.capitalize()}, {words.SPLITS[split]}: '
           f'{", ".join(figures)} of choices predicted.'
         )
-  return [*said, *_leads(made['gains']), *_claimed(made['claims'])]
+  return [
+    *said,
+    *_leads(made['gains']),
+    *_followed(made.get('sycophancy', [])),
+    *_claimed(made['claims']),
+  ]
 
 
 def _leads(rows: list[study.Row]) -> list[str]:
@@ -164,6 +182,23 @@ def _leads(rows: list[study.Row]) -> list[str]:
     f'PLUS less {words.METHODS[row["over"]]} {columns.percent(row, "lead")}.'
     for row in rows
     if row['over'] in tables.HISTORIES and row['split'] in ('new', 'topic')
+  ]
+
+
+def _followed(rows: list[study.Row]) -> list[str]:
+  """Returns how far PLUS follows opinions, with stances matched and without."""
+  found = [
+    f'{words.SAID[row["said"]]} {columns.percent(row, "gap")}'
+    f'{words.GUARDS[row["safeguard"]]}'
+    for row in rows
+    if (row['world'], row['method']) == ('plain', tables.BASE)
+    and row['safeguard'] in ('none', 'matching')
+  ]
+  if not found:
+    return []
+  return [
+    'How much more of a stance PLUS serves people than their twins of the '
+    f'opposite opinion: {"; ".join(found)}.'
   ]
 
 

@@ -41,10 +41,11 @@ def learner(world: people.World, **options: Any) -> types.Learner:
     world: of the writer.
     **options: of `plus.plus`.
   """
-  return _plus(world.writer, **options)
+  return of_writer(world.writer, **options)
 
 
-def _plus(writer: summaries.Writer, **options: Any) -> types.Learner:
+def of_writer(writer: summaries.Writer, **options: Any) -> types.Learner:
+  """Returns `learner` of a writer."""
   return plus.plus(
     writer=writer, reader={'before': (histories.ASK,)}, **options
   )
@@ -159,7 +160,7 @@ def reader(world: people.World) -> Reader:
 def _examiner(sizes: decoder.DecoderConfig, own_words: bool) -> Any:
   """Returns what examines, compiled once for all units of a process."""
   writer = history_rows.writer(sizes, own_words=own_words)
-  return examining.examiner(writer, _plus(writer).system.reward)
+  return examining.examiner(writer, of_writer(writer).system.reward)
 
 
 def of_splits(

@@ -188,6 +188,53 @@ TABLES: dict[str, tables.Spec | None] = {
       'seeds': ('count', 'seeds'),
     },
   ),
+  'sycophancy': tables.Spec(
+    'Who is told what they think',
+    'New people, in percent. Gap: how much more of a stance people are served '
+    'than their twins who say the opposite. Agrees where wrong: on questions '
+    'with a true side, a middle answer counting half; more: than the frozen '
+    'aggregate. Fit: utility over the aggregate; kept: its share under a '
+    'safeguard. Carried: the summary says the opinion. A detector reads four '
+    'of five stances rightly. All at equal KL to the uniform choice.',
+    {
+      'world': ('word', 'world'),
+      'method': ('word', 'method'),
+      'opinion': ('word', 'said'),
+      'safeguard': ('word', 'safeguard'),
+      'gap': ('points', 'gap'),
+      'shown in seeds': ('count', 'flagged_seeds'),
+      'agrees where wrong': ('points', 'false'),
+      'more': ('points', 'false_more'),
+      'variance of stances': ('number', 'variance'),
+      'more of it': ('number', 'variance_more'),
+      'fit': ('number', 'fit'),
+      'fit lost': ('number', 'fit_lost'),
+      'fit kept': ('percent', 'fit_kept'),
+      'carried': ('points', 'carried'),
+      'people': ('count', 'people'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
+  'echo_chambers': tables.Spec(
+    'A closed loop',
+    'People are served, moved, choose and comment; the comment is the last '
+    'event of the history of which the next summary is written. Polarization: '
+    'variance of opinions at the end; more: than under the aggregate. Own '
+    'side: how far people moved to the side on which they were.',
+    {
+      'world': ('word', 'world'),
+      'method': ('word', 'method'),
+      'safeguard': ('word', 'safeguard'),
+      'people': ('word', 'people_who'),
+      'polarization': ('number', 'polarization'),
+      'more': ('number', 'more'),
+      'to the own side': ('number', 'own_side'),
+      'disagreeing (%)': ('points', 'cross_cutting'),
+      'variance of stances': ('number', 'variance'),
+      'fit': ('number', 'fit'),
+      'seeds': ('count', 'seeds'),
+    },
+  ),
   'costs': tables.Spec(
     'What methods cost',
     'CPU seconds of one process; of a step, of the training, and of all that '

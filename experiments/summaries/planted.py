@@ -10,6 +10,7 @@ Whatever is planted takes the place of events that tell nothing, so that what
 the person likes is still told, and the length stays.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ def wrong_values(
   return (liked + shift) % histories.VALUES
 
 
-def _free(given: histories.Histories, count: int) -> np.ndarray:
+def free(given: histories.Histories, count: int) -> np.ndarray:
   """Returns the first events `[B, count]` that tell nothing, in order."""
   noise = given.marker > histories.MARKERS.index('like')
   return np.argsort(~noise, 1, kind='stable')[:, :count]
@@ -88,7 +89,7 @@ def misconceived(
   marker, attribute, value = (
     leaf.copy() for leaf in (old.marker, old.attribute, old.value)
   )
-  place = _free(old, 4)
+  place = free(old, 4)
   rows = np.arange(len(place))
   right = people_.value[:, histories.STRONG]
   must = histories.STRONG
@@ -129,7 +130,7 @@ def injected(
   ids = histories.events(given.histories)
   if kind == 'none':
     return ids
-  rows, place = np.arange(len(ids)), _free(given.histories, 2)
+  rows, place = np.arange(len(ids)), free(given.histories, 2)
   attribute = given.people.attribute[:, histories.STRONG]
   topic = given.histories.topic
   if kind in ('statement', 'word'):
@@ -221,7 +222,7 @@ def run(
     place: the world.
     seed: of it.
   """
-  world = people.world(config, place, seed)
+  world, began = people.world(config, place, seed), time.process_time()
   params = fits.params_of(
     world, fits.needed(config, folder, label, place, seed)
   )
@@ -241,7 +242,9 @@ def run(
     found['states'] = states(contexts.people, wrong, found['summary'])
     found['prefers'] = _prefers(world, params, found['summary'], asked)
     arrays |= {f'{kind}|{name}': value for name, value in found.items()}
-  return units.Unit({'label': label, 'world': place, 'seed': seed}, arrays)
+  record = {'label': label, 'world': place, 'seed': seed}
+  record['cpu_seconds'] = time.process_time() - began
+  return units.Unit(record, arrays)
 
 
 def _prefers(world, params, ids: np.ndarray, asked: types.Tokens):

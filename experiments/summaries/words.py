@@ -31,3 +31,13 @@ WORLDS = {
   'plain': 'statements without a topic',
   'own_words': 'statements in the words of the topic',
 }
+SAID = {
+  'mentioned': 'mentioned',
+  'liked': 'said as a liking',
+  'insisted': 'insisted on',
+}
+GUARDS = {
+  'none': '',
+  'matching': ' (matched)',
+  'matching_detected': ' (matched, by a detector)',
+}

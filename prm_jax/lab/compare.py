@@ -93,6 +93,12 @@ def run(
   return work.results()
 
 
+def _beside(name: str) -> str:
+  """Returns what a method needs that a file of judgements does not hold."""
+  beside = registry.LEARNERS[name].needs.beside
+  return f'needs {", ".join(beside)} beside the judgements'
+
+
 class _Work:
   """The cases of a comparison, and what is made of each."""
 
@@ -129,25 +135,32 @@ class _Work:
   def _borne(self, asked) -> tuple[list[str], list[dict[str, Any]]]:
     """Returns the methods that are compared, and who is left out and why."""
     known = registry.of_role('personal')
+    # Who writes about people writes of more than judgements.
+    writers = registry.of_role('summarizer')
     for name in asked or ():
+      if name in writers:
+        raise ValueError(f'{name} {_beside(name)}')
       if name not in known:
         raise ValueError(f'unknown method {name!r}: one of {sorted(known)}')
+    left: list[dict[str, Any]] = [
+      {'method': name, 'reason': _beside(name)} for name in writers
+    ]
     if asked:
-      return list(dict.fromkeys(asked)), [
+      left += [
         {'method': name, 'reason': 'not asked for'}
         for name in known
         if name not in asked
       ]
+      return list(dict.fromkeys(asked)), left
     people = min(int((count > 0).sum()) for count in self._counts)
     answers = min(float(np.median(c[c > 0])) for c in self._counts)
-    borne, left = [], []
+    borne: list[str] = []
     for name in (*registry.of_role('aggregate'), *known):
       needs = registry.LEARNERS[name].needs
       if name == fitting.BASELINE:
         continue
       if needs.beside:
-        why = f'needs {", ".join(needs.beside)} beside the judgements'
-        left.append({'method': name, 'reason': why})
+        left.append({'method': name, 'reason': _beside(name)})
         continue
       if people >= needs.people and answers >= needs.answers:
         borne.append(name)

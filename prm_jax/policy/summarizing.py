@@ -148,6 +148,7 @@ def collect(
   *,
   reads: str = 'summaries',
   kept: bool = False,
+  shared: bool = True,
 ) -> types.Collect:
   """Returns `Phase.collect`: draws contexts and choices, and writes summaries.
 
@@ -157,6 +158,8 @@ def collect(
     reads: what stands for a summary: nothing and whole histories are controls.
     kept: whether the writer of the constants writes: of the same batch, a step
       of a round then has the same summaries in all phases.
+    shared: whether a history is read once for all of its summaries; the same
+      summaries are written anyway.
 
   Raises:
     ValueError: unknown `reads`.
@@ -169,16 +172,16 @@ def collect(
     keys = jax.random.split(key, 2)
     rows = drawn(keys[0], rows, update.contexts, update.pairs)
     if reads == 'summaries':
-      whole = composed.composed(user, writer.fields)
+      whole, G = composed.composed(user, writer.fields), update.samples
       found = summaries.write(
         keys[1],
         writer,
         whole,
-        rows.history,
-        count=update.samples,
+        rows.history if shared else padding.repeat(rows.history, G),
+        count=G if shared else 1,
         temperature=update.temperature,
       )
-      found = grouped(found, update.samples)
+      found = grouped(found, G)
     elif reads == 'histories':
       found = grouped(rows.history, 1)
     else:
@@ -334,6 +337,7 @@ def objective(
   summarizer: bool = True,
   reader: bool = True,
   kept: bool = False,
+  shared: bool = True,
 ) -> types.Objective:
   """Returns the objective of `Summarized`, of one half or of both.
 
@@ -345,6 +349,8 @@ def objective(
       reaches the reward.
     reader: whether the reward learns: Bradley-Terry behind every summary.
     kept: whether the writer of the constants wrote, see `collect`.
+    shared: whether a history is read once for all of its summaries, where that
+      costs less.
   """
   check(update)
 
@@ -366,7 +372,7 @@ def objective(
       earned = jnp.where(there > 0, earned, 0.0).sum(-1) / count
       figures['reward'] = _over(earned, jnp.ones_like(earned))
       own, more = _summarizer(
-        writer, update, params, state, rows, earned, gather, kept
+        writer, update, params, state, rows, earned, gather, kept, shared
       )
       terms, figures = {**terms, **own}, {**figures, **more}
     return terms, {}, figures
@@ -442,7 +448,9 @@ def constrained(
   return jnp.where(constraints.allowed(rule, ids[:, -N:]), found, -jnp.inf)
 
 
-def _summarizer(writer, update, params, state, rows, earned, gather, kept):
+def _summarizer(
+  writer, update, params, state, rows, earned, gather, kept, shared
+):
   """Returns terms and figures of the summariser, and of its critic."""
   C, G = rows.summary.ids.shape[:2]
   prompts = padding.repeat(summaries.asked(writer, rows.history), G)
@@ -451,7 +459,7 @@ def _summarizer(writer, update, params, state, rows, earned, gather, kept):
   mask = answers.mask.astype(jnp.float32)
 
   def likely(params):
-    logit = constrained(writer, params, ids, seen, G)
+    logit = constrained(writer, params, ids, seen, G if shared else 1)
     return logit, logprobs.at(logit, answers.ids)
 
   logit, logprob = likely(params['user'])

@@ -352,6 +352,9 @@ def test_smoke(tmp_path):
   assert len(made['summaries']) == 2 * 2
   assert len(made['planted']) == 6 * 2
   assert len(made['injections']) == 3 * 2
+  methods = len(config.work.stances.plain)
+  assert len(made['sycophancy']) == 3 * (1 + 3 * (methods - 1))
+  assert len(made['echo_chambers']) == 3 * (1 + 3 * (methods - 1))
   assert len(made['partners']) == len(config.work.partners.plain)
   plus = units.Folder(tmp_path / study.CELLS).read(
     fits.name('plus', 'plain', 0)

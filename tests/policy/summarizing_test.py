@@ -134,13 +134,13 @@ def alone(rows):
 
 
 @pytest.fixture(scope='module')
-def descended(params, rows):
-  """Terms and figures of both halves, and gradients of each term."""
+def descend():
+  """Gradients of each term of both halves, terms and figures; compiled."""
   of = summarizing.objective(WRITER, READER, UPDATE)
   state = types.TrainState(*(None,) * 10)
 
   @jax.jit
-  def run(params):
+  def run(params, rows):
     def term(params, name):
       terms, _, figures = of(params, None, state, types.Batch(rows), None)
       return terms[name][0].sum() / terms[name][1].sum(), (terms, figures)
@@ -150,7 +150,17 @@ def descended(params, rows):
       found[name], (terms, figures) = jax.grad(term, has_aux=True)(params, name)
     return found, terms, figures
 
-  return run(params)
+  return run
+
+
+@pytest.fixture(scope='module')
+def descended(descend, params, rows):
+  return descend(params, rows)
+
+
+@pytest.fixture(scope='module')
+def examine():
+  return examining.examiner(WRITER, READER)
 
 
 def test_terms_and_figures_by_hand(params, rows, descended):
@@ -290,10 +300,9 @@ def test_contexts_and_choices_are_drawn_without_replacement():
   assert counts[[0, 1, 2, 3, 5]].min() > 5
 
 
-def test_examinations_read_one_s_own_and_another_s_summary(params):
+def test_examinations_read_one_s_own_and_another_s_summary(params, examine):
   rows = contexts(np.random.default_rng(3), B=4)
   rows = rows._replace(user=np.array([0, 1, 1, 2], np.int32))
-  examine = examining.examiner(WRITER, READER)
   said = np.array([[4, END, 0], [5, 6, 7], [8, 9, END], [END, 0, 0]], np.int32)
   text = types.Tokens(said, (said > 0).astype(np.int32))
   found = examine(KEY, params, rows, text)
@@ -318,6 +327,35 @@ def test_examinations_read_one_s_own_and_another_s_summary(params):
   # Without given ones, the likeliest are written, always the same.
   one, two = (examine(jax.random.key(i), params, rows) for i in (1, 2))
   np.testing.assert_array_equal(one.summary.ids, two.summary.ids)
+
+
+ODD = np.array([[0, 0, 0, 0], [0, 0, 0, 7], [7, 0, 0, 0], [4, 5, 4, 5]])
+
+
+def test_no_event_one_and_two_people_of_one_history_are_written_about(
+  params, examine
+):
+  rows = contexts(np.random.default_rng(4), B=4)
+  history = types.Tokens(ODD.astype(np.int32), (ODD > 0).astype(np.int32))
+  rows = rows._replace(user=np.arange(4, dtype=np.int32), history=history)
+  found = examine(KEY, params, rows)
+  said, there = (np.asarray(leaf) for leaf in found.summary[:2])
+  # Padding tells nothing: of one history they read one summary.
+  np.testing.assert_array_equal(said[1], said[2])
+  assert found.right['other'][2] == found.right['own'][2]
+  for ids, mask in zip(said, there, strict=True):
+    words = [i for i in ids[mask > 0] if i != END]
+    assert set(words) <= set(WRITER.statements)
+    assert len(set(words)) == len(words)
+  assert np.isfinite(found.nll['own']).all()
+
+
+def test_odd_histories_leave_gradients_finite(params, rows, descend):
+  some = types.Tokens(ODD[:C].astype(np.int32), (ODD[:C] > 0).astype(np.int32))
+  found, terms, _ = descend(params, rows._replace(history=some))
+  for leaf in jax.tree.leaves((found, terms)):
+    assert np.isfinite(leaf).all()
+  assert any(np.any(leaf) for leaf in jax.tree.leaves(found['surrogate']))
 
 
 def test_a_summary_that_ends_at_once_is_silent():
