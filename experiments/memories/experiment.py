@@ -16,7 +16,7 @@ _NOTES = (
 
 
 def _work(config, folder: units.Folder) -> dict[str, units.Make]:
-  """Returns all units, seed by seed and world by world."""
+  """Returns all units, whole seeds one after another."""
   work: dict[str, units.Make] = {}
   for seed in config.seeds:
     work[f'base-{seed}'] = functools.partial(fits.base, config, seed)
@@ -24,11 +24,14 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
       work[fits.name('search', place, seed)] = functools.partial(
         fits.search, config, folder, place, seed
       )
-      for part, make in (('signs', nodes.run), ('lengths', nodes.lengths)):
-        if place in _of(config, part):
-          work[fits.name(part, place, seed)] = functools.partial(
-            make, config, folder, place, seed
-          )
+      if place in _of(config, 'signs'):
+        work[fits.name('signs', place, seed)] = functools.partial(
+          nodes.run, config, folder, place, seed
+        )
+    for place in _of(config, 'lengths'):
+      work[fits.name('lengths', place, seed)] = functools.partial(
+        nodes.lengths, config, folder, place, seed
+      )
   return work
 
 
