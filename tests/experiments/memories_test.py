@@ -133,6 +133,34 @@ def test_five_sentences_and_a_picture():
   assert experiment.answer({'signs': []}) == []
 
 
+def test_tables_are_of_all_seeds_and_of_the_parts_that_are_asked_for(tmp_path):
+  config = memories.get_config('smoke')
+  folder = units.Folder(tmp_path)
+  names = list(experiment.STUDY.work(config, folder))
+  assert names == [
+    *('base-0', 'search-drift-0', 'signs-drift-0', 'lengths-drift-0')
+  ]
+  folder.write('signs-drift-0', MADE[0])
+  arrays = {
+    f'right|{count}|{node}': np.full(4, 0.5)
+    for count in (4, 5)
+    for node in ('best', 'text')
+  }
+  arrays['person'] = np.arange(4)
+  folder.write('lengths-drift-0', units.Unit({'seed': 0}, arrays))
+  made = experiment.STUDY.tables(config, folder)
+  assert [row['met'] for row in made['bars']] == [False]  # no interval yet
+  assert len(made['lengths']) == 4
+  assert made['searched'] == [
+    {'world': 'drift', 'seed': 0, 'objective': 'task', 'rate': 0.1}
+  ]
+  with config.unlocked():
+    config.parts = ('lengths',)
+  made = experiment.STUDY.tables(config, folder)
+  assert made['signs'] == []
+  assert len(made['lengths']) == 4
+
+
 # ----------------------------------------------------------------------- told
 
 
