@@ -62,12 +62,18 @@ def trained_on(
   return personal_adapters.Events(tokens, jnp.ones(given.topic.shape))
 
 
-def kept(given: histories.Pairs, *, capacity: int) -> episodic.Memory:
+def kept(
+  given: histories.Pairs,
+  *,
+  capacity: int,
+  complexity: types.ArrayLike | None = None,
+) -> episodic.Memory:
   """Returns the memory of everybody's chosen texts, in order of time.
 
   Args:
     given: E of everybody.
     capacity: C that are kept.
+    complexity: `[U, E]` of each text, such as its surprise; all alike if None.
   """
   tokens = jax.tree.map(
     lambda leaf: jnp.asarray(leaf[:, :, 0]), texts(given)._replace(branch=None)
@@ -75,9 +81,9 @@ def kept(given: histories.Pairs, *, capacity: int) -> episodic.Memory:
   U, E = given.topic.shape
   time = jnp.broadcast_to(jnp.arange(E, dtype=jnp.float32), (U, E))
   embedding = jnp.asarray(histories.embeddings(given))
-  events = episodic.Events(
-    embedding, time, jnp.ones((U, E)), jnp.ones((U, E)), tokens
-  )
+  alike = jnp.ones((U, E))
+  known = alike if complexity is None else jnp.asarray(complexity)
+  events = episodic.Events(embedding, time, known, alike, tokens)
   one = jax.tree.map(lambda leaf: np.zeros(leaf.shape[2:], np.int32), tokens)
   blank = episodic.empty(U, capacity, embedding.shape[-1], one)
   return episodic.append(blank, events)

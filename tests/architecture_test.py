@@ -63,6 +63,7 @@ _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {
   'lab': {*_BELOW, 'lab', 'report'},
   'kept_summaries': {'runtime', 'users'},
+  'kept_memories': {'types', 'runtime', 'systems', 'users', 'kept_summaries'},
   'summary_model': {*_BELOW, 'kept_summaries'},
   'summary_command': {'users', 'kept_summaries', 'summary_model'},
   'setting': _BELOW,

@@ -21,6 +21,10 @@ def test_kept_are_chosen_texts_in_order_of_time(world):
   words = histories.texts(world.events)[:, :, 0]
   np.testing.assert_array_equal(found.content.ids, words[:, [5, 4]])
   np.testing.assert_array_equal(memory.dropped, 2)
+  known = np.array([[0, 9, 8, 1, 5, 2]] * 4, np.float32)
+  memory = memory_rows.kept(world.events, capacity=4, complexity=known)
+  found = episodic.take(memory, episodic.most_complex(memory, count=2))
+  np.testing.assert_array_equal(found.content.ids, words[:, [2, 4]])
 
 
 def test_what_is_learned_of_a_text_hangs_on_the_objective(world):

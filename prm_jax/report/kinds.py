@@ -192,6 +192,51 @@ def bars(
   return figures.draw(figure, f'{x.label}; {heading}. {"; ".join(words)}.')
 
 
+def grouped(
+  heading: str, rows: Rows, groups: Sequence[str], names: Sequence[str], x: Axis
+) -> figures.Picture:
+  """Draws marks with their intervals under each other, group by group.
+
+  Args:
+    heading: of the picture.
+    rows: one a mark.
+    groups: of each row, what it stands beside; from the top.
+    names: of each row, its look and its place in a group.
+    x: what is drawn; a line stands at 0.
+  """
+  figure, axes = figures.panel((heading, '', ''))
+  each, series = list(dict.fromkeys(groups)), list(dict.fromkeys(names))
+  words = []
+  for i, name in enumerate(series):
+    look = figures.style(i)
+    some = [
+      (row, group)
+      for row, group, other in zip(rows, groups, names, strict=True)
+      if other == name
+    ]
+    value = np.array([x.of(row) for row, _ in some])
+    place = np.array([each.index(group) for _, group in some])
+    axes.errorbar(
+      value[:, 0],
+      -place - 0.8 * ((i + 0.5) / len(series) - 0.5),
+      xerr=np.hstack([figures.arms(tuple(limits)) for limits in value]),
+      color=look.color,
+      marker=look.marker,
+      linestyle='none',
+      ms=4,
+      lw=1,
+      label=name,
+    )
+    words += [
+      f'{group}, {name} {figure_[0]:.1f}'
+      for (_, group), figure_ in zip(some, value, strict=True)
+    ]
+  axes.set_yticks(-np.arange(len(each)), each)
+  axes.axvline(0, color='0.4', linestyle='--', linewidth=0.8)
+  axes.set_xlabel(x.label)
+  return figures.draw(figure, f'{x.label}; {heading}. {"; ".join(words)}.')
+
+
 def compared(
   heading: str, rows: Rows, names: Mapping[str, str], x: Axis, *, base: str
 ) -> list[figures.Picture]:

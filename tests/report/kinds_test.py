@@ -110,6 +110,23 @@ def test_bars_stand_from_the_top_and_ours_look_unlike(monkeypatch):
   np.testing.assert_allclose(at.get_xdata(), 30)
 
 
+def test_groups_stand_under_each_other_and_names_apart(monkeypatch):
+  seen = drawn(monkeypatch)
+  picture = kinds.grouped(
+    'h', rows(0.5, -0.25, 0.1), ['a', 'b', 'a'], ['x', 'x', 'y'], Y
+  )
+  (axes,) = seen[0].axes
+  assert [tick.get_text() for tick in axes.get_yticklabels()] == ['a', 'b']
+  first, second = (bar.lines[0] for bar in axes.containers)
+  np.testing.assert_allclose(first.get_xdata(), [50, -25])
+  np.testing.assert_allclose(first.get_ydata(), [0.2, -0.8])
+  np.testing.assert_allclose(second.get_xdata(), [10])
+  np.testing.assert_allclose(second.get_ydata(), [-0.2])
+  arms = axes.containers[0].lines[2][0].get_segments()
+  np.testing.assert_allclose(arms[1][:, 0], [-35, -15])
+  assert 'a, x 50.0; b, x -25.0; a, y 10.0' in picture.alt
+
+
 def test_training_is_a_section_a_figure_that_some_row_has():
   table = [
     {'step': step, 'method': method, 'group': method[:1], 'right': 0.5}

@@ -1,0 +1,82 @@
+"""Which findings on memories of people hold in which world.
+
+Variants: `smoke` (seconds: one seed of a few steps) and `study` (the default:
+five seeds, five worlds, under two hours on two cores).
+"""
+
+from ml_collections import config_dict
+
+_VARIANTS = ('smoke', 'study')
+PARTS = ('signs', 'lengths')
+
+
+def get_config(variant: str = 'study') -> config_dict.ConfigDict:
+  """Returns the study's configuration."""
+  if variant not in _VARIANTS:
+    raise ValueError(f'unknown variant {variant!r}: one of {_VARIANTS}')
+  config = config_dict.ConfigDict()
+  config.study, config.seeds = 'memories', (0, 1, 2, 3, 4)
+  config.parts = PARTS
+  # The world's four switches; see `personal_histories.Setting`.
+  config.worlds = {
+    'drift': {'drift': 0.06},
+    'topics': {'topical': 0.6},
+    'stationary': {},
+    'choices': {'authored': False},
+    'short': {'events': 8},
+  }
+  config.signs = {
+    'worlds': ('drift', 'topics', 'stationary', 'choices', 'short')
+  }
+  # Blocks of people that are trained and asked at once; one more validates.
+  config.people = {'block': 52, 'blocks': 4, 'queries': 16}
+  config.decoder = {}  # sizes other than `memory_rows.SIZES`
+  config.base = {'steps': 2000, 'batch': 48, 'rate': 3e-3, 'topical': 0.3}
+  config.adapter = {'rank': 2, 'steps': 40, 'batch': 8}
+  # On validation people: a rate of each objective, a beta where it has one.
+  config.search = {
+    'rates': (3e-3, 1e-2, 3e-2),
+    'betas': {'dpo': (0.03, 0.1, 0.3), 'simpo': (0.5, 2.0, 8.0)},
+    'margin': 0.5,  # of beta
+  }
+  config.latest = 8  # events of the text of the latest
+  # Traces of a person, and the share of events, the latest, that chooses.
+  config.traces = {'number': 12, 'held_back': 0.25, 'batch': 4}
+  config.lengths = {
+    'worlds': ('drift', 'topics', 'stationary'),
+    'events': (4, 8, 16, 32, 64, 128, 256),
+    'nodes': (
+      'nothing',
+      'events_recency',
+      'events_similarity',
+      'text',
+      'text_latest',
+      'adapter_task',
+      'dual_task',
+    ),
+  }
+  if variant == 'smoke':
+    _shrink(config)
+  return config.lock()
+
+
+def _shrink(config: config_dict.ConfigDict) -> None:
+  """Makes the study a few steps of everything."""
+  config.seeds = (0,)
+  config.worlds = {'drift': {'drift': 0.06, 'events': 6}}
+  config.signs.worlds = ('drift',)
+  config.people.update(block=4, blocks=2, queries=3)
+  config.decoder = {
+    'hidden_size': 8,
+    'intermediate_size': 8,
+    'num_hidden_layers': 1,
+    'num_attention_heads': 1,
+    'num_key_value_heads': 1,
+    'head_dim': 8,
+  }
+  config.base.update(steps=2, batch=4)
+  config.adapter.update(rank=1, steps=2, batch=2)
+  config.search.update(rates=(1e-3, 1e-2))
+  config.search.betas = {'dpo': (0.1,), 'simpo': (2.0,)}
+  config.traces.update(number=2, batch=2)
+  config.lengths.update(worlds=('drift',), events=(4, 5))

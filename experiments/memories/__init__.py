@@ -1,0 +1,1 @@
+"""Study: which findings on memories of people hold in which world."""
