@@ -366,14 +366,17 @@ TABLES: dict[str, tables.Spec | None] = {
   ),
   'real': tables.Spec(
     'Real texts',
-    'Percent right; of judges that see an order, how often both orders agree, '
-    'and how often the first place is preferred. Both orders of a question '
-    'stay together where intervals are computed.',
+    'Percent right, and points over tuned length: the longer answer or the '
+    'shorter one, as other folds say, of chains by task. Of judges that see an '
+    'order, how often both orders agree, and how often the first place is '
+    'preferred. Both orders of a question stay together where intervals are '
+    'computed.',
     {
       'data': ('word', 'data'),
       'asked': ('text', 'target'),
       **_JUDGE,
       'right': ('points', 'right'),
+      'over length': ('points', 'over_length'),
       'orders agree': ('points', 'consistent'),
       'of pairs': ('count', 'consistent_n'),
       'says first': ('points', 'says_first'),

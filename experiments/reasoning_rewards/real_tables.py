@@ -18,7 +18,8 @@ MAJORITY, OWN, BETTER, RIGHT = (
   'better',
   'right chain',
 )
-LENGTH, OTHERS = 'length', 'majority of the others'
+LENGTH, TUNED = 'length', 'length_tuned'
+OTHERS = 'majority of the others'
 _NONE = '-'  # the state of what has none
 _LEAST = 20  # right and wrong chains of a task that has a row of its own
 
@@ -55,6 +56,7 @@ def said(rows: units.Unit, made: Sequence[units.Unit]) -> Iterator[Said]:
   length = known['length'].astype(float)
   longer = length[:, 0] - (length[:, 1] if length.shape[1] == 2 else 0)
   yield Said(LENGTH, _NONE, longer, None, tested)
+  yield Said(TUNED, _NONE, _tuned(rows, longer), None, tested)
   for name, label in zip(
     rows.record['judges'], known.get('judges', ()), strict=True
   ):
@@ -76,6 +78,35 @@ def said(rows: units.Unit, made: Sequence[units.Unit]) -> Iterator[Said]:
       yield Said(head, state, lead, score, asked)
 
 
+def _tuned(rows: units.Unit, longer: np.ndarray) -> np.ndarray:
+  """Returns leads `[n]` of the longer or the shorter answer, as others say.
+
+  Whether longer or shorter ones are better is taken from the rows of all other
+  folds, for chains of each task by itself.
+
+  Args:
+    rows: described.
+    longer: `[n]` how much longer the first answer is, or a chain's length.
+  """
+  known = rows.arrays
+  fold, label = known['fold'], known['label']
+  single = known['length'].shape[1] == 1
+  lead = np.zeros(len(longer))
+  for each in np.unique(fold[fold >= 0]):
+    for group in np.unique(known['group']) if single else [None]:
+      some = np.ones(len(fold), bool)
+      if group is not None:
+        some = known['group'] == group
+      if single:
+        right, wrong = chains(rows, some & (fold >= 0) & (fold != each))
+        told = np.sign(longer[right] - longer[wrong]).sum()
+      else:
+        told = (np.sign(longer) * np.sign(label - 0.5))[fold != each].sum()
+      mine = some & (fold == each)
+      lead[mine] = np.sign(told) * longer[mine]
+  return lead
+
+
 def credit(lead: np.ndarray, label: np.ndarray) -> np.ndarray:
   """Returns 1 where a lead says what the label does, 1/2 for ties, else 0.
 
@@ -93,7 +124,8 @@ def table(
   """Returns how often each judge is right, a row a data set and target.
 
   Of chains: how often the right one of a right and a wrong chain of the same
-  task, in the same fold, scores higher.
+  task, in the same fold, scores higher. `over_length` is what a judge adds to
+  tuned length on the same rows.
 
   Args:
     described: rows by data set.
@@ -101,8 +133,14 @@ def table(
   """
   found = []
   for name, rows in described.items():
-    for one in said(rows, made.get(name, ())):
-      for target, value, first, second in _targets(name, rows, one):
+    every = list(said(rows, made.get(name, ())))
+    length = next(one for one in every if one.judge == TUNED)
+    for one in every:
+      beside = length._replace(asked=one.asked)
+      both = zip(
+        _targets(name, rows, one), _targets(name, rows, beside), strict=True
+      )
+      for (target, value, first, second), (_, other, *_) in both:
         if not len(value):
           continue
         shared = intervals.crossing(first, second)
@@ -114,6 +152,7 @@ def table(
             'judge': one.judge,
             'state': one.state,
             **measured.share('right', value, np.ones(len(value)), shared),
+            **_added(one, value - other, shared),
             **_orders(one, rows.arrays['prompt']),
             'prompts': other_kind + one_kind * (target == RIGHT),
             'people': one_kind if target == OWN else None,
@@ -123,6 +162,16 @@ def table(
     if 'choice_user' in rows.arrays:
       found.append(_of_others(name, rows))
   return found
+
+
+def _added(one: Said, more: np.ndarray, shared: intervals.Crossing) -> Row:
+  """Returns what a judge adds to tuned length; nothing of length itself."""
+  if one.judge in (LENGTH, TUNED):
+    return columns.interval('over_length', [np.nan] * 3)
+  count = np.ones(len(more))
+  row = measured.share('over_length', more, count, shared, least=-1.0)
+  row.pop('coverage', None)
+  return row
 
 
 def _targets(name: str, rows: units.Unit, one: Said):
@@ -398,6 +447,7 @@ _TOLD = (
   (real.GENERATIVE, real.UNTRAINED),
   (real.GENERATIVE, real.ADAPTED),
   (LENGTH, _NONE),
+  (TUNED, _NONE),
   ('gpt4', _NONE),
   (OTHERS, _NONE),
 )

@@ -251,12 +251,38 @@ def test_a_judge_that_writes_nothing_readable_is_wrong():
   score[0] = [1, np.nan]  # one order says that the first is better
   record = {'data': 'llmbar', 'head': 'generative', 'state': 'written'}
   made = units.Unit({**record, 'folds': []}, {'score': score, 'asked': asked})
-  _, row = real_tables.table({'llmbar': described}, {'llmbar': [made]})
+  *_, row = real_tables.table({'llmbar': described}, {'llmbar': [made]})
   assert row['right'] == pytest.approx(known.label[0] / 6)
   assert row['n'] == 6
   assert row['invalid'] == pytest.approx(11 / 12)
   assert row['says_first'] == 1
   assert row['consistent'] is None
+
+
+@pytest.mark.parametrize('single', [False, True])
+def test_length_is_tuned_on_other_folds(single):
+  """The longer one is better in fold 0, and not in 1 and 2."""
+  n = 24
+  fold = np.arange(n) % 3
+  label = (np.arange(n) // 3 % 2).astype(float)
+  longer = np.where(fold == 0, 2 * label - 1, 1 - 2 * label)
+  length = longer if single else np.stack([5 + longer, np.full(n, 5.0)], 1)
+  arrays = {
+    **{'label': label, 'prompt': np.arange(n), 'fold': fold},
+    **{'group': np.zeros(n, int), 'length': length.reshape(n, -1)},
+  }
+  described = units.Unit({'groups': ['x'], 'judges': []}, arrays)
+  score = label[:, None] if single else np.stack([label, 1 - label], 1)
+  made = units.Unit({'head': 'scalar', 'state': 'adapted'}, {'score': score})
+  plain, tuned, judge = real_tables.table(
+    {'llmbar': described}, {'llmbar': [made]}
+  )
+  assert plain['right'] == pytest.approx(1 / 3)
+  # For fold 0 the others say shorter; for each of them, neither wins.
+  assert tuned['right'] == pytest.approx((0 + 0.5 + 0.5) / 3)
+  assert (judge['right'], plain['over_length']) == (1, None)
+  assert judge['over_length'] == pytest.approx(2 / 3)
+  assert judge['over_length_low'] < 2 / 3 < judge['over_length_high']
 
 
 def test_an_interval_over_prompts_alone_is_students_and_a_little_more():
@@ -285,7 +311,7 @@ def test_both_orders_of_a_question_stay_together():
   )
   record = {'head': 'generative', 'state': 'untrained'}
   made = units.Unit(record, {'score': shown})
-  _, row = real_tables.table({'llmbar': described}, {'llmbar': [made]})
+  *_, row = real_tables.table({'llmbar': described}, {'llmbar': [made]})
   half = stats.t.ppf(0.975, 5) * stats.sem(first / 4) * np.sqrt(7 / 6)
   assert row['says_first'] == pytest.approx(0.5)
   assert row['says_first_n'] == 24
@@ -372,7 +398,7 @@ def test_smoke(tiny, tmp_path):
     (row['target'], row['judge'], row['state']): row
     for row in made['tables']['real']
   }
-  assert len(rows) == 2 * 7 + 1
+  assert len(rows) == 2 * 8 + 1
   assert rows['majority', 'gpt4', '-']['right'] == 1
   assert rows['majority', 'gpt3', '-']['right'] == 0.5
   # A frozen decoder's last state knows the words that it has read.
