@@ -24,7 +24,7 @@ from prm_jax.lab import curves, study, units
 _APART = 10  # seeds of judges as rewards: settings were chosen on 0 and 1
 _NOTES = (
   'Intervals are over seeds and problems at once; a seed draws tables, '
-  'problems, start and all draws. There are five seeds: such intervals hold '
+  'problems, start and all draws. Of five seeds such intervals hold '
   'in 93.6 to 97.5 of 100 simulations.',
   'Real texts: no question is in two of training, validation and test; '
   'intervals are over questions, of chains over right and wrong ones, and of '

@@ -24,6 +24,7 @@ def sections(results: Mapping[str, Any]) -> list[page.Section]:
     *_matches(results),
     *_rewarded(results),
     *_updates(results),
+    *_real(results),
   ]
 
 
@@ -221,6 +222,40 @@ def _updates(results) -> list[page.Section]:
       'pictures': [picture for some in drawn for picture in some],
     }
   ]
+
+
+def _real(results) -> list[page.Section]:
+  rows = [
+    row
+    for row in tables.rows_of(results, 'real')
+    if row['right'] is not None and row['state'] != 'written'
+  ]
+  if not rows:
+    return []
+  asked = dict.fromkeys((row['data'], row['target']) for row in rows)
+  pictures = [
+    kinds.bars(
+      f'{tables.word(data)}: {target}',
+      some,
+      [
+        tables.word(row['judge'])
+        + (f', {row["state"]}' if row['state'] != '-' else '')
+        for row in some
+      ],
+      kinds.Axis('right', 'right (%)', 100),
+      at=50.0,
+      ours=[row['state'] != '-' for row in some],
+    )
+    for data, target in asked
+    for some in [
+      [row for row in rows if (row['data'], row['target']) == (data, target)]
+    ]
+  ]
+  note = (
+    'Heads of one decoder, and beside them length, as it is and tuned on other '
+    'folds, and whoever else judged. The dashed line is chance.'
+  )
+  return [{'title': 'Real texts', 'note': note, 'pictures': pictures}]
 
 
 PAGE = page.Page(page_tables.TABLES, sections)
