@@ -35,7 +35,7 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   config.adapter = {'rank': 2, 'steps': 40, 'batch': 8}
   # On validation people: a rate of each objective, a beta where it has one.
   config.search = {
-    'rates': (3e-3, 1e-2, 3e-2),
+    'rates': (1e-3, 3e-3, 1e-2, 3e-2),
     'betas': {'dpo': (0.03, 0.1, 0.3), 'simpo': (0.5, 2.0, 8.0)},
     'margin': 0.5,  # of beta
   }

@@ -239,9 +239,9 @@ def test_the_best_numbers_are_chosen_and_of_equal_ones_the_first(tmp_path):
   found = fits.chosen(memories.get_config('smoke'), folder, 'drift', 0)
   assert found == {'task': {'rate': 0.2}, 'dpo': {'rate': 0.4, 'beta': 2}}
   config = memories.get_config()
-  assert len(list(fits.tried(config, 'task'))) == 3
+  assert len(list(fits.tried(config, 'task'))) == 4
   simpo = list(fits.tried(config, 'simpo'))
-  assert len(simpo) == 9
+  assert len(simpo) == 12
   assert all(hyper['margin'] == hyper['beta'] / 2 for hyper in simpo)
 
 
