@@ -1,8 +1,11 @@
 """The benchmark's arms judge the same; no time is asserted."""
 
+import pytest
+
 from experiments.benchmarks import judging
 
 
+@pytest.mark.slow
 def test_a_knockout_compiles_once_and_prompts_are_shared():
   found = judging.measure(judging.SMOKE)
   (row,) = found['both_orders']

@@ -520,6 +520,7 @@ def test_intervals_are_over_seeds_and_problems():
   assert 0.97 < same['y_low'] < 1
 
 
+@pytest.mark.slow
 def test_smoke(tmp_path):
   made = study.run(experiment.STUDY, CONFIG, tmp_path)['tables']
   assert {row['judge'] for row in made['judges']} == {'reasoning', 'scalar'}

@@ -19,6 +19,7 @@ def smoke(tmp_path_factory):
   return workdir
 
 
+@pytest.mark.slow
 def test_the_study_runs(smoke):
   results = json.loads((smoke / 'results.json').read_text())
   rows = results['tables']['heads']

@@ -31,6 +31,7 @@ def found():
   return worlds.run(0, NODE)
 
 
+@pytest.mark.slow
 def test_rows_are_of_every_arm_and_possible(found):
   rows = {
     (row['method'], row['references'], row['optimizer']): row
@@ -58,6 +59,7 @@ def test_rows_are_of_every_arm_and_possible(found):
   assert max(rows.values(), key=lambda row: row['kl_fall']) is oracle
 
 
+@pytest.mark.slow
 def test_no_loss_is_below_the_best_possible(found):
   losses = found['losses']
   assert losses['ideal'] < np.log(2)
@@ -72,6 +74,7 @@ def test_what_is_chosen_does_not_look_at_the_test_targets():
   assert worlds.chosen(away, 2) == (1, 2)
 
 
+@pytest.mark.slow
 def test_summary_by_hand(found):
   rows = found['rows']
   other = [

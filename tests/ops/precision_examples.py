@@ -549,10 +549,10 @@ EXAMPLES = {
       ),
     ),
   },
-  # What runs a decoder is of `models`; the rest has no products.
+  # What runs a decoder is of `models`, and edits are made on the host.
   'summaries': {
     'summaries': None,
-    'edited': (WRITTEN, TOLD),
+    'edited': None,
     'released': (WRITTEN,),
     'asked': None,
     'write': None,
