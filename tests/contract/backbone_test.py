@@ -18,7 +18,8 @@ KINDS = [
   kind
   for kind, entry in sorted(registry.LEARNERS.items())
   if 'backbone' in inspect.signature(entry.factory).parameters
-  and entry.role != 'critic'  # its backbone writes, too: `critics_test`
+  # Those write, or read histories: `critics_test` and `summarizers_test`.
+  and entry.role not in ('critic', 'summarizer')
 ]
 CASES = [
   pytest.param(kind, trains, marks=[] if kind == 'pref' else [pytest.mark.slow])
