@@ -73,12 +73,8 @@ def injected(
   before = np.arange(ids.shape[1]) < end[:, None]
   parts = [np.where(before, ids, judging.PAD), *(c[:, None] for c in columns)]
   parts += [np.where(before, judging.PAD, ids)]
-  whole = judging.to_right(np.hstack(parts))
-  width = ids.shape[1] + 3 + R
-  free = max(width - whole.shape[1], 0)
-  return np.pad(whole, ((0, 0), (free, 0)), constant_values=judging.PAD)[
-    :, -width:
-  ]
+  # Prompt twice, so wider than what is kept: all else is padding.
+  return judging.to_right(np.hstack(parts))[:, -(ids.shape[1] + 3 + R) :]
 
 
 def run(
