@@ -12,6 +12,7 @@ PARTS = (
   'partners',
   'own_words',
   'rounds',
+  'one_objective',
   'planted',
   'injections',
   'stances',
@@ -62,6 +63,8 @@ _METHODS = {
     'update': _PUBLISHED,
   },
   'together_right': {'steps': 600, 'update': {'score': 'right'}},
+  # Who answers is who reads: a response's likelihood is its reward.
+  'likelihood': {'start': 'start_likelihood', 'steps': 600},
   # Whose summaries are read by whom.
   'untrained_by_start': {'read_by': 'start', 'summaries_of': 'start'},
   'untrained_by_plus': {'read_by': 'plus', 'summaries_of': 'start'},
@@ -109,6 +112,7 @@ _WORK = {
     )
   },
   'rounds': {'plain': ('plus', 'rounds', 'critic', 'together_right')},
+  'one_objective': {'plain': ('plus', 'likelihood')},
   'planted': {'plain': ('plus', 'untrained')},
   'injections': {'plain': ('plus', 'untrained')},
   'stances': {
@@ -140,6 +144,8 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     'strangers': {'batch': 32, 'pairs': 8, 'steps': 300, 'learning_rate': 2e-3},
   }
   config.methods = _METHODS
+  # Start -> how its reward model reads, `reader` of `plus.plus`.
+  config.readers = {'start_likelihood': {'pool': 'likelihood', 'beta': 1.0}}
   config.every = 100  # steps between examinations of validation people
   config.vectors = {
     'dim': 48,

@@ -27,8 +27,8 @@ _STANCE_TABLES = {
 }
 _NOTES = (
   'Intervals are over seeds and people at once; a seed draws people, '
-  'histories, choices, starts and all training. There are five seeds: such '
-  'intervals hold in 93.6 to 97.5 of 100 simulations.',
+  'histories, choices, starts and all training. Of five seeds such intervals '
+  'hold in 93.6 to 97.5 of 100 simulations.',
   'Nothing is chosen on new people: steps and rates are fixed, and the vector '
   'is kept where it predicts validation people best.',
   'In the first world no statement has a topic, which favours summaries where '
@@ -48,6 +48,15 @@ def _wanted(config) -> list[tuple[str, str]]:
   return list(dict.fromkeys(found))
 
 
+def _starts(config, wanted) -> list[tuple[str, str]]:
+  """Returns worlds, and the starts from which their methods go on."""
+  found = [
+    (place, config.methods.get(label, {}).get('start', 'start'))
+    for place, label in wanted
+  ]
+  return list(dict.fromkeys(found))
+
+
 def _make(config, folder, label, place, seed) -> units.Make:
   if label == _VECTOR:
     return functools.partial(vectors.run, config, label, place, seed)
@@ -59,9 +68,9 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   wanted = _wanted(config)
   work: dict[str, units.Make] = {}
   for seed in config.seeds:
-    for place in dict.fromkeys(place for place, _ in wanted):
-      work[fits.name('start', place, seed)] = functools.partial(
-        fits.start, config, place, seed
+    for place, label in _starts(config, wanted):
+      work[fits.name(label, place, seed)] = functools.partial(
+        fits.start, config, place, seed, label
       )
     for place, label in wanted:
       work[fits.name(label, place, seed)] = _make(
@@ -110,7 +119,7 @@ def _tables(config, folder: units.Folder) -> study.Tables:
     found['costs'] += tables.costs(place, made)
     found['curves'] += tables.curves(place, made)
     found['summaries'] += _shown(config, place, made)
-  for part in ('partners', 'rounds'):
+  for part in ('partners', 'rounds', 'one_objective'):
     if part in config.parts:
       found[part] = _some(found['predicted'], config.work[part].plain)
   for part, place, label in _examined(config, _PLANTED):

@@ -44,16 +44,21 @@ def learner(world: people.World, **options: Any) -> types.Learner:
   return of_writer(world.writer, **options)
 
 
-def of_writer(writer: summaries.Writer, **options: Any) -> types.Learner:
+def of_writer(
+  writer: summaries.Writer,
+  reader: Mapping[str, Any] | None = None,
+  **options: Any,
+) -> types.Learner:
   """Returns `learner` of a writer."""
-  return plus.plus(
-    writer=writer, reader={'before': (histories.ASK,)}, **options
-  )
+  reader = {'before': (histories.ASK,), **(reader or {})}
+  return plus.plus(writer=writer, reader=reader, **options)
 
 
-def params_of(world: people.World, unit: units.Unit) -> types.PyTree:
+def params_of(
+  world: people.World, unit: units.Unit, reader: Mapping[str, Any] | None = None
+) -> types.PyTree:
   """Returns the summariser and the reward model that a unit holds."""
-  made = learner(world)
+  made = learner(world, reader=reader)
   spec = types.Spec(world.writer.config.hidden_size, 1)
   shapes = jax.eval_shape(
     lambda key: made.init(key, spec).params, jax.random.key(0)
@@ -70,11 +75,13 @@ def _spec(config, world) -> types.Spec:
   return types.Spec(world.writer.config.hidden_size, config.people.training)
 
 
-def start(config: Any, place: str, seed: int) -> units.Unit:
+def start(
+  config: Any, place: str, seed: int, label: str = 'start'
+) -> units.Unit:
   """Returns a summariser that was shown, and a reward model that reads.
 
   Nobody's choices are in either: demonstrations and choices are strangers'.
-  The reward model starts from the summariser.
+  The reward model starts from the summariser; the label says how it reads.
   """
   world, node = people.world(config, place, seed), config.start
   own_words, began = world.own_words, time.process_time()
@@ -87,7 +94,8 @@ def start(config: Any, place: str, seed: int) -> units.Unit:
     language,
     strangers,
   )
-  made = learner(world, warm=warm, steps=0)
+  reads = config.readers.get(label)
+  made = learner(world, warm=warm, steps=0, reader=reads)
   state = train.fit(
     made._replace(phases=made.phases[:2], first=0),
     history_rows.contexts(world.training),
@@ -95,7 +103,7 @@ def start(config: Any, place: str, seed: int) -> units.Unit:
     spec=_spec(config, world),
   )
   record = {
-    'label': 'start',
+    'label': label,
     'world': place,
     'seed': seed,
     'parameters': sum(
@@ -117,16 +125,16 @@ def _kept(params) -> Arrays:
 Reader = Callable[..., Arrays]
 
 
-def reader(world: people.World) -> Reader:
+def reader(world: people.World, pool: str = 'sum') -> Reader:
   """Returns `(params, contexts, reads, given=None, history=None) -> arrays`.
 
   Arrays are `own`, `other` and `empty`, the share of a context's choices that
   is predicted behind such a summary, `nll`, behind one's own, `person`, and of
   summaries `summary`, `strong_first`, `both` and `silent`, of every context.
   The likeliest summaries are written, unless they are `given`, of the contexts'
-  histories or of others.
+  histories or of others. The pool is of the reward, `rewards.summarized`.
   """
-  examine = _examiner(world.writer.config, world.own_words)
+  examine = _examiner(world.writer.config, world.own_words, pool)
 
   def read(
     params, contexts, reads='summaries', given=None, history=None
@@ -157,10 +165,11 @@ def reader(world: people.World) -> Reader:
 
 
 @functools.cache
-def _examiner(sizes: decoder.DecoderConfig, own_words: bool) -> Any:
+def _examiner(sizes: decoder.DecoderConfig, own_words: bool, pool: str) -> Any:
   """Returns what examines, compiled once for all units of a process."""
   writer = history_rows.writer(sizes, own_words=own_words)
-  return examining.examiner(writer, of_writer(writer).system.reward)
+  made = of_writer(writer, {'pool': pool})
+  return examining.examiner(writer, made.system.reward)
 
 
 def of_splits(
@@ -244,13 +253,15 @@ def run(
   """
   node, began = config.methods[label].to_dict(), time.process_time()
   world = people.world(config, place, seed)
-  reads = node.get('reads', 'summaries')
-  read = reader(world)
+  reads, first = node.get('reads', 'summaries'), node.pop('start', 'start')
+  scores = config.readers.get(first, {})
+  read = reader(world, scores.get('pool', 'sum'))
   record: Row = {'label': label, 'world': place, 'seed': seed}
   if 'read_by' in node:
     arrays = _given(config, folder, world, read, node, place, seed)
   else:
-    made = needed(config, folder, 'start', place, seed)
+    made = needed(config, folder, first, place, seed)
+    node['reader'] = scores
     params, more = _learned(config, world, read, node, made, seed)
     arrays = of_splits(read, world, params, reads) | _kept(params)
     record |= more
@@ -293,8 +304,8 @@ def needed(
   Raises:
     BusyError: another process is making it.
   """
-  if label == 'start':
-    make: units.Make = functools.partial(start, config, place, seed)
+  if label.startswith('start'):
+    make: units.Make = functools.partial(start, config, place, seed, label)
   else:
     make = functools.partial(run, config, folder, label, place, seed)
   return judges.made(folder, name(label, place, seed), make)

@@ -8,6 +8,17 @@ from prm_jax.report import kinds, page, tables
 from prm_jax.worlds import histories
 
 _OWN = kinds.Axis('own', 'choices predicted (%)', 100)
+# Of tables that hold accuracy against what summaries tell.
+_FACTS = {
+  'method': ('word', 'method'),
+  'predicted': ('points', 'own'),
+  "another's": ('points', 'other'),
+  'empty': ('points', 'empty'),
+  'strong first': ('points', 'strong_first'),
+  'both': ('points', 'both'),
+  'silent': ('points', 'silent'),
+  'seeds': ('count', 'seeds'),
+}
 _WRITE = ('plus', 'rounds', 'critic', 'together_right', 'frozen_right')
 
 
@@ -121,32 +132,21 @@ TABLES: dict[str, tables.Spec | None] = {
     'Partners that stay as they are',
     'New people. Facts in summaries say how good the writing is, choices '
     'predicted how good writing and reading are together.',
-    {
-      'method': ('word', 'method'),
-      'predicted': ('points', 'own'),
-      "another's": ('points', 'other'),
-      'empty': ('points', 'empty'),
-      'strong first': ('points', 'strong_first'),
-      'both': ('points', 'both'),
-      'silent': ('points', 'silent'),
-      'seeds': ('count', 'seeds'),
-    },
+    _FACTS,
   ),
   'rounds': tables.Spec(
     'Together, in turns, and with a critic',
     'New people. In turns: four steps of the summariser, then four of the '
     'reward model on the same summaries. The critic has one summary of a '
     'context, one choice, and KL to the start.',
-    {
-      'method': ('word', 'method'),
-      'predicted': ('points', 'own'),
-      "another's": ('points', 'other'),
-      'empty': ('points', 'empty'),
-      'strong first': ('points', 'strong_first'),
-      'both': ('points', 'both'),
-      'silent': ('points', 'silent'),
-      'seeds': ('count', 'seeds'),
-    },
+    _FACTS,
+  ),
+  'one_objective': tables.Spec(
+    'One objective for who writes and who answers',
+    'New people. The reward of a response is how likely a language model that '
+    'reads the summary makes it, as POPI has it: who answers and who judges '
+    'are one model, and a summary earns what it gains.',
+    _FACTS,
   ),
   'planted': tables.Spec(
     'A misconception, and its correction',

@@ -13,6 +13,7 @@ METHODS = {
   'rounds': 'in turns',
   'critic': 'in turns, PPO with a critic',
   'together_right': 'PLUS, 0/1',
+  'likelihood': "one objective, a response's likelihood",
   'untrained_by_start': 'untrained summaries, first reader',
   'untrained_by_plus': "untrained summaries, PLUS's reader",
   'plus_by_start': "PLUS's summaries, first reader",
