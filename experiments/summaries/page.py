@@ -19,7 +19,17 @@ _FACTS = {
   'silent': ('points', 'silent'),
   'seeds': ('count', 'seeds'),
 }
-_WRITE = ('plus', 'rounds', 'critic', 'together_right', 'frozen_right')
+# Of pictures, in few words.
+_PEOPLE = {'new': 'New people', 'topic': 'Unseen topic'}
+_WORLDS = {'plain': 'no topic in statements', 'own_words': 'words of the topic'}
+_WRITE = (
+  'plus',
+  'rounds',
+  'critic',
+  'likelihood',
+  'frozen_log',
+  'frozen_right',
+)
 
 
 def method(row: tables.Row, column: str = 'method') -> str:
@@ -35,7 +45,7 @@ def sections(results: Mapping[str, Any]) -> list[page.Section]:
 def _people(results) -> list[page.Section]:
   rows = tables.rows_of(results, 'predicted')
   pictures = []
-  for world, heading in words.WORLDS.items():
+  for world, heading in _WORLDS.items():
     for split in ('new', 'topic'):
       some = [
         row for row in rows if (row['world'], row['split']) == (world, split)
@@ -44,7 +54,7 @@ def _people(results) -> list[page.Section]:
         some = sorted(some, key=lambda row: -row['own'])
         pictures.append(
           kinds.bars(
-            f'{words.SPLITS[split]}; {heading}',
+            f'{_PEOPLE[split]}, {heading}',
             some,
             list(map(method, some)),
             _OWN,

@@ -164,7 +164,8 @@ def curves(world: str, made: Made) -> list[Row]:
       row: Row = {'world': world, 'method': label, 'step': at[0]['step']}
       for figure in (*fits.OF, *FACTS):
         if figure in at[0]:
-          row |= columns.mean(figure, [exam[figure] for exam in at])
+          each = [exam[figure] for exam in at]
+          row |= columns.mean(figure, each, least=0.0, most=1.0)
       rows.append({**row, 'seeds': len(at)})
   return rows
 
