@@ -1,6 +1,5 @@
 """Rewards that read text with a decoder, whatever their head is."""
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ class Backbone(NamedTuple):
   """What reads the text under a head, and what of it is trained.
 
   Attributes:
-    config: sizes of the decoder: Llama, Qwen2 or Qwen3; or plain data.
+    config: sizes and options of the decoder; or plain data.
     trains: 'frozen', 'adapter' (LoRA) or 'whole'.
     rank: of the adapter.
     learning_rate: of what is trained of it; the head has its own.
@@ -83,7 +82,7 @@ def backbone(
 
   Args:
     head: conditions on the person after the text is read.
-    decoder: sizes; Llama, Qwen2 or Qwen3.
+    decoder: sizes and options.
     adapter: rank of LoRA on queries and values; none if None.
     dtype: of the layers' computation; features are float32.
     remat: whether layers are computed again for the gradient.
@@ -305,7 +304,7 @@ def _read_top(node, top, params, texts: types.Tokens) -> jax.Array:
   above = params['top'] if 'top' in params else _above(params['backbone'], top)
   if 'adapter' in params:
     above = lora.merge(above, params['adapter'])
-  config = dataclasses.replace(node.sizes, num_hidden_layers=top)
+  config = node.sizes.cut(-top)
   network: Any = decoders.Decoder(config, node.dtype, node.remat)
   hidden = jax.lax.stop_gradient(hidden).astype(node.dtype)
   places = _places(texts)
@@ -322,7 +321,8 @@ def _below(node, top, trunk, texts: types.Tokens) -> jax.Array:
   """Returns the states `[B, T, D]` that go into the highest layers."""
   count = node.sizes.num_hidden_layers - top
   layers: Any = decoders.Stack(node.sizes, count, node.dtype)
-  hidden = decoders.look_up(trunk, jnp.asarray(texts.ids)).astype(node.dtype)
+  ids = jnp.asarray(texts.ids)
+  hidden = decoders.embedded(node.sizes, trunk, ids).astype(node.dtype)
   lower = decoders.take_layers(trunk, 0, count)
   return layers.apply(lower, hidden, *_places(texts))[0]
 

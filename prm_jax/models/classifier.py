@@ -1,0 +1,108 @@
+"""Decoders that score texts, or every token of them, as they are published."""
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tokenizers import Tokenizer
+
+from prm_jax import types
+from prm_jax.models import decoder, tokenizers
+from prm_jax.models.weights import huggingface
+
+
+class Classifier(NamedTuple):
+  """A loaded reward model, of `*ForSequenceClassification` or `*ForToken...`.
+
+  Attributes:
+    config: sizes and options of the trunk; its tokens have no head.
+    params: of a `decoder.Decoder`, float32.
+    score: kernel `[D, C]` and bias `[C]`.
+    labels: C.
+    every: whether every token has scores (process rewards); else the last.
+    tokenizer: of the checkpoint, neither padding nor truncating.
+  """
+
+  config: decoder.DecoderConfig
+  params: types.PyTree
+  score: types.PyTree
+  labels: tuple[str, ...]
+  every: bool
+  tokenizer: Tokenizer | None = None
+
+  @classmethod
+  def load(cls, folder: Path) -> 'Classifier':
+    """Returns the classifier in a folder of Hugging Face's layout.
+
+    A folder without tokenizer.json gives a classifier of token ids.
+
+    Args:
+      folder: with config.json, model.safetensors or its shards and index.
+
+    Raises:
+      ValueError: it holds no usable classifier, or its tokenizer has ids that
+        the weights do not know; the option, tensor or file is named.
+    """
+    read = huggingface.load_classifier(folder)
+    tokenizer = None
+    if (folder / 'tokenizer.json').is_file():
+      tokenizer = tokenizers.load(folder, None)
+      tokenizers.check_vocabulary(
+        tokenizer, read.config.vocab_size, str(folder)
+      )
+    params, score = jax.tree.map(jnp.asarray, (read.params, read.score))
+    return cls(read.config, params, score, read.labels, read.every, tokenizer)
+
+
+def scores(
+  model: Classifier,
+  ids: types.ArrayLike,
+  mask: types.ArrayLike,
+  *,
+  dtype: Any = jnp.float32,
+) -> types.Array:
+  """Returns scores `[B, C]` of texts, or `[B, T, C]` of every token.
+
+  The score of a text is read at its last real token, whatever the padding: a
+  text that ends with EOS is read there, though EOS pads it. (transformers
+  looks for the last token that is not the pad, and finds the one before.)
+
+  Args:
+    model: which was loaded.
+    ids: `[B, T]` int32.
+    mask: `[B, T]` 0 for padding, on either side; every row has a token.
+    dtype: of the layers' computation; scores are float32.
+
+  Raises:
+    ValueError: an id is not in the vocabulary, or a row has no token.
+  """
+  ids, mask = np.asarray(ids, np.int32), np.asarray(mask) != 0
+  if not mask.any(-1).all():
+    raise ValueError(f'row {np.argmin(mask.any(-1))} has no token')
+  V, real = model.config.vocab_size, ids[mask]
+  if real.size and not 0 <= real.min() <= real.max() < V:
+    raise ValueError(
+      f'token ids are from {real.min()} to {real.max()}, and the weights know '
+      f'{V}: the tokenizer does not match them'
+    )
+  run = _program(model.config, model.every, jnp.dtype(dtype))
+  return run(model.params, model.score, ids, mask)
+
+
+@functools.lru_cache(maxsize=8)
+def _program(config: decoder.DecoderConfig, every: bool, dtype: Any):
+  network: Any = decoder.Decoder(config, dtype)
+
+  @jax.jit
+  def run(params, score, ids, mask):
+    seen = decoder.attended(mask.astype(jnp.int32))
+    hidden = network.apply(params, ids, decoder.counted(mask), seen).hidden
+    if not every:
+      last = mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1], 1)
+      hidden = jnp.take_along_axis(hidden, last[:, None, None], 1)[:, 0]
+    return hidden.astype(jnp.float32) @ score['kernel'] + score['bias']
+
+  return run
