@@ -1,16 +1,18 @@
 """Decoders that score texts, or every token of them, as they are published."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tokenizers import Tokenizer
 
 from prm_jax import types
+from prm_jax.models import chat as chats
 from prm_jax.models import decoder, tokenizers
+from prm_jax.models.chat import Chat
 from prm_jax.models.weights import huggingface
 
 
@@ -23,7 +25,7 @@ class Classifier(NamedTuple):
     score: kernel `[D, C]` and bias `[C]`.
     labels: C.
     every: whether every token has scores (process rewards); else the last.
-    tokenizer: of the checkpoint, neither padding nor truncating.
+    chat: how the checkpoint reads texts; None where it has no tokenizer.
   """
 
   config: decoder.DecoderConfig
@@ -31,7 +33,7 @@ class Classifier(NamedTuple):
   score: types.PyTree
   labels: tuple[str, ...]
   every: bool
-  tokenizer: Tokenizer | None = None
+  chat: Chat | None = None
 
   @classmethod
   def load(cls, folder: Path) -> 'Classifier':
@@ -47,14 +49,14 @@ class Classifier(NamedTuple):
         the weights do not know; the option, tensor or file is named.
     """
     read = huggingface.load_classifier(folder)
-    tokenizer = None
+    chat = None
     if (folder / 'tokenizer.json').is_file():
-      tokenizer = tokenizers.load(folder, None)
+      chat = Chat.load(folder)
       tokenizers.check_vocabulary(
-        tokenizer, read.config.vocab_size, str(folder)
+        chat.tokenizer, read.config.vocab_size, str(folder)
       )
     params, score = jax.tree.map(jnp.asarray, (read.params, read.score))
-    return cls(read.config, params, score, read.labels, read.every, tokenizer)
+    return cls(read.config, params, score, read.labels, read.every, chat)
 
 
 def scores(
@@ -90,6 +92,70 @@ def scores(
     )
   run = _program(model.config, model.every, jnp.dtype(dtype))
   return run(model.params, model.score, ids, mask)
+
+
+class Scored(NamedTuple):
+  """Scores of N texts.
+
+  Attributes:
+    scores: `[N, C]` float32.
+    cut: `[N]` bool, which texts were truncated; see `chat.encode`.
+  """
+
+  scores: np.ndarray
+  cut: np.ndarray
+
+
+def score_texts(
+  model: Classifier,
+  prompts: Sequence[chats.Turn],
+  responses: Sequence[chats.Turn],
+  *,
+  total: int | None = None,
+  batch: int = 16,
+  dtype: Any = jnp.float32,
+) -> Scored:
+  """Returns scores of N responses to N prompts, in the checkpoint's own words.
+
+  Args:
+    model: of texts, with a tokenizer.
+    prompts: each a text or a list of messages.
+    responses: each a text or a list of messages.
+    total: tokens of a text that are read; what the model was trained on, at
+      most, and if None.
+    batch: texts at once.
+    dtype: of the layers' computation; scores are float32.
+
+  Raises:
+    ValueError: the model has no tokenizer, scores every token, or was not
+      trained on so long texts; and what `chat.encode` raises.
+  """
+  longest = model.config.max_position_embeddings
+  if model.chat is None:
+    raise ValueError('the checkpoint has no tokenizer.json: `scores` reads ids')
+  if model.every:
+    raise ValueError('the model scores every token: `scores` returns them')
+  if total is not None and total > longest:
+    raise ValueError(
+      f'total {total}: max_position_embeddings of the checkpoint is {longest}'
+    )
+  texts = chats.encode(
+    model.chat, prompts, responses, total=longest if total is None else total
+  )
+  if empty := [row for row, ids in enumerate(texts.ids) if not ids]:
+    raise ValueError(f'text {empty[0]} has no token')
+  found = np.zeros((len(texts.ids), len(model.labels)), np.float32)
+  # Those of similar length together; a batch is filled up, so that few shapes
+  # are compiled.
+  order = np.argsort([len(ids) for ids in texts.ids], kind='stable')[::-1]
+  for first in range(0, len(order), batch):
+    rows = order[first : first + batch].tolist()
+    filled = [*rows, *rows[:1] * (batch - len(rows))]
+    chosen = chats.Texts([texts.ids[row] for row in filled], texts.cut)
+    block = chosen.tokens()
+    told = scores(model, block.ids, block.mask, dtype=dtype)
+    found[rows] = np.asarray(told)[: len(rows)]
+  return Scored(found, texts.cut)
 
 
 @functools.lru_cache(maxsize=8)

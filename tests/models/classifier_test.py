@@ -5,9 +5,10 @@ import pytest
 import tokenizers
 from safetensors.numpy import load_file, save_file
 
-from prm_jax.models import classifier
+from prm_jax.models import chat, classifier
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.models.weights import huggingface
+from tests.models import chat_templates
 from tests.models.decoder_test import IDS, numpy_decoder
 
 RNG = np.random.default_rng(3)
@@ -105,6 +106,37 @@ def test_kinds_of_checkpoint_are_not_mixed_up(saved):
   folder, *_ = saved(architectures=None)
   with pytest.raises(ValueError, match="architectures is ''"):
     classifier.Classifier.load(folder)
+
+
+def test_texts_are_scored_as_the_checkpoint_reads_them(saved):
+  folder, config, params = saved()
+  chat_templates.save(folder, 'mistral')
+  model = classifier.Classifier.load(folder)
+  prompts = ['hi', [{'role': 'user', 'content': 'What?' * 9}], 'hi']
+  responses = ['there', 'er', [{'role': 'assistant', 'content': 'no'}]]
+  found = classifier.score_texts(model, prompts, responses, batch=2)
+  assert found.cut.tolist() == [False, False, False]
+  for row, text in enumerate(
+    chat.encode(model.chat, prompts, responses, total=64).ids
+  ):
+    _, hidden, _ = numpy_decoder(config, params, text)
+    want = hidden[-1] @ WEIGHT.T + BIAS
+    np.testing.assert_allclose(found.scores[row], want, atol=5e-5)
+  cut = classifier.score_texts(model, prompts, responses, total=9).cut
+  assert cut.tolist() == [True, True, False]
+
+
+def test_what_texts_need_is_said(saved):
+  folder, *_ = saved()
+  model = classifier.Classifier.load(folder)
+  with pytest.raises(ValueError, match=r'no tokenizer\.json'):
+    classifier.score_texts(model, ['a'], ['b'])
+  chat_templates.save(folder, 'mistral')
+  model = classifier.Classifier.load(folder)
+  with pytest.raises(ValueError, match=r'max_position_embeddings .* is 64'):
+    classifier.score_texts(model, ['a'], ['b'], total=65)
+  with pytest.raises(ValueError, match='scores every token'):
+    classifier.score_texts(model._replace(every=True), ['a'], ['b'])
 
 
 def test_ids_that_the_weights_do_not_know_are_refused(saved):
