@@ -262,6 +262,11 @@ def _two_bases(known, new, old, where) -> dict[str, Any]:
       f'{where}: rope_parameters has {unknown}, and is by kind of layer: '
       f'{" and ".join(_KINDS.values())}'
     )
+  if 'type' in old and 'rope_type' not in old:
+    raise ValueError(
+      f'{where}: rope_scaling says type, which transformers 5 does not read in '
+      "this family, and 4 did: say rope_type, as the family's releases do"
+    )
   full = {**(new.get(_KINDS[False]) or {}), **old}
   found = _scaled('rope_parameters', full, known, 1e6, where)
   local = new.get(_KINDS[True]) or {}

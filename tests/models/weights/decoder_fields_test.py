@@ -176,6 +176,13 @@ def test_layer_types_are_read():
       'sliding_window is not given',
     ),
     ({'model_type': 'qwen2', 'mlp_bias': True}, 'mlp_bias is True, and of'),
+    (
+      {
+        'model_type': 'gemma3_text',
+        'rope_scaling': {'type': 'linear', 'factor': 8.0},
+      },
+      'says type, which transformers 5 does not read',
+    ),
     ({'model_type': 'mistral', 'attention_bias': True}, 'attention_bias is T'),
     (
       {'model_type': 'gemma3_text', 'attn_logit_softcapping': 50.0},
