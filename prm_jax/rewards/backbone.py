@@ -234,6 +234,40 @@ def split(trunk: types.PyTree, top: int) -> dict[str, types.PyTree]:
   }
 
 
+def merged(params: Mapping[str, types.PyTree]) -> types.PyTree:
+  """Returns the params of the one `Decoder` that a reward's parts are.
+
+  A top that trained stands above the layers below it, and an adapter is merged
+  into the layers that it changes.
+
+  Args:
+    params: of a reward on a backbone.
+  """
+  trunk = dict(params['backbone']['params'])
+  if 'top' in params:
+    top = params['top']['params']
+    layers = jax.tree.map(
+      lambda lower, upper: jnp.concatenate([lower, upper]),
+      trunk['layers'],
+      top['layers'],
+    )
+    trunk |= {'layers': layers, 'norm': top['norm']}
+  whole = {'params': trunk}
+  if 'adapter' not in params:
+    return whole
+  kernels = lora.kernels(whole)
+
+  def all_layers(name, leaf):  # zero in those below the top
+    below = len(kernels[name]) - len(leaf)
+    return jnp.pad(leaf, ((below, 0), (0, 0), (0, 0)))
+
+  changes = {
+    name: lora.Adapter(*(all_layers(name, leaf) for leaf in adapter))
+    for name, adapter in params['adapter'].items()
+  }
+  return lora.merge(whole, changes)
+
+
 def states(
   node: Backbone, top: int, trunk: types.PyTree, texts: types.Tokens
 ) -> types.Tokens:

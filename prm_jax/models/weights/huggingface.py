@@ -4,7 +4,8 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -91,6 +92,11 @@ _OLD_NAMES = {
 }
 _ENDS = ('ForSequenceClassification', 'ForTokenClassification')
 _HEAD = 'lm_head.weight'
+# What of a checkpoint says how texts are read.
+_TEXTS = (
+  *('tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json'),
+  'chat_template.jinja',
+)
 _POINTER = b'version https://git-lfs'
 _INDEX = 'model.safetensors.index.json'
 _FLOATS = ('F16', 'BF16', 'F32', 'F64')
@@ -360,7 +366,25 @@ def load_decoder(folder: Path) -> tuple[decoder.DecoderConfig, types.PyTree]:
   return config, _filled(config, tensors)
 
 
-def load_classifier(folder: Path) -> 'Classification':
+class Classification(NamedTuple):
+  """What `load_classifier` reads.
+
+  Attributes:
+    config: of the decoder; its tokens have no head.
+    params: of a `Decoder`.
+    score: kernel `[D, C]` and bias `[C]`, float32, of the normalised states.
+    labels: C.
+    every: whether every token is scored, and not the last alone.
+  """
+
+  config: decoder.DecoderConfig
+  params: types.PyTree
+  score: dict[str, np.ndarray]
+  labels: tuple[str, ...]
+  every: bool
+
+
+def load_classifier(folder: Path) -> Classification:
   """Returns a decoder with a score, of texts or of every token.
 
   Args:
@@ -391,24 +415,6 @@ def load_classifier(folder: Path) -> 'Classification':
     score['bias'] = np.zeros(shape[:1], np.float32)
   trunk = _filled(config, tensors, 'score.weight', 'score.bias')
   return Classification(config, trunk, score, labels, every)
-
-
-class Classification(NamedTuple):
-  """What `load_classifier` reads.
-
-  Attributes:
-    config: of the decoder; its tokens have no head.
-    params: of a `Decoder`.
-    score: kernel `[D, C]` and bias `[C]`, float32, of the normalised states.
-    labels: C.
-    every: whether every token is scored, and not the last alone.
-  """
-
-  config: decoder.DecoderConfig
-  params: types.PyTree
-  score: dict[str, np.ndarray]
-  labels: tuple[str, ...]
-  every: bool
 
 
 def _decoder_files(folder: Path):
@@ -492,7 +498,67 @@ def save_decoder(
   """
   known = decoder_fields.write(config)
   known['architectures'] = [_CLASS[known['model_type']] + 'ForCausalLM']
-  known['torch_dtype'] = 'float32'
+  _write(known, _named(config, params), folder)
+
+
+def save_classifier(
+  config: decoder.DecoderConfig,
+  params: types.PyTree,
+  weight: np.ndarray,
+  folder: Path,
+  *,
+  labels: Sequence[str],
+  pad: int | None = None,
+  source: Path | None = None,
+) -> None:
+  """Writes an ordinary reward model: AutoModelForSequenceClassification's.
+
+  Args:
+    config: of the trunk; a head of tokens is left out.
+    params: of a `Decoder`.
+    weight: `[C, D]`, score.weight, of the normalised states.
+    folder: new or empty.
+    labels: C names.
+    pad: id of the token that pads; transformers scores batches by it, at the
+      last token that is another, so it should not end a text.
+    source: the checkpoint whose tokenizer and template go with it; none go if
+      None.
+
+  Raises:
+    FileExistsError: the folder has something in it.
+    ValueError: as of `save_decoder`; or the weight is not `[C, D]`, or not
+      finite.
+  """
+  if folder.exists() and any(folder.iterdir()):
+    raise FileExistsError(f'{folder} has something in it: choose another')
+  shape = len(labels), config.hidden_size
+  if weight.shape != shape:
+    raise ValueError(f'score.weight is {weight.shape}, of {shape} labels')
+  if not np.isfinite(weight).all():
+    raise ValueError('score.weight holds values that are not finite')
+  config = dataclasses.replace(config, tie_word_embeddings=True)
+  inner = {k: leaf for k, leaf in params['params'].items() if k != 'head'}
+  tensors = _named(config, {'params': inner})
+  tensors['score.weight'] = np.ascontiguousarray(weight, np.float32)
+  known = decoder_fields.write(config)
+  family = _CLASS[known['model_type']]
+  family = 'Gemma3Text' if family == 'Gemma3' else family
+  known |= {
+    'architectures': [family + _ENDS[0]],
+    'id2label': {str(at): label for at, label in enumerate(labels)},
+    'label2id': {label: at for at, label in enumerate(labels)},
+    'pad_token_id': pad,
+  }
+  _write(known, tensors, folder)
+  for name in _TEXTS if source else ():
+    if source and (source / name).is_file():
+      shutil.copyfile(source / name, folder / name)
+
+
+def _named(
+  config: decoder.DecoderConfig, params: types.PyTree
+) -> dict[str, np.ndarray]:
+  """Returns a decoder's tensors, float32, by their names in a file."""
   tensors = {}
 
   def leaf(path, shape, value):
@@ -509,6 +575,12 @@ def save_decoder(
       tensors[full] = np.ascontiguousarray(part)
 
   jax.tree_util.tree_map_with_path(leaf, decoder_shapes(config), params)
+  return tensors
+
+
+def _write(known: Mapping[str, Any], tensors, folder: Path) -> None:
+  """Writes a checkpoint's two files."""
   folder.mkdir(parents=True, exist_ok=True)
+  known = {**known, 'torch_dtype': 'float32'}
   (folder / 'config.json').write_text(json.dumps(known, indent=2) + '\n')
   save_file(tensors, folder / 'model.safetensors', {'format': 'pt'})

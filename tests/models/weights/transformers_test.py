@@ -51,11 +51,16 @@ FAMILIES = {
       'original_max_position_embeddings': 12,
     },
   },
-  'mistral': {'sliding_window': 6, 'num_key_value_heads': 1},
+  'mistral': {
+    'sliding_window': 6,
+    'num_key_value_heads': 1,
+    'rope_theta': 90.0,
+  },
   'qwen2': {
     'use_sliding_window': True,
     'sliding_window': 5,
     'max_window_layers': 2,
+    'rope_theta': 250.0,
     'rope_scaling': {
       'type': 'yarn',
       'factor': 3.0,
@@ -284,6 +289,26 @@ def test_sharded_bfloat16_is_read_as_it_is(tmp_path):
   close(found, theirs(wide, ids, mask), mask)
 
 
+@pytest.mark.parametrize('kind', ['llama', 'gemma3_text'])
+def test_exported_scores_are_those_of_transformers(kind, tmp_path):
+  """A reward model of ours, in the library that strangers load it with."""
+  made(config_of(kind)).save_pretrained(tmp_path / 'trunk')
+  config, params = huggingface.load_decoder(tmp_path / 'trunk')
+  weight = np.random.default_rng(5).normal(size=(2, 24)).astype(np.float32)
+  out = tmp_path / 'out'
+  huggingface.save_classifier(
+    config, params, weight, out, labels=['ann', 'bo'], pad=3
+  )
+  own = classifier.Classifier.load(out)
+  loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
+    out, attn_implementation='eager'
+  ).eval()
+  assert loaded.config.id2label == {0: 'ann', 1: 'bo'}
+  for side in ('left', 'right'):
+    ids, mask = batch(side)
+    close(classifier.scores(own, ids, mask), theirs(loaded, ids, mask))
+
+
 LONGER = {
   'yarn, mscale': {
     'rope_type': 'yarn',
@@ -320,10 +345,14 @@ def test_grid_of_options(kind, tied, keys, scaling, tmp_path):
   }
   known = {**SIZES, **FAMILY, **changes, 'rope_theta': 400.0}
   if LONGER[scaling]:
-    known['rope_scaling'] = dict(LONGER[scaling])
+    turned = dict(LONGER[scaling])
+    if kind == 'gemma3_text' and 'type' in turned:
+      turned['rope_type'] = turned.pop('type')  # see decoder_fields_test.py
+    known['rope_scaling'] = turned
   types = ['full_attention', 'sliding_attention'] * 2
   if kind not in ('llama', 'mistral') and keys == 3:
     known['layer_types'] = types
+    known |= {'use_sliding_window': True, 'sliding_window': 5}
   config = transformers.AutoConfig.for_model(kind, **known)
   model = made(config, seed=keys)
   model.save_pretrained(tmp_path, max_shard_size='20KB')
