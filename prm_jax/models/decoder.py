@@ -482,8 +482,8 @@ class Layer(nn.Module):
 
 def _mixed(config, query, key, value, mask) -> jax.Array:
   """Returns values `[B, T, heads, head_dim]`, mixed by attention."""
-  scale = (config.query_scale or config.head_dim) ** -0.5
   if not config.attention_softcap:
+    scale = config.query_scale**-0.5 if config.query_scale else None
     return jax.nn.dot_product_attention(
       query, key, value, mask=mask, scale=scale
     )
@@ -493,6 +493,7 @@ def _mixed(config, query, key, value, mask) -> jax.Array:
   scores = jnp.einsum(
     'btkgh,bskh->bkgts', query, key, preferred_element_type=jnp.float32
   )
+  scale = (config.query_scale or config.head_dim) ** -0.5
   scores = _capped(scores * scale, config.attention_softcap)
   scores = jnp.where(mask[:, :, None], scores, jnp.finfo(jnp.float32).min)
   weights = jax.nn.softmax(scores, -1).astype(value.dtype)
