@@ -83,7 +83,7 @@ ONLY = {
   'pyarrow': ('prm_jax/data/convert/files.py',),  # lazily
   'tensorflow_datasets': ('prm_jax/data/',),
   'matplotlib': ('prm_jax/report/',),
-  'jinja2': ('prm_jax/report/',),
+  'jinja2': ('prm_jax/report/', 'prm_jax/models/chat_rendering.py'),
   'ml_collections': ('configs/', 'experiments/'),
   'tensorflow': (),
   'torch': ('experiments/benchmarks/',),  # to compare with; lazily

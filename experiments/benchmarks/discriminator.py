@@ -15,7 +15,6 @@ for mean lengths p, r, c of prompt, reference and candidate it is about
 (K + 1)(2p + r + c) / (2p + r + (K + 1)c).
 """
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -243,7 +242,7 @@ def measure(sizes: Sizes) -> program.Tables:
     tasks = random_tasks(config.vocab_size, most)
   layers = decoder.take_layers(params, 0, sizes.layers)['params']
   params = {'params': {**params['params'], 'layers': layers}}
-  config = dataclasses.replace(config, num_hidden_layers=sizes.layers)
+  config = config.cut(0, sizes.layers)
   step = trainer(config, params)
   rows = [sharing_row(step, tasks, K, sizes) for K in sizes.negatives]
   return {'sharing': rows}

@@ -259,7 +259,7 @@ def _guided(model, params, guide, context, state, top_k):
   K, appended = token.shape[1], token.ravel()
   row = jnp.repeat(jnp.arange(B), K)
   texts, cache = state.texts[row], state.cache
-  copies = decoder.Cache(cache.key[:, row], cache.value[:, row], cache.slot)
+  copies = cache.rows(row)
   hidden, _ = _append(model, params, texts, appended, copies)
   texts = texts.at[:, cache.slot].set(appended)
   found = Candidates(likely, hidden.reshape(B, K, -1), texts.reshape(B, K, -1))

@@ -1,10 +1,10 @@
-"""A decoder of the Llama family: Llama, SmolLM, Qwen2 and Qwen3.
+"""A decoder: Llama, SmolLM, Mistral, Qwen2, Qwen3, Gemma 2 and Gemma 3.
 
-Layers are scanned: every parameter of `layers` has a leading axis L, and
-`take_layers` cuts a range out of it, to be run by a `Stack` alone.
+One network with options, see `DecoderConfig`; no class a family. Layers are
+scanned: every parameter of `layers` has a leading axis L, and `take_layers`
+cuts a range out of it, to be run by a `Stack` alone.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,150 +13,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from prm_jax import types
+from prm_jax.models.decoder_config import DecoderConfig
+from prm_jax.ops import rotary as frequencies
 
-_ARCHITECTURES = ('llama', 'qwen2', 'qwen3')
 _KERNELS = {'query', 'key', 'value', 'output', 'gate', 'up', 'down'}
-
-
-@dataclasses.dataclass(frozen=True)
-class DecoderConfig:
-  """Sizes, named as in Hugging Face's config.json.
-
-  Attributes:
-    vocab_size: V.
-    hidden_size: D.
-    intermediate_size: of the gated network.
-    num_hidden_layers: L.
-    num_attention_heads: of queries.
-    num_key_value_heads: of keys and values; divides that of queries.
-    head_dim: of one head.
-    rope_theta: base of the rotary frequencies.
-    rms_norm_eps: added to the mean square.
-    tie_word_embeddings: whether the head is the embedding.
-    attention_bias: whether queries, keys and values have biases (Qwen2).
-    query_key_norm: whether queries and keys are normalised (Qwen3).
-    max_position_embeddings: the longest text it was trained on, in tokens.
-    embedding_std: standard deviation of embeddings that are drawn, which no
-      config.json says; 1 / sqrt(D) if 0. Small embeddings are drowned by the
-      layers' outputs, so that a model from scratch hardly sees its tokens.
-  """
-
-  vocab_size: int
-  hidden_size: int
-  intermediate_size: int
-  num_hidden_layers: int
-  num_attention_heads: int
-  num_key_value_heads: int
-  head_dim: int
-  rope_theta: float = 10_000.0
-  rms_norm_eps: float = 1e-5
-  tie_word_embeddings: bool = True
-  attention_bias: bool = False
-  query_key_norm: bool = False
-  max_position_embeddings: int = 2048
-  embedding_std: float = 0.0
-
-  @classmethod
-  def of(cls, known: Mapping[str, Any], where: str) -> 'DecoderConfig':
-    """Returns the configuration in the fields of a config.json.
-
-    Args:
-      known: the fields.
-      where: the file, for errors.
-
-    Raises:
-      ValueError: a field is missing or does not fit, or the architecture is
-        not of this family.
-    """
-    kind = known.get('model_type')
-    if kind not in _ARCHITECTURES:
-      raise ValueError(
-        f'{where}: model_type is {kind!r}: one of {_ARCHITECTURES} is needed'
-      )
-    _refuse(known, where)
-    given = {
-      'attention_bias': kind == 'qwen2',
-      'query_key_norm': kind == 'qwen3',
-      'tie_word_embeddings': False,  # as Hugging Face reads absent fields
-      'rms_norm_eps': 1e-6,
-      **{name: value for name, value in known.items() if value is not None},
-    }
-    given['rope_theta'] = _rope_theta(known, where)
-    _check_kinds(given, where)
-    heads = given.get('num_attention_heads')
-    if heads and given.get('hidden_size'):
-      given.setdefault('num_key_value_heads', heads)
-      given.setdefault('head_dim', given['hidden_size'] // heads)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for name, field in fields.items():
-      if name not in given and field.default is dataclasses.MISSING:
-        raise ValueError(f'{where}: {name} is missing')
-    config = cls(**{name: given[name] for name in fields if name in given})
-    if config.num_attention_heads % config.num_key_value_heads:
-      raise ValueError(
-        f'{where}: {config.num_attention_heads} query heads are no multiple '
-        f'of {config.num_key_value_heads} key heads'
-      )
-    return config
-
-  def described(self) -> dict[str, Any]:
-    """Returns the fields that matter where parameters are given."""
-    known = dataclasses.asdict(self)
-    del known['embedding_std']
-    return known
-
-  @property
-  def parameters(self) -> int:
-    """The number of parameters."""
-    D, V = self.hidden_size, self.vocab_size
-    heads = self.num_attention_heads + self.num_key_value_heads
-    layer = 2 * D * heads * self.head_dim + 3 * D * self.intermediate_size
-    layer += 2 * D
-    if self.attention_bias:
-      layer += (heads + self.num_key_value_heads) * self.head_dim
-    if self.query_key_norm:
-      layer += 2 * self.head_dim
-    tables = 1 if self.tie_word_embeddings else 2
-    return tables * V * D + self.num_hidden_layers * layer + D
-
-
-def _check_kinds(given: Mapping[str, Any], where: str) -> None:
-  """Refuses fields that are not of their type, or not above 0."""
-  for field in dataclasses.fields(DecoderConfig):
-    if field.name not in given:
-      continue
-    value = given[field.name]
-    kinds = (int, float) if field.type is float else (field.type,)
-    if type(value) not in kinds or (field.type is not bool and value <= 0):
-      raise ValueError(f'{where}: {field.name} is {value!r}')
-
-
-def _refuse(known: Mapping[str, Any], where: str) -> None:
-  """Refuses what would silently change the numbers."""
-  wanted: dict[str, tuple[Any, ...]] = {
-    'hidden_act': ('silu',),
-    'rope_scaling': (None,),
-    'use_sliding_window': (False, None),
-    'mlp_bias': (False, None),
-  }
-  for name, accepted in wanted.items():
-    value = known.get(name, accepted[0])
-    if value not in accepted:
-      raise ValueError(
-        f'{where}: {name} is {value!r}, and only {accepted[0]!r} is supported'
-      )
-
-
-def _rope_theta(known: Mapping[str, Any], where: str) -> float:
-  """Returns the rotary base, from either of the places it is written."""
-  nested = known.get('rope_parameters') or {}
-  if nested.get('rope_type', 'default') != 'default':
-    raise ValueError(
-      f"{where}: rope_type is {nested['rope_type']!r}, and only 'default' is "
-      'supported'
-    )
-  default = DecoderConfig.rope_theta
-  return float(known.get('rope_theta') or nested.get('rope_theta', default))
 
 
 class Cache(NamedTuple):
@@ -166,11 +26,18 @@ class Cache(NamedTuple):
     key: `[L, B, S, heads, head_dim]`, rotated.
     value: `[L, B, S, heads, head_dim]`.
     slot: `[]` int32, where the next token is written; the same in all rows.
+    position: `[B, S]` int32, of every token: a sliding layer sees some alone.
   """
 
   key: jax.Array
   value: jax.Array
   slot: jax.Array
+  position: jax.Array
+
+  def rows(self, rows: jax.Array) -> 'Cache':
+    """Returns the cache of some rows `[R]`."""
+    key, value = self.key[:, rows], self.value[:, rows]
+    return Cache(key, value, self.slot, self.position[rows])
 
 
 class Fast(NamedTuple):
@@ -213,11 +80,12 @@ def empty_cache(
     *(config.num_hidden_layers, batch, slots),
     *(config.num_key_value_heads, config.head_dim),
   )
-  return Cache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.int32(0))
+  zeros = jnp.zeros(shape, dtype)
+  return Cache(zeros, zeros, jnp.int32(0), jnp.zeros((batch, slots), jnp.int32))
 
 
 def look_up(params: types.PyTree, ids: jax.Array) -> jax.Array:
-  """Returns embeddings `[..., D]` of token ids; zero where they are negative.
+  """Returns rows `[..., D]` of the embedding; zero where ids are negative.
 
   Args:
     params: of a `Decoder`.
@@ -225,6 +93,26 @@ def look_up(params: types.PyTree, ids: jax.Array) -> jax.Array:
   """
   table = params['params']['embed']['embedding']
   return jnp.where((ids >= 0)[..., None], table[jnp.maximum(ids, 0)], 0.0)
+
+
+def embedded(
+  config: DecoderConfig, params: types.PyTree, ids: jax.Array
+) -> jax.Array:
+  """Returns what layers read of token ids `[..., D]`; zero where negative.
+
+  Args:
+    config: of the model.
+    params: of a `Decoder`.
+    ids: `[...]` int32.
+  """
+  return _scaled(config, look_up(params, ids))
+
+
+def _scaled(config: DecoderConfig, rows: jax.Array) -> jax.Array:
+  """Returns embeddings as the first layer reads them, in their dtype."""
+  if not config.scale_embeddings:
+    return rows
+  return rows * jnp.asarray(config.hidden_size**0.5, rows.dtype)
 
 
 def left_padded(ids: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -294,7 +182,7 @@ class Decoder(nn.Module):
     self.layers = Stack(
       config, config.num_hidden_layers, self.dtype, self.remat
     )
-    self.norm = RMSNorm(config.rms_norm_eps)
+    self.norm = RMSNorm(config.rms_norm_eps, config.norm_offset)
     if not config.tie_word_embeddings:
       self.head = nn.Dense(config.vocab_size, use_bias=False, dtype=jnp.float32)
 
@@ -321,7 +209,7 @@ class Decoder(nn.Module):
       adapters: see `Stack`.
       collect: whether to return every layer's output.
     """
-    inputs = self.embed(ids)
+    inputs = _scaled(self.config, self.embed(ids))
     hidden, cache, layers = self.layers(
       inputs,
       positions,
@@ -358,9 +246,9 @@ class Decoder(nn.Module):
   def logits(self, hidden: jax.Array) -> jax.Array:
     """Returns next-token logits `[..., V]`, float32, of hidden states."""
     hidden = hidden.astype(jnp.float32)
-    if self.config.tie_word_embeddings:
-      return hidden @ self.embed.embedding.T
-    return self.head(hidden)
+    tied = self.config.tie_word_embeddings
+    found = hidden @ self.embed.embedding.T if tied else self.head(hidden)
+    return _capped(found, self.config.logit_softcap)
 
 
 def _embeddings(std: float) -> nn.initializers.Initializer:
@@ -375,7 +263,8 @@ class Stack(nn.Module):
 
   Attributes:
     config: sizes.
-    count: how many layers.
+    count: how many layers, the first ones of the configuration: `cut` makes
+      one of others.
     dtype: of the computation.
     remat: whether layers are computed again for the gradient.
   """
@@ -415,6 +304,9 @@ class Stack(nn.Module):
     adapted = nn.broadcast if adapters is None else 0
     if unknown := sorted(set(adapters or ()) - _KERNELS):
       raise ValueError(f'adapters of {unknown}: some of {sorted(_KERNELS)}')
+    config = self.config
+    if self.count != config.num_hidden_layers:
+      config = config.cut(0, self.count)
     axes: Any = (0, 0, nn.broadcast)
     changed = nn.broadcast if fast is None else Fast(*axes)
     # Matrix products are kept for the gradient, what is cheap is made again:
@@ -427,20 +319,59 @@ class Stack(nn.Module):
       layer,
       variable_axes={'params': 0, 'intermediates': 0},
       split_rngs={'params': True},
-      in_axes=(*(nn.broadcast,) * 3, shifted, changed, adapted),
+      in_axes=(
+        *(nn.broadcast, 0 if config.sliding_layers else nn.broadcast),
+        *(nn.broadcast, shifted, changed, adapted),
+      ),
       length=self.count,
     )
-    rotation = rotary(positions, self.config)
+    if cache is not None:
+      cache = cache._replace(position=_placed(cache, positions))
+    views = _views(config, positions, mask, cache)
+    slides = jnp.array(config.sliding_layers) if config.sliding_layers else None
     kept = None if cache is None else (cache.key, cache.value)
     slot = None if cache is None else cache.slot
     carry = (hidden, kept, jnp.int32(0))
     (hidden, kept, _), layers = scanned(
-      self.config, self.dtype, collect, name='layer'
-    )(carry, rotation, mask, slot, shift, fast, adapters)
+      config, self.dtype, collect, name='layer'
+    )(carry, views, slides, slot, shift, fast, adapters)
     if cache is not None and kept is not None:
       key, value = kept
-      cache = Cache(key, value, cache.slot + positions.shape[1])
+      after = cache.slot + positions.shape[1]
+      cache = Cache(key, value, after, cache.position)
     return hidden, cache, layers
+
+
+class _View(NamedTuple):
+  """What a kind of layer sees: cosine and sine, and `[B, 1, T, S]` tokens."""
+
+  rotation: tuple[jax.Array, jax.Array]
+  mask: jax.Array
+
+
+def _placed(cache: Cache, positions: jax.Array) -> jax.Array:
+  """Returns positions `[B, S]` of the cache's tokens, with those added."""
+  rows = cache.position.shape[0]
+  added = jnp.broadcast_to(positions, (rows, positions.shape[1]))
+  start = (0, cache.slot)
+  return jax.lax.dynamic_update_slice(
+    cache.position, added.astype(cache.position.dtype), start
+  )
+
+
+def _views(config, positions, mask, cache) -> tuple[_View, ...]:
+  """Returns the one view of all layers; or that of others, and of sliding."""
+  plain = _View(rotary(positions, config), mask)
+  if not config.sliding_window:
+    return (plain,)
+  before = positions if cache is None else cache.position
+  distance = positions[:, :, None] - before[:, None]
+  near = mask & (distance < config.sliding_window)[:, None]
+  turned = plain.rotation
+  if config.local_rope_theta:
+    turned = rotary(positions, config, local=True)
+  sliding = _View(turned, near)
+  return (plain, sliding) if config.sliding_layers else (sliding,)
 
 
 class Layer(nn.Module):
@@ -457,26 +388,39 @@ class Layer(nn.Module):
   collect: bool
 
   @nn.compact
-  def __call__(self, carry, rotation, mask, slot, shift, fast, adapters):
+  def __call__(self, carry, views, slides, slot, shift, fast, adapters):
     """Returns the carry after the layer; see `Stack`."""
     hidden, kept, index = carry
     config = self.config
-    inputs = RMSNorm(config.rms_norm_eps, name='attention_norm')(hidden)
-    mixed, kept = self._attention(
-      inputs, rotation, mask, kept, slot, index, adapters
-    )
+    view, *sliding = views
+    if sliding:
+      view = jax.tree.map(
+        lambda other, own: jnp.where(slides, own, other), view, *sliding
+      )
+    inputs = self._norm('attention_norm')(hidden)
+    mixed, kept = self._attention(inputs, view, kept, slot, index, adapters)
+    if config.post_norms:
+      mixed = self._norm('attention_post_norm')(mixed)
     hidden = hidden + mixed
-    inputs = RMSNorm(config.rms_norm_eps, name='mlp_norm')(hidden)
-    inputs = inputs.astype(self.dtype)
-    inner = config.intermediate_size
-    wide = nn.silu(self._dense('gate', inner, adapters)(inputs))
-    wide = wide * self._dense('up', inner, adapters)(inputs)
-    hidden = hidden + self._dense('down', config.hidden_size, adapters)(wide)
+    inputs = self._norm('mlp_norm')(hidden).astype(self.dtype)
+    inner, bias = config.intermediate_size, config.mlp_bias
+    gate = self._dense('gate', inner, adapters, bias)(inputs)
+    silu = config.activation == 'silu'
+    wide = nn.silu(gate) if silu else nn.gelu(gate, approximate=True)
+    wide = wide * self._dense('up', inner, adapters, bias)(inputs)
+    added = self._dense('down', config.hidden_size, adapters, bias)(wide)
+    if config.post_norms:
+      added = self._norm('mlp_post_norm')(added)
+    hidden = hidden + added
     if fast is not None:
       hidden = self._changed(hidden, wide, fast)
     if shift is not None:
       hidden = hidden + shift[:, None].astype(hidden.dtype)
     return (hidden, kept, index + 1), hidden if self.collect else None
+
+  def _norm(self, name):
+    config = self.config
+    return RMSNorm(config.rms_norm_eps, config.norm_offset, name=name)
 
   def _changed(self, hidden, wide, fast):
     """Returns hidden states with the change of `fast`, and sows k `[B, F]`."""
@@ -501,7 +445,7 @@ class Layer(nn.Module):
 
     return apply
 
-  def _attention(self, inputs, rotation, mask, kept, slot, index, adapters):
+  def _attention(self, inputs, view, kept, slot, index, adapters):
     """Returns the mixed values `[B, T, D]`, and the cache."""
     config = self.config
     B, T, _ = inputs.shape
@@ -512,11 +456,12 @@ class Layer(nn.Module):
       found = self._dense(name, size, adapters, config.attention_bias)(inputs)
       found = found.reshape(B, T, heads, config.head_dim)
       if norm and config.query_key_norm:
-        found = RMSNorm(config.rms_norm_eps, name=f'{name}_norm')(found)
+        found = self._norm(f'{name}_norm')(found)
       return found.astype(self.dtype)
 
-    query = rotate(project('query', config.num_attention_heads, True), rotation)
-    key = rotate(project('key', config.num_key_value_heads, True), rotation)
+    turn = view.rotation
+    query = rotate(project('query', config.num_attention_heads, True), turn)
+    key = rotate(project('key', config.num_key_value_heads, True), turn)
     value = project('value', config.num_key_value_heads, False)
     if kept is not None:
       start = (index, 0, slot, 0, 0)
@@ -528,9 +473,37 @@ class Layer(nn.Module):
         jax.lax.dynamic_index_in_dim(all_, index, keepdims=False)
         for all_ in kept
       )
-    mixed = jax.nn.dot_product_attention(query, key, value, mask=mask)
-    mixed = mixed.reshape(B, T, -1)
-    return self._dense('output', config.hidden_size, adapters)(mixed), kept
+    mixed = _mixed(config, query, key, value, view.mask).reshape(B, T, -1)
+    bias = config.output_bias
+    return self._dense('output', config.hidden_size, adapters, bias)(
+      mixed
+    ), kept
+
+
+def _mixed(config, query, key, value, mask) -> jax.Array:
+  """Returns values `[B, T, heads, head_dim]`, mixed by attention."""
+  if not config.attention_softcap:
+    scale = config.query_scale**-0.5 if config.query_scale else None
+    return jax.nn.dot_product_attention(
+      query, key, value, mask=mask, scale=scale
+    )
+  # jax.nn's has no cap. Heads that share keys lie on an axis of their own.
+  B, T, _, H = query.shape
+  query = query.reshape(B, T, key.shape[2], -1, H)
+  scores = jnp.einsum(
+    'btkgh,bskh->bkgts', query, key, preferred_element_type=jnp.float32
+  )
+  scale = (config.query_scale or config.head_dim) ** -0.5
+  scores = _capped(scores * scale, config.attention_softcap)
+  scores = jnp.where(mask[:, :, None], scores, jnp.finfo(jnp.float32).min)
+  weights = jax.nn.softmax(scores, -1).astype(value.dtype)
+  mixed = jnp.einsum('bkgts,bskh->btkgh', weights, value)
+  return mixed.reshape(B, T, -1, H)
+
+
+def _capped(values: jax.Array, cap: float) -> jax.Array:
+  """Returns cap tanh(x / cap), or values as they are if cap is 0."""
+  return cap * jnp.tanh(values / cap) if cap else values
 
 
 class RMSNorm(nn.Module):
@@ -538,17 +511,21 @@ class RMSNorm(nn.Module):
 
   Attributes:
     eps: added to the mean square.
+    offset: whether it is 1 + scale.
 
   References:
     Zhang and Sennrich 2019, arXiv:1910.07467.
   """
 
   eps: float
+  offset: bool = False
 
   @nn.compact
   def __call__(self, inputs: jax.Array) -> jax.Array:
     """Returns the normalised inputs `[..., D]`, of their own dtype."""
-    scale = self.param('scale', nn.initializers.ones, inputs.shape[-1:])
+    start = nn.initializers.zeros if self.offset else nn.initializers.ones
+    scale = self.param('scale', start, inputs.shape[-1:])
+    scale = 1 + scale if self.offset else scale
     wide = inputs.astype(jnp.float32)
     square = jnp.mean(wide * wide, -1, keepdims=True)
     return (wide * jax.lax.rsqrt(square + self.eps) * scale).astype(
@@ -557,17 +534,27 @@ class RMSNorm(nn.Module):
 
 
 def rotary(
-  positions: jax.Array, config: DecoderConfig
+  positions: jax.Array, config: DecoderConfig, *, local: bool = False
 ) -> tuple[jax.Array, jax.Array]:
   """Returns cosine and sine `[B, T, 1, head_dim / 2]` of every position.
+
+  Args:
+    positions: `[B, T]`.
+    config: sizes.
+    local: whether with the base of sliding layers, unscaled.
 
   References:
     Su et al. 2021 (RoPE), arXiv:2104.09864.
   """
-  half = config.head_dim // 2
-  frequency = config.rope_theta ** (-jnp.arange(half) / half)
-  angle = positions[..., None, None].astype(jnp.float32) * frequency
-  return jnp.cos(angle), jnp.sin(angle)
+  theta, scaling = config.rope_theta, config.rope_scaling
+  if local:
+    theta, scaling = config.local_rope_theta, frequencies.Scaling()
+  turned = frequencies.frequencies(theta, config.head_dim, scaling)
+  angle = positions[..., None, None].astype(jnp.float32) * turned
+  cosine, sine = jnp.cos(angle), jnp.sin(angle)
+  if scaling.attention == 1:
+    return cosine, sine
+  return cosine * scaling.attention, sine * scaling.attention
 
 
 def rotate(

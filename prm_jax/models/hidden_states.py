@@ -125,7 +125,7 @@ def _program(config: decoder.DecoderConfig, layers: int, stride: int):
   def run(params, ids):
     B, T = ids.shape
     real = ids >= 0
-    hidden = decoder.look_up(params, ids)
+    hidden = decoder.embedded(config, params, ids)
     if layers:
       positions = jnp.broadcast_to(jnp.arange(T), (B, T))
       mask = decoder.attended(real.astype(jnp.int32))

@@ -199,7 +199,7 @@ def _sampler(config: decoder.DecoderConfig, plan: _Plan) -> Callable:
     own = {} if adapters is None else {'adapters': adapters}
     before = _read(model, plan, params, ids, mask, suffix, shift, own)
     of = rows.source if suffix is None else suffix.of
-    cache = _of_rows(before.cache, of)
+    cache = before.cache.rows(of)
     R, N = of.shape[0], plan.max_new_tokens
     shift = _steered(shift, rows.source)
     filled = before.filled[of]
@@ -223,10 +223,6 @@ def _sampler(config: decoder.DecoderConfig, plan: _Plan) -> Callable:
     return jax.lax.while_loop(unfinished, advance, _State(*start)).samples
 
   return run
-
-
-def _of_rows(cache: decoder.Cache, rows: types.Array) -> decoder.Cache:
-  return decoder.Cache(cache.key[:, rows], cache.value[:, rows], cache.slot)
 
 
 def _steered(shift: types.Array | None, rows: types.Array):
@@ -265,7 +261,7 @@ def _read(model, plan, params, ids, mask, suffix, shift, own) -> _Before:
     jnp.concatenate([tail, suffix.mask != 0], 1),
   )
   filled = jnp.concatenate([filled[suffix.parent], there[:, :-1]], 1)
-  cache, shift = _of_rows(cache, suffix.parent), _steered(shift, suffix.parent)
+  cache, shift = cache.rows(suffix.parent), _steered(shift, suffix.parent)
   cache = read(block[:, :-1], filled, cache, shift, plan.max_new_tokens)
   return _Before(block[:, -1], cache, filled)
 

@@ -1,6 +1,5 @@
 """Rewards that read text with a decoder, whatever their head is."""
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -24,7 +23,7 @@ class Backbone(NamedTuple):
   """What reads the text under a head, and what of it is trained.
 
   Attributes:
-    config: sizes of the decoder: Llama, Qwen2 or Qwen3; or plain data.
+    config: sizes and options of the decoder; or plain data.
     trains: 'frozen', 'adapter' (LoRA) or 'whole'.
     rank: of the adapter.
     learning_rate: of what is trained of it; the head has its own.
@@ -83,7 +82,7 @@ def backbone(
 
   Args:
     head: conditions on the person after the text is read.
-    decoder: sizes; Llama, Qwen2 or Qwen3.
+    decoder: sizes and options.
     adapter: rank of LoRA on queries and values; none if None.
     dtype: of the layers' computation; features are float32.
     remat: whether layers are computed again for the gradient.
@@ -235,6 +234,40 @@ def split(trunk: types.PyTree, top: int) -> dict[str, types.PyTree]:
   }
 
 
+def merged(params: Mapping[str, types.PyTree]) -> types.PyTree:
+  """Returns the params of the one `Decoder` that a reward's parts are.
+
+  A top that trained stands above the layers below it, and an adapter is merged
+  into the layers that it changes.
+
+  Args:
+    params: of a reward on a backbone.
+  """
+  trunk = dict(params['backbone']['params'])
+  if 'top' in params:
+    top = params['top']['params']
+    layers = jax.tree.map(
+      lambda lower, upper: jnp.concatenate([lower, upper]),
+      trunk['layers'],
+      top['layers'],
+    )
+    trunk |= {'layers': layers, 'norm': top['norm']}
+  whole = {'params': trunk}
+  if 'adapter' not in params:
+    return whole
+  kernels = lora.kernels(whole)
+
+  def all_layers(name, leaf):  # zero in those below the top
+    below = len(kernels[name]) - len(leaf)
+    return jnp.pad(leaf, ((below, 0), (0, 0), (0, 0)))
+
+  changes = {
+    name: lora.Adapter(*(all_layers(name, leaf) for leaf in adapter))
+    for name, adapter in params['adapter'].items()
+  }
+  return lora.merge(whole, changes)
+
+
 def states(
   node: Backbone, top: int, trunk: types.PyTree, texts: types.Tokens
 ) -> types.Tokens:
@@ -305,7 +338,7 @@ def _read_top(node, top, params, texts: types.Tokens) -> jax.Array:
   above = params['top'] if 'top' in params else _above(params['backbone'], top)
   if 'adapter' in params:
     above = lora.merge(above, params['adapter'])
-  config = dataclasses.replace(node.sizes, num_hidden_layers=top)
+  config = node.sizes.cut(-top)
   network: Any = decoders.Decoder(config, node.dtype, node.remat)
   hidden = jax.lax.stop_gradient(hidden).astype(node.dtype)
   places = _places(texts)
@@ -322,7 +355,8 @@ def _below(node, top, trunk, texts: types.Tokens) -> jax.Array:
   """Returns the states `[B, T, D]` that go into the highest layers."""
   count = node.sizes.num_hidden_layers - top
   layers: Any = decoders.Stack(node.sizes, count, node.dtype)
-  hidden = decoders.look_up(trunk, jnp.asarray(texts.ids)).astype(node.dtype)
+  ids = jnp.asarray(texts.ids)
+  hidden = decoders.embedded(node.sizes, trunk, ids).astype(node.dtype)
   lower = decoders.take_layers(trunk, 0, count)
   return layers.apply(lower, hidden, *_places(texts))[0]
 

@@ -77,7 +77,7 @@ def discriminative(
 
   def encode(params, features):
     if not embedded:
-      return _embed(params, features)
+      return _embed(network.config, params, features)
     if 'project' not in params:
       return features
     features = jnp.asarray(features, jnp.float32)
@@ -140,9 +140,9 @@ def _no_reference(encoded):
   return references.References(blank, jnp.zeros((B, 1)))
 
 
-def _embed(params, ids):
+def _embed(config, params, ids):
   """Returns embeddings `[..., T, D]`; rows of zeros where ids are padding."""
-  return decoder.look_up(params['decoder'], ids)
+  return decoder.embedded(config, params['decoder'], ids)
 
 
 def _branches(network, params, stems, candidates):
@@ -205,7 +205,7 @@ def score_packed(
     remat: as of the reward.
   """
   ids = jnp.asarray(packed.ids)
-  hidden = _embed(params, ids)
+  hidden = _embed(sizes(config), params, ids)
   for marker, name in ((SEPARATOR, 'separator'), (SCORE, 'score')):
     hidden = jnp.where((ids == marker)[..., None], params[name], hidden)
   mask = decoder.attended(jnp.asarray(packed.block), jnp.asarray(packed.branch))

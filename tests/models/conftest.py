@@ -71,6 +71,35 @@ KINDS = {
   'llama, untied': {'tie_word_embeddings': False, 'head_dim': 6},
   'qwen2': {'attention_bias': True, 'rope_theta': 1e6},
   'qwen3': {'query_key_norm': True, 'rms_norm_eps': 1e-6, 'head_dim': 10},
+  'llama 3': {
+    'rope_scaling': ('llama3', 4.0, 16, 1.0, 4.0),
+    'output_bias': True,
+    'attention_bias': True,
+    'mlp_bias': True,
+  },
+  'mistral': {'sliding_window': 4, 'num_key_value_heads': 1},
+  'gemma2': {
+    'sliding_window': 3,
+    'sliding_layers': (True, False),
+    'activation': 'gelu_tanh',
+    'query_scale': 5.0,
+    'attention_softcap': 2.0,
+    'logit_softcap': 3.0,
+    'post_norms': True,
+    'norm_offset': True,
+    'scale_embeddings': True,
+  },
+  'gemma3': {
+    'sliding_window': 5,
+    'sliding_layers': (True, False),
+    'local_rope_theta': 50.0,
+    'rope_scaling': ('linear', 8.0),
+    'activation': 'gelu_tanh',
+    'query_key_norm': True,
+    'post_norms': True,
+    'norm_offset': True,
+    'scale_embeddings': True,
+  },
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 from scipy import special
 
 from prm_jax.models import decoder
+from prm_jax.ops import rotary
 
 IDS = np.random.default_rng(7).integers(1, 270, 11)
 
@@ -22,17 +23,31 @@ def numpy_decoder(config, params, ids, shift=None):
   queries, keys = config.num_attention_heads, config.num_key_value_heads
   T, half = len(ids), config.head_dim // 2
 
-  def norm(x, scale):
+  def norm(x, w):
+    scale = w['scale'] + config.norm_offset
     return scale * x / np.sqrt((x**2).mean(-1, keepdims=True) + eps)
 
-  def turn(x):  # T, heads, head_dim
-    frequency = config.rope_theta ** (-2 * np.arange(half) / config.head_dim)
-    phase = np.exp(1j * np.arange(T)[:, None] * frequency)
+  def turn(x, slides):  # T, heads, head_dim
+    theta, scaling = config.rope_theta, config.rope_scaling
+    if slides and config.local_rope_theta:
+      theta, scaling = config.local_rope_theta, rotary.Scaling()
+    # Tested by hand in tests/ops/rotary_test.py.
+    frequency = rotary.frequencies(theta, config.head_dim, scaling)
+    phase = np.exp(1j * np.arange(T)[:, None] * np.asarray(frequency, float))
     z = (x[..., :half] + 1j * x[..., half:]) * phase[:, None]
-    return np.concatenate([z.real, z.imag], -1)
+    return scaling.attention * np.concatenate([z.real, z.imag], -1)
+
+  def capped(x, cap):
+    return cap * np.tanh(x / cap) if cap else x
+
+  def activate(x):
+    if config.activation == 'silu':
+      return x * special.expit(x)
+    return x * (1 + np.tanh((x + 0.044715 * x**3) * np.sqrt(2 / np.pi))) / 2
 
   eps = config.rms_norm_eps
   x = weights['embed']['embedding'][ids]
+  x = x * np.sqrt(config.hidden_size) if config.scale_embeddings else x
   layers = [x]
   for index in range(config.num_hidden_layers):
     w = jax.tree.map(lambda leaf: leaf[index], weights['layers']['layer'])  # noqa: B023
@@ -40,33 +55,40 @@ def numpy_decoder(config, params, ids, shift=None):
     def dense(x, name):
       return x @ w[name]['kernel'] + w[name].get('bias', 0)  # noqa: B023
 
-    h = norm(x, w['attention_norm']['scale'])
+    slides = bool(config.sliding_window)
+    if config.sliding_layers:
+      slides = config.sliding_layers[index]
+    h = norm(x, w['attention_norm'])
     q = dense(h, 'query').reshape(T, queries, -1)
     k = dense(h, 'key').reshape(T, keys, -1)
     v = dense(h, 'value').reshape(T, keys, -1)
     if config.query_key_norm:
-      q = norm(q, w['query_norm']['scale'])
-      k = norm(k, w['key_norm']['scale'])
-    q, k = turn(q), turn(k)
+      q = norm(q, w['query_norm'])
+      k = norm(k, w['key_norm'])
+    q, k = turn(q, slides), turn(k, slides)
     mixed = np.zeros((T, queries, config.head_dim))
     for head in range(queries):
       shared = head * keys // queries
       for t in range(T):
-        scores = k[: t + 1, shared] @ q[t, head] / np.sqrt(config.head_dim)
-        mixed[t, head] = special.softmax(scores) @ v[: t + 1, shared]
-    x = x + dense(mixed.reshape(T, -1), 'output')
-    h = norm(x, w['mlp_norm']['scale'])
-    gate = dense(h, 'gate')
-    x = x + dense(gate * special.expit(gate) * dense(h, 'up'), 'down')
+        seen = slice(max(t + 1 - config.sliding_window, 0) * slides, t + 1)
+        scale = np.sqrt(config.query_scale or config.head_dim)
+        scores = k[seen, shared] @ q[t, head] / scale
+        scores = capped(scores, config.attention_softcap)
+        mixed[t, head] = special.softmax(scores) @ v[seen, shared]
+    h = dense(mixed.reshape(T, -1), 'output')
+    x = x + (norm(h, w['attention_post_norm']) if config.post_norms else h)
+    h = norm(x, w['mlp_norm'])
+    h = dense(activate(dense(h, 'gate')) * dense(h, 'up'), 'down')
+    x = x + (norm(h, w['mlp_post_norm']) if config.post_norms else h)
     x = x if shift is None else x + shift[index]
     layers.append(x)
-  hidden = norm(x, weights['norm']['scale'])
+  hidden = norm(x, weights['norm'])
   head = (
     weights['head']['kernel']
     if 'head' in weights
     else (weights['embed']['embedding'].T)
   )
-  return np.stack(layers), hidden, hidden @ head
+  return np.stack(layers), hidden, capped(hidden @ head, config.logit_softcap)
 
 
 def run(config, params, ids, positions=None, mask=None, cache=None, **options):
@@ -108,7 +130,7 @@ def test_parameters_is_the_size_of_the_tree(tiny_decoder, kind):
   assert config.parameters == sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-@pytest.mark.parametrize('kind', ['llama, untied', 'qwen3'])
+@pytest.mark.parametrize('kind', ['llama, untied', 'qwen3', 'gemma2', 'gemma3'])
 def test_padding_on_either_side_changes_nothing(tiny_decoder, kind):
   config, params = tiny_decoder(kind)
   _, want, _ = numpy_decoder(config, params, IDS)
@@ -126,8 +148,9 @@ def test_padding_on_either_side_changes_nothing(tiny_decoder, kind):
   assert np.isfinite(found).all()
 
 
-def test_packed_sequences_are_apart(tiny_decoder):
-  config, params = tiny_decoder()
+@pytest.mark.parametrize('kind', ['llama', 'gemma2'])
+def test_packed_sequences_are_apart(tiny_decoder, kind):
+  config, params = tiny_decoder(kind)
   parts = [IDS[:4], IDS[4:9], IDS[9:]]
   ids = np.concatenate([*parts, [0]])
   block = np.repeat([1, 2, 3, 0], [4, 5, 2, 1])[None]
@@ -138,8 +161,9 @@ def test_packed_sequences_are_apart(tiny_decoder):
   np.testing.assert_allclose(found[:11], np.concatenate(alone), atol=1e-5)
 
 
-def test_branches_share_their_stem(tiny_decoder):
-  config, params = tiny_decoder('qwen3')
+@pytest.mark.parametrize('kind', ['qwen3', 'gemma2'])
+def test_branches_share_their_stem(tiny_decoder, kind):
+  config, params = tiny_decoder(kind)
   stem, *branches = IDS[:4], IDS[4:7], IDS[7:]
   branch = np.repeat([0, 1, 2], [4, 3, 4])[None]
   positions = np.r_[0:4, 4:7, 4:8][None]
@@ -161,7 +185,7 @@ def test_attended_by_hand():
   assert [''.join(map(str, row)) for row in found[0, 0].astype(int)] == want
 
 
-@pytest.mark.parametrize('kind', ['llama, untied', 'qwen3'])
+@pytest.mark.parametrize('kind', ['llama, untied', 'qwen3', 'gemma2', 'gemma3'])
 def test_cached_decoding_equals_the_whole(tiny_decoder, kind):
   config, params = tiny_decoder(kind)
   ids = np.stack([IDS, IDS[::-1]])
@@ -199,7 +223,7 @@ def test_recomputing_gives_the_same_gradients(tiny_decoder):
     assert np.abs(old).max() > 0
 
 
-@pytest.mark.parametrize('kind', ['llama, untied', 'qwen3'])
+@pytest.mark.parametrize('kind', ['llama, untied', 'qwen3', 'gemma2', 'gemma3'])
 def test_bfloat16_stays_close_and_logits_are_float32(tiny_decoder, kind):
   config, params = tiny_decoder(kind)
   _, want, _ = numpy_decoder(config, params, IDS)
@@ -244,61 +268,73 @@ def test_taken_layers_equal_those_collected(tiny_decoder, first, last):
   np.testing.assert_allclose(collected, layers[first + 1 : stop + 1], atol=1e-5)
 
 
-KNOWN = {
-  'model_type': 'llama',
-  'vocab_size': 270,
-  'hidden_size': 32,
-  'intermediate_size': 64,
-  'num_hidden_layers': 3,
-  'num_attention_heads': 4,
-}
-
-
-def test_absent_fields_are_read_as_hugging_face_reads_them():
-  found = decoder.DecoderConfig.of({**KNOWN, 'head_dim': None}, 'here')
-  assert found == decoder.DecoderConfig(
-    vocab_size=270,
-    hidden_size=32,
-    intermediate_size=64,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    num_key_value_heads=4,
-    head_dim=8,
-    tie_word_embeddings=False,
-    rms_norm_eps=1e-6,
+@pytest.mark.parametrize('layers', [(0, 1), (1, None)])
+def test_layers_that_are_cut_out_keep_their_windows(tiny_decoder, layers):
+  config, params = tiny_decoder('gemma3')
+  whole, _, _ = numpy_decoder(config, params, IDS)
+  first = layers[0]
+  part = config.cut(*layers)
+  assert (part.sliding_window, part.sliding_layers) == ((5, 0)[first], ())
+  mask = decoder.attended(np.ones((1, 11), int))
+  found, *_ = decoder.Stack(part, 1).apply(
+    decoder.take_layers(params, *layers),
+    jnp.asarray(whole[first][None], jnp.float32),
+    np.arange(11)[None],
+    mask,
   )
-  nested = {'rope_parameters': {'rope_type': 'default', 'rope_theta': 5e5}}
-  found = decoder.DecoderConfig.of({**KNOWN, **nested}, 'here')
-  assert found.rope_theta == 5e5
-  qwen = decoder.DecoderConfig.of({**KNOWN, 'model_type': 'qwen2'}, 'here')
-  assert qwen.attention_bias
-  qwen = decoder.DecoderConfig.of({**KNOWN, 'model_type': 'qwen3'}, 'here')
-  assert qwen.query_key_norm
-  assert not qwen.attention_bias
+  np.testing.assert_allclose(found[0], whole[first + 1], atol=2e-5, rtol=1e-5)
+
+
+def test_embedded_is_what_the_first_layer_reads(tiny_decoder):
+  config, params = tiny_decoder('gemma3')
+  ids = np.array([[3, -1, 7]])
+  found = decoder.embedded(config, params, ids)
+  want, _, _ = numpy_decoder(config, params, [3, 7])
+  np.testing.assert_allclose(found[0, ::2], want[0], rtol=1e-6)
+  assert not found[0, 1].any()
+
+
+def test_configuration_is_hashable(tiny_decoder):
+  for kind in ('llama', 'gemma3'):
+    config, _ = tiny_decoder(kind)
+    assert hash(config) == hash(dataclasses.replace(config))
+
+
+def test_plain_data_is_a_configuration_too(tiny_decoder):
+  """As a configuration file or JSON says it: lists, and objects."""
+  config, _ = tiny_decoder('gemma3')
+  known = {
+    **dataclasses.asdict(config),
+    'sliding_layers': list(config.sliding_layers),
+    'rope_scaling': {'kind': 'linear', 'factor': 8.0},
+  }
+  assert decoder.DecoderConfig(**known) == config
+
+
+def test_options_that_are_off_leave_a_description_as_it_was(tiny_decoder):
+  """Adapters on disk are of a base model that is known by it."""
+  config, _ = tiny_decoder()
+  assert set(config.described()) == {
+    *('vocab_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers'),
+    *('num_attention_heads', 'num_key_value_heads', 'head_dim', 'rope_theta'),
+    *('rms_norm_eps', 'tie_word_embeddings', 'attention_bias'),
+    *('query_key_norm', 'max_position_embeddings'),
+  }
+  config, _ = tiny_decoder('gemma3')
+  assert config.described()['sliding_layers'] == (True, False)
 
 
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
-    ({'model_type': 'gemma'}, r"here: model_type is 'gemma'"),
-    ({'hidden_act': 'gelu'}, "hidden_act is 'gelu', and only 'silu'"),
-    ({'rope_scaling': {'type': 'linear'}}, 'rope_scaling is'),
-    ({'rope_parameters': {'rope_type': 'yarn'}}, "rope_type is 'yarn'"),
-    ({'use_sliding_window': True}, 'use_sliding_window is True'),
-    ({'mlp_bias': True}, 'mlp_bias is True'),
-    ({'vocab_size': None}, 'here: vocab_size is missing'),
-    ({'hidden_size': '32'}, "hidden_size is '32'"),
-    ({'num_attention_heads': 0}, 'num_attention_heads is 0'),
-    ({'num_hidden_layers': True}, 'num_hidden_layers is True'),
-    ({'tie_word_embeddings': 1}, 'tie_word_embeddings is 1'),
-    ({'num_key_value_heads': 3}, '4 query heads are no multiple of 3'),
+    ({'sliding_layers': (True, False)}, 'some slide, and sliding_window is 0'),
+    (
+      {'sliding_window': 3, 'sliding_layers': (True, False, True)},
+      'sliding_layers are 3, and there are 2 layers',
+    ),
+    ({'activation': 'relu'}, "activation 'relu': one of"),
   ],
 )
-def test_configurations_that_do_not_fit_are_refused(change, message):
+def test_options_that_do_not_fit_are_refused(tiny_decoder, change, message):
   with pytest.raises(ValueError, match=message):
-    decoder.DecoderConfig.of({**KNOWN, **change}, 'here')
-
-
-def test_configuration_is_hashable(tiny_decoder):
-  config, _ = tiny_decoder()
-  assert hash(config) == hash(dataclasses.replace(config))
+    tiny_decoder('llama', **change)

@@ -1,5 +1,7 @@
 """Hidden states of frozen layers: windows, padding, chunks on disk."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,12 +30,12 @@ def ids():
   return found
 
 
-def directly(model, row):
+def directly(model, row, config=CONFIG):
   """Every layer's states `[L + 1, T, D]` of one unpadded text."""
   row = row[row >= 0][None]
   positions = jnp.arange(row.shape[1])[None]
   mask = decoder.attended(jnp.ones_like(row))
-  out = decoder.Decoder(CONFIG).apply(
+  out = decoder.Decoder(config).apply(
     model.params, row, positions, mask, collect=True
   )
   return np.asarray(out.layers[:, 0])
@@ -56,6 +58,21 @@ def test_no_layer_is_the_embedding(model, ids):
   found = hidden_states.encode(model, ids, layers=0)
   table = np.asarray(model.params['params']['embed']['embedding'])
   np.testing.assert_allclose(found[0], table[ids[0]], rtol=2e-3, atol=2e-3)
+
+
+def test_lower_layers_of_a_mixed_stack_are_its_own(model, ids):
+  config = dataclasses.replace(
+    CONFIG,
+    sliding_window=3,
+    sliding_layers=(False, True, True),
+    scale_embeddings=True,
+  )
+  found = hidden_states.encode(model._replace(config=config), ids, layers=2)
+  for row in (0, 1):
+    states = directly(model, ids[row], config)[2]
+    np.testing.assert_allclose(
+      found[row, : len(states)], states, rtol=2e-3, atol=2e-3
+    )
 
 
 def test_chunks_are_read_back(model, ids, tmp_path, monkeypatch):

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -5,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tokenizers
-from scipy import stats
+from scipy import special, stats
 
 from prm_jax.models import (
   constraints,
@@ -150,6 +151,48 @@ def test_greedy_is_the_full_forward_passs_argmax():
       np.testing.assert_allclose(logprob, expected, atol=1e-4)
       text.append(int(token))
   np.testing.assert_array_equal(found.logprob, 0)
+
+
+def test_sliding_layers_and_caps_hold_in_the_cache():
+  """Prompts and suffixes longer than the window, on either side of padding."""
+  config = dataclasses.replace(
+    CONFIG,
+    sliding_window=3,
+    sliding_layers=(True, False),
+    local_rope_theta=9.0,
+    attention_softcap=1.5,
+    logit_softcap=4.0,
+    scale_embeddings=True,
+  )
+  weights = params(config=config)
+  ids, mask = padded(PROMPTS[2:])
+  tails = prefixes.Suffix(
+    np.array([[4, 9], [3, 0]]), np.array([[1, 1], [1, 0]])
+  )
+  found = sampling.sample(
+    KEY,
+    config,
+    weights,
+    ids,
+    mask,
+    max_new_tokens=5,
+    temperature=0.0,
+    filtered=False,
+    suffix=tails,
+  )
+  for row, tail in enumerate(([4, 9], [3])):
+    text = [*PROMPTS[2 + row], *tail]
+    for token, logprob in zip(
+      found.ids[row], found.base_logprob[row], strict=True
+    ):
+      full = jnp.array([[*text, *[0] * (14 - len(text))]])
+      told = np.asarray(_forward(config)(weights, full, None))[len(text) - 1]
+      assert token == told.argmax()
+      assert np.abs(told).max() < 4
+      np.testing.assert_allclose(
+        logprob, told[token] - special.logsumexp(told), atol=1e-5
+      )
+      text.append(int(token))
 
 
 def test_padding_batch_and_source_do_not_matter():

@@ -20,6 +20,7 @@ from prm_jax.ops import (
   laplace,
   opinions,
   recall,
+  rotary,
   traits,
   voting,
 )
@@ -473,6 +474,11 @@ EXAMPLES = {
       lambda: counting.most_frequent(
         jnp.zeros((N, J), jnp.int32), one(N), size=2
       ),
+    )
+  },
+  'rotary': {
+    'frequencies': (
+      lambda: rotary.frequencies(9.0, 8, rotary.Scaling('llama3', 2.0, 16)),
     )
   },
   'recall': {

@@ -1,5 +1,6 @@
 """Layers below the top that trains, read once; see tests/contract, too."""
 
+import dataclasses
 import functools
 
 import jax
@@ -107,6 +108,26 @@ def test_steps_on_kept_states_are_those_on_texts_and_cost_less(trains):
   D, inner, heads, shared = 48, 96, 4 * 12, 2 * 12
   token = 2 * D * (2 * heads + 2 * shared + 3 * inner) + 4 * T * heads
   assert 1 < (flops[1] - flops[2]) / (TEXTS * T * token) < 1.2
+
+
+def test_a_top_of_sliding_layers_is_that_of_the_whole():
+  """Layers that slide stay with their own, above and below the cut."""
+  config = dataclasses.replace(
+    CONFIG,
+    num_hidden_layers=3,
+    sliding_window=3,
+    sliding_layers=(False, True, False),
+    scale_embeddings=True,
+  )
+  trunk = backbone.Backbone(config, 'whole', top=2)
+  split = backbone.under(scalar.linear(), trunk)
+  whole = backbone.under(scalar.linear(), trunk._replace(top=None))
+  known = whole.init(jax.random.key(0), SPEC)
+  parts = {**backbone.own(known), **backbone.split(known['backbone'], 2)}
+  given = types.Inputs(texts())
+  found = jax.jit(split.features)(parts, given)
+  wanted = jax.jit(whole.features)(known, given)
+  np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_kept_states_know_padding_and_packing():

@@ -18,7 +18,7 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from prm_jax import types
 from prm_jax.models import decoder
-from prm_jax.models.weights import huggingface
+from prm_jax.models.weights import decoder_fields, huggingface
 
 # Flax name of a layer's module -> its name in the file.
 _LAYER = {
@@ -223,7 +223,9 @@ def _config(file: '_File') -> decoder.DecoderConfig:
   rows = file.tensors['token_embd.weight'].shape[0]
   known['vocab_size'] = file.fields.get(f'{kind}.vocab_size', rows)
   known['tie_word_embeddings'] = 'output.weight' not in file.tensors
-  config = decoder.DecoderConfig.of(known, str(file.path))
+  width = known['hidden_size'] // known['num_attention_heads']
+  known.setdefault('head_dim', width)  # as llama.cpp has it, for all kinds
+  config = decoder_fields.read(known, str(file.path))
   for name in ('rope.dimension_count', 'attention.value_length'):
     found = file.fields.get(f'{kind}.{name}', config.head_dim)
     if found != config.head_dim:

@@ -1,17 +1,24 @@
 """Checkpoints in Hugging Face's layout: config.json and safetensors."""
 
+import dataclasses
+import functools
 import json
-from collections.abc import Callable, Iterable
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from prm_jax import types
 from prm_jax.models import decoder, encoder
+from prm_jax.models.weights import decoder_fields
 
 # Flax name of a layer's module -> its name in the file.
 _BERT_LAYER = {
@@ -37,18 +44,59 @@ _DECODER_LAYER = {
   'up': 'mlp.up_proj',
   'down': 'mlp.down_proj',
 }
+# Where what a layer adds is normalised too, the last norm is after attention.
+_POST_NORMS = {
+  'attention_post_norm': 'post_attention_layernorm',
+  'mlp_norm': 'pre_feedforward_layernorm',
+  'mlp_post_norm': 'post_feedforward_layernorm',
+}
 _DECODER_TOP = {'embed': 'embed_tokens', 'norm': 'norm', 'head': 'lm_head'}
 _CLASS = {
-  'llama': 'LlamaForCausalLM',
-  'qwen2': 'Qwen2ForCausalLM',
-  'qwen3': 'Qwen3ForCausalLM',
+  'llama': 'Llama',
+  'mistral': 'Mistral',
+  'qwen2': 'Qwen2',
+  'qwen3': 'Qwen3',
+  'gemma2': 'Gemma2',
+  'gemma3_text': 'Gemma3',
+}
+# End of a decoder tensor's name -> what in config.json says that it is there,
+# and how large it is.
+_OPTIONS = {
+  'self_attn.q_proj.bias': 'attention_bias',
+  'self_attn.k_proj.bias': 'attention_bias',
+  'self_attn.v_proj.bias': 'attention_bias',
+  'self_attn.o_proj.bias': 'attention_bias',
+  'mlp.gate_proj.bias': 'mlp_bias',
+  'mlp.up_proj.bias': 'mlp_bias',
+  'mlp.down_proj.bias': 'mlp_bias',
+  'self_attn.q_norm.weight': 'model_type, head_dim',
+  'self_attn.k_norm.weight': 'model_type, head_dim',
+  'pre_feedforward_layernorm.weight': 'model_type',
+  'post_feedforward_layernorm.weight': 'model_type',
+  'self_attn.q_proj.weight': 'num_attention_heads, head_dim',
+  'self_attn.o_proj.weight': 'num_attention_heads, head_dim',
+  'self_attn.k_proj.weight': 'num_key_value_heads, head_dim',
+  'self_attn.v_proj.weight': 'num_key_value_heads, head_dim',
+  'mlp.gate_proj.weight': 'intermediate_size',
+  'mlp.up_proj.weight': 'intermediate_size',
+  'mlp.down_proj.weight': 'intermediate_size',
+  'embed_tokens.weight': 'vocab_size, hidden_size',
+  'lm_head.weight': 'tie_word_embeddings, vocab_size',
+  'score.weight': 'num_labels',
+  'score.bias': 'num_labels',
 }
 # As the first BERTs were published, bert-base-uncased among them.
 _OLD_NAMES = {
   'LayerNorm.gamma': 'LayerNorm.weight',
   'LayerNorm.beta': 'LayerNorm.bias',
 }
-_SCORED = ' (a reward model, whose score is not read yet: give its base model)'
+_ENDS = ('ForSequenceClassification', 'ForTokenClassification')
+_HEAD = 'lm_head.weight'
+# What of a checkpoint says how texts are read.
+_TEXTS = (
+  *('tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json'),
+  'chat_template.jinja',
+)
 _POINTER = b'version https://git-lfs'
 _INDEX = 'model.safetensors.index.json'
 _FLOATS = ('F16', 'BF16', 'F32', 'F64')
@@ -62,12 +110,24 @@ class Tensors(NamedTuple):
     names: of all.
     read: (name) -> array, in the file's orientation `[out, in]`.
     said: what says which shapes they have, for errors.
+    options: end of a name -> the options that say it.
   """
 
   where: str
   names: frozenset[str]
   read: Callable[[str], np.ndarray]
   said: str = 'config.json says'
+  options: Mapping[str, str] = MappingProxyType({})
+
+  def option(self, name: str) -> str:
+    """Returns the options of a tensor; '' if none is known."""
+    ends = (of for end, of in self.options.items() if name.endswith(end))
+    return next(ends, '')
+
+  def named(self, name: str) -> str:
+    """Returns how an error names a tensor: its options stand before it."""
+    option = self.option(name)
+    return f'{option}: tensor {name}' if option else f'tensor {name}'
 
 
 def fill(
@@ -113,18 +173,29 @@ def fill(
   params = jax.tree_util.tree_map_with_path(leaf, shapes)
   unused = sorted(name for name in tensors.names - used if not ignored(name))
   if unused:
+    said = sorted({_option(tensors, used, name) for name in unused} - {''})
     raise ValueError(
       f'{tensors.where}: the model does not use the tensors '
       + ', '.join(unused[:8])
       + (f' and {len(unused) - 8} more' if len(unused) > 8 else '')
-      + (_SCORED if any('score.' in name for name in unused) else '')
+      + (f': {tensors.said} so ({"; ".join(said)})' if said else '')
     )
   return params
 
 
+def _option(tensors: Tensors, used: set[str], name: str) -> str:
+  """Returns the options that say that a tensor is not there; '' if unknown."""
+  if not tensors.options:
+    return ''
+  anywhere = re.sub(r'\d+', '{}', name)  # in the layers that there are
+  if any(re.sub(r'\d+', '{}', other) == anywhere for other in used):
+    return 'num_hidden_layers'
+  return tensors.option(name)
+
+
 def _require(tensors: Tensors, name: str) -> None:
   if name not in tensors.names:
-    raise ValueError(f'{tensors.where}: tensor {name} is missing')
+    raise ValueError(f'{tensors.where}: {tensors.named(name)} is missing')
 
 
 def _checked(tensors: Tensors, name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -132,13 +203,15 @@ def _checked(tensors: Tensors, name: str, shape: tuple[int, ...]) -> np.ndarray:
   _require(tensors, name)
   value = tensors.read(name)
   if value.shape != shape:
+    turned = ', transposed' if value.shape == shape[::-1] else ''
     raise ValueError(
-      f'{tensors.where}: tensor {name} is {value.shape}, {tensors.said} {shape}'
+      f'{tensors.where}: {tensors.named(name)} is {value.shape}{turned}, '
+      f'{tensors.said} {shape}'
     )
   value = np.array(value, np.float32)  # a copy: the file may be closed
   if not np.isfinite(value).all():
     raise ValueError(
-      f'{tensors.where}: tensor {name} holds values that are not finite'
+      f'{tensors.where}: {tensors.named(name)} holds values that are not finite'
     )
   return value
 
@@ -263,27 +336,132 @@ def _bert_name(keys: list[str]) -> str:
 
 
 def load_decoder(folder: Path) -> tuple[decoder.DecoderConfig, types.PyTree]:
-  """Returns configuration and parameters of a decoder's checkpoint.
+  """Returns configuration and parameters of a language model's checkpoint.
+
+  Where `tie_word_embeddings` is true and the file holds another lm_head.weight
+  than its embedding, the file wins, as in transformers 5; it is logged.
 
   Args:
     folder: with config.json, and model.safetensors or its shards and index.
 
   Raises:
     ValueError: a file or tensor is missing, broken, or of the wrong shape, or
-      the model does not use a tensor.
+      the model does not use a tensor; or it is a classifier.
   """
+  known, config, tensors = _decoder_files(folder)
+  if (name := _architecture(known)).endswith(_ENDS):
+    raise ValueError(
+      f'{folder}: {name} scores texts and writes none: '
+      '`classifier.Classifier.load` reads it, and its trunk'
+    )
+  if config.tie_word_embeddings and _HEAD in tensors.names:
+    head = tensors.read(_HEAD)
+    if not np.array_equal(head, tensors.read('embed_tokens.weight')):
+      logging.warning(
+        '%s: tie_word_embeddings is true, and lm_head.weight is not the '
+        'embedding: lm_head.weight is taken, as transformers 5 does',
+        tensors.where,
+      )
+      config = dataclasses.replace(config, tie_word_embeddings=False)
+  return config, _filled(config, tensors)
+
+
+class Classification(NamedTuple):
+  """What `load_classifier` reads.
+
+  Attributes:
+    config: of the decoder; its tokens have no head.
+    params: of a `Decoder`.
+    score: kernel `[D, C]` and bias `[C]`, float32, of the normalised states.
+    labels: C.
+    every: whether every token is scored, and not the last alone.
+  """
+
+  config: decoder.DecoderConfig
+  params: types.PyTree
+  score: dict[str, np.ndarray]
+  labels: tuple[str, ...]
+  every: bool
+
+
+def load_classifier(folder: Path) -> Classification:
+  """Returns a decoder with a score, of texts or of every token.
+
+  Args:
+    folder: as of `load_decoder`; of an architecture that ends with
+      ForSequenceClassification or ForTokenClassification.
+
+  Raises:
+    ValueError: as of `load_decoder`; or it is no classifier, or has not as
+      many labels as config.json says.
+  """
+  known, config, tensors = _decoder_files(folder)
+  name = _architecture(known)
+  if not name.endswith(_ENDS):
+    raise ValueError(
+      f'{folder}: architectures is {name!r}, and ends with none of {_ENDS}'
+    )
+  # Without a head of tokens: what the trunk says is scored alone.
+  config = dataclasses.replace(config, tie_word_embeddings=True)
+  labels = _labels(known, str(folder / 'config.json'))
+  shape = len(labels), config.hidden_size
+  score = {'kernel': _checked(tensors, 'score.weight', shape).T}
+  every = name.endswith(_ENDS[1])
+  if 'score.bias' in tensors.names or (
+    every and known.get('token_classification_bias', True)
+  ):
+    score['bias'] = _checked(tensors, 'score.bias', shape[:1])
+  else:
+    score['bias'] = np.zeros(shape[:1], np.float32)
+  trunk = _filled(config, tensors, 'score.weight', 'score.bias')
+  return Classification(config, trunk, score, labels, every)
+
+
+def _decoder_files(folder: Path):
+  """Returns the fields of config.json, the configuration and the tensors."""
   path = folder / 'config.json'
   if not path.is_file():
     raise ValueError(f'{path} is missing')
-  config = decoder.DecoderConfig.of(read_json(path), str(path))
+  known = read_json(path)
+  config = decoder_fields.read(known, str(path))
   tensors = _open(weight_files(folder), 'model.')
+  return known, config, tensors._replace(options=_OPTIONS)
+
+
+def _filled(config, tensors: Tensors, *others: str) -> types.PyTree:
+  """Returns a decoder's parameters; tensors of other names may be there."""
 
   def ignored(name):
-    head = name == 'lm_head.weight' and config.tie_word_embeddings
-    return head or name.endswith('rotary_emb.inv_freq')
+    head = name == _HEAD and config.tie_word_embeddings
+    return head or name in others or name.endswith('rotary_emb.inv_freq')
 
-  shapes = decoder_shapes(config)
-  return config, fill(shapes, tensors, _decoder_name, ignored)
+  name_of = functools.partial(_decoder_name, config)
+  return fill(decoder_shapes(config), tensors, name_of, ignored)
+
+
+def _architecture(known: Mapping[str, Any]) -> str:
+  """Returns the class that config.json names, '' if none."""
+  names = known.get('architectures')
+  return str(names[0]) if isinstance(names, list) and names else ''
+
+
+def _labels(known: Mapping[str, Any], where: str) -> tuple[str, ...]:
+  """Returns the labels of a classifier: two, if config.json says nothing."""
+  names, count = known.get('id2label'), known.get('num_labels')
+  if names is None:
+    count = 2 if count is None else count
+    if type(count) is not int or count < 1:
+      raise ValueError(f'{where}: num_labels is {count!r}')
+    return tuple(f'LABEL_{at}' for at in range(count))
+  if not isinstance(names, dict) or set(names) != set(
+    map(str, range(len(names)))
+  ):
+    raise ValueError(f'{where}: id2label does not number labels from 0')
+  if count is not None and count != len(names):
+    raise ValueError(
+      f'{where}: num_labels is {count!r}, and id2label has {len(names)}'
+    )
+  return tuple(str(names[str(at)]) for at in range(len(names)))
 
 
 def decoder_shapes(config: decoder.DecoderConfig) -> types.PyTree:
@@ -294,11 +472,13 @@ def decoder_shapes(config: decoder.DecoderConfig) -> types.PyTree:
   return jax.eval_shape(model.init, jax.random.key(0), ids, ids, mask)
 
 
-def _decoder_name(keys: list[str]) -> str:
+def _decoder_name(config: decoder.DecoderConfig, keys: list[str]) -> str:
   """Returns a parameter's name in the file; `{}` stands for the layer."""
   leaf = 'bias' if keys[-1] == 'bias' else 'weight'
   if keys[0] == 'layers':
-    return f'layers.{{}}.{_DECODER_LAYER[keys[2]]}.{leaf}'
+    own = _POST_NORMS if config.post_norms else {}
+    module = own.get(keys[2]) or _DECODER_LAYER[keys[2]]
+    return f'layers.{{}}.{module}.{leaf}'
   return f'{_DECODER_TOP[keys[0]]}.{leaf}'
 
 
@@ -313,15 +493,77 @@ def save_decoder(
     folder: made if it is not there.
 
   Raises:
-    ValueError: no architecture has both biases and query normalisation, or a
-      parameter is not of its shape.
+    ValueError: no architecture has the configuration's options together, or
+      a parameter is not of its shape.
   """
-  known = _config_fields(config)
+  known = decoder_fields.write(config)
+  known['architectures'] = [_CLASS[known['model_type']] + 'ForCausalLM']
+  _write(known, _named(config, params), folder)
+
+
+def save_classifier(
+  config: decoder.DecoderConfig,
+  params: types.PyTree,
+  weight: np.ndarray,
+  folder: Path,
+  *,
+  labels: Sequence[str],
+  pad: int | None = None,
+  source: Path | None = None,
+) -> None:
+  """Writes an ordinary reward model: AutoModelForSequenceClassification's.
+
+  Args:
+    config: of the trunk; a head of tokens is left out.
+    params: of a `Decoder`.
+    weight: `[C, D]`, score.weight, of the normalised states.
+    folder: new or empty.
+    labels: C names.
+    pad: id of the token that pads; transformers scores batches by it, at the
+      last token that is another, so it should not end a text.
+    source: the checkpoint whose tokenizer and template go with it; none go if
+      None.
+
+  Raises:
+    FileExistsError: the folder has something in it.
+    ValueError: as of `save_decoder`; or the weight is not `[C, D]`, or not
+      finite.
+  """
+  if folder.exists() and any(folder.iterdir()):
+    raise FileExistsError(f'{folder} has something in it: choose another')
+  shape = len(labels), config.hidden_size
+  if weight.shape != shape:
+    raise ValueError(f'score.weight is {weight.shape}, of {shape} labels')
+  if not np.isfinite(weight).all():
+    raise ValueError('score.weight holds values that are not finite')
+  config = dataclasses.replace(config, tie_word_embeddings=True)
+  inner = {k: leaf for k, leaf in params['params'].items() if k != 'head'}
+  tensors = _named(config, {'params': inner})
+  tensors['score.weight'] = np.ascontiguousarray(weight, np.float32)
+  known = decoder_fields.write(config)
+  family = _CLASS[known['model_type']]
+  family = 'Gemma3Text' if family == 'Gemma3' else family
+  known |= {
+    'architectures': [family + _ENDS[0]],
+    'id2label': {str(at): label for at, label in enumerate(labels)},
+    'label2id': {label: at for at, label in enumerate(labels)},
+    'pad_token_id': pad,
+  }
+  _write(known, tensors, folder)
+  for name in _TEXTS if source else ():
+    if source and (source / name).is_file():
+      shutil.copyfile(source / name, folder / name)
+
+
+def _named(
+  config: decoder.DecoderConfig, params: types.PyTree
+) -> dict[str, np.ndarray]:
+  """Returns a decoder's tensors, float32, by their names in a file."""
   tensors = {}
 
   def leaf(path, shape, value):
     keys = [entry.key for entry in path[1:]]
-    name, value = _decoder_name(keys), np.asarray(value, np.float32)
+    name, value = _decoder_name(config, keys), np.asarray(value, np.float32)
     if value.shape != shape.shape:
       raise ValueError(f'{name} is {value.shape}, its shape is {shape.shape}')
     if keys[-1] == 'kernel':
@@ -333,25 +575,12 @@ def save_decoder(
       tensors[full] = np.ascontiguousarray(part)
 
   jax.tree_util.tree_map_with_path(leaf, decoder_shapes(config), params)
+  return tensors
+
+
+def _write(known: Mapping[str, Any], tensors, folder: Path) -> None:
+  """Writes a checkpoint's two files."""
   folder.mkdir(parents=True, exist_ok=True)
+  known = {**known, 'torch_dtype': 'float32'}
   (folder / 'config.json').write_text(json.dumps(known, indent=2) + '\n')
   save_file(tensors, folder / 'model.safetensors', {'format': 'pt'})
-
-
-def _config_fields(config: decoder.DecoderConfig) -> dict[str, Any]:
-  """Returns the fields of config.json."""
-  if config.attention_bias and config.query_key_norm:
-    raise ValueError('no architecture has attention_bias and query_key_norm')
-  kind = 'qwen2' if config.attention_bias else 'llama'
-  kind = 'qwen3' if config.query_key_norm else kind
-  known = config.described()
-  del known['query_key_norm']  # the architecture says it
-  rotary = {'rope_type': 'default', 'rope_theta': config.rope_theta}
-  return {
-    'architectures': [_CLASS[kind]],
-    'model_type': kind,
-    'hidden_act': 'silu',
-    'rope_parameters': rotary,
-    'torch_dtype': 'float32',
-    **known,
-  }

@@ -114,6 +114,7 @@ def write(tmp_path, tiny_decoder):
   return make
 
 
+@pytest.mark.parametrize('kind', ['llama', 'llama, untied', 'qwen2', 'qwen3'])
 def test_parameters_come_back(write, kind):
   path, config, params = write(kind)
   found_config, found = gguf.load_decoder(path)

@@ -181,8 +181,58 @@ def test_broken_folders_are_named(saved):
     huggingface.load_decoder(folder)
 
 
+def test_another_head_than_the_tied_one_is_taken(saved, caplog):
+  folder, config, _ = saved()
+  path = folder / 'model.safetensors'
+  tensors = load_file(path)
+  head = tensors['model.embed_tokens.weight'] + 1
+  save_file({**tensors, 'lm_head.weight': head}, path)
+  with caplog.at_level('WARNING'):
+    found, loaded = huggingface.load_decoder(folder)
+  assert 'lm_head.weight is taken' in caplog.text
+  assert str(path) in caplog.text
+  assert found == dataclasses.replace(config, tie_word_embeddings=False)
+  np.testing.assert_array_equal(loaded['params']['head']['kernel'], head.T)
+
+
+def test_errors_name_the_option_that_is_wrong(saved):
+  folder, *_ = saved()
+  path, settings = folder / 'model.safetensors', folder / 'config.json'
+  tensors, known = load_file(path), json.loads(settings.read_text())
+  for change, message in (
+    ({'mlp_bias': True}, 'mlp_bias: tensor layers.0.mlp.down_proj.bias is mis'),
+    ({'tie_word_embeddings': False}, 'tie_word_embeddings, .*lm_head.*missing'),
+    ({'vocab_size': 271}, 'vocab_size, hidden_size: tensor embed_tokens'),
+    ({'num_key_value_heads': 4}, 'num_key_value_heads, head_dim: tensor'),
+    ({'intermediate_size': 65}, 'intermediate_size: tensor'),
+    ({'num_hidden_layers': 3}, r'layers\.2\..* is missing'),
+    ({'num_hidden_layers': 1}, 'says so .*num_hidden_layers'),
+  ):
+    settings.write_text(json.dumps({**known, **change}))
+    with pytest.raises(ValueError, match=message):
+      huggingface.load_decoder(folder)
+  settings.write_text(json.dumps(known))
+  bias = {'model.layers.0.mlp.up_proj.bias': np.ones(64, np.float32)}
+  save_file(tensors | bias, path)
+  with pytest.raises(ValueError, match=r'config\.json says so \(mlp_bias\)'):
+    huggingface.load_decoder(folder)
+  up = 'model.layers.0.mlp.up_proj.weight'
+  save_file({**tensors, up: np.ascontiguousarray(tensors[up].T)}, path)
+  with pytest.raises(ValueError, match=r'up_proj.* is \(32, 64\), transposed'):
+    huggingface.load_decoder(folder)
+
+
+def test_pointers_of_git_lfs_are_named(saved):
+  folder, *_ = saved()
+  path = folder / 'model.safetensors'
+  text = 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n'
+  path.write_text(text)
+  with pytest.raises(ValueError, match=r'is a Git LFS pointer .*git lfs pull'):
+    huggingface.load_decoder(folder)
+
+
 def test_what_no_architecture_has_is_not_saved(tiny_decoder, tmp_path):
-  config, params = tiny_decoder('qwen2', query_key_norm=True)
+  config, params = tiny_decoder('mistral', mlp_bias=True)
   with pytest.raises(ValueError, match='no architecture has'):
     huggingface.save_decoder(config, params, tmp_path)
   config, params = tiny_decoder()

@@ -1,0 +1,320 @@
+"""Prompts and responses as a checkpoint's own chat template spells them.
+
+Special tokens that a text spells stay text: they are hidden from the template
+and the tokenizer behind marks, and put back as ordinary tokens.
+"""
+
+import datetime
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from prm_jax import types
+from prm_jax.models import chat_rendering, tokenizers
+from prm_jax.models.chat_rendering import TemplateError
+from prm_jax.models.weights import huggingface
+
+Message = Mapping[str, str]
+Turn = str | Sequence[Message]
+# Private use: no tokenizer's text; what a mark is made of.
+_OPEN, _CLOSE = '\U000f0000', '\U000f0001'
+_MARK = re.compile(f'{_OPEN}([0-9]+){_CLOSE}')
+_NAMES = ('bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token')
+
+
+class Chat(NamedTuple):
+  """How a checkpoint reads a conversation.
+
+  Attributes:
+    tokenizer: neither padding nor truncating.
+    template: jinja2; None where the checkpoint has none.
+    special: bos_token and others, as the checkpoint names them.
+    ends: whether BOS and EOS stand around a text without a template; None
+      where the tokenizer itself says it.
+    where: the checkpoint, for errors.
+  """
+
+  tokenizer: Tokenizer
+  template: str | None
+  special: Mapping[str, str]
+  ends: tuple[bool | None, bool | None]
+  where: str
+
+  @classmethod
+  def load(cls, folder: Path) -> 'Chat':
+    """Returns what a folder in Hugging Face's layout says.
+
+    Args:
+      folder: with tokenizer.json, and tokenizer_config.json and
+        chat_template.jinja where the checkpoint has them.
+
+    Raises:
+      ValueError: a file cannot be read, or names several templates of which
+        none is the default.
+    """
+    path = folder / 'tokenizer_config.json'
+    known = huggingface.read_json(path) if path.is_file() else {}
+    others = folder / 'special_tokens_map.json'
+    if others.is_file():
+      known = {**huggingface.read_json(others), **known}
+    special = {}
+    for name in _NAMES:
+      value = known.get(name)
+      value = value.get('content') if isinstance(value, dict) else value
+      if isinstance(value, str):
+        special[name] = value
+    ends = (known.get('add_bos_token'), known.get('add_eos_token'))
+    tokenizer = tokenizers.load(folder, None)
+    template = _template(folder, known)
+    return cls(tokenizer, template, special, ends, str(folder))
+
+
+def _template(folder: Path, known: Mapping[str, Any]) -> str | None:
+  """Returns the template: of its own file, or of tokenizer_config.json."""
+  path = folder / 'chat_template.jinja'
+  if path.is_file():
+    return path.read_text()
+  found = known.get('chat_template')
+  if isinstance(found, list):
+    named = {of['name']: of['template'] for of in found if isinstance(of, dict)}
+    if 'default' not in named:
+      raise ValueError(
+        f'{folder}: chat_template names {sorted(named)}, and no default'
+      )
+    found = named['default']
+  if found is not None and not isinstance(found, str):
+    raise ValueError(f'{folder}: chat_template is no text')
+  return found
+
+
+class Texts(NamedTuple):
+  """N conversations as token ids.
+
+  Attributes:
+    ids: N lists.
+    cut: `[N]` bool, which did not fit and were truncated.
+  """
+
+  ids: list[list[int]]
+  cut: np.ndarray
+
+  def tokens(self, pad: int = 0) -> types.Tokens:
+    """Returns `[N, T]`, padded on the right; T is a power of two."""
+    T = 1 << max(max(map(len, self.ids), default=1) - 1, 0).bit_length()
+    ids = np.full((len(self.ids), T), pad, np.int32)
+    mask = np.zeros_like(ids)
+    for row, text in enumerate(self.ids):
+      ids[row, : len(text)], mask[row, : len(text)] = text, 1
+    return types.Tokens(ids, mask)
+
+
+def encode(
+  chat: Chat,
+  prompts: Sequence[Turn],
+  responses: Sequence[Turn],
+  *,
+  total: int,
+  now: datetime.datetime | None = None,
+  limits: chat_rendering.Limits | None = None,
+) -> Texts:
+  """Returns N prompts and responses as token ids, of at most `total` tokens.
+
+  With a template, ids are those of transformers' apply_chat_template. Without
+  one, prompt and response are joined by a line break, with BOS and EOS as the
+  checkpoint says.
+
+  What does not fit is truncated by one rule: the response keeps its start,
+  and as many tokens as the prompt leaves, or the half of `total` where it
+  leaves fewer; the prompt keeps its end, and BOS where it begins with it. The
+  closing tokens of a template are part of the response: one that is cut has
+  none.
+
+  Args:
+    chat: of the checkpoint.
+    prompts: each a text, which a user said, or a list of messages.
+    responses: each a text, which the assistant said, or a list of messages.
+    total: tokens, 4 or more.
+    now: the time that a template may ask for; the clock's if None.
+    limits: what rendering may take.
+
+  Raises:
+    ValueError: not as many responses as prompts, a message is none, or `total`
+      is below 4.
+    TemplateError: see `chat_rendering.render`.
+  """
+  if len(prompts) != len(responses):
+    raise ValueError(f'{len(prompts)} prompts, {len(responses)} responses')
+  if total < 4:
+    raise ValueError(f'total {total}: at least 4 tokens')
+  before = [
+    _messages(of, 'user', f'prompt {n}') for n, of in enumerate(prompts)
+  ]
+  after = [
+    _messages(of, 'assistant', f'response {n}')
+    for n, of in enumerate(responses)
+  ]
+  whole = [[*one, *other] for one, other in zip(before, after, strict=True)]
+  spell = functools.partial(_spelled, chat, now=now, limits=limits)
+  spelled = spell(whole, prompting=False)
+  found = [_ids(chat, *of) for of in spelled]
+  cut = np.array([len(ids) > total for ids, _ in found], bool)
+  long = np.flatnonzero(cut).tolist()
+  heads = spell([before[row] for row in long], prompting=True)
+  texts = [ids for ids, _ in found]
+  for row, (head, _) in zip(long, heads, strict=True):
+    border = _shared(head, spelled[row][0])
+    size = sum(start < border for start in found[row][1])
+    texts[row] = _truncated(chat, texts[row], size, total)
+  return Texts(texts, cut)
+
+
+def _messages(turn: Turn, role: str, what: str) -> list[dict[str, str]]:
+  """Returns a turn as messages, of roles and texts alone."""
+  if isinstance(turn, str):
+    return [{'role': role, 'content': turn}]
+  for message in turn:
+    if not isinstance(message, Mapping) or set(message) != {'role', 'content'}:
+      raise ValueError(f'{what}: a message is of role and content: {message!r}')
+    if not all(isinstance(part, str) for part in message.values()):
+      raise ValueError(f'{what}: role and content are texts: {message!r}')
+    if not re.fullmatch(r'[\w-]+', message['role']):
+      raise ValueError(f'{what}: {message["role"]!r} is no name of a role')
+  return [dict(message) for message in turn]
+
+
+def _spelled(
+  chat, conversations, *, prompting, now, limits
+) -> list[tuple[str, list[tuple[int, int]]]]:
+  """Returns conversations as one text each, and where they spell specials."""
+  pattern = _specials(chat.tokenizer)[1]
+  hidden: list[str] = []
+
+  def hide(match):
+    hidden.append(match[0])
+    return f'{_OPEN}{len(hidden) - 1}{_CLOSE}'
+
+  def covered(message):
+    text = message['content']
+    if _OPEN in text or _CLOSE in text:
+      text = text.replace(_OPEN, '\ufffd').replace(_CLOSE, '\ufffd')
+    return {**message, 'content': pattern.sub(hide, text) if pattern else text}
+
+  covering = [list(map(covered, of)) for of in conversations]
+  if chat.template is None:
+    rendered = [
+      '\n'.join(m['content'] for m in of if m['content']) for of in covering
+    ]
+  else:
+    # As transformers gives them: templates ask whether tools are none.
+    given = {**chat.special, 'tools': None, 'documents': None}
+    rendered = chat_rendering.render(
+      chat.template,
+      [
+        {**given, 'messages': of, 'add_generation_prompt': prompting}
+        for of in covering
+      ],
+      where=chat.where,
+      now=now,
+      limits=limits,
+    )
+  return [_uncovered(text, hidden, chat.where) for text in rendered]
+
+
+def _uncovered(text, hidden, where) -> tuple[str, list[tuple[int, int]]]:
+  """Returns a text with what was hidden, and the places of that."""
+  found, places, size, at = [], [], 0, 0
+  for match in _MARK.finditer(text):
+    word = hidden[int(match[1])]
+    found += [text[at : match.start()], word]
+    size += match.start() - at
+    places.append((size, size + len(word)))
+    size, at = size + len(word), match.end()
+  found.append(text[at:])
+  whole = ''.join(found)
+  if _OPEN in whole or _CLOSE in whole:
+    raise TemplateError(
+      f'{where}: the chat template cuts a text inside a special token that it '
+      'spells, which then cannot be told from one'
+    )
+  return whole, places
+
+
+def _specials(tokenizer: Tokenizer) -> tuple[set[int], re.Pattern | None]:
+  """Returns special tokens: ids, and a pattern of what spells one."""
+  added = tokenizer.get_added_tokens_decoder()
+  special = {number: of.content for number, of in added.items() if of.special}
+  words = sorted(special.values(), key=len, reverse=True)
+  pattern = re.compile('|'.join(map(re.escape, words))) if words else None
+  return set(special), pattern
+
+
+def _ids(chat, text, places) -> tuple[list[int], list[int]]:
+  """Returns a text's ids, and the character at which each begins."""
+  tokenizer = chat.tokenizer
+  encoding = tokenizer.encode(text, add_special_tokens=False)
+  special = _specials(tokenizer)[0] if places else set()
+  ids, starts = [], []
+  for number, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True):
+    if number in special and any(a < stop and start < b for a, b in places):
+      parts = _as_text(tokenizer, text[start:stop])
+      ids += parts
+      starts += [start] * len(parts)
+    else:
+      ids.append(number)
+      starts.append(start)
+  if chat.template is not None:
+    return ids, starts
+  first, last = _ends(chat)
+  return [*first, *ids, *last], [0] * len(first) + starts + [len(text)] * len(
+    last
+  )
+
+
+def _as_text(tokenizer: Tokenizer, word: str) -> list[int]:
+  """Returns the ids of a word that spells a special token, as a text."""
+  kept = tokenizer.encode_special_tokens
+  tokenizer.encode_special_tokens = True
+  try:
+    return tokenizer.encode(word, add_special_tokens=False).ids
+  finally:
+    tokenizer.encode_special_tokens = kept
+
+
+def _ends(chat: Chat) -> tuple[list[int], list[int]]:
+  """Returns what stands before and after a text that has no template."""
+  inner = chat.tokenizer.encode('a', add_special_tokens=False).ids
+  around = chat.tokenizer.encode('a', add_special_tokens=True).ids
+  at = next(
+    (i for i in range(len(around)) if around[i : i + len(inner)] == inner), 0
+  )
+  own = [around[:at], around[at + len(inner) :]]
+  for side, name in enumerate(('bos_token', 'eos_token')):
+    if chat.ends[side] is None:
+      continue
+    number = chat.tokenizer.token_to_id(chat.special.get(name, ''))
+    own[side] = [number] if chat.ends[side] and number is not None else []
+  return own[0], own[1]
+
+
+def _shared(one: str, other: str) -> int:
+  """Returns how many first characters two texts share."""
+  pairs = enumerate(zip(one, other, strict=False))
+  return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _truncated(chat, ids, size, total) -> list[int]:
+  """Returns a text's ids, of which the first `size` are the prompt's."""
+  prompt, response = ids[:size], ids[size:]
+  response = response[: max(total - len(prompt), total // 2)]
+  room = total - len(response)
+  if len(prompt) <= room:
+    return prompt + response
+  word = chat.special.get('bos_token')
+  first = chat.tokenizer.token_to_id(word) if word else None
+  start = prompt[:1] if first is not None and prompt[0] == first else []
+  return start + prompt[len(prompt) - room + len(start) :] + response

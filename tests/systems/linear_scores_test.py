@@ -1,0 +1,166 @@
+"""Linear rewards as vectors, and as published reward models."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from prm_jax import registry, toys, types
+from prm_jax.models import classifier
+from prm_jax.models.weights import huggingface
+from prm_jax.rewards import backbone, factorized
+from prm_jax.systems import linear_scores
+from prm_jax.users import gaussian
+from tests.models import chat_templates
+
+PEOPLE, J = 3, 2
+D = toys.READER.hidden_size
+SPEC = types.Spec(D, PEOPLE)
+
+
+def drawn(tree, seed):
+  """A tree's leaves, moved at random."""
+  leaves, shape = jax.tree.flatten(tree)
+  rng = np.random.default_rng(seed)
+  return jax.tree.unflatten(
+    shape,
+    [
+      leaf + 0.3 * rng.normal(size=np.shape(leaf)).astype('f4')
+      for leaf in leaves
+    ],
+  )
+
+
+def fitted(kind, **trunk):
+  """A system on a decoder, its parameters, and what is believed of people."""
+  node = {'config': toys.READER, **trunk}
+  options = {} if kind == 'aggregate' else {'dim': J}
+  learner = registry.build(
+    'learner', {'kind': kind, 'backbone': node, 'steps': 1, **options}
+  )
+  system = learner.system
+  reward = drawn(system.reward.init(jax.random.key(0), SPEC), 1)
+  user = system.user.init(jax.random.key(1), types.Spec(J, PEOPLE))
+  rng = np.random.default_rng(2)
+  if kind == 'pref':
+    mean = jnp.asarray(rng.normal(size=(PEOPLE, J)), jnp.float32)
+    contexts = gaussian.Context(mean, jnp.zeros((PEOPLE, J, J)))
+  elif kind == 'lore':
+    contexts = jnp.asarray(rng.normal(size=(PEOPLE, J)), jnp.float32)
+  else:
+    prior = system.user.context(user, system.user.prior(user))
+    contexts = prior
+    assert not jax.tree.leaves(contexts)
+  return system, {'reward': reward, 'user': user}, contexts
+
+
+def texts():
+  rng = np.random.default_rng(3)
+  mask = (np.arange(9) < np.array([[9], [4], [1], [6]])).astype(np.int32)
+  ids = rng.integers(1, toys.READER.vocab_size, mask.shape).astype(np.int32)
+  return types.Tokens(ids, mask)
+
+
+@pytest.mark.parametrize(
+  ('kind', 'trunk'),
+  [
+    ('pref', {'trains': 'adapter', 'rank': 2}),
+    ('lore', {'trains': 'frozen'}),
+    ('aggregate', {'trains': 'whole'}),
+  ],
+)
+def test_an_export_scores_as_the_reward_does(kind, trunk, tmp_path):
+  system, params, contexts = fitted(kind, **trunk)
+  count = 1 if kind == 'aggregate' else PEOPLE
+  people = [f'p{at}' for at in range(count)]
+  people = None if kind == 'aggregate' else people
+  labels = linear_scores.publish(
+    system, params, contexts, toys.READER, tmp_path / 'out', people=people
+  )
+  own = classifier.Classifier.load(tmp_path / 'out')
+  assert own.labels == labels
+  card = (tmp_path / 'out' / 'README.md').read_text()
+  assert ('personal data' in card) == (people is not None)
+  assert '{' not in card
+  if people is None:
+    assert labels == ('everybody',)
+  else:
+    assert labels == tuple(map(linear_scores.hashed, people))
+    assert not any(f'{person} ' in card for person in people)
+  given = texts()
+  found = classifier.scores(own, given.ids, given.mask)
+
+  @jax.jit
+  def score(reward, contexts):
+    features = system.reward.features(reward, types.Inputs(given))
+    encoded = system.reward.encode(reward, features)
+    each = jnp.broadcast_to(encoded, (count, *encoded.shape))
+    return system.reward.score(reward, each, contexts).score
+
+  want = np.asarray(score(params['reward'], contexts)).T
+  np.testing.assert_allclose(found, want, atol=1e-5 * np.abs(want).max())
+  if count > 1:
+    assert np.ptp(want, axis=1).min() > 0.01  # people differ
+
+
+def test_rewards_that_are_no_vector_are_refused():
+  reward = factorized.network(dim=J)
+  params = drawn(reward.init(jax.random.key(0), SPEC), 4)
+  system, known, contexts = fitted('pref', trains='frozen')
+  with pytest.raises(ValueError, match='not linear in the features'):
+    linear_scores.weights(
+      system._replace(reward=reward), {**known, 'reward': params}, contexts, D
+    )
+  shifted = system.reward._replace(
+    encode=lambda params, x: system.reward.encode(params, x) + 1
+  )
+  with pytest.raises(ValueError, match='have an offset'):
+    linear_scores.weights(system._replace(reward=shifted), known, contexts, D)
+  with pytest.raises(ValueError, match='a safeguard or a head'):
+    linear_scores.weights(
+      system._replace(safeguard=object()), known, contexts, D
+    )
+
+
+def test_a_top_stands_on_its_layers(tmp_path):
+  """Adapters and whole tops, against the reward that has them apart."""
+  config = toys.READER
+  layers = config.num_hidden_layers
+  for trains in ('adapter', 'whole') if layers > 1 else ():
+    system, params, _ = fitted('aggregate', trains=trains, top=1, rank=2)
+    whole = backbone.merged(params['reward'])
+    plain = backbone.backbone(factorized.factorized(dim=J), config)
+    given = types.Inputs(texts())
+    found = plain.features({'backbone': whole}, given)
+    want = system.reward.features(params['reward'], given)
+    np.testing.assert_allclose(found, want, atol=1e-5)
+  assert layers > 1
+
+
+def test_an_export_has_what_reads_its_texts(tmp_path):
+  source, out = tmp_path / 'source', tmp_path / 'out'
+  source.mkdir()
+  chat_templates.save(source, 'qwen')
+  system, params, contexts = fitted('pref', trains='frozen')
+  weight = linear_scores.weights(system, params, contexts, D)
+  given = toys.READER, backbone.merged(params['reward']), weight, out
+  options = {'labels': ['a', 'b', 'c'], 'pad': 0, 'source': source}
+  huggingface.save_classifier(*given, **options)
+  known = json.loads((out / 'config.json').read_text())
+  assert known['architectures'] == ['LlamaForSequenceClassification']
+  assert known['id2label'] == {'0': 'a', '1': 'b', '2': 'c'}
+  assert known['pad_token_id'] == 0
+  for name in ('tokenizer.json', 'tokenizer_config.json'):
+    assert (out / name).read_bytes() == (source / name).read_bytes()
+  with pytest.raises(FileExistsError, match='has something in it'):
+    huggingface.save_classifier(*given, **options)
+  new = tmp_path / 'new'
+  with pytest.raises(ValueError, match=r'of \(2, 8\) labels'):
+    huggingface.save_classifier(*given[:3], new, labels=['a', 'b'])
+  with pytest.raises(ValueError, match='not finite'):
+    huggingface.save_classifier(
+      *given[:2], weight * np.nan, new, labels=['a', 'b', 'c']
+    )
+  assert not new.exists()
