@@ -80,8 +80,9 @@ def empty_cache(
     *(config.num_hidden_layers, batch, slots),
     *(config.num_key_value_heads, config.head_dim),
   )
-  zeros = jnp.zeros(shape, dtype)
-  return Cache(zeros, zeros, jnp.int32(0), jnp.zeros((batch, slots), jnp.int32))
+  # Two arrays, not one twice: a program may be given both to write into.
+  key, value = jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)
+  return Cache(key, value, jnp.int32(0), jnp.zeros((batch, slots), jnp.int32))
 
 
 def look_up(params: types.PyTree, ids: jax.Array) -> jax.Array:
