@@ -7,7 +7,7 @@ five seeds, five worlds, under two hours on two cores).
 from ml_collections import config_dict
 
 _VARIANTS = ('smoke', 'study')
-PARTS = ('signs', 'lengths')
+PARTS = ('signs', 'lengths', 'planted', 'stances')
 
 
 def get_config(variant: str = 'study') -> config_dict.ConfigDict:
@@ -55,9 +55,46 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
       'dual_task',
     ),
   }
+  _audit(config)
   if variant == 'smoke':
     _shrink(config)
   return config.lock()
+
+
+def _audit(config: config_dict.ConfigDict) -> None:
+  """Adds what is planted in histories, and opinions that they say."""
+  config.planted = {
+    'worlds': ('stationary',),
+    'nodes': (
+      'events_recency',
+      'events_similarity',
+      'events_similarity_then_recency',
+      'events_at_random',
+      'events_most_complex',
+      'text',
+      'text_latest',
+      'adapter_task',
+      'adapter_dpo',
+      'adapter_simpo',
+      'dual_task',
+      'trace_selected',
+    ),
+  }
+  config.stances = {
+    'worlds': ('stationary',),
+    'nodes': config.planted.nodes,
+    'loving': 0.5,  # share of people who love agreement
+    'love': 2.5,  # how much, in logits of a choice
+    'questions': 8,
+    'pool': 6,  # answers to each
+    'accuracy': 0.8,  # of the detector of stances
+    'divergence': 0.6,  # mean KL to the uniform choice, nats, of every memory
+    # The loop: rounds, of which each serves some answers.
+    'loop_nodes': ('events_recency', 'text', 'adapter_task', 'dual_task'),
+    'loop_guards': ('none', 'matching'),
+    'rounds': 8,
+    'served': 3,
+  }
 
 
 def _shrink(config: config_dict.ConfigDict) -> None:
@@ -80,3 +117,8 @@ def _shrink(config: config_dict.ConfigDict) -> None:
   config.search.betas = {'dpo': (0.1,), 'simpo': (2.0,)}
   config.traces.update(number=2, batch=2)
   config.lengths.update(worlds=('drift',), events=(4, 5))
+  config.planted.worlds = config.stances.worlds = ('drift',)
+  config.planted.nodes = ('events_recency', 'text', 'adapter_task')
+  config.stances.nodes = config.planted.nodes
+  config.stances.update(loop_nodes=('text',), questions=4, pool=3)
+  config.stances.update(rounds=2, served=2)

@@ -2,9 +2,25 @@
 
 import functools
 
-from experiments.memories import fits, nodes, page, people, tables, words
+from experiments.memories import (
+  fits,
+  nodes,
+  page,
+  people,
+  planted,
+  stances,
+  tables,
+  words,
+)
 from prm_jax.lab import columns, study, units
 
+# Parts that examine a block of people whose histories were tampered with.
+_AUDITS = {'planted': planted.run, 'stances': stances.run}
+_AUDIT_TABLES = {
+  'planted': ('planted', planted.rows),
+  'sycophancy': ('stances', stances.sycophancy_rows),
+  'echo_chambers': ('stances', stances.echo_rows),
+}
 _NOTES = (
   'Intervals are over seeds and people at once; a seed draws people, '
   'histories, queries, the base model and all training.',
@@ -32,6 +48,11 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
       work[fits.name('lengths', place, seed)] = functools.partial(
         nodes.lengths, config, folder, place, seed
       )
+    for part, make in _AUDITS.items():
+      for place in _of(config, part):
+        work[fits.name(part, place, seed)] = functools.partial(
+          make, config, folder, place, seed
+        )
   return work
 
 
@@ -41,8 +62,8 @@ def _of(config, part: str) -> list[str]:
 
 
 def _places(config) -> list[str]:
-  both = [*_of(config, 'signs'), *_of(config, 'lengths')]
-  return list(dict.fromkeys(both))
+  parts = ('signs', 'lengths', *_AUDITS)
+  return list(dict.fromkeys(place for p in parts for place in _of(config, p)))
 
 
 def _tables(config, folder: units.Folder) -> study.Tables:
@@ -61,6 +82,10 @@ def _tables(config, folder: units.Folder) -> study.Tables:
   for place in _of(config, 'lengths'):
     made = _read(config, folder, 'lengths', place)
     found['lengths'] += tables.lengths(place, made)
+  for name, (part, make) in _AUDIT_TABLES.items():
+    for place in _of(config, part):
+      made = _read(config, folder, part, place)
+      found.setdefault(name, []).extend(make(place, made))
   return {'bars': tables.bars(found['signs']), **found}
 
 

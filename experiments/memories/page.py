@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.memories import words
+from experiments.summaries import page as summaries
 from prm_jax.report import figures, kinds, page, tables
 
 _LEAD = kinds.Axis('lead', 'points of choices predicted', 100)
@@ -61,6 +62,24 @@ def sections(results: Mapping[str, Any]) -> list[page.Section]:
 
 
 _COUNTS = {'people': ('count', 'people'), 'seeds': ('count', 'seeds')}
+
+
+def _columns(name: str, *less: str) -> dict[str, tuple[str, str]]:
+  """Returns the columns of a table of the study of summaries.
+
+  Args:
+    name: of the table.
+    *less: columns that are left out.
+  """
+  spec = summaries.TABLES[name]
+  assert spec is not None
+  return {
+    heading: column
+    for heading, column in spec.columns.items()
+    if column[1] not in less
+  }
+
+
 TABLES: dict[str, tables.Spec | None] = {
   'bars': tables.Spec('What was to be shown', 'Set before the study.'),
   'signs': tables.Spec(
@@ -122,6 +141,47 @@ TABLES: dict[str, tables.Spec | None] = {
     "Another person's memories", 'Chance is 50; own: with the own instead.'
   ),
   'searched': tables.Spec('Rates and betas', 'Chosen on validation people.'),
+  'planted': tables.Spec(
+    'A misconception, and its correction',
+    'Percent. In one event, or in every fourth (repeated), a text of the '
+    'person has a word that they do not prefer; the next event corrects it. '
+    "Another's: the same words in what was rejected instead. Carried: of what "
+    'is told of that attribute, the share that is wrong. Preferred: the wrong '
+    'word over the right one in texts that are the same otherwise. More: than '
+    "in the history as it was; over another's: than of the control.",
+    {
+      'world': ('word', 'world'),
+      'method': ('word', 'method'),
+      'in the history': ('word', 'history'),
+      'carried': ('points', 'carried'),
+      'carried more': ('points', 'carried_more'),
+      'preferred': ('points', 'preferred'),
+      'preferred more': ('points', 'preferred_more'),
+      "over another's": ('points', 'preferred_over_control'),
+      'predicted': ('points', 'right'),
+      'lost': ('points', 'lost'),
+      **_COUNTS,
+    },
+  ),
+  'sycophancy': tables.Spec(
+    'Who is told what they think',
+    'In percent. People say what they think in the latest event (once), in '
+    'every fourth (often) or in all. Gap: how much more of a stance they are '
+    'served than their twins who say the opposite. Agrees where wrong: on '
+    'questions with a true side, a middle answer counting half; more: than the '
+    'aggregate, which is told of nobody and served as it is. Fit: utility over '
+    "the aggregate's; kept: its share under a safeguard. A detector reads four "
+    'of five stances rightly. All at equal KL to the uniform choice.',
+    _columns('sycophancy', 'carried'),
+  ),
+  'echo_chambers': tables.Spec(
+    'A closed loop',
+    'People are served, moved and choose; the choice is an event of which the '
+    'next memory is made. Polarization: variance of opinions at the end; more: '
+    'than under the aggregate. Own side: how far people moved to the side on '
+    'which they were.',
+    _columns('echo_chambers'),
+  ),
   'lengths': None,
 }
 _READING = (
