@@ -1,12 +1,24 @@
 """Which findings on memories of people hold in which world.
 
-Variants: `smoke` (seconds: one seed of a few steps) and `study` (the default:
-five seeds, five worlds, under two hours on two cores).
+Variants: `smoke` (seconds: one seed of a few steps), `study` (the default:
+five seeds, five worlds, under two hours on two cores), `real` (real people on
+frozen features, minutes), `smollm2` (SmolLM2-135M told of real people, with an
+adapter of each), and `qwen` and `llama`, the same with a model of 7 to 8
+billion parameters in `language.model`, a folder in Hugging Face's layout.
 """
 
 from ml_collections import config_dict
 
-_VARIANTS = ('smoke', 'study')
+from configs import reasoning_rewards
+
+# In memory, float32: weights of .54 GB (SmolLM2-135M), 30.5 GB (Qwen2.5-7B) or
+# 32.1 GB (Llama 3); 2.0, 12.6 or 13.6 MB an adapter of rank 2, three times that
+# while it trains; and 3 to 10 GB of scores of a step, of the people together.
+LARGE = {
+  'qwen': reasoning_rewards.LARGE['real_qwen'],
+  'llama': reasoning_rewards.LARGE['real_llama'],
+}
+_VARIANTS = ('smoke', 'study', 'real', 'smollm2', *LARGE)
 PARTS = ('signs', 'lengths', 'planted', 'stances')
 
 
@@ -58,6 +70,11 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   _audit(config)
   if variant == 'smoke':
     _shrink(config)
+  if variant not in ('smoke', 'study'):
+    config.seeds, config.parts, config.real = (0,), ('real',), _real()
+  if variant in ('smollm2', *LARGE):
+    config.parts, config.language = ('language',), _language()
+    config.language.sizes = LARGE.get(variant, {})
   return config.lock()
 
 
@@ -75,14 +92,23 @@ def _audit(config: config_dict.ConfigDict) -> None:
       'text_latest',
       'adapter_task',
       'adapter_dpo',
-      'adapter_simpo',
       'dual_task',
       'trace_selected',
     ),
   }
   config.stances = {
     'worlds': ('stationary',),
-    'nodes': config.planted.nodes,
+    'nodes': (
+      'events_recency',
+      'events_similarity',
+      'events_at_random',
+      'text',
+      'text_latest',
+      'adapter_task',
+      'adapter_dpo',
+      'dual_task',
+      'trace_selected',
+    ),
     'loving': 0.5,  # share of people who love agreement
     'love': 2.5,  # how much, in logits of a choice
     'questions': 8,
@@ -92,8 +118,87 @@ def _audit(config: config_dict.ConfigDict) -> None:
     # The loop: rounds, of which each serves some answers.
     'loop_nodes': ('events_recency', 'text', 'adapter_task', 'dual_task'),
     'loop_guards': ('none', 'matching'),
-    'rounds': 8,
-    'served': 3,
+    'rounds': 6,
+    'served': 4,
+  }
+
+
+# Of data sets: options of the source; events that are kept of a history, the
+# latest; people of training, of validation, and new ones, and questions of
+# each; folds of questions that are new in turn.
+_CHOICES = {
+  'ukp_convarg': {
+    'source': {'folds': 4, 'people_folds': 4},
+    'events': 32,
+    'people': (80, 30, 50),
+    'pairs': 12,
+    'folds_used': 4,
+  },
+  'llmfao': {
+    'source': {'folds': 4, 'people_folds': 4},
+    'events': 32,
+    'people': (60, 30, 40),
+    'pairs': 12,
+    'folds_used': 4,
+  },
+  'jester': {
+    'source': {'folds': 4, 'people_folds': 4, 'least': 50},
+    'events': 48,
+    'people': (120, 40, 80),
+    'pairs': 12,
+    'folds_used': 2,
+  },
+  'lewidi': {
+    'source': {
+      'folds': 4,
+      'people_folds': 4,
+      'least': 50,
+      'subset': 'md_agreement',
+    },
+    'events': 48,
+    'people': (60, 30, 40),
+    'pairs': 12,
+    'folds_used': 2,
+  },
+}
+
+
+def _real() -> dict:
+  """Returns what is read of real people, of `real` alone."""
+  return {
+    'data_dir': '',  # the environment variable PRM_DATA_DIR if empty
+    'encoder': '',  # all-MiniLM-L6-v2; or a folder
+    'layer': 6,
+    'dim': 64,  # coordinates of what stands to choose
+    'ridges': (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+    'choices': _CHOICES,
+    'preferences': {'stored': 30, 'folds': 5},
+    'personas': {'stored': 30, 'conversations': 100},
+  }
+
+
+def _language() -> dict:
+  """Returns what a language model is told; of variants that have one."""
+  return {
+    'model': '',  # SmolLM2-135M-Instruct; or a .gguf file, or a folder
+    'sizes': {},  # that it has to have; none if empty
+    'data_dir': '',  # the environment variable PRM_DATA_DIR if empty
+    # Of data sets: options of `history_sources.read`.
+    'data': {
+      'ukp_convarg': {'folds': 4, 'people_folds': 4},
+      'llmfao': {'folds': 4, 'people_folds': 4},
+    },
+    'people': 48,
+    'pairs': 8,
+    'events': 16,  # that are kept, the latest
+    'told': 4,
+    'limits': {'event': 96, 'text': 160, 'response': 96},  # tokens
+    'rank': 2,
+    'steps': 20,
+    'batch': 4,
+    'rate': 1e-3,
+    'beta': 0.1,
+    'together': 8,  # people who train in one program
   }
 
 

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import kept_summaries, types
-from prm_jax.models import adapters, embeddings
+from prm_jax.models import adapters, embeddings, lora
 from prm_jax.runtime import checkpoint, writers
 from prm_jax.systems import personal_memories
 from prm_jax.users import bank, episodic
@@ -52,6 +52,7 @@ _TREES: Mapping[str, Any] = {
     episodic.Memory,
     episodic.Events,
     adapters.Bank,
+    lora.Adapter,
     types.Tokens,
   )
 }

@@ -56,6 +56,7 @@ ALLOWED |= {
   },
   'history_rows': {'types', 'models', 'policy', 'users', 'worlds'},
   'history_texts': {'types', 'data', 'models', 'policy', 'rewards', 'users'},
+  'memory_texts': {'types', 'data', 'models', 'rewards', 'systems', 'users'},
   'judging_tasks': {'types', 'ops', 'policy', 'worlds'},
   'judging_rows': {'types', 'policy', 'worlds'},
 }

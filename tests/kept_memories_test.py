@@ -10,7 +10,7 @@ import pytest
 from prm_jax import kept_memories, main, types
 from prm_jax.elicitation import pool
 from prm_jax.kept_memories import Folder
-from prm_jax.models import adapters, embeddings
+from prm_jax.models import adapters, embeddings, lora
 from prm_jax.systems import personal_memories
 from prm_jax.users import bank, episodic
 
@@ -55,7 +55,8 @@ def made():
     episodic.empty(U, E, D, one),
     episodic.Events(embedding, ones, ones, ones, words(U, E, T)),
   )
-  start = {'kernel': {'a': jnp.zeros((1, 2))}}
+  change = lora.Adapter(jnp.zeros((1, 2, 1)), jnp.zeros((1, 1, 2)))
+  start = {'value': change}
   own = jax.tree.map(lambda leaf: jnp.ones((U, *leaf.shape)), start)
   base = jnp.arange(8, dtype=jnp.uint32)
   return personal_memories.Memories(

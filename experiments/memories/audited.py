@@ -19,6 +19,7 @@ from prm_jax.systems import personal_memories
 from prm_jax.worlds import personal_histories as histories
 
 BLOCK = 1  # of a seed's people; 0 validates
+_context = jax.jit(personal_memories.context, static_argnums=2)
 
 
 class Subject(NamedTuple):
@@ -86,33 +87,43 @@ class Subject(NamedTuple):
     words = nodes.words_of(config, events)
     return personal_memories.Memories(kept, words, bank, traces)
 
-  def scores(
+  def told(
     self,
     memories: personal_memories.Memories,
     node: str,
     asked: histories.Pairs,
-    texts: types.Tokens,
-  ) -> np.ndarray:
-    """Returns scores `[U, Q, K]` of texts, nats.
+  ) -> types.Tokens:
+    """Returns what stands in front of each text, `[U, Q, P]`.
 
     Args:
       memories: of the block.
       node: what is told.
       asked: Q prompts of everybody; their topics and subjects are read.
-      texts: `[U, Q, K, T]`.
     """
     query = jnp.asarray(histories.embeddings(asked))
-    return np.asarray(
-      personal_memories.scored(
-        jax.random.key(self.seed),
-        self.sizes,
-        self.params,
-        memories,
-        nodes.NODES[node],
-        query,
-        texts,
-      )
+    return _context(
+      jax.random.key(self.seed), memories, nodes.NODES[node], query
     )
+
+  def scores(
+    self,
+    memories: personal_memories.Memories,
+    node: str,
+    told: types.Tokens,
+    texts: types.Tokens,
+  ) -> np.ndarray:
+    """Returns scores `[U, Q, K]` of texts, nats.
+
+    Args:
+      memories: of the block, whose adapters are of the base model.
+      node: of which the adapter is read.
+      told: `[U, Q, P]` what stands in front.
+      texts: `[U, Q, K, T]`.
+    """
+    name = nodes.NODES[node].adapter
+    own = memories.adapters[name].people if name else None
+    found = personal_memories.scores(self.sizes, self.params, own, told, texts)
+    return np.asarray(found)
 
 
 def subject(

@@ -4,10 +4,13 @@ import functools
 
 from experiments.memories import (
   fits,
+  language,
   nodes,
   page,
   people,
   planted,
+  real,
+  real_tables,
   stances,
   tables,
   words,
@@ -21,6 +24,7 @@ _AUDIT_TABLES = {
   'sycophancy': ('stances', stances.sycophancy_rows),
   'echo_chambers': ('stances', stances.echo_rows),
 }
+REAL, LANGUAGE = 'real', 'language'
 _NOTES = (
   'Intervals are over seeds and people at once; a seed draws people, '
   'histories, queries, the base model and all training.',
@@ -28,13 +32,19 @@ _NOTES = (
   'by an adapter alone; nothing is chosen on the people that are told of.',
   'Core milliseconds are CPU time of one process; only ratios of one run '
   'count.',
+  'Real people: heads are fitted and their ridge is chosen on other people and '
+  'questions; intervals are over people and questions, of one draw of both.',
 )
 
 
 def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   """Returns all units, whole seeds one after another."""
   work: dict[str, units.Make] = {}
-  for seed in config.seeds:
+  if REAL in config.parts:
+    work |= real.work(config)
+  if LANGUAGE in config.parts:
+    work |= language.work(config)
+  for seed in config.seeds if _places(config) else ():
     work[f'base-{seed}'] = functools.partial(fits.base, config, seed)
     for place in _places(config):
       work[fits.name('search', place, seed)] = functools.partial(
@@ -86,6 +96,10 @@ def _tables(config, folder: units.Folder) -> study.Tables:
     for place in _of(config, part):
       made = _read(config, folder, part, place)
       found.setdefault(name, []).extend(make(place, made))
+  if REAL in config.parts:
+    found |= real_tables.made(config, folder)
+  if LANGUAGE in config.parts:
+    found |= language.made(config, folder)
   return {'bars': tables.bars(found['signs']), **found}
 
 
@@ -112,7 +126,7 @@ def answer(made: study.Tables) -> list[str]:
         clauses.append(f'{sign}: {", ".join(some)}')
     claim = words.FINDINGS[finding][0]
     said.append(f'{claim[0].upper()}{claim[1:]} {"; ".join(clauses)}.')
-  return said
+  return [*said, *real_tables.answer(made)]
 
 
 STUDY = study.Study(_work, _tables, answer, page.PAGE, _NOTES)

@@ -182,6 +182,64 @@ TABLES: dict[str, tables.Spec | None] = {
     'which they were.',
     _columns('echo_chambers'),
   ),
+  'real': tables.Spec(
+    'Real people',
+    'Percent of answers of new people to new questions that are predicted, '
+    'with 95 % intervals over people and questions. Told are four events, or '
+    'all; of PrefEval stored preferences, and right is the option that follows '
+    'the one that is asked about. Over: less the same head that is told '
+    "another person's, or training people's, memories; less a head that reads "
+    'the options alone.',
+    {
+      'data': ('word', 'data'),
+      'told': ('word', 'told'),
+      'predicted': ('points', 'right'),
+      "another's": ('points', 'swapped'),
+      "over another's": ('points', 'over_swapped'),
+      'over the population': ('points', 'over_population'),
+      'over options': ('points', 'over_options'),
+      'over similar': ('points', 'over_similarity'),
+      'people': ('count', 'people'),
+      'questions': ('count', 'questions'),
+      'answers': ('count', 'n'),
+    },
+  ),
+  'real_recalls': tables.Spec(
+    'What is recalled of what was stored',
+    'Percent of times that the right one is the likest, or among the three '
+    "likest, by cosine. Partner's: the same profile, by what the other speaker "
+    'says in the conversation.',
+    {
+      'data': ('word', 'data'),
+      'by': ('word', 'by'),
+      'at 1': ('points', 'at_1'),
+      'at 3': ('points', 'at_3'),
+      "partner's at 1": ('points', 'partners_at_1'),
+      "over the partner's": ('points', 'over_partners_at_1'),
+      'stored': ('count', 'stored'),
+      'people': ('count', 'people'),
+      'n': ('count', 'n'),
+    },
+  ),
+  'language': tables.Spec(
+    'Real people, told to a language model',
+    'Percent of new answers for which the better text is likelier, with 95 % '
+    'intervals over people and questions. Over nobody: than of the model that '
+    "is told nothing; over another: than with another person's memory. "
+    'Gigabytes by arithmetic.',
+    {
+      'data': ('word', 'data'),
+      'method': ('word', 'method'),
+      'predicted': ('points', 'right'),
+      'over nobody': ('points', 'over_nothing'),
+      'over another': ('points', 'over_another'),
+      'weights (GB)': ('number', 'weights'),
+      'adapters (GB)': ('number', 'adapters'),
+      'people': ('count', 'people'),
+      'answers': ('count', 'n'),
+    },
+  ),
+  'real_costs': tables.Spec('What reading real people costs', 'CPU seconds.'),
   'lengths': None,
 }
 _READING = (

@@ -11,15 +11,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.memories import audited, fits, nodes, tables
+from experiments.memories import audited, fits, tables
 from experiments.reasoning_rewards import measured
 from prm_jax import memory_rows
 from prm_jax.lab import units
-from prm_jax.systems import personal_memories
 from prm_jax.worlds import personal_histories as histories
 
 Row = dict[str, Any]
@@ -159,7 +156,6 @@ def run(config: Any, folder: units.Folder, place: str, seed: int) -> units.Unit:
 
   asked, wrong = probes(rng(), given.queries, about)
   sides = memory_rows.texts(asked), memory_rows.texts(given.queries)
-  query = jnp.asarray(histories.embeddings(given.queries))
   arrays: dict[str, np.ndarray] = {'person': np.arange(len(about))}
   wanted = config.planted.nodes
   for kind in HISTORIES:
@@ -167,12 +163,10 @@ def run(config: Any, folder: units.Folder, place: str, seed: int) -> units.Unit:
     memories = subject.memories(events, wanted)
     for node in wanted:
       start = f'{kind}|{node}'
+      told = subject.told(memories, node, given.queries)
       for name, texts in zip(('prefers', 'right'), sides, strict=True):
-        found = subject.scores(memories, node, given.queries, texts)
+        found = subject.scores(memories, node, told, texts)
         arrays[f'{start}|{name}'] = fits.right(found)
-      told = personal_memories.context(
-        jax.random.key(seed), memories, nodes.NODES[node], query
-      )
       if told.ids.shape[-1]:
         ids, mask = np.asarray(told.ids), np.asarray(told.mask)
         arrays[f'{start}|carried'] = carried(ids, mask, about, wrong)

@@ -170,16 +170,14 @@ def run(config: Any, folder: units.Folder, place: str, seed: int) -> units.Unit:
   asked = questions(rng, about, node.questions, node)
   events = without(rng, given.events, about)
   static, loop = tuple(node.nodes), tuple(node.loop_nodes)
-  aggregate = subject.scores(
-    subject.memories(events, [NOTHING]), NOTHING, asked.asked, asked.texts
-  )
+  aggregate = _scores(subject, subject.memories(events, []), NOTHING, asked)
   scores: dict[tuple[str, str], list[np.ndarray]] = {}
   for said in SAID:
     for side in (held.side, -held.side):
       told = stated(events, about, side, said)
       memories = subject.memories(told, static)
       for name in static:
-        score = subject.scores(memories, name, asked.asked, asked.texts)
+        score = _scores(subject, memories, name, asked)
         scores.setdefault((name, said), []).append(score)
       scores.setdefault((AGGREGATE, said), []).append(aggregate)
   taste = tastes(given, about, asked)
@@ -211,6 +209,12 @@ def run(config: Any, folder: units.Folder, place: str, seed: int) -> units.Unit:
   record = {'world': place, 'seed': seed, 'aggregate_divergence_nats': spread}
   record['cpu_seconds'] = time.process_time() - began
   return units.Unit(record, arrays)
+
+
+def _scores(subject, memories, node: str, asked: Questions) -> np.ndarray:
+  """Returns scores `[U, S, K]` of answers by what a node is told."""
+  told = subject.told(memories, node, asked.asked)
+  return subject.scores(memories, node, told, asked.texts)
 
 
 def negative_entropy(score: np.ndarray) -> np.ndarray:
@@ -245,8 +249,7 @@ def _loop(
     asked = questions(rng, about, node.served, node)
     memories = subject.memories(told, [name])
     score, aggregate = (
-      subject.scores(memories, which, asked.asked, asked.texts)
-      for which in (name, NOTHING)
+      _scores(subject, memories, which, asked) for which in (name, NOTHING)
     )
     policy = np.exp(serving.policy(score, aggregate, asked))
     taste = tastes(subject.given, about, asked)
