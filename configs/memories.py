@@ -12,8 +12,8 @@ from ml_collections import config_dict
 from configs import reasoning_rewards
 
 # In memory, float32: weights of .54 GB (SmolLM2-135M), 30.5 GB (Qwen2.5-7B) or
-# 32.1 GB (Llama 3); 2.0, 12.6 or 13.6 MB an adapter of rank 2, three times that
-# while it trains; and 3 to 10 GB of scores of a step, of the people together.
+# 32.1 GB (Llama 3); 1.5, 12.6 or 12.8 MB an adapter of rank 2, three times that
+# more while it trains; 4.0, 12.5 or 10.5 GB of scores of a step of 8 people.
 LARGE = {
   'qwen': reasoning_rewards.LARGE['real_qwen'],
   'llama': reasoning_rewards.LARGE['real_llama'],
@@ -127,13 +127,6 @@ def _audit(config: config_dict.ConfigDict) -> None:
 # latest; people of training, of validation, and new ones, and questions of
 # each; folds of questions that are new in turn.
 _CHOICES = {
-  'ukp_convarg': {
-    'source': {'folds': 4, 'people_folds': 4},
-    'events': 32,
-    'people': (80, 30, 50),
-    'pairs': 12,
-    'folds_used': 4,
-  },
   'llmfao': {
     'source': {'folds': 4, 'people_folds': 4},
     'events': 32,
@@ -144,7 +137,7 @@ _CHOICES = {
   'jester': {
     'source': {'folds': 4, 'people_folds': 4, 'least': 50},
     'events': 48,
-    'people': (120, 40, 80),
+    'people': (100, 40, 80),
     'pairs': 12,
     'folds_used': 2,
   },
@@ -155,7 +148,14 @@ _CHOICES = {
       'least': 50,
       'subset': 'md_agreement',
     },
-    'events': 48,
+    'events': 32,
+    'people': (40, 20, 30),
+    'pairs': 12,
+    'folds_used': 2,
+  },
+  'ukp_convarg': {
+    'source': {'folds': 4, 'people_folds': 4},
+    'events': 24,
     'people': (60, 30, 40),
     'pairs': 12,
     'folds_used': 2,
@@ -170,7 +170,7 @@ def _real() -> dict:
     'encoder': '',  # all-MiniLM-L6-v2; or a folder
     'layer': 6,
     'dim': 64,  # coordinates of what stands to choose
-    'ridges': (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+    'ridges': (3e-3, 3e-2, 3e-1),
     'choices': _CHOICES,
     'preferences': {'stored': 30, 'folds': 5},
     'personas': {'stored': 30, 'conversations': 100},

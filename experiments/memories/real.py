@@ -192,7 +192,7 @@ def preferences(config: Any) -> units.Unit:
         right = r
       else:
         right = own[int(rng.integers(len(own)))]
-      told = _of_statements(statement, own, order, right, rng)
+      told = _of_statements(statement, own, order, right)
       for name, value in told.items():
         kept[whose].setdefault(name, np.zeros((len(row), len(value))))[i] = (
           value
@@ -245,15 +245,13 @@ def _givers(fold: np.ndarray, rng) -> np.ndarray:
   return found
 
 
-def _of_statements(statement, own, order, right, rng) -> Arrays:
+def _of_statements(statement, own, order, right) -> Arrays:
   """Returns what is told of stored preferences, `[D]` each."""
   own = np.array(own)
   return {
     'similarity': statement[own[order[:1]]].mean(0),
     'three_similar': statement[own[order[:3]]].mean(0),
     'recency': statement[own[-1:]].mean(0),
-    'four_recent': statement[own[-4:]].mean(0),
-    'random': statement[own[rng.permutation(len(own))[:1]]].mean(0),
     'whole_history': statement[own].mean(0),
     'right_preference': statement[right],
   }

@@ -69,7 +69,6 @@ DATA = {
 RECALLED = {
   'options': 'options alone',
   'recency': 'the latest',
-  'four_recent': 'the four latest',
   'similarity': 'the most similar',
   'three_similar': 'the three most similar',
   'similarity_then_recency': 'the latest of the similar',

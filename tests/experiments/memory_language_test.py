@@ -15,7 +15,8 @@ from prm_jax.models.weights import huggingface
 
 WORDS = ['<unk>', 'tea', 'good', 'bad', 'odd', 'why', 'Chose', 'A1', 'A2', ':']
 KEEPS = {'smollm2': 0.538, 'qwen': 30.5, 'llama': 32.1}
-ADAPTERS = {'smollm2': 2.0, 'qwen': 12.6, 'llama': 13.6}
+ADAPTERS = {'smollm2': 1.5, 'qwen': 12.6, 'llama': 12.8}
+SCORES = {'smollm2': 4.0, 'qwen': 12.5, 'llama': 10.5}
 SIZES = {
   'vocab_size': 49152,
   'hidden_size': 576,
@@ -53,6 +54,7 @@ def test_memory_is_what_the_config_says(variant):
   )
   assert found['weights'] == pytest.approx(KEEPS[variant], abs=0.05)
   assert 1e3 * found['adapter'] == pytest.approx(ADAPTERS[variant], abs=0.06)
+  assert found['scores'] == pytest.approx(SCORES[variant], abs=0.06)
   assert found['adapters'] == pytest.approx(1000 * found['adapter'])
   # As many bytes as the adapters have that are trained.
   layers = jax.eval_shape(
