@@ -151,7 +151,9 @@ def preferences(config: Any) -> units.Unit:
   topics are in one fold. Arrays `[n]` of all folds: `user`, `topic`, `rank`,
   that of the right preference among the person's by similarity to the
   question, from 0; and margins `[n, 3]`, by which the answer that follows the
-  preference leads the others: `options`, `MEMORY|WHOSE`.
+  preference leads the others: `options`, `MEMORY|WHOSE`. So that people of one
+  fold share few topics, `any_user`, `any_topic` and `any_rank` `[m]` are of
+  other people, with as many preferences of any topics.
 
   Args:
     config: of the study.
@@ -201,6 +203,7 @@ def preferences(config: Any) -> units.Unit:
     'user': person,
     'topic': np.array([source.topics[r] for r in row]),
     'rank': ranks,
+    **_of_any_topics(source.topics, statement, question, node.stored, rng),
   }
   picked = {}
   for name in (OPTIONS, *kept[OWN]):
@@ -217,6 +220,21 @@ def preferences(config: Any) -> units.Unit:
     'cpu_seconds': time.process_time() - began,
   }
   return units.Unit(record, arrays)
+
+
+def _of_any_topics(topics, statement, question, stored: int, rng) -> Arrays:
+  """Returns ranks of people's right preferences, of any topics."""
+  count = len(topics) // stored
+  own = rng.permutation(len(topics))[: count * stored].reshape(count, stored)
+  like = np.einsum('usd,utd->ust', question[own], statement[own])
+  right = np.diagonal(like, axis1=1, axis2=2)
+  # Of equally like ones the right one comes last.
+  rank = (like >= right[..., None]).sum(-1) - 1
+  return {
+    'any_user': np.repeat(np.arange(count), stored),
+    'any_topic': np.array(topics)[own.ravel()],
+    'any_rank': rank.ravel(),
+  }
 
 
 def _stored(config: Any) -> user_histories.Histories:

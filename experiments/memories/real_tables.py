@@ -144,12 +144,17 @@ def recalls(preferred: units.Unit, personas: units.Unit) -> list[Row]:
     personas: of Synthetic-Persona-Chat.
   """
   rows = []
-  answers = Answers(preferred.arrays, 'user', 'topic')
-  row: Row = {'data': real.PREFEVAL, 'by': 'question'}
-  row |= _at(answers, preferred.arrays['rank'])
-  row |= {'stored': preferred.record['stored']}
-  row['met'] = all(row[f'at_{count}'] >= bar for count, bar in BARS.items())
-  rows.append({**row, **answers.counts()})
+  stored = {'stored': preferred.record['stored']}
+  for by, start in (('question', 'any_'), ('question_few_topics', '')):
+    known = {
+      name: preferred.arrays[f'{start}{name}']
+      for name in ('user', 'topic', 'rank')
+    }
+    answers = Answers(known, 'user', 'topic')
+    row: Row = {'data': real.PREFEVAL, 'by': by, **_at(answers, known['rank'])}
+    if start:
+      row['met'] = all(row[f'at_{count}'] >= bar for count, bar in BARS.items())
+    rows.append({**row, **stored, **answers.counts()})
   answers = Answers(personas.arrays, 'user', 'user')
   for told in _told(personas.arrays):
     own, other = (

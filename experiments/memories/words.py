@@ -77,6 +77,7 @@ RECALLED = {
   'counts': 'counts',
   'right_preference': 'the right one',
   'question': 'the question',
+  'question_few_topics': 'the question, of few topics',
   'all_turns': 'all turns',
   'first_turns': 'the first turns',
   'last_turns': 'the last turns',

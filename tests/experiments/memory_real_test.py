@@ -201,10 +201,15 @@ def test_a_stored_preference_is_recalled_and_follows_the_question(monkeypatch):
   }
   persona = units.Unit({'stored': 30}, {'user': np.arange(3), **ranks})
   recalls = real_tables.recalls(unit, persona)
+  assert [row['by'] for row in recalls] == [
+    *('question', 'question_few_topics', 'first')
+  ]
   assert recalls[0]['met']
-  assert recalls[1]['at_1'] == pytest.approx(2 / 3)
-  assert recalls[1]['at_3'] == 1
-  assert recalls[1]['over_partners_at_1'] == pytest.approx(1 / 3)
+  assert recalls[0]['n'] == 45  # nine people of five
+  assert 'met' not in recalls[1]
+  assert recalls[2]['at_1'] == pytest.approx(2 / 3)
+  assert recalls[2]['at_3'] == 1
+  assert recalls[2]['over_partners_at_1'] == pytest.approx(1 / 3)
 
 
 def _same(texts, names):
