@@ -158,7 +158,7 @@ _CHOICES = {
     'events': 24,
     'people': (60, 30, 40),
     'pairs': 12,
-    'folds_used': 2,
+    'folds_used': 4,
   },
 }
 

@@ -253,6 +253,6 @@ def test_nothing_of_the_study_is_read_without_data(monkeypatch):
   config = memories.get_config('real')
   names = list(real.work(config))
   assert names[:2] == ['prefeval', 'synthetic_persona_chat']
-  assert len(names) == 12
+  assert len(names) == 14
   with pytest.raises(ValueError, match='PRM_DATA_DIR'):
     real.work(config)['prefeval']()
