@@ -57,9 +57,9 @@ from prm_jax.safeguards import (
   reward_level,
 )
 from prm_jax.users import (
-  answers,
   gaussian,
   in_context,
+  kept_answers,
   latent,
   meta,
   population,
@@ -295,10 +295,10 @@ LEARNERS: dict[str, Entry] = {
   ),
 }
 USERS: dict[str, Entry] = {
-  'answers': _built(answers.answers, dim=3),
   'flow': _built(latent.flow, dim=3, latent=3),
   'gaussian': _built(gaussian.gaussian, dim=3),
   'in_context': _built(in_context.in_context, dim=3),
+  'kept_answers': _built(kept_answers.kept_answers, dim=3),
   'latent': _built(latent.latent, dim=3, latent=3),
   'meta': _built(meta.meta, dim=3),
   'online': _built(gaussian.online, dim=3),

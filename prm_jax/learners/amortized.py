@@ -15,8 +15,8 @@ from prm_jax.models import sets
 from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import conditioned
 from prm_jax.systems import amortization, episodes
-from prm_jax.users import answers as all_answers
 from prm_jax.users import in_context as answers_in_context
+from prm_jax.users import kept_answers
 from prm_jax.users import latent as latents
 
 
@@ -268,7 +268,7 @@ def episodic(
   """
   system = types.System(
     conditioned.recalling(dim=dim, width=width, layers=layers, count=recalled),
-    all_answers.answers(dim=dim, capacity=capacity),
+    kept_answers.kept_answers(dim=dim, capacity=capacity),
   )
 
   def read(key, params, evidence):

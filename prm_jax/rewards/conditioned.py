@@ -124,9 +124,9 @@ def recalling(
 ) -> types.RewardModel:
   """Returns a reward that attends to the answers about what is most alike.
 
-  The context is `users.answers`: all answers of a person. Every text recalls
-  for itself, so that its score does not hang on what stands beside it: those
-  answers whose two texts, together, have the largest cosine to it.
+  The context is `users.kept_answers`: all answers of a person. Every text
+  recalls for itself, so that its score does not hang on what stands beside it:
+  those answers whose two texts, together, have the largest cosine to it.
 
   Args:
     dim: J, the aggregate's score included.

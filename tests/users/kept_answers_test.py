@@ -8,7 +8,7 @@ import numpy as np
 
 from prm_jax import types
 from prm_jax.rewards import conditioned
-from prm_jax.users import answers
+from prm_jax.users import kept_answers
 
 J = 3
 KEY = jax.random.key(0)
@@ -35,7 +35,7 @@ def pairs(count):
 
 def score(evidence, capacity):
   """Scores of two texts after some answers, and how many were dropped."""
-  user = answers.answers(dim=J, capacity=capacity)
+  user = kept_answers.kept_answers(dim=J, capacity=capacity)
   state, info = user.update(KEY, {}, user.prior({}), evidence)
   told = jax.tree.map(lambda leaf: leaf[None], user.context({}, state))
   found = SCORE(params(), pairs(9)[8:], told).score

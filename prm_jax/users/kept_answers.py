@@ -4,7 +4,7 @@ from prm_jax import types
 from prm_jax.users import latent, ring
 
 
-def answers(*, dim: int, capacity: int = 50) -> types.UserModel:
+def kept_answers(*, dim: int, capacity: int = 50) -> types.UserModel:
   """Returns the user model that keeps answers and makes nothing of them.
 
   The context is `types.Pair` of N = `capacity` answers, masked where there are
