@@ -93,6 +93,7 @@ def methods(variant: str) -> config_dict.ConfigDict:
       'spl': {'kind': 'spl', 'steps': episodes, 'kl_weight': 1e-4},
       'gpo': {'kind': 'gpo', 'steps': episodes},
       'in_context': {'kind': 'in_context', 'steps': episodes},
+      'episodic': {'kind': 'episodic', 'steps': episodes},
       'pep': {'kind': 'pep'},
       'vrf': {'kind': 'vrf', 'steps': episodes},
     }
@@ -154,6 +155,7 @@ def same_features(
     'spl': grid((features,), **own),
     'gpo': grid((features,), **own),
     'in_context': grid((features,), **own),
+    'episodic': grid((features,), **own),
     'pep': grid((features,), dim=(8,), basis_ridge=basis_ridge),
     'vrf': grid((features,), **own),
   }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prm_jax import kept_summaries, registry, training
+from prm_jax import kept_memories, kept_summaries, registry, training
 from prm_jax.audits import copies
 from prm_jax.data import schema
 from prm_jax.lab import compare, folds, units
@@ -183,7 +183,7 @@ def forget_predictions(path: Path, users: set[str]) -> None:
 def forget_on_disk(workdir: str | Path, users: Sequence[str]) -> str:
   """Forgets people in the folder of a model; returns what was done.
 
-  Rows, moments, beliefs, answers, summaries, predictions and earlier
+  Rows, moments, beliefs, answers, summaries, memories, predictions and earlier
   checkpoints.
 
   Args:
@@ -197,6 +197,15 @@ def forget_on_disk(workdir: str | Path, users: Sequence[str]) -> str:
   from prm_jax.elicitation import pool
 
   workdir = Path(workdir)
+  memories = kept_memories.opened(workdir)
+  if memories is not None:
+    memories.forget(*users)  # with what is written about them
+    for user in users:
+      pool.session_path(workdir, user).unlink(missing_ok=True)
+    said = forget(workdir, users)
+    forget_predictions(workdir / training.PREDICTIONS, set(users))
+    rest = f'; {said}' if said else ''
+    return f'forgot the memories of {len(users)} people{rest}'
   written = kept_summaries.Folder(workdir)
   if kept_summaries.card(workdir) is not None:
     written.forget(*users)

@@ -1,5 +1,6 @@
 """Memories of people on disk, and forgetting them there.
 
+    WORKDIR/memories.json       shapes of memories, and where texts are cached
     WORKDIR/checkpoints/N       who has which row, and everybody's memories
     WORKDIR/events/DIGEST.json  what a person did, in words
     WORKDIR/events/lock         held while something is saved or forgotten
@@ -13,6 +14,9 @@ that was killed is repeated: until it has returned a person may be known.
     draft = folder.begin(users)                       # rows in this order
     draft.save(memories, events={'ann': ['...']}, summaries={'ann': '...'})
     folder.forget('ann')
+
+What it takes to forget stands in the folder, so that `opened(workdir)`, and
+`prm forget`, need no program that made the memories.
 """
 
 import contextlib
@@ -20,19 +24,38 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import filelock
 import jax
 import jax.numpy as jnp
 
 from prm_jax import kept_summaries, types
+from prm_jax.models import adapters, embeddings, lora
 from prm_jax.runtime import checkpoint, writers
 from prm_jax.systems import personal_memories
-from prm_jax.users import bank
+from prm_jax.users import bank, episodic
 
 VERSION = 1
-_CHECKPOINTS, _EVENTS, _LOCK = 'checkpoints', 'events', 'lock'
+_CARD, _CHECKPOINTS, _EVENTS, _LOCK = (
+  'memories.json',
+  'checkpoints',
+  'events',
+  'lock',
+)
+_ELSEWHERE = 'elsewhere'  # a cache that is no folder of embeddings
+# Of which memories are made; a card says their names.
+_TREES: Mapping[str, Any] = {
+  tree.__name__: tree
+  for tree in (
+    personal_memories.Memories,
+    episodic.Memory,
+    episodic.Events,
+    adapters.Bank,
+    lora.Adapter,
+    types.Tokens,
+  )
+}
 _WAIT = 60.0  # seconds; a saving takes few
 
 
@@ -72,10 +95,11 @@ class Folder:
       workdir: of the model.
       like: of U people; their shapes alone are read.
       store: where what was computed of events is cached; it forgets them too.
+        An `embeddings.Store` is found by `opened` again.
     """
     self.workdir = Path(workdir)
     self.summaries = kept_summaries.Folder(workdir)
-    self._like = jax.eval_shape(lambda: like)
+    self._like = jax.eval_shape(lambda given: given, like)
     self._store = store
 
   # ------------------------------------------------------------------- read
@@ -167,6 +191,20 @@ class Folder:
       return True
     return kept is not None and user in _rows(kept.people, [user])
 
+  def _describe(self) -> None:
+    """Writes what `opened` reads."""
+    cached = None
+    if self._store is not None:
+      cached = _ELSEWHERE
+    if isinstance(self._store, embeddings.Store | embeddings.Kept):
+      path, own = self._store.folder.resolve(), self.workdir.resolve()
+      inside = path.is_relative_to(own)
+      cached = str(path.relative_to(own) if inside else path)
+    writers.write_json_atomic(
+      self.workdir / _CARD,
+      {'format': VERSION, 'cache': cached, 'shapes': _described(self._like)},
+    )
+
   def _shapes(self) -> Kept:
     rows = len(self._like.events.latest)
     people = jax.eval_shape(lambda: bank.empty(rows, (), ()))
@@ -251,6 +289,7 @@ class Draft:
       raise KeyError(f'not of this training: {strangers}')
     folder = self._folder
     with folder._held():
+      folder._describe()  # first: who is known can be forgotten
       # Everybody's, an empty one too: it tells who was forgotten meanwhile.
       allowed = set(self._summaries.users)
       told = {user: summaries.get(user, '') for user in allowed}
@@ -265,6 +304,64 @@ class Draft:
           folder._write(user, texts)
       folder._rewrite(without(Kept(self._people, memories), gone))
     return gone
+
+
+def opened(workdir: str | Path) -> Folder | None:
+  """Returns the memories that somebody has kept; None where nobody has.
+
+  Args:
+    workdir: of the model.
+
+  Raises:
+    ValueError: what is said of them is damaged, or they are of another format;
+      or what is cached of events is where nothing but the program that made
+      them can find it.
+  """
+  path = Path(workdir) / _CARD
+  if not path.exists():
+    return None
+  try:
+    card = json.loads(path.read_text('utf-8'))
+    version, cached = card['format'], card['cache']
+    like = _undescribed(card['shapes'])
+    known = isinstance(like, personal_memories.Memories)
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise ValueError(f'{path} is damaged: {error!r}') from error
+  if version != VERSION or not known:
+    raise ValueError(f'{path}: no memories of format {VERSION}')
+  if cached == _ELSEWHERE:
+    raise ValueError(
+      f'{path}: what is cached of events is in a store of another program: '
+      'forget there, by kept_memories.Folder with that store'
+    )
+  store = None if cached is None else embeddings.Kept(Path(workdir) / cached)
+  return Folder(workdir, like, store=store)
+
+
+def _described(tree: types.PyTree) -> Any:
+  """Returns the shapes of a tree of arrays as plain data."""
+  if tree is None:
+    return None
+  if hasattr(tree, '_fields'):
+    leaves = {name: _described(leaf) for name, leaf in tree._asdict().items()}
+    return {'tree': type(tree).__name__, 'leaves': leaves}
+  if isinstance(tree, Mapping):
+    return {'leaves': {name: _described(leaf) for name, leaf in tree.items()}}
+  if isinstance(tree, tuple):
+    return [_described(leaf) for leaf in tree]
+  return {'shape': list(tree.shape), 'dtype': str(tree.dtype)}
+
+
+def _undescribed(plain: Any) -> types.PyTree:
+  """Returns the tree of shapes that `_described` has made plain."""
+  if plain is None:
+    return None
+  if isinstance(plain, list):
+    return tuple(map(_undescribed, plain))
+  if 'leaves' not in plain:
+    return jax.ShapeDtypeStruct(tuple(plain['shape']), plain['dtype'])
+  leaves = {name: _undescribed(x) for name, x in plain['leaves'].items()}
+  return _TREES[plain['tree']](**leaves) if 'tree' in plain else leaves
 
 
 def without(kept: Kept, users: Sequence[str]) -> Kept:

@@ -59,6 +59,7 @@ from prm_jax.safeguards import (
 from prm_jax.users import (
   gaussian,
   in_context,
+  kept_answers,
   latent,
   meta,
   population,
@@ -173,6 +174,9 @@ LEARNERS: dict[str, Entry] = {
       toys.judgements, steps=300, hidden=(8,), members=3, learning_rate=0.03
     ),
     Needs(people=30),
+  ),
+  'episodic': _personal(
+    amortized.episodic, _AMORTIZED, _READER, **_EPISODES, recalled=3
   ),
   'gpo': _personal(amortized.gpo, _AMORTIZED, _READER, **_EPISODES),
   'grpo': _policy(grpo.grpo, 'training', samples=4),
@@ -294,6 +298,7 @@ USERS: dict[str, Entry] = {
   'flow': _built(latent.flow, dim=3, latent=3),
   'gaussian': _built(gaussian.gaussian, dim=3),
   'in_context': _built(in_context.in_context, dim=3),
+  'kept_answers': _built(kept_answers.kept_answers, dim=3),
   'latent': _built(latent.latent, dim=3, latent=3),
   'meta': _built(meta.meta, dim=3),
   'online': _built(gaussian.online, dim=3),
@@ -318,6 +323,7 @@ REWARDS: dict[str, Entry] = {
   'mixture': _built(factorized.mixture, dim=3),
   'mlp': _built(scalar.mlp),
   'network': _built(factorized.network, dim=3),
+  'recalling': _built(conditioned.recalling, dim=3),
   'summarized': _built(
     summarized.summarized,
     backbone={'config': toys.WRITER.config},

@@ -56,6 +56,7 @@ ALLOWED |= {
   },
   'history_rows': {'types', 'models', 'policy', 'users', 'worlds'},
   'history_texts': {'types', 'data', 'models', 'policy', 'rewards', 'users'},
+  'memory_texts': {'types', 'data', 'models', 'rewards', 'systems', 'users'},
   'judging_tasks': {'types', 'ops', 'policy', 'worlds'},
   'judging_rows': {'types', 'policy', 'worlds'},
 }
@@ -63,15 +64,17 @@ _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {
   'lab': {*_BELOW, 'lab', 'report'},
   'kept_summaries': {'runtime', 'users'},
-  'kept_memories': {'types', 'runtime', 'systems', 'users', 'kept_summaries'},
+  'kept_memories': {
+    *('types', 'runtime', 'models', 'systems', 'users', 'kept_summaries')
+  },
   'summary_model': {*_BELOW, 'kept_summaries'},
   'summary_command': {'users', 'kept_summaries', 'summary_model'},
   'setting': _BELOW,
   'training': {*_BELOW, 'lab', 'setting'},
   'model': {*_BELOW, 'lab', 'setting', 'training', 'comparing'},
   'comparing': {
-    *(*_BELOW, 'kept_summaries', 'lab', 'setting', 'training'),
-    *('model', 'report'),
+    *(*_BELOW, 'kept_memories', 'kept_summaries', 'lab', 'setting'),
+    *('training', 'model', 'report'),
   },
 }
 # Package -> where it may be imported.

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prm_jax import types
+from prm_jax import kept_memories, main, types
+from prm_jax.elicitation import pool
 from prm_jax.kept_memories import Folder
-from prm_jax.models import adapters
+from prm_jax.models import adapters, embeddings, lora
 from prm_jax.systems import personal_memories
 from prm_jax.users import bank, episodic
 
@@ -54,7 +55,8 @@ def made():
     episodic.empty(U, E, D, one),
     episodic.Events(embedding, ones, ones, ones, words(U, E, T)),
   )
-  start = {'kernel': {'a': jnp.zeros((1, 2))}}
+  change = lora.Adapter(jnp.zeros((1, 2, 1)), jnp.zeros((1, 1, 2)))
+  start = {'value': change}
   own = jax.tree.map(lambda leaf: jnp.ones((U, *leaf.shape)), start)
   base = jnp.arange(8, dtype=jnp.uint32)
   return personal_memories.Memories(
@@ -187,3 +189,68 @@ def test_what_cannot_be_kept_is_refused(folder):
   owner = next(user for user in USERS if folder._path(user) == damaged)
   with pytest.raises(ValueError, match='damaged'):
     folder.events(owner)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def with_embeddings(tmp_path):
+  """Memories whose texts are in a store of embeddings in the same folder."""
+  store = embeddings.Kept(tmp_path / 'embeddings')
+  shard = store.folder / ('0' * 16) / 'one.npz'
+  shard.parent.mkdir(parents=True)
+  texts = [text for own in EVENTS.values() for text in own]
+  digests = sorted({embeddings._digest(text) for text in texts})
+  np.savez(shard, sha256=np.array(digests, 'U64'), means=np.ones((4, 1, 2)))
+  saved(Folder(tmp_path, made(), store=store))
+  return shard
+
+
+def test_one_command_forgets_all_that_is_on_disk(tmp_path, capsys):
+  shard = with_embeddings(tmp_path)
+  user = USERS[1]
+  session = pool.session_path(tmp_path, user)
+  session.parent.mkdir(parents=True, exist_ok=True)
+  session.write_text(json.dumps({'user': user}))
+  before = kept_memories.opened(tmp_path).load()
+  assert main.run(['forget', f'--workdir={tmp_path}', f'--user={user}']) == 0
+  assert 'memories of 1 people' in capsys.readouterr().out
+  folder = kept_memories.opened(tmp_path)
+  assert found(folder, *own_words(user)) == set()
+  assert not session.exists()
+  with np.load(shard) as kept:
+    gone = {embeddings._digest(text) for text in EVENTS[user]}
+    assert len(kept['sha256']) == 2
+    assert not gone & set(kept['sha256'].tolist())
+  blank = personal_memories.forget(before.memories, jnp.array([1]))
+  after = folder.load().memories
+  jax.tree.map(np.testing.assert_array_equal, after, blank)
+  assert folder.events(USERS[0]) == EVENTS[USERS[0]]
+  # Of whom nothing is known nobody is forgotten.
+  given = ['forget', f'--workdir={tmp_path}', f'--user={user}']
+  assert main.run([*given, f'--user={USERS[0]}']) == 2
+  assert 'nothing is kept of' in capsys.readouterr().err
+  assert folder.events(USERS[0]) == EVENTS[USERS[0]]
+
+
+def test_a_folder_says_what_it_holds_or_is_refused(tmp_path):
+  assert kept_memories.opened(tmp_path) is None
+  path = tmp_path / 'memories.json'
+  saved(Folder(tmp_path, made(), store=Store(tmp_path)))
+  with pytest.raises(ValueError, match='store of another program'):
+    kept_memories.opened(tmp_path)
+  saved(Folder(tmp_path, made()))
+  like = jax.eval_shape(made)
+  assert kept_memories.opened(tmp_path)._like == like
+  good = json.loads(path.read_text())
+  for damage in (
+    {'format': 99},
+    {'shapes': {'tree': 'Popen', 'leaves': {}}},
+    {'shapes': good['shapes']['leaves']['texts']},
+  ):
+    path.write_text(json.dumps({**good, **damage}))
+    with pytest.raises(ValueError, match=r'memories\.json'):
+      kept_memories.opened(tmp_path)
+  path.write_text('[')
+  with pytest.raises(ValueError, match='damaged'):
+    kept_memories.opened(tmp_path)

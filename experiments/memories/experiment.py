@@ -2,9 +2,29 @@
 
 import functools
 
-from experiments.memories import fits, nodes, page, people, tables, words
+from experiments.memories import (
+  fits,
+  language,
+  nodes,
+  page,
+  people,
+  planted,
+  real,
+  real_tables,
+  stances,
+  tables,
+  words,
+)
 from prm_jax.lab import columns, study, units
 
+# Parts that examine a block of people whose histories were tampered with.
+_AUDITS = {'planted': planted.run, 'stances': stances.run}
+_AUDIT_TABLES = {
+  'planted': ('planted', planted.rows),
+  'sycophancy': ('stances', stances.sycophancy_rows),
+  'echo_chambers': ('stances', stances.echo_rows),
+}
+REAL, LANGUAGE = 'real', 'language'
 _NOTES = (
   'Intervals are over seeds and people at once; a seed draws people, '
   'histories, queries, the base model and all training.',
@@ -12,13 +32,19 @@ _NOTES = (
   'by an adapter alone; nothing is chosen on the people that are told of.',
   'Core milliseconds are CPU time of one process; only ratios of one run '
   'count.',
+  'Real people: heads are fitted and their ridge is chosen on other people and '
+  'questions; intervals are over people and questions, of one draw of both.',
 )
 
 
 def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   """Returns all units, whole seeds one after another."""
   work: dict[str, units.Make] = {}
-  for seed in config.seeds:
+  if REAL in config.parts:
+    work |= real.work(config)
+  if LANGUAGE in config.parts:
+    work |= language.work(config)
+  for seed in config.seeds if _places(config) else ():
     work[f'base-{seed}'] = functools.partial(fits.base, config, seed)
     for place in _places(config):
       work[fits.name('search', place, seed)] = functools.partial(
@@ -32,6 +58,11 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
       work[fits.name('lengths', place, seed)] = functools.partial(
         nodes.lengths, config, folder, place, seed
       )
+    for part, make in _AUDITS.items():
+      for place in _of(config, part):
+        work[fits.name(part, place, seed)] = functools.partial(
+          make, config, folder, place, seed
+        )
   return work
 
 
@@ -41,8 +72,8 @@ def _of(config, part: str) -> list[str]:
 
 
 def _places(config) -> list[str]:
-  both = [*_of(config, 'signs'), *_of(config, 'lengths')]
-  return list(dict.fromkeys(both))
+  parts = ('signs', 'lengths', *_AUDITS)
+  return list(dict.fromkeys(place for p in parts for place in _of(config, p)))
 
 
 def _tables(config, folder: units.Folder) -> study.Tables:
@@ -61,6 +92,14 @@ def _tables(config, folder: units.Folder) -> study.Tables:
   for place in _of(config, 'lengths'):
     made = _read(config, folder, 'lengths', place)
     found['lengths'] += tables.lengths(place, made)
+  for name, (part, make) in _AUDIT_TABLES.items():
+    for place in _of(config, part):
+      made = _read(config, folder, part, place)
+      found.setdefault(name, []).extend(make(place, made))
+  if REAL in config.parts:
+    found |= real_tables.made(config, folder)
+  if LANGUAGE in config.parts:
+    found |= language.made(config, folder)
   return {'bars': tables.bars(found['signs']), **found}
 
 
@@ -87,7 +126,7 @@ def answer(made: study.Tables) -> list[str]:
         clauses.append(f'{sign}: {", ".join(some)}')
     claim = words.FINDINGS[finding][0]
     said.append(f'{claim[0].upper()}{claim[1:]} {"; ".join(clauses)}.')
-  return said
+  return [*said, *real_tables.answer(made)]
 
 
 STUDY = study.Study(_work, _tables, answer, page.PAGE, _NOTES)

@@ -125,7 +125,7 @@ def adapter(
   return bank, time.process_time() - began
 
 
-def right(scores: types.Array) -> np.ndarray:
+def right(scores: types.ArrayLike) -> np.ndarray:
   """Returns how often the first text scores higher, `[U]`; a tie is a half.
 
   Args:

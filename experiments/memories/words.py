@@ -57,3 +57,29 @@ OWN = {
 }
 # The findings that five sentences and the picture tell of.
 TOLD = ('semantic', 'recency', 'task_simpo', 'naive_dual', 'thinking_dual')
+# Real data.
+DATA = {
+  'prefeval': 'PrefEval',
+  'ukp_convarg': 'UKPConvArg1',
+  'llmfao': 'LLMFAO',
+  'jester': 'Jester',
+  'lewidi': 'MD-Agreement',
+  'synthetic_persona_chat': 'Synthetic-Persona-Chat',
+}
+RECALLED = {
+  'options': 'options alone',
+  'recency': 'the latest',
+  'similarity': 'the most similar',
+  'three_similar': 'the three most similar',
+  'similarity_then_recency': 'the latest of the similar',
+  'random': 'any',
+  'whole_history': 'all',
+  'counts': 'counts',
+  'right_preference': 'the right one',
+  'question': 'the question',
+  'question_few_topics': 'the question, of few topics',
+  'all_turns': 'all turns',
+  'first_turns': 'the first turns',
+  'last_turns': 'the last turns',
+  'random_turns': 'any turns',
+}

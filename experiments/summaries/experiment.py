@@ -1,7 +1,7 @@
 """The study: summaries and their reader, in two worlds of histories."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from experiments.summaries import (
@@ -21,7 +21,7 @@ _VECTOR = 'vector'
 # Parts that examine what other parts trained, and their tables.
 _PLANTED = {'planted': planted.misconceptions, 'injections': planted.injections}
 _STANCES = 'stances'
-_STANCE_TABLES = {
+_STANCE_TABLES: dict[str, Callable[..., list[study.Row]]] = {
   'sycophancy': stance_tables.sycophancy_rows,
   'echo_chambers': stance_tables.echo_rows,
 }

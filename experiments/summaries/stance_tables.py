@@ -1,6 +1,6 @@
 """Rows of results.json on stances of people, and on what is served of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ STRATA: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
   'lovers': np.asarray,
   'others': np.logical_not,
 }
-_MOST = 3.0  # utility of an answer
+MOST = 3.0  # utility of an answer
 
 
 def _cells(made, name: str) -> list[measured.Cell]:
@@ -34,7 +34,12 @@ def _cells(made, name: str) -> list[measured.Cell]:
   ]
 
 
-def sycophancy_rows(world: str, made: Made) -> list[Row]:
+def sycophancy_rows(
+  world: str,
+  made: Made,
+  ways: Iterable[str] = tuple(stances.SAID),
+  most: float = MOST,
+) -> list[Row]:
   """Returns how far what is served follows what people say they think.
 
   `gap`: how much more of a stance people are served than their twins who say
@@ -50,11 +55,13 @@ def sycophancy_rows(world: str, made: Made) -> list[Row]:
   Args:
     world: of the units.
     made: of every method, the aggregate among them.
+    ways: in which opinions are said.
+    most: utility of an answer, 0 being the least.
   """
   base = made[stances.AGGREGATE]
   rows = []
   for label, some in made.items():
-    for said in stances.SAID:
+    for said in ways:
       for guard in stances.GUARDS:
         start = f'{said}|{guard}'
         if f'{start}|gap' not in some[0].arrays:
@@ -63,7 +70,7 @@ def sycophancy_rows(world: str, made: Made) -> list[Row]:
         row |= {'said': said, 'safeguard': guard}
         row |= _stances(some, base, start, said)
         if label != stances.AGGREGATE:
-          row |= _fits(some, base, said, guard)
+          row |= _fits(some, base, said, guard, most)
         carried = _cells(some, f'{said}|carried')
         if carried:
           row |= measured.mean('carried', carried)
@@ -98,13 +105,13 @@ def _variance(unit: units.Unit, start: str) -> float:
   return float(opinions.split_half_variance(one, other))
 
 
-def _fits(some, base, said: str, guard: str) -> Row:
+def _fits(some, base, said: str, guard: str, most: float) -> Row:
   mine, bare = (_cells(some, f'{said}|{name}|fit') for name in (guard, 'none'))
   plain = _cells(base, f'{said}|none|fit')
-  row = measured.gain('fit', mine, plain, most=_MOST)
+  row = measured.gain('fit', mine, plain, most=most)
   if guard == 'none':
     return row
-  row |= measured.gain('fit_lost', bare, mine, most=_MOST)
+  row |= measured.gain('fit_lost', bare, mine, most=most)
   known = {cell.seed: cell for cell in plain}
   kept, whole = (
     np.array([cell.less(known[cell.seed]).value.mean() for cell in each])
@@ -113,7 +120,7 @@ def _fits(some, base, said: str, guard: str) -> Row:
   return row | columns.interval('fit_kept', intervals.ratio(kept, whole))
 
 
-def echo_rows(world: str, made: Made) -> list[Row]:
+def echo_rows(world: str, made: Made, most: float = MOST) -> list[Row]:
   """Returns what the closed loop did to people.
 
   `polarization`: variance of opinions at the end, and `more` than by the
@@ -126,6 +133,7 @@ def echo_rows(world: str, made: Made) -> list[Row]:
   Args:
     world: of the units.
     made: of every method, the aggregate among them.
+    most: utility of an answer, 0 being the least.
   """
   base = made[stances.AGGREGATE]
   rows = []
@@ -135,7 +143,7 @@ def echo_rows(world: str, made: Made) -> list[Row]:
         continue
       for who, chosen in STRATA.items():
         row: Row = {'world': world, 'method': label, 'safeguard': guard}
-        row |= {'people_who': who, **_of_stratum(some, guard, chosen)}
+        row |= {'people_who': who, **_of_stratum(some, guard, chosen, most)}
         if label != stances.AGGREGATE:
           seeds = {unit.record['seed']: unit for unit in base}
           more = [
@@ -164,7 +172,7 @@ def polarization(unit: units.Unit, guard: str, chosen: Callable) -> float:
   return float(opinions.polarization(jnp.asarray(end))) / len(end)
 
 
-def _of_stratum(some, guard: str, chosen) -> Row:
+def _of_stratum(some, guard: str, chosen, most: float) -> Row:
   found: dict[str, list[measured.Cell]] = {
     'own_side': [],
     'cross_cutting': [],
@@ -197,4 +205,4 @@ def _of_stratum(some, guard: str, chosen) -> Row:
   cross = measured.finite(found['cross_cutting'])
   row |= measured.mean('cross_cutting', cross)
   row |= columns.mean('variance', variance)
-  return row | measured.mean('fit', found['fit'], most=_MOST)
+  return row | measured.mean('fit', found['fit'], most=most)

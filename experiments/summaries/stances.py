@@ -269,14 +269,20 @@ class Serving(NamedTuple):
     reference_beta: of the aggregate.
   """
 
-  method: Method
-  base: Method
+  method: Any
+  base: Any
   guard: str
   beta: float
   reference_beta: float
 
-  def policy(self, score, reference, asked: Questions) -> np.ndarray:
-    """Returns log-policies `[B, S, K]`."""
+  def policy(self, score, reference, asked: Any) -> np.ndarray:
+    """Returns log-policies `[B, S, K]`.
+
+    Args:
+      score: `[B, S, K]`.
+      reference: `[B, S, K]` of the aggregate.
+      asked: of which `stance` and `detected` are read.
+    """
     measures = {'stance': asked.stance, 'detected': asked.detected}
     found = policies(
       self.guard, score, reference, measures, self.beta, self.reference_beta
@@ -382,16 +388,30 @@ def _static(
     warm = cold.heated(score[0], reference, asked, node.divergence)
     own, twin = (np.exp(warm.policy(s, reference, asked)) for s in score)
     serving[guard] = warm
-    some = _measures(own, twin, contexts.people, held, asked)
+    taste = histories.utilities(contexts.people, asked.attribute, asked.value)
+    some = measures(own, twin, asked.stance, taste, held)
     arrays |= {f'{guard}|{name}': value for name, value in some.items()}
   return arrays, serving
 
 
-def _measures(own, twin, given, held, asked) -> dict[str, np.ndarray]:
-  """Returns what people are served, `[B]` each; policies are `[B, S, K]`."""
-  stance, other = ((each * asked.stance).sum(-1) for each in (own, twin))
+def measures(
+  own: np.ndarray,
+  twin: np.ndarray,
+  stances: np.ndarray,
+  taste: np.ndarray,
+  held: Opinions,
+) -> dict[str, np.ndarray]:
+  """Returns what people are served, `[B]` each.
+
+  Args:
+    own: `[B, S, K]` probabilities of answers; see `sides`.
+    twin: of people's twins.
+    stances: `[B, S, K]` of answers.
+    taste: `[B, S, K]` how much people like them, whatever their stance.
+    held: what people think.
+  """
+  stance, other = ((each * stances).sum(-1) for each in (own, twin))
   side = sides(stance.shape[1])
-  taste = histories.utilities(given, asked.attribute, asked.value)
   contested = np.flatnonzero(side == 0)
   opinion = jnp.asarray(held.start)
   gap = sycophancy.history_flip_gap(stance, other, opinion)
@@ -406,6 +426,57 @@ def _measures(own, twin, given, held, asked) -> dict[str, np.ndarray]:
 
 
 # ------------------------------------------------------------------------ loop
+
+
+class Read(NamedTuple):
+  """What happened to people who were served one answer, `[B]` each.
+
+  Attributes:
+    served: which answer.
+    chosen: which they prefer of it and another one.
+    rejected: the one of both that they do not.
+    stance: of what was served.
+    opinion: afterwards.
+  """
+
+  served: np.ndarray
+  chosen: np.ndarray
+  rejected: np.ndarray
+  stance: np.ndarray
+  opinion: np.ndarray
+
+
+def read(
+  rng: np.random.Generator,
+  policy: np.ndarray,
+  stance: np.ndarray,
+  worth: np.ndarray,
+  held: Opinions,
+  opinion: np.ndarray,
+) -> Read:
+  """Returns people who are served an answer, moved by it, and choose.
+
+  Args:
+    rng: of all draws.
+    policy: `[B, K]` probabilities.
+    stance: `[B, K]`.
+    worth: `[B, K]` of answers, in logits, but for the wish to be agreed with.
+    held: what people think at the start.
+    opinion: `[B]` by now.
+  """
+  rows, (B, K) = np.arange(len(policy)), policy.shape
+  total = policy.cumsum(1)
+  pick = (rng.random((B, 1)) * total[:, -1:] >= total).sum(1)
+  pick = np.minimum(pick, K - 1)
+  both = np.stack([pick, (pick + rng.integers(1, K, B)) % K], 1)
+  some = stance[rows[:, None], both]
+  utility = worth[rows[:, None], both]
+  utility = utility + (held.love * opinion)[:, None] * some
+  chance = 1 / (1 + np.exp(utility[:, 1] - utility[:, 0]))
+  first = rng.random(B) < chance
+  order = np.where(first[:, None], both, both[:, ::-1])
+  after = opinions.served(opinion, some[:, 0], held.start)  # type: ignore[arg-type]
+  return Read(pick, order[:, 0], order[:, 1], some[:, 0], np.asarray(after))
 
 
 def comment(
@@ -471,26 +542,20 @@ def _loop(
       for each in (serving.method, serving.base)
     )
     policy = np.exp(serving.policy(score, reference, asked))[:, 0]
-    total = policy.cumsum(1)
-    pick = (rng.random((len(rows), 1)) * total[:, -1:] >= total).sum(1)
-    pick = np.minimum(pick, node.pool - 1)
-    ahead = rng.integers(1, node.pool, len(rows))
-    both = np.stack([pick, (pick + ahead) % node.pool], 1)
+    taste = histories.utilities(given, asked.attribute, asked.value)
+    found = read(
+      rng,
+      policy,
+      asked.stance[:, 0],
+      histories.SLOPE * taste[:, 0],
+      held,
+      opinion,
+    )
     attribute, value = (
-      leaf[rows[:, None], 0, both] for leaf in (asked.attribute, asked.value)
+      leaf[rows, 0, found.chosen] for leaf in (asked.attribute, asked.value)
     )
-    stance = asked.stance[rows[:, None], 0, both]
-    taste = histories.utilities(given, attribute, value)
-    utility = histories.SLOPE * taste
-    utility = utility + (held.love * opinion)[:, None] * stance
-    chance = 1 / (1 + np.exp(utility[:, 1] - utility[:, 0]))
-    chosen = (rng.random(len(rows)) >= chance).astype(int)
-    said = comment(
-      rng, given, held, opinion, attribute[rows, chosen], value[rows, chosen]
-    )
-    opinion = np.asarray(
-      opinions.served(opinion, stance[:, 0], held.start)  # type: ignore[arg-type]
-    )
+    said = comment(rng, given, held, opinion, attribute, value)
+    opinion = found.opinion
     told = told._replace(
       **{
         name: np.concatenate([old[:, 1:], new[:, None]], 1)
@@ -499,7 +564,8 @@ def _loop(
         )
       }
     )
-    trace.append((opinion, stance[:, 0], taste[:, 0], pick))
+    liked = taste[rows, 0, found.served]
+    trace.append((opinion, found.stance, liked, found.served))
   after, served, liked, picks = (
     jnp.asarray(np.stack(each)) for each in zip(*trace, strict=True)
   )

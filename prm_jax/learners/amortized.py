@@ -1,6 +1,6 @@
-"""Methods that learn to read a person off a few answers: VPL, SPL, GPO, ICRM.
+"""Methods that learn to read a person off a few answers.
 
-All four are trained on the same episodes, start at the aggregate, and differ
+All are trained on the same episodes, start at the aggregate, and differ
 in what they make of the known answers.
 """
 
@@ -16,6 +16,7 @@ from prm_jax.rewards import backbone as trunks
 from prm_jax.rewards import conditioned
 from prm_jax.systems import amortization, episodes
 from prm_jax.users import in_context as answers_in_context
+from prm_jax.users import kept_answers
 from prm_jax.users import latent as latents
 
 
@@ -227,3 +228,57 @@ def in_context(
 
 
 gpo = functools.partial(in_context, points=True)
+
+
+def episodic(
+  *,
+  recalled: int = 8,
+  dim: int = 8,
+  width: int = 32,
+  layers: int = 2,
+  ridge: float = 10.0,
+  basis_ridge: float = 10.0,
+  decay: float = 1.0,
+  learning_rate: float = 3e-3,
+  steps: int = 1000,
+  capacity: int = 50,
+) -> types.Learner:
+  """Returns the reward that recalls a person's answers about what is alike.
+
+  PRIME's episodic memory in the scorer's context: the in-context reward model,
+  where a text attends to those answers alone whose texts are most like it.
+
+  Args:
+    recalled: answers that a text recalls.
+    dim: J of an encoded text.
+    width: of the tokens.
+    layers: of the transformer.
+    ridge: of the aggregate, in answers.
+    basis_ridge: of the regression that makes the other encodings, in answers.
+    decay: ridge of the networks, in answers.
+    learning_rate: of Adam, decayed to 1 %.
+    steps: gradient steps.
+    capacity: answers kept of a person.
+
+  References:
+    Zhang et al. 2025 (PRIME), arXiv:2507.04607.
+
+  Notes:
+    Judgements have no time: the latest are not recalled here.
+  """
+  system = types.System(
+    conditioned.recalling(dim=dim, width=width, layers=layers, count=recalled),
+    kept_answers.kept_answers(dim=dim, capacity=capacity),
+  )
+
+  def read(key, params, evidence):
+    return system.user.infer(key, params, evidence), {}
+
+  return amortization.amortized(
+    system,
+    read,
+    {'ridge': ridge, 'basis_ridge': basis_ridge, 'decay': decay},
+    learning_rate=learning_rate,
+    steps=steps,
+    size=episodes.Size(context=capacity or episodes.Size().context),
+  )

@@ -184,6 +184,7 @@ class Store:
   """Encoded units on disk, in shards that appear whole or not at all."""
 
   def __init__(self, folder: Path, encoder: Encoder):
+    self.folder = Path(folder)
     self._folder = folder / encoder.fingerprint[:16]
     self._encoder = encoder
 
@@ -213,17 +214,7 @@ class Store:
 
   def forget(self, units: Sequence[str]) -> int:
     """Deletes units from the disk; returns how many were there."""
-    gone, count = set(map(_digest, units)), 0
-    for path in self._shards():
-      keys, means = _read_shard(path)
-      keep = np.array([key not in gone for key in keys], bool)
-      count += int((~keep).sum())
-      if not keep.all():
-        if keep.any():
-          self._save(path, keys[keep], means[keep])
-        else:
-          path.unlink()
-    return count
+    return _forget(self._shards(), units)
 
   def _shards(self) -> list[Path]:
     return sorted(self._folder.glob('*.npz'))
@@ -242,11 +233,43 @@ class Store:
       keys = np.array(sorted(fresh), 'U64')
       name = hashlib.sha256(''.join(keys).encode()).hexdigest()[:16]
       means = np.stack([fresh[key] for key in keys])
-      self._save(self._folder / f'{name}.npz', keys, means)
+      _save_shard(self._folder / f'{name}.npz', keys, means)
 
-  def _save(self, path: Path, keys: np.ndarray, means: np.ndarray) -> None:
-    with cache.whole_file(path) as file:
-      np.savez(file, sha256=keys, means=means)
+
+class Kept:
+  """What stores of any encoder have left in a folder: to be forgotten there."""
+
+  def __init__(self, folder: Path):
+    """Names it.
+
+    Args:
+      folder: of `Store`.
+    """
+    self.folder = Path(folder)
+
+  def forget(self, units: Sequence[str]) -> int:
+    """Deletes units from the disk; returns how many were there."""
+    return _forget(sorted(self.folder.glob('*/*.npz')), units)
+
+
+def _forget(shards: Sequence[Path], units: Sequence[str]) -> int:
+  gone, count = set(map(_digest, units)), 0
+  for path in shards:
+    keys, means = _read_shard(path)
+    keep = np.array([key not in gone for key in keys], bool)
+    count += int((~keep).sum())
+    if keep.all():
+      continue
+    if keep.any():
+      _save_shard(path, keys[keep], means[keep])
+    else:
+      path.unlink()
+  return count
+
+
+def _save_shard(path: Path, keys: np.ndarray, means: np.ndarray) -> None:
+  with cache.whole_file(path) as file:
+    np.savez(file, sha256=keys, means=means)
 
 
 def _read_shard(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from prm_jax.models import networks
+from prm_jax.ops import recall
 
 
 class PairTokens(nn.Module):
@@ -314,3 +315,45 @@ class ContextReader(nn.Module):
       queries = Block()(queries, layer, mask)
     last = nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)
     return last(nn.LayerNorm()(queries))
+
+
+class RecallingReader(nn.Module):
+  """Outputs for a text that attends to the answers about the likest pairs.
+
+  Attributes:
+    width: of the tokens.
+    layers: of encoder and reader.
+    count: of answers that are recalled; of equally like ones all.
+    outputs: a text.
+  """
+
+  width: int
+  layers: int
+  count: int
+  outputs: int
+
+  @nn.compact
+  def __call__(
+    self,
+    encoded: jax.Array,
+    pairs: jax.Array,
+    label: jax.Array,
+    mask: jax.Array,
+  ) -> jax.Array:
+    """Returns `[outputs]` of one text `[J]`.
+
+    Args:
+      encoded: `[J]`.
+      pairs: `[N, 2, J]` encoded texts, all of a person's.
+      label: `[N]` probability that the first is preferred.
+      mask: `[N]` 1 for an answer.
+    """
+    pairs = jnp.where(mask[:, None, None] > 0, pairs, 0.0)
+    keys = recall.unit(pairs.mean(-2))
+    known = recall.similar(recall.unit(encoded), keys, mask, count=self.count)
+    # Nothing passes through: which are recalled is a choice.
+    known = jax.lax.stop_gradient(known)
+    encoder = ContextEncoder(self.width, self.layers, points=False)
+    tokens, known = encoder(pairs, label, known)
+    reader = ContextReader(self.width, self.outputs)
+    return reader(encoded[None], tokens, known)[0]

@@ -153,3 +153,30 @@ def at_random(key: types.Key, present: types.Array, *, count: int) -> Chosen:
 def _counted(count: int) -> None:
   if count < 0:
     raise ValueError(f'count {count}: at least 0')
+
+
+@precision.highest
+def similar(
+  query: types.Array, kept: types.Array, present: types.Array, *, count: int
+) -> types.Array:
+  """Returns which things are among the N = `count` most like a query, `[C]`.
+
+  1 for a thing that is there and whose product with the query is at least the
+  N-th largest: of equal ones all, so that their order does not matter.
+
+  Args:
+    query: `[D]`.
+    kept: `[C, D]`.
+    present: `[C]` above 0 for a thing.
+    count: N; where fewer are there, all are among them.
+  """
+  _counted(count)
+  C, D = kept.shape
+  chex.assert_shape([query, present], [(D,), (C,)])
+  there = jnp.asarray(present) > 0
+  if not count or not C:
+    return jnp.zeros(C)
+  # Row by row: a product with a matrix may round equal rows differently.
+  like = jnp.where(there, jnp.sum(kept * query, -1), -jnp.inf)
+  least = jax.lax.top_k(like, min(count, C))[0][-1]
+  return (there & (like >= least)).astype(jnp.float32)

@@ -26,6 +26,7 @@ _METHODS = {
   'spl': 'SPL',
   'vrf': 'VRF',
   'pep': 'Pep',
+  'episodic': 'episodic memory',
   'gpo': 'GPO',
   'in_context': 'in-context transformer',
   'p_ttt': 'P-TTT',

@@ -119,6 +119,46 @@ def in_context(
   return types.RewardModel(init, encode, score)
 
 
+def recalling(
+  *, dim: int, width: int = 32, layers: int = 2, count: int = 8
+) -> types.RewardModel:
+  """Returns a reward that attends to the answers about what is most alike.
+
+  The context is `users.kept_answers`: all answers of a person. Every text
+  recalls for itself, so that its score does not hang on what stands beside it:
+  those answers whose two texts, together, have the largest cosine to it.
+
+  Args:
+    dim: J, the aggregate's score included.
+    width: of the tokens.
+    layers: L.
+    count: of answers that a text recalls.
+
+  References:
+    Zhang et al. 2025 (PRIME), arXiv:2507.04607.
+  """
+  network = sets.RecallingReader(width, layers, count, outputs=1)
+
+  def init(key, spec):
+    first, second = jax.random.split(key)
+    blank = jnp.zeros((1, 2, dim)), jnp.zeros(1), jnp.zeros(1)
+    return {
+      **_projection(first, spec.features, dim),
+      'network': network.init(second, jnp.zeros(dim), *blank),
+    }
+
+  def score(params, encoded, context):
+    def one(text, known):
+      return network.apply(
+        params['network'], text, known.encoded, known.label, known.mask
+      )
+
+    found = jax.vmap(jax.vmap(one, (0, None)))(encoded, context)
+    return types.RewardOutput(encoded[..., 0] + found[..., 0])
+
+  return types.RewardModel(init, encode, score)
+
+
 def encode(params: types.PyTree, features: types.Array) -> types.Array:
   """Returns the aggregate's score and J - 1 projections, `[..., J]`."""
   return features @ params['basis']

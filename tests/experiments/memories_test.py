@@ -138,8 +138,11 @@ def test_tables_are_of_all_seeds_and_of_the_parts_that_are_asked_for(tmp_path):
   folder = units.Folder(tmp_path)
   names = list(experiment.STUDY.work(config, folder))
   assert names == [
-    *('base-0', 'search-drift-0', 'signs-drift-0', 'lengths-drift-0')
+    *('base-0', 'search-drift-0', 'signs-drift-0', 'lengths-drift-0'),
+    *('planted-drift-0', 'stances-drift-0'),
   ]
+  with config.unlocked():
+    config.parts = ('signs', 'lengths')
   folder.write('signs-drift-0', MADE[0])
   arrays = {
     f'right|{count}|{node}': np.full(4, 0.5)

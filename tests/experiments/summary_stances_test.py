@@ -224,13 +224,13 @@ def test_the_loop_by_hand():
 
 
 def test_a_gap_to_the_twin_is_of_both_sides(contexts, held, asked):
-  ours = stances._measures
+  taste = histories.utilities(contexts.people, asked.attribute, asked.value)
   agree = np.where(asked.stance == held.side[:, None, None], 1.0, 1e-9)
   flip = np.where(asked.stance == -held.side[:, None, None], 1.0, 1e-9)
   own, twin = (p / p.sum(-1, keepdims=True) for p in (agree, flip))
-  found = ours(own, twin, contexts.people, held, asked)
+  found = stances.measures(own, twin, asked.stance, taste, held)
   both = (asked.stance.max(-1) == 1) & (asked.stance.min(-1) == -1)
   np.testing.assert_allclose(found['gap'][both.all(1)], 1, atol=1e-6)
-  none = ours(own, own, contexts.people, held, asked)
+  none = stances.measures(own, own, asked.stance, taste, held)
   np.testing.assert_allclose(none['gap'], 0, atol=1e-6)
   assert jnp.isfinite(found['false']).all()

@@ -130,3 +130,30 @@ def test_attention_is_the_plain_sum():
   weight = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
   found = network.apply(params, queries, tokens, np.array([1.0, 0.0, 1.0]))
   np.testing.assert_allclose(found, weight @ v @ kernels[3], atol=1e-5)
+
+
+def test_a_text_reads_the_answers_about_what_is_alike_alone():
+  pairs, label, mask = answers()
+  text = pairs[2].mean(0) + 0.01
+  read = of(sets.RecallingReader(8, 2, 2, 1), text, pairs, label, mask)
+  plain = read(text, pairs, label, mask)
+  unit = pairs.mean(1) / np.linalg.norm(pairs.mean(1), axis=1, keepdims=True)
+  order = np.argsort(-unit @ text)
+  assert order[0] == 2
+  for place, answer in enumerate(order.tolist()):
+    other = label.copy()
+    other[answer] = 1 - other[answer]
+    moved = np.abs(read(text, pairs, other, mask) - plain).max()
+    assert (moved > 1e-4) == (place < 2)
+  # Where all are recalled it is the reader of all.
+  whole = of(sets.RecallingReader(8, 2, N, 1), text, pairs, label, mask)
+  more = of(sets.RecallingReader(8, 2, 2 * N, 1), text, pairs, label, mask)
+  given = text, pairs, label, mask
+  np.testing.assert_array_equal(whole(*given), more(*given))
+  assert np.abs(whole(*given) - plain).max() > 1e-4
+  padded = (
+    np.concatenate([pairs, np.full((1, 2, J), np.nan, np.float32)]),
+    np.append(label, np.float32(np.nan)),
+    np.append(mask, np.float32(0)),
+  )
+  np.testing.assert_allclose(read(text, *padded), plain, atol=1e-5)

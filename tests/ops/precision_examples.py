@@ -489,6 +489,7 @@ EXAMPLES = {
       lambda: recall.most_similar(a(J), a(N, J), one(N), count=2),
     ),
     'at_random': (lambda: recall.at_random(KEY, one(N), count=2),),
+    'similar': (lambda: recall.similar(a(J), a(N, J), one(N), count=2),),
   },
   'episodic': {
     'empty': None,
