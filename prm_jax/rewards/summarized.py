@@ -63,12 +63,7 @@ def summarized(
     A likelihood has no reference model: it stands for one that makes both
     responses of a pair equally likely.
   """
-  if pool not in POOLS:
-    raise ValueError(f'pool {pool!r}: one of {POOLS}')
-  if beta <= 0:
-    raise ValueError(f'beta {beta}: above 0')
-  if pool == 'likelihood' and not before:
-    raise ValueError("pool 'likelihood': a token has to stand `before`")
+  _check(pool, beta, before)
   node = trunks.given(backbone)
   reader = trunks.under(scalar.linear(), node)
   atoms = node._replace(config=composed.sizes(node.sizes, fields))
@@ -90,13 +85,7 @@ def summarized(
     params = {**params, 'backbone': whole}
     texts, S = _packed(encoded, context, before, after)
     real = encoded.mask > 0
-    if pool == 'last':
-      last = T - 1 - jnp.argmax(real[..., ::-1], -1)
-      places = S + last + T * jnp.arange(K)  # [B, K]
-    elif pool == 'likelihood':
-      places = _preceding(texts.mask > 0, S, K)
-    else:
-      places = jnp.broadcast_to(S + jnp.arange(K * T), (B, K * T))
+    places = _scored(pool, texts, real, S)
     texts = texts._replace(end=places.astype(jnp.int32))
     states = reader.features(params, types.Inputs(texts))
     if pool == 'likelihood':
@@ -110,6 +99,36 @@ def summarized(
     return types.RewardOutput(each.sum(-1))
 
   return types.RewardModel(init, encode, score)
+
+
+def _check(pool: str, beta: float, before: tuple[int, ...]) -> None:
+  """Raises ValueError where there is no such reward."""
+  if pool not in POOLS:
+    raise ValueError(f'pool {pool!r}: one of {POOLS}')
+  if beta <= 0:
+    raise ValueError(f'beta {beta}: above 0')
+  if pool == 'likelihood' and not before:
+    raise ValueError("pool 'likelihood': a token has to stand `before`")
+
+
+def _scored(
+  pool: str, texts: types.Tokens, real: types.Array, stem: int
+) -> types.Array:
+  """Returns whose states are read, `[B, K]`, or `[B, K T]` of all tokens.
+
+  Args:
+    pool: of `POOLS`.
+    texts: `[B, S + K T]` behind their stem.
+    real: `[B, K, T]` where their tokens are.
+    stem: S.
+  """
+  B, K, T = real.shape
+  if pool == 'last':
+    last = T - 1 - jnp.argmax(real[..., ::-1], -1)
+    return stem + last + T * jnp.arange(K)
+  if pool == 'likelihood':
+    return _preceding(texts.mask > 0, stem, K)
+  return jnp.broadcast_to(stem + jnp.arange(K * T), (B, K * T))
 
 
 def _packed(
