@@ -1,13 +1,38 @@
 """Summaries that a person can read, learned with the reward that reads them.
 
 Variants: `smoke` (seconds: one seed of a few steps), `study` (the default:
-five seeds, two worlds) and `real` (real histories with frozen models, about 20
-minutes of one core).
+five seeds, two worlds), `real` (real histories with frozen models, about 20
+minutes of one core), and `smollm2` and `qwen3b` (PLUS itself, adapters on a
+language model, on real histories; on an accelerator).
+
+The weights of `qwen3b` are given: `--config.model.folder=FOLDER`, in the layout
+of Hugging Face. Memory before activations (`tuned.memory`): the decoder twice,
+frozen, in float32, SmolLM2-135M 1.1 GB and Qwen2.5-3B 24.7 GB; what learns of
+their adapters 0.01 and 0.06 GB. Licences: SmolLM2 Apache 2.0;
+Qwen2.5-3B-Instruct the Qwen Research licence, which is not for commerce.
 """
 
 from ml_collections import config_dict
 
-_VARIANTS = ('smoke', 'study', 'real')
+# Sizes that the weights of a variant have to have; SmolLM2 comes in a package.
+SIZES = {
+  'smollm2': {},
+  'qwen3b': {
+    'vocab_size': 151936,
+    'hidden_size': 2048,
+    'intermediate_size': 11008,
+    'num_hidden_layers': 36,
+    'num_attention_heads': 16,
+    'num_key_value_heads': 2,
+    'head_dim': 128,
+    'rope_theta': 1e6,
+    'rms_norm_eps': 1e-6,
+    'tie_word_embeddings': True,
+    'attention_bias': True,
+    'max_position_embeddings': 32768,
+  },
+}
+_VARIANTS = ('smoke', 'study', 'real', *SIZES)
 PARTS = (
   'people',
   'partners',
@@ -200,6 +225,26 @@ def _real() -> dict:
   }
 
 
+def _model(sizes: dict) -> dict:
+  """Returns PLUS on a language model. Nothing of it was tried on real data."""
+  return {
+    'folder': '',  # SmolLM2-135M-Instruct if empty; or a .gguf file
+    'sizes': sizes,  # that it has to have; none if empty
+    'folds': (0, 1, 2, 3),
+    'rank': 8,
+    'dtype': 'bfloat16',
+    'remat': True,
+    'limits': {'history': 1024, 'text': 512, 'response': 256, 'pairs': 8},
+    'new_tokens': 64,
+    'order': ('both',),
+    'rounds': 1,
+    'steps': 200,
+    'update': {'contexts': 8, 'samples': 4, 'pairs': 2},
+    'rates': {'summarizer': 1e-4, 'reward': 1e-4},
+    'examined': 8,  # rows of new people at once
+  }
+
+
 def get_config(variant: str = 'study') -> config_dict.ConfigDict:
   """Returns the study's configuration."""
   if variant not in _VARIANTS:
@@ -251,6 +296,12 @@ def get_config(variant: str = 'study') -> config_dict.ConfigDict:
     _shrink(config)
   if variant == 'real':
     config.seeds, config.parts, config.real = (0,), ('real',), _real()
+  if variant in SIZES:
+    config.seeds, config.parts, config.real = (0,), ('tuned',), _real()
+    config.real.data = {'ukp_convarg': _HISTORIES['ukp_convarg']}
+    config.real.data.ukp_convarg.people.train = 400
+    config.real.data.ukp_convarg.people.new_people_new_prompts = 100
+    config.model = _model(SIZES[variant])
   return config.lock()
 
 

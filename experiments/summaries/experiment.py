@@ -14,6 +14,7 @@ from experiments.summaries import (
   stance_tables,
   stances,
   tables,
+  tuned,
   vectors,
   words,
 )
@@ -23,7 +24,7 @@ _VECTOR = 'vector'
 # Parts that examine what other parts trained, and their tables.
 _PLANTED = {'planted': planted.misconceptions, 'injections': planted.injections}
 _STANCES = 'stances'
-REAL = 'real'
+REAL, TUNED = 'real', 'tuned'  # parts on real histories, without worlds
 _STANCE_TABLES = {
   'sycophancy': stance_tables.sycophancy_rows,
   'echo_chambers': stance_tables.echo_rows,
@@ -49,7 +50,7 @@ def _wanted(config) -> list[tuple[str, str]]:
   found = [
     (place, label)
     for part in config.parts
-    if part != REAL
+    if part not in (REAL, TUNED)
     for place, labels in config.work[part].to_dict().items()
     for label in labels
   ]
@@ -84,6 +85,8 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
       work[name] = functools.partial(make, label, place, seed)
   if REAL in config.parts:
     work |= real.work(config, folder)
+  if TUNED in config.parts:
+    work |= tuned.work(config)
   return work
 
 
@@ -136,6 +139,8 @@ def _tables(config, folder: units.Folder) -> study.Tables:
         found.setdefault(name, []).extend(make(place, named))
   if REAL in config.parts:
     found |= real_tables.made(config, folder)
+  if TUNED in config.parts:
+    found |= tuned.tables(config, folder)
   return {'claims': tables.claims(found), **found}
 
 

@@ -165,6 +165,11 @@ class Fold(NamedTuple):
 
 def gathered(config, folder: units.Folder, name: str, number: int) -> Fold:
   """Returns a fold, with all that is told but what readers choose."""
+  unit = judges.made(
+    folder,
+    written_name(name),
+    functools.partial(real_written.written, config, name),
+  )
   drawn = real_people.parts(config, name, number)
   known, seed = drawn[real_people.TRAIN], config.seeds[0]
   parts = {
@@ -185,11 +190,6 @@ def gathered(config, folder: units.Folder, name: str, number: int) -> Fold:
     told['truth'] = {
       part: _truth(each, vectors, words) for part, each in parts.items()
     }
-  unit = judges.made(
-    folder,
-    written_name(name),
-    functools.partial(real_written.written, config, name),
-  )
   place = real_people.written_about(config, name)
   summaries = {
     part: unit.arrays['summary'][[place[one.events] for one in each.episodes]]
@@ -307,7 +307,9 @@ def read(config, folder: units.Folder, name: str, number: int) -> units.Unit:
           arrays[f'{part}|{kind}|{whose}'] = margin
     if kind == 'summary' and samples > 1 and _choose(fold.parts):
       best = {part: chosen(fold, part, reader) for part in fold.parts}
-      fold.told['chosen'] = _summaries(fold, {p: z for p, (z, _) in best.items()})
+      fold.told['chosen'] = _summaries(
+        fold, {p: z for p, (z, _) in best.items()}
+      )
       record['moved'] = float((best[real_people.NEW][1] > 0).mean())
   record['pairs'] = len(fold.pairs[train].label)
   record['people'] = len(fold.parts[train].episodes)

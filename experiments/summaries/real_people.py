@@ -163,9 +163,7 @@ def habits(events: Sequence[TextEvent]) -> tuple[float, float]:
   return side / count, float(longer) / count
 
 
-def written_about(
-  config: Any, name: str
-) -> dict[tuple[TextEvent, ...], int]:
+def written_about(config: Any, name: str) -> dict[tuple[TextEvent, ...], int]:
   """Returns the histories that summaries are written of: history -> number."""
   found: dict[tuple[TextEvent, ...], int] = {}
   for fold in range(folds(config, name)):
@@ -173,4 +171,3 @@ def written_about(
       for episode in episodes:
         found.setdefault(episode.events, len(found))
   return found
-

@@ -78,9 +78,7 @@ class Pairs(NamedTuple):
 
 
 def pairs(
-  given: Sequence[AskedPair],
-  habits: np.ndarray,
-  vectors: real_written.Embedded,
+  given: Sequence[AskedPair], habits: np.ndarray, vectors: real_written.Embedded
 ) -> Pairs:
   """Returns pairs as readers see them.
 

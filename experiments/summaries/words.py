@@ -60,6 +60,11 @@ OVER = {
   'swapped': "another person's",
   'population': "training people's",
 }
+WHOSE = {
+  'own': '',
+  'swapped': ": another person's",
+  'population': ": training people's",
+}
 DATA = {
   'prefeval': 'PrefEval',
   'ukp_convarg': 'UKPConvArg1',
