@@ -87,7 +87,7 @@ def _real(results) -> list[page.Section]:
   for data in dict.fromkeys(row['data'] for row in rows):
     some = [row for row in rows if row['data'] == data]
     each = [
-      ({**row, 'right': row[whose]} | _limits(row, whose), row['told'], whose)
+      (_right(row, whose), row['told'], whose)
       for row in some
       for whose in words.WHOSE
       if row.get(whose) is not None
@@ -116,8 +116,10 @@ def _real(results) -> list[page.Section]:
   return [{'title': 'Real histories', 'note': note, 'pictures': pictures}]
 
 
-def _limits(row: tables.Row, whose: str) -> tables.Row:
-  return {f'right_{end}': row[f'{whose}_{end}'] for end in ('low', 'high')}
+def _right(row: tables.Row, whose: str) -> tables.Row:
+  """Returns a row with what is predicted behind one's own, or another's."""
+  ends = {f'right{end}': row[f'{whose}{end}'] for end in ('', '_low', '_high')}
+  return {**row, **ends}
 
 
 TABLES: dict[str, tables.Spec | None] = {

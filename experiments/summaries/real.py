@@ -19,7 +19,7 @@ from prm_jax.lab import units
 
 OWN, SWAPPED, POPULATION = 'own', 'swapped', 'population'
 WHOSE = (OWN, SWAPPED, POPULATION)
-_PARTS = real_people.PARTS
+TESTED = (real_people.SEEN, real_people.NEW)
 
 
 class Asked(NamedTuple):
@@ -29,8 +29,9 @@ class Asked(NamedTuple):
     episodes: E, one a person.
     row: `[n]` of whose episode a pair is.
     pairs: n.
-    giver: `[E]` whose history is given as another's.
-    mixed: E histories of training people at large.
+    giver: `[E]` whose history is given as another's; empty where nobody is
+      tested.
+    mixed: E histories of training people at large; likewise.
   """
 
   episodes: Sequence[Episode]
@@ -44,22 +45,28 @@ Told = dict[str, np.ndarray]  # whose -> [n, D]
 
 
 def asked(
-  episodes: Sequence[Episode], known: Sequence[Episode], seed: int
+  episodes: Sequence[Episode], known: Sequence[Episode], seed: int | None
 ) -> Asked:
   """Returns a part's pairs and controls.
 
   Args:
     episodes: of the part.
     known: of training.
-    seed: of the draws.
+    seed: of the draws; None where nobody is tested.
   """
   row = [e for e, one in enumerate(episodes) for _ in one.pairs]
-  return Asked(
+  found = Asked(
     episodes,
     np.array(row, int),
     [pair for one in episodes for pair in one.pairs],
-    real_people.givers(episodes, seed),
-    user_histories.population(episodes, known, seed=seed),
+    np.zeros(0, int),
+    (),
+  )
+  if seed is None:
+    return found
+  return found._replace(
+    giver=real_people.givers(episodes, seed),
+    mixed=user_histories.population(episodes, known, seed=seed),
   )
 
 
@@ -98,27 +105,29 @@ _OF_EVENTS = {'history': _history, 'vector': _leaning}
 
 def _of_events(kind: str, part: Asked, vectors) -> Told:
   """Returns what is told of histories, without a writer."""
+
+  def told(some):
+    return np.stack([_OF_EVENTS[kind](events, vectors) for events in some])
+
   own = [one.events for one in part.episodes]
-  others = [
-    real_people.without(own[give], one)
-    for give, one in zip(part.giver, part.episodes, strict=True)
-  ]
-  mixed = [one.events for one in part.mixed]
-  return {
-    whose: np.stack([_OF_EVENTS[kind](events, vectors) for events in some])[
-      part.row
+  found = {OWN: told(own)[part.row]}
+  if len(part.giver):
+    others = [
+      real_people.without(own[give], one)
+      for give, one in zip(part.giver, part.episodes, strict=True)
     ]
-    for whose, some in zip(WHOSE, (own, others, mixed), strict=True)
-  }
+    found[SWAPPED] = told(others)[part.row]
+    found[POPULATION] = told([one.events for one in part.mixed])[part.row]
+  return found
 
 
 def _of_people(own: np.ndarray, part: Asked, middle: np.ndarray) -> Told:
   """Returns what is told of people, `[E, D]` each, and of nobody `[D]`."""
-  return {
-    OWN: own[part.row],
-    SWAPPED: own[part.giver][part.row],
-    POPULATION: np.broadcast_to(middle, (len(part.row), len(middle))),
-  }
+  found = {OWN: own[part.row]}
+  if len(part.giver):
+    found[SWAPPED] = own[part.giver][part.row]
+    found[POPULATION] = np.broadcast_to(middle, found[OWN].shape)
+  return found
 
 
 def truths(config: Any, name: str) -> dict[str, str]:
@@ -133,13 +142,15 @@ def truths(config: Any, name: str) -> dict[str, str]:
   }
 
 
-def _truth(part: Asked, vectors, words: Mapping[str, str]) -> Told:
+def _truth(part: Asked, vectors, words: Mapping[str, str], middle) -> Told:
   """Returns the preference that decides each pair; of another, of all."""
   own = vectors.of([words[pair.preference] for pair in part.pairs])
-  first = np.searchsorted(part.row, np.arange(len(part.episodes)))
-  given = own[first[part.giver]][part.row]
-  middle = np.broadcast_to(own.mean(0), own.shape)
-  return {OWN: own, SWAPPED: given, POPULATION: middle}
+  found = {OWN: own}
+  if len(part.giver):
+    first = np.searchsorted(part.row, np.arange(len(part.episodes)))
+    found[SWAPPED] = own[first[part.giver]][part.row]
+    found[POPULATION] = np.broadcast_to(middle, own.shape)
+  return found
 
 
 # ------------------------------------------------------------------- reading
@@ -173,7 +184,9 @@ def gathered(config, folder: units.Folder, name: str, number: int) -> Fold:
   drawn = real_people.parts(config, name, number)
   known, seed = drawn[real_people.TRAIN], config.seeds[0]
   parts = {
-    part: asked(some, known, seed) for part, some in drawn.items() if some
+    part: asked(some, known, seed if part in TESTED else None)
+    for part, some in drawn.items()
+    if some
   }
   words = truths(config, name)
   vectors = real_written.embedded(config, _words(parts, words))
@@ -187,8 +200,10 @@ def gathered(config, folder: units.Folder, name: str, number: int) -> Fold:
     for kind in kinds
   }
   if words:
+    train = parts[real_people.TRAIN].pairs
+    middle = vectors.mean([words[pair.preference] for pair in train])
     told['truth'] = {
-      part: _truth(each, vectors, words) for part, each in parts.items()
+      part: _truth(each, vectors, words, middle) for part, each in parts.items()
     }
   place = real_people.written_about(config, name)
   summaries = {
@@ -300,7 +315,7 @@ def read(config, folder: units.Folder, name: str, number: int) -> units.Unit:
       config.real,
     )
     record['chosen'][kind] = choice
-    for part in (real_people.SEEN, real_people.NEW):
+    for part in TESTED:
       if part in fold.parts:
         for whose in WHOSE if told else (OWN,):
           margin = reader.margins(fold.pairs[part], of(part, whose))
