@@ -239,7 +239,7 @@ def _model(sizes: dict) -> dict:
     'order': ('both',),
     'rounds': 1,
     'steps': 200,
-    'update': {'contexts': 8, 'samples': 4, 'pairs': 2},
+    'draws': {'contexts': 8, 'samples': 4, 'pairs': 2},
     'rates': {'summarizer': 1e-4, 'reward': 1e-4},
     'examined': 8,  # rows of new people at once
   }

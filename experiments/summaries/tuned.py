@@ -101,7 +101,7 @@ def learner(config: Any, model: LanguageModel) -> types.Learner:
     order=tuple(node.order),
     rounds=node.rounds,
     steps=node.steps,
-    update=node.update.to_dict(),
+    update=node.draws.to_dict(),
     rates=node.rates.to_dict(),
   )
 

@@ -377,7 +377,7 @@ def test_two_steps_of_plus_on_a_given_checkpoint(
   config.model.update(folds=(0,), new_tokens=3, examined=2, remat=False)
   config.model.update(dtype='float32', rates={'summarizer': 0.1, 'reward': 0.1})
   config.model.limits.update(history=12, text=6, response=4, pairs=2)
-  config.model.update.update(contexts=2, samples=2, pairs=2)
+  config.model.draws.update(contexts=2, samples=2, pairs=2)
   states, fit = [], tuned.train.fit
   monkeypatch.setattr(
     tuned.train, 'fit', lambda *a, **k: states.append(fit(*a, **k)) or states[0]
