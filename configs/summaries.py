@@ -168,16 +168,16 @@ _HISTORIES = {
   },
   'ukp_convarg': {
     'source': {'folds': 4, 'people_folds': 4},
-    'events': 6,
+    'events': 4,
     'people': {
-      'train': 48,
-      'validation': 20,
-      'new_prompts': 10,
-      'new_people_new_prompts': 36,
+      'train': 36,
+      'validation': 18,
+      'new_prompts': 8,
+      'new_people_new_prompts': 32,
     },
     'pairs': 16,
     'writes': {
-      'history': 144,
+      'history': 96,
       'words': 0,
       'samples': 3,
       'tokens': 16,
