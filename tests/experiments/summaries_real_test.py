@@ -24,12 +24,15 @@ from experiments.summaries import (
   real_written,
   tuned,
 )
+from prm_jax import types
 from prm_jax.data import user_histories
 from prm_jax.data.user_histories import AskedPair, Episode, TextEvent
 from prm_jax.lab import study, units
+from prm_jax.learners import plus
 from prm_jax.models import decoder, lora
 from prm_jax.models.weights import huggingface
 from prm_jax.runtime import trees
+from prm_jax.users import summaries as summaries_of
 
 WORDS = ['<unk>', '<|im_start|>', '<|im_end|>', 'hot', 'cold', 'tea', 'milk']
 WORDS += ['A1', 'A2', 'Chose', 'likes', 'what', 'user', 'assistant', ':', '.']
@@ -330,6 +333,7 @@ def words_of(value):
   return {value} if isinstance(value, str) else set()
 
 
+@pytest.mark.slow
 def test_the_study_on_toys(checkpoint, monkeypatch, tmp_path):
   config = small('real', checkpoint, monkeypatch)
   found = study.run(experiment.STUDY, config, tmp_path)
@@ -398,6 +402,40 @@ def test_two_steps_of_plus_on_a_given_checkpoint(
     adapter = params[part]['adapter']
     assert lora.count(adapter) == row['adapter_parameters']
     assert max(float(abs(one.b).max()) for one in adapter.values()) > 0
+
+
+@pytest.mark.parametrize('baseline', ['leave_one_out', 'critic'])
+def test_adapters_alone_learn_in_every_phase(baseline):
+  tokens = {'max_new_tokens': 3, 'stop_ids': (2,)}
+  learner = plus.plus(
+    writer=summaries_of.Writer(CONFIG, **tokens, rank=2),
+    backbone={'config': CONFIG, 'trains': 'adapter', 'rank': 2},
+    warm={'language': lambda key, state: None},
+    order=('summarizer', 'reward'),
+    rounds=2,
+    steps=1,
+    update={'baseline': baseline},
+  )
+  shapes = jax.eval_shape(
+    functools.partial(learner.init, spec=types.Spec(8, 4)), jax.random.key(0)
+  )
+  trained = {
+    phase.name: set(trees.flat(trees.split(shapes.params, phase.train)[0]))
+    for phase in learner.phases
+  }
+  adapters = {
+    f'adapter/{kind}/{side}' for kind in ('query', 'value') for side in 'ab'
+  }
+  user = {f'user/{path}' for path in adapters}
+  assert trained['language'] == user
+  assert trained['reward'] == {
+    *(f'reward/{path}' for path in adapters),
+    'reward/weight',
+  }
+  critic = set()
+  if baseline == 'critic':
+    critic = {f'critic/trunk/{path}' for path in adapters} | {'critic/weight'}
+  assert trained['summarizer'] == user | critic
 
 
 def test_other_weights_than_those_that_are_named_are_refused(checkpoint):
