@@ -80,6 +80,7 @@ def writer(
   template: Template = _TEMPLATE,
   dtype: Any = jnp.float32,
   remat: bool = False,
+  rank: int = 0,
 ) -> summaries.Writer:
   """Returns what writes summaries in the words of a language model.
 
@@ -90,6 +91,7 @@ def writer(
     template: around it.
     dtype: of the layers' computation.
     remat: whether layers are computed again for the gradient.
+    rank: of LoRA, which alone learns; 0: the decoder learns whole.
 
   Raises:
     ValueError: the tokenizer has no such stop token.
@@ -105,6 +107,7 @@ def writer(
     tuple(asked),
     dtype=dtype,
     remat=remat,
+    rank=rank,
   )
 
 

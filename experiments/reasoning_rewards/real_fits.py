@@ -253,21 +253,27 @@ def logits(score: np.ndarray, examples: Examples) -> np.ndarray:
   return score[examples.text] @ examples.sign
 
 
-def linear(features: np.ndarray, examples: Examples, ridge: float) -> Head:
+def linear(
+  features: np.ndarray,
+  examples: Examples,
+  ridge: float,
+  scale: np.ndarray | float = 1.0,
+) -> Head:
   """Returns the head of least log loss on frozen features, held by a ridge.
 
       mean log loss + ridge |w|^2 / 2
 
-  w is of features that are standardised over the texts of the examples; there
-  is a bias where an example is a single text.
+  w is of features that are standardised over the texts of the examples, times
+  the scale; there is a bias where an example is a single text.
 
   Args:
     features: `[M, D]`.
     examples: to learn.
     ridge: on w.
+    scale: `[D]` how much of each feature is let in; one for all.
   """
   known = features[np.unique(examples.text)].astype(float)
-  middle, width = known.mean(0), known.std(0) + 1e-6
+  middle, width = known.mean(0), (known.std(0) + 1e-6) / scale
   inputs = (features[examples.text].astype(float) - middle) / width
   inputs = np.einsum('p,epd->ed', examples.sign, inputs)
   single = examples.text.shape[1] == 1

@@ -9,9 +9,12 @@ from experiments.summaries import (
   page,
   people,
   planted,
+  real,
+  real_tables,
   stance_tables,
   stances,
   tables,
+  tuned,
   vectors,
   words,
 )
@@ -21,6 +24,7 @@ _VECTOR = 'vector'
 # Parts that examine what other parts trained, and their tables.
 _PLANTED = {'planted': planted.misconceptions, 'injections': planted.injections}
 _STANCES = 'stances'
+REAL, TUNED = 'real', 'tuned'  # parts on real histories, without worlds
 _STANCE_TABLES: dict[str, Callable[..., list[study.Row]]] = {
   'sycophancy': stance_tables.sycophancy_rows,
   'echo_chambers': stance_tables.echo_rows,
@@ -34,6 +38,10 @@ _NOTES = (
   'In the first world no statement has a topic, which favours summaries where '
   'choices are in a topic of which no person was seen; in the second a '
   'statement is a word of its history.',
+  'Real histories: ties are not asked about; readers see which text stands '
+  'first; what they are told and how much it is let in is chosen on '
+  "validation people's questions; intervals are over people and questions, of "
+  'one draw of people and one of summaries.',
 )
 
 
@@ -42,6 +50,7 @@ def _wanted(config) -> list[tuple[str, str]]:
   found = [
     (place, label)
     for part in config.parts
+    if part not in (REAL, TUNED)
     for place, labels in config.work[part].to_dict().items()
     for label in labels
   ]
@@ -83,6 +92,10 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
       else:
         make = functools.partial(planted.run, config, folder, part)
       work[name] = functools.partial(make, label, place, seed)
+  if REAL in config.parts:
+    work |= real.work(config, folder)
+  if TUNED in config.parts:
+    work |= tuned.work(config)
   return work
 
 
@@ -133,6 +146,10 @@ def _tables(config, folder: units.Folder) -> study.Tables:
       named = {names[name]: made for name, made in some.items()}
       for name, make in _STANCE_TABLES.items():
         found.setdefault(name, []).extend(make(place, named))
+  if REAL in config.parts:
+    found |= real_tables.made(config, folder)
+  if TUNED in config.parts:
+    found |= tuned.tables(config, folder)
   return {'claims': tables.claims(found), **found}
 
 
@@ -181,6 +198,7 @@ def answer(made: study.Tables) -> list[str]:
     *_leads(made['gains']),
     *_followed(made.get('sycophancy', [])),
     *_claimed(made['claims']),
+    *real_tables.answer(made),
   ]
 
 

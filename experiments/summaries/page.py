@@ -39,7 +39,7 @@ def method(row: tables.Row, column: str = 'method') -> str:
 
 def sections(results: Mapping[str, Any]) -> list[page.Section]:
   """Returns the page's figures with their headings."""
-  return [*_people(results), *_along(results)]
+  return [*_people(results), *_along(results), *_real(results)]
 
 
 def _people(results) -> list[page.Section]:
@@ -96,6 +96,51 @@ def _along(results) -> list[page.Section]:
     )
   note = 'Bands are 95 % intervals over seeds.'
   return [{'title': 'Along the training', 'note': note, 'pictures': pictures}]
+
+
+def _real(results) -> list[page.Section]:
+  rows = [
+    row
+    for row in tables.rows_of(results, 'real')
+    if row['split'] == 'new' and row['own'] is not None
+  ]
+  pictures = []
+  for data in dict.fromkeys(row['data'] for row in rows):
+    some = [row for row in rows if row['data'] == data]
+    each = [
+      (_right(row, whose), row['told'], whose)
+      for row in some
+      for whose in words.WHOSE
+      if row.get(whose) is not None
+    ]
+    pictures.append(
+      kinds.bars(
+        words.DATA[data],
+        [row for row, _, _ in each],
+        [words.TOLD[told] + words.WHOSE[whose] for _, told, whose in each],
+        kinds.Axis('right', 'choices predicted (%)', 100),
+        at=100 * next(row['own'] for row in some if row['told'] == 'nothing'),
+        ours=[
+          whose == 'own' and row.get('swapped') is not None
+          for row, _, whose in each
+        ],
+      )
+    )
+  if not pictures:
+    return []
+  note = (
+    'New people and new questions. Behind what is told of the person; and, of '
+    "the same reader, told another person's or training people's. The dashed "
+    "line is a reader of prompt and options. PrefEval's options give most of "
+    'its answers away.'
+  )
+  return [{'title': 'Real histories', 'note': note, 'pictures': pictures}]
+
+
+def _right(row: tables.Row, whose: str) -> tables.Row:
+  """Returns a row with what is predicted behind one's own, or another's."""
+  ends = {f'right{end}': row[f'{whose}{end}'] for end in ('', '_low', '_high')}
+  return {**row, **ends}
 
 
 TABLES: dict[str, tables.Spec | None] = {
@@ -265,6 +310,89 @@ TABLES: dict[str, tables.Spec | None] = {
     'The first new people of the first seed, not chosen. A person likes the '
     'first value most.',
   ),
+  'real': tables.Spec(
+    'Real histories: how well choices are predicted',
+    'Percent of strict choices between two texts, with 95 % intervals over '
+    'people and questions. New: people and questions that no training or '
+    "choice of strength has seen. Another's, training people's: the same "
+    'reader, told these. Of four: the better answer is preferred to all three '
+    'others.',
+    {
+      'data': ('word', 'data'),
+      'people are': ('word', 'split'),
+      'told': ('word', 'told'),
+      'own': ('points', 'own'),
+      "another's": ('points', 'swapped'),
+      "training people's": ('points', 'population'),
+      'of four': ('points', 'all_right'),
+      'people': ('count', 'people'),
+      'questions': ('count', 'questions'),
+      'n': ('count', 'n'),
+    },
+  ),
+  'real_gains': tables.Spec(
+    'Real histories: what is gained by what is told',
+    'Points, on the same choices. Detectable: a gain of this size is found in '
+    '80 of 100 repetitions.',
+    {
+      'data': ('word', 'data'),
+      'people are': ('word', 'split'),
+      'told': ('word', 'told'),
+      'over': ('word', 'over'),
+      'lead': ('points', 'lead'),
+      'detectable': ('percent', 'lead_detectable'),
+      'people': ('count', 'people'),
+      'questions': ('count', 'questions'),
+      'n': ('count', 'n'),
+    },
+  ),
+  'real_written': tables.Spec(
+    'Real histories: what the untrained model writes',
+    'Shares in percent, means over histories. Cut: histories that are longer '
+    'than is read.',
+    {
+      'data': ('word', 'data'),
+      'histories': ('count', 'histories'),
+      'samples of each': ('count', 'samples'),
+      'tokens read': ('number', 'read_tokens'),
+      'cut': ('percent', 'cut'),
+      'tokens written': ('number', 'tokens'),
+      'end by themselves': ('points', 'finished'),
+      'say nothing': ('points', 'silent'),
+      'CPU seconds': ('number', 'cpu_seconds'),
+    },
+  ),
+  'tuned': tables.Spec(
+    'PLUS on a language model, real histories',
+    'Percent of choices of new people about new questions; intervals over '
+    'people. Start: before training, when the reward scores nothing.',
+    {
+      'data': ('word', 'data'),
+      'when': ('word', 'when'),
+      'steps': ('count', 'steps'),
+      'own': ('points', 'own'),
+      "another's": ('points', 'other'),
+      'empty': ('points', 'empty'),
+      'say nothing': ('percent', 'silent'),
+      'people': ('count', 'people'),
+      'n': ('count', 'n'),
+    },
+  ),
+  'tuned_memory': tables.Spec(
+    'What training it holds',
+    'Gigabytes before activations, by arithmetic; whole: without adapters.',
+    {
+      'data': ('word', 'data'),
+      'parameters': ('count', 'parameters'),
+      'of an adapter': ('count', 'adapter_parameters'),
+      'frozen': ('number', 'frozen_gb'),
+      'learning': ('number', 'learning_gb'),
+      'whole': ('number', 'whole_gb'),
+      'histories cut': ('count', 'cut'),
+      'CPU seconds': ('number', 'cpu_seconds'),
+    },
+  ),
+  'real_training': None,
   'curves': None,
 }
 

@@ -42,3 +42,32 @@ GUARDS = {
   'matching': ' (matched)',
   'matching_detected': ' (matched, by a detector)',
 }
+# Of real histories: what readers are told, and what that is held against.
+TOLD = {
+  'length': 'length alone',
+  'habits': 'side and length habits alone',
+  'options': 'options alone',
+  'nothing': 'prompt and options',
+  'history': 'history in context',
+  'vector': 'chosen less rejected',
+  'summary': 'untrained summary',
+  'chosen': 'chosen summary',
+  'truth': 'the preference that decides',
+  'nothing_habits': 'prompt, options and habits',
+  'chosen_habits': 'chosen summary and habits',
+}
+OVER = {
+  **TOLD,
+  'swapped': "another person's",
+  'population': "training people's",
+}
+WHOSE = {
+  'own': '',
+  'swapped': ": another person's",
+  'population': ": training people's",
+}
+DATA = {
+  'prefeval': 'PrefEval',
+  'ukp_convarg': 'UKPConvArg1',
+  'llmfao': 'LLMFAO',
+}

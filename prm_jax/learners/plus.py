@@ -226,7 +226,8 @@ def _written(params):
 def _copied(state, data):
   """Returns the state whose reward model starts from its summariser."""
   del data
-  reward = {**state.params['reward'], 'backbone': state.params['user']}
+  trunk = composed.composed(state.params['user'], None)
+  reward = {**state.params['reward'], 'backbone': trunk}
   return states.with_reward(state, reward)
 
 
@@ -272,8 +273,9 @@ def _language(writer, shown, options) -> types.Phase:
     policy = composed.composed(params['user'], writer.fields)
     return inner({'policy': policy}, people, state, batch, gather)
 
+  train = 'user|-user/backbone' if writer.rank else 'user'
   return phase._replace(
-    name='language', begin=None, objective=objective, train='user'
+    name='language', begin=None, objective=objective, train=train
   )
 
 
@@ -333,7 +335,9 @@ def _turn(
   names = (*learns, *(('critic',) if critic else ()))
   train = '|'.join(names)
   if node.trains != 'whole' and 'reward' in learns:
-    train += '|-backbone'
+    train += '|-reward/backbone'
+  if writer.rank and 'user' in learns:
+    train += '|-user/backbone' + ('|-critic/trunk/backbone' if critic else '')
   return types.Phase(
     part,
     begin=begin,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.models import decoder
+from prm_jax.models import decoder, lora
 
 
 def sizes(
@@ -42,9 +42,12 @@ def composed(params: types.PyTree, fields: types.ArrayLike | None) -> Any:
   """Returns a decoder's params over V tokens, of those over atoms.
 
   Args:
-    params: of a `Decoder` of `sizes`.
+    params: of a `Decoder` of `sizes`; or `{'backbone': those, 'adapter': ...}`,
+      whose adapters are merged.
     fields: see `sizes`.
   """
+  if 'adapter' in params:
+    params = lora.merge(params['backbone'], params['adapter'])
   if fields is None:
     return params
   table = decoder.look_up(params, jnp.asarray(fields)).sum(-2)

@@ -80,7 +80,7 @@ def summarized(
     return features
 
   def score(params, encoded, context):
-    B, K, T = encoded.ids.shape
+    B, K, _ = encoded.ids.shape
     whole = composed.composed(params['backbone'], fields)
     params = {**params, 'backbone': whole}
     texts, S = _packed(encoded, context, before, after)

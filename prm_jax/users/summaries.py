@@ -12,7 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.models import composed, constraints, decoder, prefixes, sampling
+from prm_jax.models import (
+  composed,
+  constraints,
+  decoder,
+  lora,
+  prefixes,
+  sampling,
+)
 from prm_jax.users import records
 
 _PEOPLE = 256  # written about at once
@@ -31,6 +38,8 @@ class Writer(NamedTuple):
     fields: `[V, F]` what tokens are made of, see `models.composed`; None.
     dtype: of the layers' computation.
     remat: whether layers are computed again for the gradient.
+    rank: of LoRA on queries and values, which alone learns; with 0 there is
+      none, and the decoder learns whole.
   """
 
   config: decoder.DecoderConfig
@@ -41,6 +50,7 @@ class Writer(NamedTuple):
   fields: Any = None
   dtype: Any = jnp.float32
   remat: bool = False
+  rank: int = 0
 
   @property
   def empty(self) -> types.Tokens:
@@ -61,10 +71,17 @@ class Writer(NamedTuple):
     )
 
   def params(self, key: types.Key) -> types.PyTree:
-    """Returns the parameters of a decoder that is drawn."""
+    """Returns the parameters of a decoder that is drawn.
+
+    `{'backbone': the decoder's, 'adapter': ...}` where there are adapters.
+    """
     model: Any = decoder.Decoder(composed.sizes(self.config, self.fields))
     ids = jnp.zeros((1, 2), jnp.int32)
-    return model.init(key, ids, ids, decoder.attended(ids + 1))
+    whole = model.init(key, ids, ids, decoder.attended(ids + 1))
+    if not self.rank:
+      return whole
+    own = lora.init(jax.random.fold_in(key, 0xAD), whole, rank=self.rank)
+    return {'backbone': whole, 'adapter': own}
 
 
 class State(NamedTuple):
