@@ -320,6 +320,19 @@ def opinions(
   return votes.read(data_folder(data_dir), conversation)
 
 
+def opinions_in(folder: str | Path) -> schema.Opinions:
+  """Returns what people of anybody's conversation think, as `opinions` does.
+
+  Args:
+    folder: holds `statements.jsonl.gz` and `people.jsonl.gz`, as Polis's
+      conversations here do; the folder's name is the conversation's.
+
+  Raises:
+    ValueError: a file is missing or malformed, naming file, line and field.
+  """
+  return votes.read_folder(Path(folder))
+
+
 def _from_folder(module: Any, data_dir: str | Path | None) -> Any:
   """Returns the module's builder after its data are on disk."""
   config = module.config(data_dir=data_folder(data_dir))

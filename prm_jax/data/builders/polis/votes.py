@@ -51,9 +51,20 @@ def read(data_dir: Path, conversation: str) -> schema.Opinions:
     raise schema.SchemaError(
       f'unknown conversation {conversation!r}: one of {known}'
     )
-  statements, people = (
-    table.existing(data_dir / 'polis' / conversation / name) for name in _FILES
-  )
+  return read_folder(data_dir / 'polis' / conversation)
+
+
+def read_folder(folder: Path) -> schema.Opinions:
+  """Returns anybody's conversation in the same format, named by its folder.
+
+  Args:
+    folder: holds `statements.jsonl.gz` and `people.jsonl.gz`.
+
+  Raises:
+    SchemaError: a file is missing, or a row malformed, naming file, line and
+      field. It shows nobody's vote.
+  """
+  statements, people = (table.existing(folder / name) for name in _FILES)
   rows = _statements(statements)
   kept = [row for row in rows.values() if row['moderated'] != _REJECTED]
   number = {row['statement']: place for place, row in enumerate(kept)}
@@ -74,7 +85,7 @@ def read(data_dir: Path, conversation: str) -> schema.Opinions:
       f'moderators and are left out, with {total - len(votes)} of {total} votes'
     )
   return schema.Opinions(
-    conversation=conversation,
+    conversation=folder.resolve().name,
     statements=[row['text'] for row in kept],
     accepted=np.array([row['moderated'] == 1 for row in kept], bool),
     person=person,
