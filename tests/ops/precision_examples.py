@@ -10,6 +10,7 @@ from prm_jax.ops import (
   acquisition,
   bayes,
   beliefs,
+  collaborative,
   conformal,
   counting,
   decoding,
@@ -59,6 +60,12 @@ def one(*shape):
   return jnp.ones(shape)
 
 
+VOTES = collaborative.Votes(one(5, 4), one(5, 4))
+PERSON, STATEMENT = collaborative.priors(1)
+MEMBERS, STATEMENTS = PERSON.everybody(5), STATEMENT.everybody(4)
+VOTED = collaborative.Fit(
+  MEMBERS, STATEMENTS, PERSON, STATEMENT, jnp.int32(0), jnp.float32(0)
+)
 PRIOR = bayes.GaussianPrior(a(J), jnp.eye(J))
 POSTERIOR = bayes.laplace(PRIOR, a(N, J), one(N), one(N))
 MANY = jax.vmap(bayes.laplace, (None, 0, 0, 0))(
@@ -475,6 +482,17 @@ EXAMPLES = {
         jnp.zeros((N, J), jnp.int32), one(N), size=2
       ),
     )
+  },
+  'collaborative': {
+    'priors': (lambda: collaborative.priors(1),),
+    'moments': (MEMBERS, STATEMENTS),
+    'probability': (MEMBERS, STATEMENTS),
+    'bound': (VOTES, VOTED),
+    'fit': (lambda: collaborative.fit(KEY, VOTES, factors=1, most=2),),
+    'infer': (lambda: collaborative.infer(VOTES, STATEMENTS, PERSON),),
+    'estimate': (
+      lambda: collaborative.estimate(VOTES, STATEMENTS, PERSON, (0, -1, 0)),
+    ),
   },
   'rotary': {
     'frequencies': (

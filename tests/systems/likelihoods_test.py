@@ -123,14 +123,16 @@ def test_beliefs_are_under_the_heads_likelihood():
   prior = state.params['user']
 
   @jax.jit
-  def value(z):
+  @jax.grad
+  def slope(z):
     score = shown @ (prior.mean + prior.factor @ z)
     nll = lists.plackett_luce(score, rank, jnp.ones(score.shape))
     return nll.sum() + 0.5 * z @ z
 
-  best = optimize.minimize(value, np.zeros(3), method='Nelder-Mead', tol=1e-8)
+  # Where the slope is 0: in float32 the value is flat around its least.
+  best = optimize.root(lambda z: slope(z.astype(np.float32)), np.zeros(3))
   want = prior.mean + prior.factor @ jnp.asarray(best.x, jnp.float32)
-  np.testing.assert_allclose(contexts.mean[2], want, atol=0.02)
+  np.testing.assert_allclose(contexts.mean[2], want, atol=2e-3)
 
 
 def test_what_is_served_is_what_the_head_says():
