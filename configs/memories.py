@@ -20,6 +20,8 @@ LARGE = {
 }
 _VARIANTS = ('smoke', 'study', 'real', 'smollm2', *LARGE)
 PARTS = ('signs', 'lengths', 'planted', 'stances')
+# Memories that are examined for what is planted alone: serving costs more.
+_NOT_SERVED = ('events_similarity_then_recency', 'events_most_complex')
 
 
 def get_config(variant: str = 'study') -> config_dict.ConfigDict:
@@ -98,16 +100,8 @@ def _audit(config: config_dict.ConfigDict) -> None:
   }
   config.stances = {
     'worlds': ('stationary',),
-    'nodes': (
-      'events_recency',
-      'events_similarity',
-      'events_at_random',
-      'text',
-      'text_latest',
-      'adapter_task',
-      'adapter_dpo',
-      'dual_task',
-      'trace_selected',
+    'nodes': tuple(
+      node for node in config.planted.nodes if node not in _NOT_SERVED
     ),
     'loving': 0.5,  # share of people who love agreement
     'love': 2.5,  # how much, in logits of a choice

@@ -54,11 +54,9 @@ def of_writer(
   return plus.plus(writer=writer, reader=reader, **options)
 
 
-def params_of(
-  world: people.World, unit: units.Unit, reader: Mapping[str, Any] | None = None
-) -> types.PyTree:
+def params_of(world: people.World, unit: units.Unit) -> types.PyTree:
   """Returns the summariser and the reward model that a unit holds."""
-  made = learner(world, reader=reader)
+  made = learner(world)
   spec = types.Spec(world.writer.config.hidden_size, 1)
   shapes = jax.eval_shape(
     lambda key: made.init(key, spec).params, jax.random.key(0)

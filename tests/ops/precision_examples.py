@@ -63,9 +63,7 @@ def one(*shape):
 VOTES = collaborative.Votes(one(5, 4), one(5, 4))
 PERSON, STATEMENT = collaborative.priors(1)
 MEMBERS, STATEMENTS = PERSON.everybody(5), STATEMENT.everybody(4)
-VOTED = collaborative.Fit(
-  MEMBERS, STATEMENTS, PERSON, STATEMENT, jnp.int32(0), jnp.float32(0)
-)
+VOTED = collaborative.Fit(MEMBERS, STATEMENTS, PERSON, STATEMENT, *one(2))
 PRIOR = bayes.GaussianPrior(a(J), jnp.eye(J))
 POSTERIOR = bayes.laplace(PRIOR, a(N, J), one(N), one(N))
 MANY = jax.vmap(bayes.laplace, (None, 0, 0, 0))(
