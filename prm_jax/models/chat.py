@@ -113,6 +113,28 @@ class Texts(NamedTuple):
     return types.Tokens(ids, mask)
 
 
+def padding(chat: Chat) -> str:
+  """Returns a special token that no conversation ends with, so that it can pad.
+
+  transformers scores a batch at the last token that is not the pad: where EOS
+  pads and ends texts, too, it would read the token before.
+
+  Raises:
+    ValueError: the tokenizer has none.
+  """
+  closing = encode(chat, ['a'], ['a'], total=1 << 20).ids[0][-1]
+  added = chat.tokenizer.get_added_tokens_decoder()
+  special = [of.content for _, of in sorted(added.items()) if of.special]
+  named = [chat.special.get(f'{name}_token') for name in ('pad', 'bos')]
+  for word in (*named, *special):
+    if word in special and chat.tokenizer.token_to_id(word) != closing:
+      return str(word)
+  raise ValueError(
+    f'{chat.where}: the tokenizer has no special token that could pad, other '
+    'than the one that ends texts'
+  )
+
+
 def encode(
   chat: Chat,
   prompts: Sequence[Turn],
