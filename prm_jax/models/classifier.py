@@ -90,7 +90,7 @@ def scores(
       f'token ids are from {real.min()} to {real.max()}, and the weights know '
       f'{V}: the tokenizer does not match them'
     )
-  run = _program(model.config, model.every, jnp.dtype(dtype))
+  run = program(model.config, model.every, jnp.dtype(dtype))
   return run(model.params, model.score, ids, mask)
 
 
@@ -195,7 +195,14 @@ def _scored(model: Classifier, texts: chats.Texts, batch, dtype) -> Scored:
 
 
 @functools.lru_cache(maxsize=8)
-def _program(config: decoder.DecoderConfig, every: bool, dtype: Any):
+def program(config: decoder.DecoderConfig, every: bool, dtype: Any):
+  """Returns what runs: (params, score, ids [B, T], mask [B, T]) -> scores.
+
+  Args:
+    config: of the trunk.
+    every: whether every token is scored, and not the last alone.
+    dtype: of the layers' computation.
+  """
   network: Any = decoder.Decoder(config, dtype)
 
   @jax.jit

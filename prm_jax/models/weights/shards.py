@@ -117,13 +117,13 @@ def write(
     parts[-1][name] = of
     filled += _size(of)
   if len(parts) == 1:
-    _write(parts[0], folder / WHOLE)
+    write_file(parts[0], folder / WHOLE)
     return [folder / WHOLE]
   home: dict[str, str] = {}
   paths = []
   for number, part in enumerate(parts, 1):
     name = f'model-{number:05}-of-{len(parts):05}.safetensors'
-    _write(part, folder / name)
+    write_file(part, folder / name)
     home |= dict.fromkeys(part, name)
     paths.append(folder / name)
   total = sum(map(_size, tensors.values()))
@@ -136,8 +136,16 @@ def _size(of: Tensor) -> int:
   return of.nbytes if isinstance(of, np.ndarray) else of.size
 
 
-def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
-  """Writes one file."""
+def write_file(tensors: Mapping[str, Tensor], path: Path) -> None:
+  """Writes tensors as one file.
+
+  Args:
+    tensors: as of `write`.
+    path: of the file.
+
+  Raises:
+    ValueError: an array is of a dtype that is no float's.
+  """
   header: dict[str, Any] = {'__metadata__': {'format': 'pt'}}
   at = 0
   for name, of in tensors.items():
