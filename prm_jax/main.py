@@ -38,7 +38,11 @@ def compare(arguments: argparse.Namespace) -> None:
 
   methods = arguments.methods.split(',') if arguments.methods else None
   results = comparing.run(
-    arguments.data, arguments.workdir, methods=methods, **_given(arguments)
+    arguments.data,
+    arguments.workdir,
+    methods=methods,
+    options=dict(options.number(text) for text in arguments.set),
+    **_given(arguments),
   )
   print('\n'.join(results['answer']))
   folder = arguments.workdir / comparing.FOLDER
@@ -61,6 +65,9 @@ def train(arguments: argparse.Namespace) -> None:
     settings['method'] = arguments.method
   own = dict(options.number(text) for text in arguments.set)
   settings['options'] = {**settings.get('options', {}), **own}
+  if settings.get('method') == 'plus':
+    _tell(_told(arguments, settings), arguments.workdir)
+    return
   with mesh.use(mesh.parse(arguments.mesh) if arguments.mesh else None):
     model = Model.fit(
       arguments.data, workdir=arguments.workdir, progress=True, **settings
@@ -69,6 +76,25 @@ def train(arguments: argparse.Namespace) -> None:
   if 'answer' not in results:
     results['answer'] = page.plain_answer(results)
   _tell(results, arguments.workdir)
+
+
+def _told(arguments, settings: dict[str, Any]) -> dict[str, Any]:
+  """Returns the results of PLUS, which a language model writes and reads."""
+  from prm_jax import summary_training
+  from prm_jax.report import page
+
+  for name in ('encoder', 'own_features'):
+    if name in settings:
+      raise ValueError(f'plus reads texts with --backbone, and has no {name}')
+  if 'backbone' not in settings:
+    raise ValueError(
+      'plus writes about people with a language model: give --backbone=FOLDER'
+    )
+  if arguments.mesh:
+    raise ValueError('--mesh: plus trains on one device')
+  known = {k: v for k, v in settings.items() if k not in ('method', 'kind')}
+  results = summary_training.fit(arguments.data, arguments.workdir, **known)
+  return {'answer': page.plain_answer(results), **results}
 
 
 def _tell(results: dict[str, Any], folder: Path) -> None:
@@ -87,6 +113,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
   known = {
     'encoder': arguments.encoder,
     'own_features': arguments.features,
+    'backbone': arguments.backbone,
     'components': arguments.components,
     'memory': arguments.memory,
   }
@@ -104,6 +131,13 @@ def score(arguments: argparse.Namespace) -> None:
     raise ValueError(
       f'--output={output}: is a folder, or its folder does not exist'
     )
+  if arguments.model is not None:
+    from prm_jax import streaming
+
+    streaming.run(arguments)
+    return
+  if arguments.label is not None:
+    raise ValueError('--label: of --model alone')
   if arguments.reference is not None:
     rows, columns = _closeness(arguments)
   elif kept_summaries.card(arguments.workdir) is not None:
@@ -234,10 +268,22 @@ def forget(arguments: argparse.Namespace) -> None:
 
 
 def export(arguments: argparse.Namespace) -> None:
-  """Writes all that scores texts, and nothing about a person."""
+  """Writes all that scores texts; of a person only where that is asked."""
   from prm_jax import kept_summaries
 
-  if kept_summaries.card(arguments.workdir) is not None:
+  if arguments.format != 'orbax':
+    from prm_jax import exporting
+
+    exporting.run(
+      arguments.format,
+      arguments.workdir,
+      arguments.output,
+      user=arguments.user,
+      ids=arguments.ids,
+    )
+  elif arguments.user is not None or arguments.ids is not None:
+    raise ValueError('--user, --ids: nobody is in an export of orbax')
+  elif kept_summaries.card(arguments.workdir) is not None:
     from prm_jax import summary_model
 
     summary_model.export(arguments.workdir, arguments.output)
@@ -246,6 +292,20 @@ def export(arguments: argparse.Namespace) -> None:
 
     Model.load(arguments.workdir).export(arguments.output)
   print(f'wrote {arguments.output}')
+
+
+def benchmark(arguments: argparse.Namespace) -> None:
+  """Says how often a reward model prefers the right answer."""
+  from prm_jax import benchmarking
+
+  print('\n'.join(benchmarking.run(arguments)['answer']))
+
+
+def serve(arguments: argparse.Namespace) -> None:
+  """Scores over HTTP, for who has the token in PRM_TOKEN."""
+  from prm_jax import serving
+
+  serving.run(arguments, os.environ)
 
 
 def convert(arguments: argparse.Namespace) -> None:
@@ -279,7 +339,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
   command.__name__: command
   for command in (
     *(compare, train, score, ask, summary),
-    *(audit, forget, export, convert),
+    *(audit, forget, export, benchmark, serve, convert),
   )
 }
 

@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+_EXPORT = "folder of an export, or of anybody's sequence classifier"
+_LABEL = "of anybody's classifier with several labels: which is the reward"
+
 
 def parser() -> argparse.ArgumentParser:
   """Returns what reads the command line; `command` is what was asked for."""
@@ -21,8 +24,20 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('--components', type=int, help='columns of a text')
     sub.add_argument('--encoder', help='folder of a BERT checkpoint')
     sub.add_argument('--features', type=Path, help='.npz keyed by text hash')
+    sub.add_argument(
+      '--backbone',
+      help="folder of a language model, frozen, in the encoder's place",
+    )
     sub.add_argument('--seed', type=int, default=0)
     sub.add_argument('--memory', type=float, help='gigabytes it may take')
+    sub.add_argument(
+      '--set',
+      action='append',
+      default=[],
+      metavar='NAME=NUMBER',
+      help='an option of the method, such as basis_ridge=100; of plus alone, '
+      'where several are compared',
+    )
 
   sub = command('compare', 'Do personal models help on your data?')
   features(sub)
@@ -33,17 +48,35 @@ def parser() -> argparse.ArgumentParser:
     '--method', help='what a comparison in --workdir chose, or pref'
   )
   sub.add_argument(
-    '--set',
-    action='append',
-    default=[],
-    metavar='NAME=NUMBER',
-    help='an option of the method, such as basis_ridge=100',
-  )
-  sub.add_argument(
     '--mesh', default='', help='devices that share the fit, such as data:8'
   )
-  sub = command('score', 'Score responses for a person.')
-  sub.add_argument('--data', type=Path, required=True, help='JSON lines')
+  _score(command('score', 'Score responses for a person.', workdir=False))
+  _ask(command('ask', 'Ask a person what they prefer.'))
+  sub = command('audit', 'Measure what personal rewards break.')
+  sub.add_argument('--questions', type=int, default=20, help='of each kind')
+  sub.add_argument('--answers', type=int, default=24, help='to each question')
+  _summary(command('summary', 'Show or edit what is written about a person.'))
+  sub = command('forget', 'Forget people.')
+  sub.add_argument('--user', action='append', required=True)
+  _export(command('export', 'Write all that scores texts elsewhere.'))
+  _benchmark(command('benchmark', 'Test a reward model.', workdir=False))
+  sub = command('serve', 'Score over HTTP, on this machine.', workdir=False)
+  sub.add_argument('--model', type=Path, required=True, help=_EXPORT)
+  sub.add_argument('--label', help=_LABEL)
+  sub.add_argument('--user', help='whose, of requests that name nobody')
+  sub.add_argument('--port', type=int, default=5000, help='0: a free one')
+  _convert(command('convert', 'Write a public set as lines.', workdir=False))
+  return parser
+
+
+def _score(sub: argparse.ArgumentParser) -> None:
+  which = sub.add_mutually_exclusive_group(required=True)
+  which.add_argument('--workdir', type=Path, help='of `prm train`')
+  which.add_argument('--model', type=Path, help=_EXPORT)
+  sub.add_argument('--label', help=_LABEL)
+  sub.add_argument(
+    '--data', type=Path, required=True, help='JSON lines; of --model, - too'
+  )
   sub.add_argument('--user', help='whose belief; the population if absent')
   sub.add_argument(
     '--reference',
@@ -62,7 +95,9 @@ def parser() -> argparse.ArgumentParser:
     type=Path,
     help='.npz keyed by text hash, where training had features of your own',
   )
-  sub = command('ask', 'Ask a person what they prefer.')
+
+
+def _ask(sub: argparse.ArgumentParser) -> None:
   sub.add_argument('--user', default='me', help='whose answers these are')
   sub.add_argument('--questions', type=int, default=10, help='the budget')
   sub.add_argument(
@@ -71,16 +106,6 @@ def parser() -> argparse.ArgumentParser:
     default=0.005,
     help='stop when a question would teach fewer nats',
   )
-  sub = command('audit', 'Measure what personal rewards break.')
-  sub.add_argument('--questions', type=int, default=20, help='of each kind')
-  sub.add_argument('--answers', type=int, default=24, help='to each question')
-  _summary(command('summary', 'Show or edit what is written about a person.'))
-  sub = command('forget', 'Forget people.')
-  sub.add_argument('--user', action='append', required=True)
-  sub = command('export', 'Write all that scores texts, and nobody.')
-  sub.add_argument('--output', type=Path, required=True)
-  _convert(command('convert', 'Write a public set as lines.', workdir=False))
-  return parser
 
 
 def _summary(sub: argparse.ArgumentParser) -> None:
@@ -105,6 +130,44 @@ def _summary(sub: argparse.ArgumentParser) -> None:
   sub.add_argument(
     '--model', action='store_true', help='show: what the model wrote last'
   )
+
+
+def _export(sub: argparse.ArgumentParser) -> None:
+  sub.add_argument('--output', type=Path, required=True, help='a new folder')
+  sub.add_argument(
+    '--format',
+    choices=('orbax', 'hf', 'stablehlo'),
+    default='orbax',
+    help='orbax: for prm_jax, and nobody is in it; hf: for transformers, of a '
+    'linear model with --backbone; stablehlo: programs, of any',
+  )
+  sub.add_argument(
+    '--user',
+    help='hf, stablehlo: whose; if absent, hf writes everybody, stablehlo the '
+    'population',
+  )
+  sub.add_argument(
+    '--ids',
+    type=Path,
+    help='hf: JSON lines with user_id, such as the training data: people are '
+    'named by their ids, and not by hashes',
+  )
+
+
+def _benchmark(sub: argparse.ArgumentParser) -> None:
+  sub.add_argument('--model', type=Path, required=True, help=_EXPORT)
+  sub.add_argument('--label', help=_LABEL)
+  sub.add_argument('--user', help='whose reward; the population if absent')
+  sub.add_argument(
+    '--data',
+    required=True,
+    help='a file or folder: RewardBench 1 or 2, RM-Bench, JudgeBench, LLMBar '
+    'as they are published, or judgements; or a name in PRM_DATA_DIR',
+  )
+  sub.add_argument(
+    '--hazards', action='store_true', help='audit it on texts of known stance'
+  )
+  sub.add_argument('--output', type=Path, help='a new folder, for results.json')
 
 
 def _convert(sub: argparse.ArgumentParser) -> None:

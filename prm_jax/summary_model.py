@@ -173,18 +173,30 @@ def write(
       so; begun now if None.
 
   Raises:
-    SummaryError: words have more tokens than the reward model reads.
+    SummaryError: the writer's summaries are longer than the reward model reads.
   """
   reader = people(folder)
   draft = draft or reader.begin(histories)
   users = [user for user in draft.users if user in histories]
-  said = _words(key, writer, params, _tokenizer(folder), histories, users)
-  for words in said.values():  # the draft may be older than the reward
-    records.check(words, measure=reader.measure)
-  return draft.write(said)
+  tokenizer, room = _tokenizer(folder), reader.measure('').room
+  if writer.max_new_tokens > room:
+    raise records.SummaryError(
+      f'a summary has up to {writer.max_new_tokens:,} tokens, and the reward '
+      f'model reads {room:,}'
+    )
+
+  def spelled(ids: list[int]) -> str:
+    """Returns words; without their end where they have more tokens as words."""
+    words = records.decoded(tokenizer.decode(ids))
+    measured = reader.measure(words)
+    if ids and measured.tokens > room:
+      return spelled(ids[:-1])
+    return words
+
+  return draft.write(_words(key, writer, params, spelled, histories, users))
 
 
-def _words(key, writer, params, tokenizer, histories, users) -> dict[str, str]:
+def _words(key, writer, params, spelled, histories, users) -> dict[str, str]:
   """Returns summaries of people's histories, in words."""
   known = [user for user in users if len(histories[user])]
   said = dict.fromkeys(users, '')
@@ -212,7 +224,7 @@ def _words(key, writer, params, tokenizer, histories, users) -> dict[str, str]:
     written = (np.asarray(leaf)[: len(rows)] for leaf in found[:2])
     for row, one, there in zip(rows, *written, strict=True):
       kept = [i for i in one[there > 0].tolist() if i not in writer.stop_ids]
-      said[known[row]] = records.decoded(tokenizer.decode(kept))
+      said[known[row]] = spelled(kept)
   return said
 
 

@@ -62,16 +62,32 @@ ALLOWED |= {
 }
 _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {
-  'lab': {*_BELOW, 'lab', 'report'},
+  'lab': {*_BELOW, 'history_texts', 'lab', 'report'},
   'kept_summaries': {'runtime', 'users'},
   'kept_memories': {
     *('types', 'runtime', 'models', 'systems', 'users', 'kept_summaries')
   },
   'summary_model': {*_BELOW, 'kept_summaries'},
+  'summary_training': {
+    *(*_BELOW, 'history_texts', 'lab', 'summary_model', 'training')
+  },
   'summary_command': {'users', 'kept_summaries', 'summary_model'},
   'setting': _BELOW,
   'training': {*_BELOW, 'lab', 'setting'},
-  'model': {*_BELOW, 'lab', 'setting', 'training', 'comparing'},
+  'stance_pool': {'types', 'audits', 'worlds'},
+  'model': {
+    *(*_BELOW, 'lab', 'setting', 'stance_pool', 'training', 'comparing')
+  },
+  'model_card': {'data', 'ops', 'training'},
+  'exported': {'models', 'runtime', 'systems'},
+  'exported_programs': {*_BELOW, '__version__', 'model'},
+  'exporting': {
+    *(*_BELOW, '__version__', 'exported', 'exported_programs'),
+    *('kept_summaries', 'model', 'model_card'),
+  },
+  'streaming': {'data', 'exported'},
+  'serving': {'exported'},
+  'benchmarking': {*_BELOW, 'exported', 'stance_pool'},
   'comparing': {
     *(*_BELOW, 'kept_memories', 'kept_summaries', 'lab', 'setting'),
     *('training', 'model', 'report'),
