@@ -8,7 +8,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-from prm_jax import exported, serving
+from prm_jax import exported, main, serving
 from prm_jax.models import chat
 from prm_jax.models.weights import published
 from tests import exports_made
@@ -148,3 +148,36 @@ def test_who_has_no_token_is_refused(address):
   path = f'{serving.PATH}?token={TOKEN}'
   assert post(address, body, token=None, path=path)[0] == 200
   assert post(address, body, path='/other')[0] == 404
+
+
+def test_the_command_serves_until_it_is_interrupted(model, monkeypatch, capsys):
+  monkeypatch.setattr(exported.Exported, 'load', lambda *a, **k: model)
+  seen = []
+
+  def forever(listening):
+    port = listening.server_address[1]
+    seen.append(post(f'http://127.0.0.1:{port}', {}, token='given')[0])
+    raise KeyboardInterrupt
+
+  server = serving.http.server.ThreadingHTTPServer
+
+  def answered(listening):
+    thread = threading.Thread(target=listening.handle_request, daemon=True)
+    thread.start()
+    try:
+      forever(listening)
+    finally:
+      thread.join()
+
+  monkeypatch.setattr(server, 'serve_forever', answered)
+  monkeypatch.setenv(serving.TOKEN, 'given')
+  assert main.run(['serve', '--model=m', '--port=0']) == 0
+  assert seen == [400]  # admitted, and no request
+  said = capsys.readouterr().err
+  assert 'given' not in said
+  monkeypatch.delenv(serving.TOKEN)
+  assert main.run(['serve', '--model=m', '--port=0']) == 0
+  assert seen == [400, 401]  # another token was made up
+  assert 'Authorization: Bearer ' in capsys.readouterr().err
+  assert main.run(['serve', '--model=m', '--user=who']) == 2
+  assert "'who'" in capsys.readouterr().err

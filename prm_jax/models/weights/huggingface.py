@@ -103,6 +103,7 @@ class Tensors(NamedTuple):
     read: (name) -> array, in the file's orientation `[out, in]`.
     said: what says which shapes they have, for errors.
     options: end of a name -> the options that say it.
+    opened: (name) -> a tensor of which parts are read, of a safetensors file.
   """
 
   where: str
@@ -110,6 +111,7 @@ class Tensors(NamedTuple):
   read: Callable[[str], np.ndarray]
   said: str = 'config.json says'
   options: Mapping[str, str] = MappingProxyType({})
+  opened: Callable[[str], Any] | None = None
 
   def option(self, name: str) -> str:
     """Returns the options of a tensor; '' if none is known."""
@@ -283,16 +285,22 @@ def _open(paths: Iterable[Path], prefix: str) -> Tensors:
         raise ValueError(f'{path}: tensor {full} is also in {home[name][0]}')
       home[name] = (path, file, full)
 
-  def read(name):
+  def opened(name):
     path, file, full = home[name]
-    kind = file.get_slice(full).get_dtype()
-    if kind not in _FLOATS:
+    found = file.get_slice(full)
+    if found.get_dtype() not in _FLOATS:
       raise ValueError(
-        f'{path}: tensor {full} is {kind}: one of {_FLOATS} is needed'
+        f'{path}: tensor {full} is {found.get_dtype()}: one of {_FLOATS} is '
+        'needed'
       )
-    return file.get_tensor(full)
+    return found
 
-  return Tensors(str(next(iter(paths))), frozenset(home), read)
+  def read(name):
+    opened(name)
+    return home[name][1].get_tensor(home[name][2])
+
+  where = str(next(iter(paths)))
+  return Tensors(where, frozenset(home), read, opened=opened)
 
 
 def load_bert(folder: Path) -> tuple[encoder.BertConfig, Any]:
@@ -340,7 +348,7 @@ def load_decoder(folder: Path) -> tuple[decoder.DecoderConfig, types.PyTree]:
     ValueError: a file or tensor is missing, broken, or of the wrong shape, or
       the model does not use a tensor; or it is a classifier.
   """
-  known, config, tensors = _decoder_files(folder)
+  known, config, tensors = decoder_files(folder)
   if (name := _architecture(known)).endswith(_ENDS):
     raise ValueError(
       f'{folder}: {name} scores texts and writes none: '
@@ -387,7 +395,7 @@ def load_classifier(folder: Path) -> Classification:
     ValueError: as of `load_decoder`; or it is no classifier, or has not as
       many labels as config.json says.
   """
-  known, config, tensors = _decoder_files(folder)
+  known, config, tensors = decoder_files(folder)
   name = _architecture(known)
   if not name.endswith(_ENDS):
     raise ValueError(
@@ -409,8 +417,17 @@ def load_classifier(folder: Path) -> Classification:
   return Classification(config, trunk, score, labels, every)
 
 
-def _decoder_files(folder: Path):
-  """Returns the fields of config.json, the configuration and the tensors."""
+def decoder_files(
+  folder: Path,
+) -> tuple[dict[str, Any], decoder.DecoderConfig, Tensors]:
+  """Returns the fields of config.json, the configuration and the tensors.
+
+  Args:
+    folder: as of `load_decoder`.
+
+  Raises:
+    ValueError: config.json or a file of weights is missing or broken.
+  """
   path = folder / 'config.json'
   if not path.is_file():
     raise ValueError(f'{path} is missing')
