@@ -17,7 +17,8 @@ from prm_jax.users import bank
 from tests import exports_made
 
 ROOT = Path(__file__).parents[1]
-PROMPTS = ['Say 1', 'Say 2', 'Say 1', 'say' * 90]
+LONG = exports_made.LONG
+PROMPTS = [f'{LONG}1', f'{LONG}2', f'{LONG}1', 'say' * 90]
 RESPONSES = ['aa bd', 'bbb', 'hi', 'a' * 30]
 
 
@@ -221,9 +222,7 @@ def test_an_export_that_was_stopped_is_not_there(model, tmp_path, monkeypatch):
   close(own.score(None, PROMPTS, RESPONSES).scores, want)
 
 
-def test_what_no_classifier_holds_is_refused_by_name(
-  model, checkpoint, tmp_path
-):
+def test_what_no_classifier_holds_is_refused_by_name(model, tmp_path):
   for kind, source, by in (
     ('surface', 'text', 'counts of marks'),
     ('response', 'file 1', 'a file of your own'),
@@ -233,6 +232,12 @@ def test_what_no_classifier_holds_is_refused_by_name(
     plain = dataclasses.replace(model, setting=other)
     with pytest.raises(ValueError, match=rf"reads features '{kind}' \(of {by}"):
       exporting.write(plain, tmp_path / 'a')
+  assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.slow
+def test_other_methods_are_vectors_or_refused(model, checkpoint, tmp_path):
+  del model  # whose cache these read
   curved = exports_made.model(checkpoint, 'rfm', dim=2)
   with pytest.raises(
     ValueError, match=r'rfm: scores are not linear.*stablehlo'
@@ -241,7 +246,13 @@ def test_what_no_classifier_holds_is_refused_by_name(
   shared = exports_made.model(checkpoint, 'aggregate')
   with pytest.raises(ValueError, match='aggregate is one reward for everybody'):
     exporting.write(shared, tmp_path / 'c', user='u1')
-  assert [*tmp_path.iterdir()] == []
+  assert [*tmp_path.iterdir()] == []  # nothing was written
+  personal = exports_made.model(checkpoint, 'pref', dim=3)
+  exporting.write(personal, tmp_path / 'e')
+  own = exported.Exported.load(tmp_path / 'e')
+  for user in (None, 'u1', 'u2'):
+    want = personal.score_rows(user, PROMPTS, RESPONSES).score
+    close(own.score(user, PROMPTS, RESPONSES).scores, want)
   exporting.write(shared, tmp_path / 'd')
   own = exported.Exported.load(tmp_path / 'd')
   assert own.model.labels == ('everybody',)

@@ -17,6 +17,7 @@ from prm_jax.users import bank
 from tests.models import chat_templates
 
 PEOPLE = 6
+LONG = 'please say ' * 6  # texts of one length compile once
 SIZES = {
   'vocab_size': 270,
   'hidden_size': 32,
@@ -87,14 +88,14 @@ def judgements(path, *, people=PEOPLE, each=30, seed=0):
   return path
 
 
-def model(folder, method='pref', *, components=15, seed=0, **options):
+def model(folder, method='lore', *, components=15, seed=0, **options):
   """Returns a model on a checkpoint as a fit leaves it, and drawn at random.
 
   Nothing is trained: what a fit costs is not what these tests are about.
   """
   rng = np.random.default_rng(seed)
   texts = [''.join(rng.choice([*'abcdefgh '], 12)) for _ in range(24)]
-  prompts = [f'Say {n % 3}' for n in range(24)]
+  prompts = [f'{LONG}{n % 3}' for n in range(24)]
   source = features.Source(backbone=folder)
   kind = features.BACKBONE
   reader = features.fit(kind, source, prompts, texts, np.arange(24), components)
@@ -113,9 +114,11 @@ def model(folder, method='pref', *, components=15, seed=0, **options):
     drawn = np.issubdtype(leaf.dtype, np.floating)
     return jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype) * drawn
 
-  if hasattr(people.beliefs, 'mode'):
-    mode = draw(people.beliefs.mode)
-    people = people._replace(beliefs=people.beliefs._replace(mode=mode))
+  names = {'pref': 'mode', 'rfm': 'mode', 'lore': 'log_weight'}
+  own = names.get(method)
+  if own is not None:
+    drawn = {own: draw(getattr(people.beliefs, own))}
+    people = people._replace(beliefs=people.beliefs._replace(**drawn))
   params = {
     **state.params,
     'reward': jax.tree.map(draw, state.params['reward']),
