@@ -200,7 +200,7 @@ class _Work:
     given = told.options(options)
     assert self.data.source.backbone is not None  # `_borne` refuses
     model = told.Language.load(self.data.source.backbone)
-    return told.Plus(model, self.data.judged.prompt_texts, given)
+    return told.Plus(model, given)
 
   def _protocol(self) -> fitting.Protocol:
     """Returns how many answers of new people are asked for."""
