@@ -8,6 +8,7 @@ import pytest
 
 from prm_jax import main
 from prm_jax.data.schema import read_lines
+from prm_jax.lab import remembered, worded
 from tests import checkpoints
 
 WORDS = ['please', 'kindly', 'sir', 'dude', 'whatever', 'stuff', 'say', 'it']
@@ -90,8 +91,12 @@ def test_what_does_not_go_together_is_named(files, tmp_path, capsys):
     ('train', ('--method=plus', model, '--set=dim=3'), 'option dim=3: one of'),
     ('train', ('--method=plus', model, '--mesh=data:1'), 'one device'),
     ('train', (model, '--encoder=x'), "['encoder', 'backbone'] are given"),
-    ('compare', ('--methods=plus',), 'plus writes with a language model'),
-    ('compare', ('--methods=pref', '--set=steps=2'), "['steps'] are of plus"),
+    ('compare', ('--methods=plus',), 'plus tells a language model of people'),
+    (
+      'compare',
+      ('--methods=pref', '--set=steps=2'),
+      "['steps'] are of ['plus'",
+    ),
     ('compare', ('--methods=plus', model), 'give a smaller history'),
   ):
     assert run(command, work, data, *more) == 2
@@ -104,11 +109,14 @@ def test_plus_is_compared_trained_read_and_forgotten(files, tmp_path, capsys):
   path, folder = files
   work, out = tmp_path / 'run', tmp_path / 'scored.jsonl'
   more = f'--data={path}', f'--backbone={folder}', '--components=7', *SMALL
-  assert run('compare', work, *more, '--methods=plus,hierarchical') == 0
+  kept = '--set=kept=4', '--set=event=12', '--set=adapter_steps=2'
+  both = f'--methods={",".join(("plus", *remembered.METHODS, "hierarchical"))}'
+  assert run('compare', work, *more, *kept, both) == 0
   results = json.loads((work / 'compare' / 'results.json').read_text())
-  gain = [row for row in results['tables']['gain'] if row['method'] == 'plus']
   splits = {'new_pairs', 'new_prompts', 'new_people', 'new_people_new_prompts'}
-  assert {row['split'] for row in gain} == splits
+  for method in worded.METHODS:
+    gain = [r for r in results['tables']['gain'] if r['method'] == method]
+    assert {row['split'] for row in gain} == splits, method
   controls = {
     row['control']
     for row in results['tables']['controls']
@@ -117,8 +125,10 @@ def test_plus_is_compared_trained_read_and_forgotten(files, tmp_path, capsys):
   assert {'swapped_people', 'population_coefficients', 'exchange'} <= controls
   reasons = {row['method']: row for row in results['tables']['left_out']}
   assert 'plus' not in reasons
-  assert run('compare', work, *more, '--methods=plus,hierarchical') == 0
-  other = [*more, '--set=steps=3', '--methods=plus,hierarchical']
+  assert run('compare', work, *more, *kept, both) == 0
+  choice = json.loads((work / 'compare' / 'choice.json').read_text())
+  assert choice['method'] in ('aggregate', 'hierarchical', 'plus')
+  other = [*more, *kept, '--set=steps=3', both]
   assert run('compare', work, *other) == 2  # of another setting
   told = tmp_path / 'told'
   assert run('train', told, *more, '--method=plus') == 0
