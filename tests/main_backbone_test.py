@@ -53,11 +53,21 @@ def scores(workdir, path, output, *more):
   return [json.loads(line)['score'] for line in read_lines(output)]
 
 
-def test_a_frozen_model_reads_and_goes_with_an_export(files, tmp_path):
+def test_a_frozen_model_reads_and_goes_with_an_export(files, tmp_path, capsys):
   path, folder = files
+  start = 'please ' * 300  # the model reads 256 tokens
+  alike = {'prompt_id': 'p0', 'prompt': f'say it {WORDS[0]}', 'label': 'a'}
+  alike |= {'response_a': f'{start}sir', 'response_b': f'{start}dude'}
+  with path.open('a') as file:
+    for user in range(6):
+      file.write(json.dumps({'user_id': f'u{user}', **alike}) + '\n')
   work, out = tmp_path / 'run', tmp_path / 'scored.jsonl'
   more = f'--data={path}', f'--backbone={folder}', '--components=7'
   assert run('train', work, *more, '--method=hierarchical') == 0
+  said = capsys.readouterr().err
+  assert '2 of' in said
+  assert 'texts are longer than 256 tokens' in said
+  assert 'that are read alike, and are left out' in said
   kept = json.loads((work / 'config.json').read_text())
   assert kept['kind'] == 'backbone'
   assert kept['source'].startswith('backbone ')
