@@ -9,7 +9,7 @@ FOLDER/summaries       of people, see `prm_jax/kept_summaries.py`
 import dataclasses
 import functools
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +178,8 @@ def write(
   reader = people(folder)
   draft = draft or reader.begin(histories)
   users = [user for user in draft.users if user in histories]
-  tokenizer, room = _tokenizer(folder), reader.measure('').room
+  tokenizer, measure = _tokenizer(folder), _measure(folder)
+  room = measure('').room
   if writer.max_new_tokens > room:
     raise records.SummaryError(
       f'a summary has up to {writer.max_new_tokens:,} tokens, and the reward '
@@ -188,8 +189,7 @@ def write(
   def spelled(ids: list[int]) -> str:
     """Returns words; without their end where they have more tokens as words."""
     words = records.decoded(tokenizer.decode(ids))
-    measured = reader.measure(words)
-    if ids and measured.tokens > room:
+    if ids and measure(words).tokens > room:
       return spelled(ids[:-1])
     return words
 
@@ -248,11 +248,7 @@ def people(folder: str | Path) -> kept_summaries.Folder:
   Raises:
     ValueError: it holds no model that reads summaries.
   """
-  wording = summary_texts.Wording(**_card(folder)['wording'])
-  measure = functools.partial(
-    summary_texts.measure, _tokenizer(folder), wording
-  )
-  return _folder(folder, measure)
+  return _folder(folder, _measure(folder))
 
 
 def export(source: str | Path, folder: str | Path) -> None:
@@ -282,6 +278,11 @@ def _card(folder: str | Path) -> dict[str, Any]:
       'model has people who are texts'
     )
   return card
+
+
+def _measure(folder) -> Callable[[str], records.Measured]:
+  wording = summary_texts.Wording(**_card(folder)['wording'])
+  return functools.partial(summary_texts.measure, _tokenizer(folder), wording)
 
 
 def _tokenizer(folder):

@@ -50,7 +50,7 @@ def fit(
   given = told.options(options or {})
   judged, copied, digest = training.judgements(data, seed, memory)
   model = told.Language.load(Path(backbone))
-  fitter = told.Plus(model, judged.prompt_texts, given)
+  fitter = told.Plus(model, given)
   where = held_out.split(judged, copied, seed)
   problem = fitting.of_table(
     judged,
@@ -108,7 +108,7 @@ def _save(workdir: Path, fitted: told.Told, model, given) -> None:
 def _write(workdir: Path, fitted: told.Told, training_rows) -> None:
   """Writes a summary of everybody who judged in training."""
   problem = fitted.problem
-  known = told.told(problem, fitted.plus.prompts, training_rows)
+  known = told.told(problem, training_rows)
   users = sorted(known)
   read = fitted.history([known[user] for user in users])
   histories = {

@@ -44,7 +44,7 @@ def counted():
   patch = pytest.MonkeyPatch()
 
   source_that_counts(patch, WORDS)
-  patch.setattr(features.Source, 'folder', ROOT / 'nowhere')
+  patch.setattr(features.Source, 'files', lambda self: [])
   yield
   patch.undo()
 
@@ -339,7 +339,7 @@ def test_a_head_of_ties_is_fitted_kept_and_forgotten(
   ('options', 'message'),
   [
     ({'method': 'magic'}, "unknown method 'magic'"),
-    ({'method': 'plus'}, 'plus needs writer beside the judgements'),
+    ({'method': 'plus'}, 'plus writes about people with a language model'),
     ({'options': {'rigde': 1}}, 'pref takes'),
     ({'options': {'head': {'kind': 'magic'}}}, "unknown head 'magic'"),
     ({'options': {'head': {'kind': 'bins'}}}, 'bins does not read choices'),

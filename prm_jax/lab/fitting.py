@@ -68,6 +68,7 @@ class Problem:
     oracle: `[n]` true probability, or NaN where nobody knows.
     features_name: 'text', 'identity' or 'levels', for the tables.
     truth: makes what the truth says of the cell; empty where nobody knows.
+    prompts: M texts, of each text's prompt; none where no method reads words.
   """
 
   data: str
@@ -85,6 +86,7 @@ class Problem:
   oracle: np.ndarray
   features_name: str = 'text'
   truth: Callable[[], dict] = dict
+  prompts: Sequence[str] = ()
 
   @property
   def name(self) -> str:
@@ -152,6 +154,7 @@ def of_table(table: schema.Judgements, **parts: Any) -> Problem:
     'oracle': np.full(len(table.user), np.nan),
     'unit': prompt_ids,
     'units': 'prompts',
+    'prompts': table.prompt_texts,
   }
   return Problem(
     user_ids=table.user_ids,

@@ -4,10 +4,10 @@ A person's judgements are events that a language model reads and summarises, and
 a reward reads the summary beside a pair. What is fitted here is asked as
 `fitting.Fitted` is, so that its predictions stand in the same tables:
 
-    fit = Plus(model, prompts, Options())
+    fit = Plus(Language.load(folder), Options())
     fitting.method_unit(problem, protocol, node, choices, fit=fit, ...)
 
-Axis letters: U people, B judgements, M texts, S tokens of a summary.
+Axis letters: U people, B judgements, S tokens of a summary.
 """
 
 import functools
@@ -159,17 +159,14 @@ class Language(NamedTuple):
 class Plus:
   """Fits PLUS to problems of one table of texts; see `fitting.method_unit`."""
 
-  def __init__(
-    self, language: Language, prompts: Sequence[str], given: Options
-  ):
+  def __init__(self, language: Language, given: Options):
     """Names what is fitted.
 
     Args:
       language: that is told.
-      prompts: M texts, of the problems' texts.
       given: how it learns.
     """
-    self.language, self.prompts, self.options = language, prompts, given
+    self.language, self.options = language, given
     language.writer(given)  # refuses what it cannot read, before any work
     self._learners: dict[int, types.Learner] = {}
 
@@ -178,6 +175,11 @@ class Plus:
     steps = self.options.steps
     tried = sorted({max(steps // 4, 1), steps})
     return [{'features': FEATURES, 'steps': count} for count in tried]
+
+  @property
+  def settings(self) -> dict[str, Any]:
+    """Returns what it is, as plain data."""
+    return self.options._asdict()
 
   def operations(self, fits: float) -> float:
     """Returns about how many operations so many fits of all steps take.
@@ -218,7 +220,7 @@ class Plus:
     """
     del method, sets
     given = self.options._replace(steps=choice['steps'])
-    known = episodes(problem, self.prompts, training)
+    known = episodes(problem, training)
     if not known:
       raise ValueError(
         'nobody made two judgements that train: a summary of one cannot be '
@@ -276,7 +278,7 @@ class Told:
       judged: judgements; of whom there is none the summary is empty.
       limit: of each person's, the first.
     """
-    known = told(self.problem, self.plus.prompts, judged, limit)
+    known = told(self.problem, judged, limit)
     nothing = self._writer.empty
     U = len(self.problem.user_ids)
     ids, mask = (np.tile(leaf, (U, 1)) for leaf in nothing[:2])
@@ -341,7 +343,7 @@ class Told:
   def _texts(self, asked: types.Batch) -> types.Tokens:
     """Returns both texts of every judgement, `[B, 2, T]`."""
     pairs = [
-      _pair(self.problem, self.plus.prompts, items, 1.0)
+      pair_of(self.problem, items, 1.0)
       for items in np.asarray(asked.inputs.index)[:, :2].tolist()
     ]
     some = [user_histories.Episode(0, (), tuple(pairs))]
@@ -368,21 +370,31 @@ def _groups(count: int) -> list[np.ndarray]:
 # ------------------------------------------------------------------ histories
 
 
-def _pair(problem, prompts, items, label) -> user_histories.AskedPair:
+def pair_of(
+  problem: fitting.Problem, items: Sequence[int], label: float
+) -> user_histories.AskedPair:
+  """Returns a judgement in words, about what results generalise over.
+
+  Args:
+    problem: of the texts.
+    items: of two texts.
+    label: probability that the first is preferred.
+  """
   first, second = items[:2]
   about = problem.unit[first]
   return user_histories.AskedPair(
     about,
     about,
     0.0,
-    prompts[first],
+    problem.prompts[first],
     problem.texts[first],
     problem.texts[second],
     label,
   )
 
 
-def _event(pair: user_histories.AskedPair) -> user_histories.TextEvent:
+def event_of(pair: user_histories.AskedPair) -> user_histories.TextEvent:
+  """Returns a judgement as an event of a history."""
   return user_histories.TextEvent(
     'choice',
     pair.about,
@@ -393,40 +405,36 @@ def _event(pair: user_histories.AskedPair) -> user_histories.TextEvent:
   )
 
 
-def _said(problem, prompts, judged: types.Batch):
+def _said(problem, judged: types.Batch):
   """Returns person -> judgements that count, in order of rows."""
   rows, index = judged.rows, np.asarray(judged.inputs.index)
   found: dict[int, list[user_histories.AskedPair]] = {}
   for row in np.flatnonzero(np.asarray(rows.mask) > 0).tolist():
     label = float(rows.label[row])
-    pair = _pair(problem, prompts, index[row].tolist(), label)
+    pair = pair_of(problem, index[row].tolist(), label)
     found.setdefault(int(rows.user[row]), []).append(pair)
   return found
 
 
 def told(
-  problem: fitting.Problem,
-  prompts: Sequence[str],
-  judged: types.Batch,
-  limit: int | None = None,
+  problem: fitting.Problem, judged: types.Batch, limit: int | None = None
 ) -> dict[int, list[user_histories.TextEvent]]:
   """Returns person -> the events that their unmasked judgements are.
 
   Args:
     problem: of the texts.
-    prompts: M texts.
     judged: judgements.
     limit: of each person's, the first.
   """
   found = {}
-  for user, own in _said(problem, prompts, judged).items():
-    if events := [_event(pair) for pair in own[:limit]]:
+  for user, own in _said(problem, judged).items():
+    if events := [event_of(pair) for pair in own[:limit]]:
       found[user] = events
   return found
 
 
 def episodes(
-  problem: fitting.Problem, prompts: Sequence[str], judged: types.Batch
+  problem: fitting.Problem, judged: types.Batch
 ) -> list[user_histories.Episode]:
   """Returns what people judged after a history of what else they judged.
 
@@ -436,11 +444,10 @@ def episodes(
 
   Args:
     problem: of the texts.
-    prompts: M texts.
     judged: judgements, of which those count that are not masked.
   """
   found = []
-  for user, own in sorted(_said(problem, prompts, judged).items()):
+  for user, own in sorted(_said(problem, judged).items()):
     names = {
       name: i for i, name in enumerate(dict.fromkeys(p.about for p in own))
     }
@@ -453,6 +460,6 @@ def episodes(
       asked = [p for p, of in zip(own, part, strict=True) if of == which]
       past = [p for p, of in zip(own, part, strict=True) if of != which]
       if past:
-        events = tuple(map(_event, past))
+        events = tuple(map(event_of, past))
         found.append(user_histories.Episode(user, events, tuple(asked)))
   return found

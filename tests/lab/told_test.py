@@ -66,7 +66,7 @@ def problem_of(judged):
 @pytest.fixture(scope='module')
 def fitted(model):
   judged = table()
-  fit = told.Plus(model, judged.prompt_texts, LEAST)
+  fit = told.Plus(model, LEAST)
   problem = problem_of(judged)
   return fit({}, {'steps': 2}, problem, problem.training)
 
@@ -74,7 +74,7 @@ def fitted(model):
 def test_nobody_is_asked_about_what_their_history_tells():
   judged = table(prompts=6)
   problem = problem_of(judged)
-  found = told.episodes(problem, judged.prompt_texts, problem.training)
+  found = told.episodes(problem, problem.training)
   assert {one.user for one in found} == {0, 1, 2, 3}
   for one in found:
     asked = {pair.about for pair in one.pairs}
@@ -96,10 +96,10 @@ def test_of_one_prompt_judgements_are_asked_one_after_the_others():
     label=np.repeat(judged.label, 3),
   )
   problem = problem_of(thrice)
-  found = told.episodes(problem, thrice.prompt_texts, problem.training)
+  found = told.episodes(problem, problem.training)
   assert [(len(one.events), len(one.pairs)) for one in found] == [(2, 1)] * 12
   alone = problem_of(judged)
-  assert not told.episodes(alone, judged.prompt_texts, alone.training)
+  assert not told.episodes(alone, alone.training)
 
 
 def test_a_summary_is_of_a_persons_own_first_answers(fitted):
@@ -163,4 +163,4 @@ def test_options_are_checked(model):
     with pytest.raises(ValueError, match=message):
       told.options(given)
   with pytest.raises(ValueError, match=r'reads 256: give a smaller history'):
-    told.Plus(model, [], LEAST._replace(history=300))
+    told.Plus(model, LEAST._replace(history=300))
