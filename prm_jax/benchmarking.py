@@ -26,7 +26,7 @@ from prm_jax.worlds import stances
 
 REPLICATES = 400
 _LAYOUT = re.compile(r'\*\*|```|(?m:^\s*(?:[-*\u2022]|\d+[.)]|#+)\s)')
-_BATCH = 256  # texts between two progress lines
+_BATCH = 256  # texts whose template is rendered at once
 _NONE = 'no interval: too few prompts'
 
 
@@ -46,10 +46,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     raise ValueError(f'--output={output} has something in it: choose another')
   rows = benchmark_files.read(arguments.data)
   model = Exported.load(arguments.model, label=arguments.label)
-  found = scores(model, arguments.user, rows)
+  found, cut = scores(model, arguments.user, rows)
   results: dict[str, Any] = {
     'study': 'benchmark',
-    'config': {'benchmark': rows.name, 'prompts': len(rows.prompts)},
+    'config': {
+      'benchmark': rows.name,
+      'prompts': len(rows.prompts),
+      'texts_truncated': cut,
+    },
     'seeds': [0],
     'tables': {
       'benchmark': table(rows, found),
@@ -57,6 +61,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     },
   }
   results['answer'] = answer(results)
+  if cut:
+    results['answer'].append(
+      f'{cut} texts were longer than what the model reads, and truncated.'
+    )
   if arguments.hazards:
     told = hazards(model, arguments.user)
     results['tables']['audit'] = told
@@ -68,8 +76,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def scores(
   model: Exported, user: str | None, rows: benchmark_files.Rows
-) -> list[np.ndarray]:
-  """Returns the scores of every row's answers.
+) -> tuple[list[np.ndarray], int]:
+  """Returns scores of every row's answers, and how many texts were truncated.
 
   Args:
     model: which scores.
@@ -82,18 +90,17 @@ def scores(
   each = zip(rows.prompts, rows.answers, strict=True)
   pairs = [(prompt, text) for prompt, texts in each for text in texts]
   known = sorted(set(pairs))
-  told = np.concatenate(
-    [
-      model.score(
-        user, *zip(*known[first : first + _BATCH], strict=True)
-      ).scores
-      for first in range(0, len(known), _BATCH)
-    ]
-  )
+  told, cut = [], 0
+  for first in range(0, len(known), _BATCH):
+    some = zip(*known[first : first + _BATCH], strict=True)
+    prompts, responses = map(list, some)
+    found = model.score(user, prompts, responses)
+    told.append(found.scores)
+    cut += int(found.cut.sum())
   number = {pair: at for at, pair in enumerate(known)}
-  flat = told[[number[pair] for pair in pairs]]
+  flat = np.concatenate(told)[[number[pair] for pair in pairs]]
   ends = np.cumsum([len(texts) for texts in rows.answers])
-  return np.split(flat, ends[:-1])
+  return np.split(flat, ends[:-1]), cut
 
 
 def table(

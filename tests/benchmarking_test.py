@@ -39,6 +39,7 @@ def ties(n):
 def rm_bench(n, **more):
   styles = ['', ' and so on it goes', '\n- **and** so on it goes']
   row = {'id': n, 'prompt': f'p{n}', 'chosen': [GOOD + s for s in styles]}
+  row['subset'] = 'alpacaeval-easy'  # as released
   return {**row, 'rejected': ['bad' + s for s in styles], **more}
 
 
@@ -228,7 +229,7 @@ def test_the_command_writes_what_it_says(tmp_path, monkeypatch, capsys):
   def score(user, prompts, responses):
     seen.extend(responses)
     found = np.array([wise(text) for text in responses], np.float32)
-    return Scored(found, found > 2)
+    return Scored(found, found > 0)
 
   model = SimpleNamespace(score=score)
   monkeypatch.setattr(exported.Exported, 'load', lambda *a, **k: model)
@@ -241,6 +242,7 @@ def test_the_command_writes_what_it_says(tmp_path, monkeypatch, capsys):
   assert 'llmbar, overall: 1.000 [0.478, 1.000] of 5 prompts' in said
   known = json.loads((out / 'results.json').read_text())
   assert known['answer'] == said.splitlines()
+  assert '5 texts were longer than what the model reads' in said
   assert {'benchmark', 'probes'} == set(known['tables'])
   assert main.run(call) == 2
   assert 'has something in it' in capsys.readouterr().err
@@ -273,3 +275,10 @@ def test_what_a_stranger_serves_is_audited():
   assert found['population', 'length added to the base']['value_low'] > 0
   stance = found['population', 'served stance']
   assert stance['value_low'] <= 0 <= stance['value_high']
+
+
+def test_released_files_are_what_they_are_called(real_data):
+  for name, group in (('rm_bench', 'chat'), ('llmbar', 'LLMBar/Natural')):
+    rows = benchmark_files.read(name, real_data)
+    assert rows.name == name
+    assert group in rows.group
