@@ -66,18 +66,10 @@ def _donated(donate: bool) -> tuple[int, ...]:
 
 
 def _jit(update: Update, mesh: Mesh, donate: bool) -> Compiled:
-  def plain(state, batch):
-    return update(state, batch)
-
   if mesh.size == 1:
-    return _on_one(jax.jit(plain, donate_argnums=_donated(donate)), mesh)
-
-  def constrained(state, batch):
-    state, metrics = update(state, batch)
-    where = meshes.shardings(state, mesh)
-    return jax.lax.with_sharding_constraint(state, where), metrics
-
-  compiled = jax.jit(constrained, donate_argnums=_donated(donate))
+    plain = jax.jit(_of_two(update), donate_argnums=_donated(donate))
+    return _on_one(plain, mesh)
+  compiled = program(update, mesh, donate=donate)
 
   def call(state, batch):
     state = jax.device_put(state, meshes.shardings(state, mesh))
@@ -86,6 +78,33 @@ def _jit(update: Update, mesh: Mesh, donate: bool) -> Compiled:
       return compiled(state, batch)
 
   return call
+
+
+def program(update: Update, mesh: Mesh, *, donate: bool = False) -> Any:
+  """Returns the jitted update, whose state stays where the rules say.
+
+  To be traced, called or lowered inside `jax.set_mesh(mesh)`, with a state and
+  a batch that lie on the mesh, or shapes that say where they would.
+
+  Args:
+    update: `(state, batch) -> (state, metrics)`.
+    mesh: from `make_mesh`.
+    donate: whether the state that is passed in may be overwritten.
+  """
+
+  def constrained(state, batch):
+    state, metrics = update(state, batch)
+    where = meshes.shardings(state, mesh)
+    return jax.lax.with_sharding_constraint(state, where), metrics
+
+  return jax.jit(constrained, donate_argnums=_donated(donate))
+
+
+def _of_two(update: Update) -> Update:
+  def plain(state, batch):
+    return update(state, batch)
+
+  return plain
 
 
 def _on_one(compiled: Compiled, mesh: Mesh) -> Compiled:

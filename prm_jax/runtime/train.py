@@ -86,6 +86,19 @@ def finished(
   return trainer.like(state, trainer.order[-1])
 
 
+def started(
+  learner: types.Learner, state: types.TrainState, index: int
+) -> types.TrainState:
+  """Returns the shapes of the state before the first step of a phase.
+
+  Args:
+    learner: whose phases they are.
+    state: from `start`, or its shapes.
+    index: of the phase, in its first round.
+  """
+  return _trainer(learner, None, 'jit').like(state, (0, index))
+
+
 def position(learner: types.Learner, step: int) -> Position:
   """Returns the round, phase and its step that a run's step stands for.
 
@@ -270,10 +283,10 @@ class _Trainer:
     self._mesh, self.how = mesh, how
     self._programs: dict[Any, Any] = {}
     self._trains: dict[int, set[str]] = {}
+    self._splits = self.mesh is not None and how == 'jit'
     self._starts = [
       jax.jit(
-        functools.partial(updates.initialize, phase=phase),
-        static_argnames='keep',
+        functools.partial(self._initialized, phase), static_argnames='keep'
       )
       for phase in self.phases
     ]
@@ -281,9 +294,30 @@ class _Trainer:
     self.features = self.encode = self.below = None
     if reward is not None:
       given = reward.features is types.given_features
-      self.features = None if given else jax.jit(reward.features)
-      self.below = None if reward.below is None else jax.jit(reward.below)
+      self.features = None if given else self._reader(reward.features)
+      below = reward.below
+      self.below = None if below is None else self._reader(below)
       self.encode = jax.jit(reward.encode)
+
+  def _reader(self, read):
+    """Returns the compiled `(params, inputs) -> value`, traced on the mesh."""
+    program = jax.jit(read)
+    if not self._splits:
+      return program
+
+    def call(params, inputs):
+      with jax.set_mesh(self.mesh):
+        return program(params, inputs)
+
+    return call
+
+  def _initialized(self, phase, state, keep=()):
+    """Returns a phase's first state, whose moments are born where they live."""
+    state = updates.initialize(state, phase, keep)
+    if not self._splits:
+      return state
+    where = meshes.shardings(state, self.mesh)
+    return jax.lax.with_sharding_constraint(state, where)
 
   def start(self, state, place, data):
     """Returns the state before the first step of a phase in a round."""
@@ -292,6 +326,8 @@ class _Trainer:
       round=jnp.int32(round_), phase=jnp.int32(index), step=jnp.int32(0)
     )
     state = updates.begin(state, self.phases[index], data)
+    if self._splits:  # what a beginning computed lies anywhere
+      state = jax.device_put(state, meshes.shardings(state, self.mesh))
     return self._starts[index](state, keep=self._kept(round_, index))
 
   def _kept(self, round_, index):
