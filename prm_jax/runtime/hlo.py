@@ -24,7 +24,11 @@ _CALLED = re.compile(
 _BRANCHES = re.compile(r'branch_computations=\{([^}]*)\}')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _CONTRACTED = re.compile(r'lhs_contracting_dims=\{([\d,]*)\}')
-_FIRST = re.compile(r'\(\s*([^%(),]*)%?([\w.\-]+)')
+# An operation's first operand, behind its type where that is written.
+_FIRST = re.compile(
+  r'\s[a-z][\w\-]*\((?:([a-z]\w*\[[\d,]*\])(?:\{[^}]*\})? )?%?([\w.\-]+)'
+)
+_MOVES = ('bitcast', 'copy', 'reshape', 'slice', 'transpose')
 
 
 class Collective(NamedTuple):
@@ -87,7 +91,7 @@ def read(text: str) -> Program:
       kind = operation.removesuffix('-start')
       if kind in KINDS:
         moved = _moved(line, operation)
-        if kind != 'all-reduce' and _widened(line, operation, blocks, name):
+        if kind != 'all-reduce' and _widened(line, blocks, name):
           moved = tuple(shape.replace('f32[', 'bf16[') for shape in moved)
         key = (kind, moved)
         found[key] = found.get(key, 0) + 1
@@ -151,41 +155,39 @@ def _moved(line: str, operation: str) -> tuple[str, ...]:
   return tuple(shapes)
 
 
-def _widened(line, operation, blocks, name) -> bool:
+def _widened(line: str, blocks: dict, name: str) -> bool:
   """Returns whether what moves was half precision, and a processor widened it.
 
   A processor computes in float32 what a program says in bfloat16, and widens
   before it exchanges; an accelerator does not.
   """
-  first = _FIRST.match(line[line.index(f' {operation}(') + len(operation) + 1 :])
-  name_of, own = (first[2], name) if first else ('', name)
-  for _ in range(8):  # steps back, through what moves elements and no more
-    by_name = dict(blocks[own])
-    source = by_name.get(name_of, '')
+  by_name, source = dict(blocks[name]), line
+  for _ in range(8):  # steps back, over what moves elements and no more
+    first = _FIRST.search(source)
+    source = by_name.get(first[2], '') if first else ''
     kind = _operation(source)
-    if kind == 'fusion' and _called(source):
-      own = _called(source)[0]
-      name_of = blocks[own][-1][0]  # its root stands last
-      continue
-    before = _FIRST.match(source[source.index(f' {kind}(') + len(kind) + 1 :]) if kind else None
-    if before is None:
-      return False
+    if kind == 'fusion' and (called := _called(source)):
+      by_name = dict(blocks[called[0]])
+      source = blocks[called[0]][-1][1]  # its root stands last
+      kind = _operation(source)
     if kind == 'convert':
-      given = before[1] or dict(blocks[own]).get(before[2], '')
+      first = _FIRST.search(source)
+      given = (first[1] or by_name.get(first[2], '')) if first else ''
       return given.startswith('bf16[')
-    if kind not in ('bitcast', 'copy', 'reshape', 'transpose', 'slice'):
+    if kind not in _MOVES:
       return False
-    name_of = before[2]
   return False
 
 
 def _dot(line: str, shapes: dict[str, str]) -> float:
   """Returns 2 x the multiplications of a matrix product."""
-  first = _FIRST.match(line[line.index(' dot(') + 4 :])
+  first = _FIRST.search(line)
   contracted = _CONTRACTED.search(line)
   if first is None or contracted is None:
     return 0.0
-  given = _SHAPE.search(first[1]) or _SHAPE.search(shapes.get(first[2], ''))
+  given = _SHAPE.search(first[1] or '') or _SHAPE.search(
+    shapes.get(first[2], '')
+  )
   if given is None:
     return 0.0
   sizes = [int(size) for size in given[2].split(',') if size]

@@ -17,10 +17,10 @@ P = PartitionSpec
 ROWS = P(('data', 'fsdp'))
 Rules = Sequence[tuple[str, PartitionSpec]]
 
-# First match. Decoders lead with their layers, L; what a layer's kernels read is
-# split over `fsdp`, what they make over `model`, so that one gather and one sum
-# serve a layer. Moments, averages and gradients have the paths of what they are
-# of, and rules find the end of a path: they lie where their parameters lie.
+# First match. Decoders lead with their layers, L; what a layer's kernels read
+# is split over `fsdp`, what they make over `model`, so that one gather and one
+# sum serve a layer. Moments, averages and gradients have the paths of what they
+# are of, and rules find the end of a path: they lie where parameters lie.
 RULES: Rules = (
   ('(^|/)people/blank', PartitionSpec()),
   ('(^|/)people/', ROWS),

@@ -69,7 +69,9 @@ def step(
     )
   state = jax.eval_shape(lambda: learner.init(jax.random.key(0), spec))
   state = train.started(learner, state, index)
-  state = jax.eval_shape(functools.partial(people.padded, multiple=devices), state)
+  state = jax.eval_shape(
+    functools.partial(people.padded, multiple=devices), state
+  )
   state = meshes.on_mesh(state, mesh)
   where = NamedSharding(mesh, meshes.ROWS)
   batch = jax.tree.map(
@@ -99,6 +101,7 @@ def report(made: Step, mesh: Mesh) -> dict[str, Any]:
   """
   memory = made.program.memory_analysis()
   program = hlo.read(made.program.as_text())
+  whole = replicated(made.state)
   return {
     'phase': made.phase,
     'devices': mesh.size,
@@ -128,7 +131,8 @@ def report(made: Step, mesh: Mesh) -> dict[str, Any]:
     )
     / GB,
     'collectives_in_all': len(program.collectives),
-    'replicated': replicated(made.state),
+    'replicated_gb': sum(leaf['gb'] for leaf in whole),
+    'replicated': whole[:_LISTED],
     'lowering_seconds': made.lowering,
     'compiling_seconds': made.compiling,
   }
@@ -140,7 +144,7 @@ def count(tree: types.PyTree) -> int:
 
 
 def replicated(state: types.PyTree) -> list[dict[str, Any]]:
-  """Returns the largest leaves that every device holds whole.
+  """Returns the leaves that every device holds whole, the largest first.
 
   Args:
     state: shapes that say where they live.
@@ -154,4 +158,4 @@ def replicated(state: types.PyTree) -> list[dict[str, Any]]:
     for path, leaf in trees.flat(state).items()
     if leaf.sharding.is_fully_replicated
   ]
-  return sorted(found, key=lambda leaf: -leaf['gb'])[:_LISTED]
+  return sorted(found, key=lambda leaf: -leaf['gb'])

@@ -1,0 +1,166 @@
+"""Prints what devices hold and how far they lie from one, of split decoders.
+
+Arguments are `learner@data,fsdp,model`; eight devices.
+"""
+
+import functools
+import json
+import sys
+import tempfile
+
+import jax
+import numpy as np
+import spellings
+
+from prm_jax import registry, toys, types
+from prm_jax.models import decoder
+from prm_jax.runtime import checkpoint, hlo, plan, train
+from prm_jax.runtime import mesh as meshes
+from prm_jax.systems import inference
+
+PEOPLE, TEXTS, ROWS, T, STEPS = 256, 64, 512, 8, 4
+CONFIG = decoder.DecoderConfig(64, 32, 64, 2, 4, 4, 8)
+OF_PEOPLE = ('aggregate', 'pref', 'lore')
+KEY = jax.random.key(0)
+
+
+def judged(kind):
+  """Judgements of people on texts that a decoder reads."""
+  rng = np.random.default_rng(0)
+  mask = (np.arange(T) < rng.integers(3, T + 1, (TEXTS, 1))).astype(np.float32)
+  ids = (rng.integers(1, CONFIG.vocab_size, (TEXTS, T)) * mask).astype(np.int32)
+  index = np.stack([rng.permutation(TEXTS)[:2] for _ in range(ROWS)])
+  user = np.arange(ROWS, dtype=np.int32) % PEOPLE
+  taste = np.where(user % 2, 1.0, -1.0) + 1.0
+  good = ids.mean(1)
+  label = (taste * (good[index[:, 0]] - good[index[:, 1]]) > 0).astype(
+    np.float32
+  )
+  said = types.Judgements(
+    user, label, np.ones(ROWS, np.float32), np.arange(ROWS, dtype=np.int32)
+  )
+  inputs = types.Inputs(types.Tokens(ids, mask), index.astype(np.int32))
+  trunk = {'config': CONFIG, 'trains': 'whole', 'learning_rate': 1e-3}
+  own = {} if kind == 'aggregate' else {'dim': 3}
+  return toys.World(
+    {'backbone': trunk, 'steps': STEPS, **own},
+    types.Batch(said, inputs),
+    types.Spec(CONFIG.hidden_size, PEOPLE),
+  )
+
+
+def world_of(kind):
+  if kind in OF_PEOPLE:
+    return judged(kind)
+  world = registry.LEARNERS[kind].small()
+  known = world.options['config'].vocab_size
+  config = decoder.DecoderConfig(-(-known // 8) * 8, 32, 64, 2, 4, 4, 8)
+  return world._replace(options={**world.options, 'config': config})
+
+
+def share(tree):
+  """The largest part of all bytes that one device holds."""
+  leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size]
+  held: dict[int, int] = {}
+  for leaf in leaves:
+    for shard in leaf.addressable_shards:
+      number = shard.device.id
+      held[number] = held.get(number, 0) + shard.data.nbytes
+  return max(held.values()) / sum(leaf.nbytes for leaf in leaves)
+
+
+@functools.lru_cache(maxsize=1)
+def alone(kind):
+  """The learner, its world, and what one device finds."""
+  world = world_of(kind)
+  learner = registry.build('learner', {'kind': kind, **world.options})
+  state, batch = spellings.begun(learner, world)
+  found = spellings.gradients(learner, state, world.data, batch)
+  return learner, world, (state, batch, found)
+
+
+def fitted(learner, world, mesh=None, **options):
+  return train.fit(
+    learner, world.data, key=KEY, spec=world.spec, mesh=mesh, **options
+  )
+
+
+def predicted(learner, world, state):
+  params = jax.device_get(state.params)
+  contexts = inference.infer(
+    learner.system, params, world.data, key=KEY, people=PEOPLE
+  )
+  return inference.predict(learner.system, params, contexts, world.data)
+
+
+def exchanged(learner, world, mesh):
+  """The collectives of a minibatch's step, of 16 rows and many people."""
+  rows, many = 16, 16 * PEOPLE
+  texts = world.data.inputs.value
+  batch = types.Batch(
+    jax.tree.map(lambda leaf: leaf[:rows], world.data.rows),
+    types.Inputs(
+      jax.tree.map(lambda leaf: leaf[: 2 * rows].reshape(rows, 2, T), texts)
+    ),
+  )
+  made = plan.step(learner, world.spec._replace(people=many), batch, mesh)
+  program = hlo.read(made.program.as_text())
+  return {
+    'collectives': [
+      [one.kind, list(one.shapes), one.times] for one in program.collectives
+    ],
+    'people': many,
+    'tokens': 2 * rows * T,
+    'parameters': plan.count(made.state.params),
+  }
+
+
+def resumed(learner, world, first, second):
+  """A run that one mesh began and another ends."""
+  with tempfile.TemporaryDirectory() as folder:
+    with checkpoint.Checkpoints(folder, keep=9) as manager:
+      fitted(learner, world, first, manager=manager, save_every=2)
+    with checkpoint.Checkpoints(folder, keep=9) as manager:
+      # The phase before counts one step: two of four are taken.
+      return fitted(learner, world, second, manager=manager, restore_step=2)
+
+
+def compare(kind, mesh):
+  learner, world, (state, batch, one) = alone(kind)
+  other = spellings.gradients(learner, state, world.data, batch, mesh)
+  report = {'gradients': spellings.apart(one, other)}
+  state = fitted(learner, world, mesh)
+  moments = next(iter(state.opt_state.values()))
+  report['parameters'] = share((state.params, moments))
+  if kind in OF_PEOPLE:
+    report['people'] = share(state.people._replace(blank=()))
+    base = predicted(learner, world, fitted(learner, world))
+    found = predicted(learner, world, state)
+    report['spread'] = float(np.std(base))
+    report['predictions'] = float(np.abs(base - found).max())
+    report['program'] = exchanged(learner, world, mesh)
+  return report
+
+
+def main(names):
+  report = {'devices': jax.device_count()}
+  for name in names:
+    kind, sizes = name.split('@')
+    if kind == 'resume':
+      mesh = meshes.make_mesh(data=2, fsdp=2, model=2)
+      learner, world, _ = alone('pref')
+      base = predicted(learner, world, fitted(learner, world))
+      for text, other in (('8', meshes.make_mesh()), ('1', None)):
+        state = resumed(learner, world, mesh, other)
+        found = predicted(learner, world, state)
+        report[f'on {text}'] = float(np.abs(base - found).max())
+      report['spread'] = float(np.std(base))
+      continue
+    data, fsdp, model = map(int, sizes.split(','))
+    mesh = meshes.make_mesh(data=data, fsdp=fsdp, model=model)
+    report[name] = compare(kind, mesh)
+  print(json.dumps(report))
+
+
+if __name__ == '__main__':
+  main(sys.argv[1:])
