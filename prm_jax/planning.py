@@ -215,7 +215,7 @@ def words(report: dict[str, Any]) -> list[str]:
     lines.append(
       _line(
         'most of it',
-        f'{largest["kind"]} of {", ".join(largest["shapes"][:2])}, '
+        f'{largest["kind"]} of {", ".join(list(largest["shapes"])[:2])}, '
         f'{largest["times"]} times',
       )
     )

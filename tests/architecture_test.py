@@ -70,6 +70,7 @@ ALLOWED |= {
   'summary_model': {*_BELOW, 'kept_summaries'},
   'summary_command': {'users', 'kept_summaries', 'summary_model'},
   'setting': _BELOW,
+  'planning': _BELOW,
   'training': {*_BELOW, 'lab', 'setting'},
   'model': {*_BELOW, 'lab', 'setting', 'training', 'comparing'},
   'comparing': {

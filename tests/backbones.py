@@ -68,7 +68,7 @@ CONFIGS = {
 }
 # Gigabytes a device may take beside its arguments, with 64 pairs of 1,024
 # tokens, on 8, 32 and 64 devices.
-TEMPORARY = {'qwen3_06b': 12.0, 'qwen3_8b': 12.0, 'llama31_70b': 12.0}
+TEMPORARY = {'qwen3_06b': 12.0, 'qwen3_8b': 12.0, 'llama31_70b': 18.0}
 
 
 def write(folder, name):

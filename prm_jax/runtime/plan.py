@@ -5,6 +5,7 @@ on: no weight is made. Needed are as many devices as the mesh has, which a
 processor pretends to have (`--xla_force_host_platform_device_count`).
 """
 
+import collections
 import functools
 import math
 import time
@@ -119,7 +120,7 @@ def report(made: Step, mesh: Mesh) -> dict[str, Any]:
     'collectives': [
       {
         'kind': one.kind,
-        'shapes': list(one.shapes),
+        'shapes': dict(collections.Counter(one.shapes)),
         'times': one.times,
         'gb': one.bytes / GB,
         'elements': one.elements,

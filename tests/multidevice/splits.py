@@ -1,6 +1,8 @@
 """Prints what devices hold and how far they lie from one, of split decoders.
 
-Arguments are `learner@data,fsdp,model`; eight devices.
+Arguments are `learner@data,fsdp,model`, or `resume@...` for a run that this
+mesh begins and others end; on eight devices. Behind `--whole` fits and
+programs are compared, too, and not the first step alone.
 """
 
 import functools
@@ -9,6 +11,7 @@ import sys
 import tempfile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import spellings
 
@@ -93,8 +96,16 @@ def predicted(learner, world, state):
   return inference.predict(learner.system, params, contexts, world.data)
 
 
-def exchanged(learner, world, mesh):
-  """The collectives of a minibatch's step, of 16 rows and many people."""
+def exchanged(kind, world, mesh):
+  """The collectives of a minibatch's step, of 16 rows and many people.
+
+  Layers compute in half precision, so that what is gathered says whether it
+  was cast before.
+  """
+  trunk = {**world.options['backbone'], 'dtype': jnp.bfloat16}
+  learner = registry.build(
+    'learner', {'kind': kind, **world.options, 'backbone': trunk}
+  )
   rows, many = 16, 16 * PEOPLE
   texts = world.data.inputs.value
   batch = types.Batch(
@@ -125,40 +136,45 @@ def resumed(learner, world, first, second):
       return fitted(learner, world, second, manager=manager, restore_step=2)
 
 
-def compare(kind, mesh):
+def compare(kind, mesh, whole):
+  """How one mesh differs from one device; whole: after a fit, too."""
   learner, world, (state, batch, one) = alone(kind)
-  other = spellings.gradients(learner, state, world.data, batch, mesh)
-  report = {'gradients': spellings.apart(one, other)}
-  state = fitted(learner, world, mesh)
+  state = spellings.stepped(learner, state, world.data, batch, mesh)
+  report = {'gradients': spellings.apart(one, spellings.kept(state))}
+  if whole:
+    state = fitted(learner, world, mesh)
   moments = next(iter(state.opt_state.values()))
   report['parameters'] = share((state.params, moments))
-  if kind in OF_PEOPLE:
-    report['people'] = share(state.people._replace(blank=()))
+  if kind not in OF_PEOPLE:
+    return report
+  report['people'] = share(state.people._replace(blank=()))
+  if whole:
     base = predicted(learner, world, fitted(learner, world))
     found = predicted(learner, world, state)
     report['spread'] = float(np.std(base))
     report['predictions'] = float(np.abs(base - found).max())
-    report['program'] = exchanged(learner, world, mesh)
+    report['program'] = exchanged(kind, world, mesh)
   return report
 
 
 def main(names):
+  whole = names[:1] == ['--whole']
   report = {'devices': jax.device_count()}
-  for name in names:
+  for name in names[whole:]:
     kind, sizes = name.split('@')
-    if kind == 'resume':
-      mesh = meshes.make_mesh(data=2, fsdp=2, model=2)
-      learner, world, _ = alone('pref')
-      base = predicted(learner, world, fitted(learner, world))
-      for text, other in (('8', meshes.make_mesh()), ('1', None)):
-        state = resumed(learner, world, mesh, other)
-        found = predicted(learner, world, state)
-        report[f'on {text}'] = float(np.abs(base - found).max())
-      report['spread'] = float(np.std(base))
-      continue
     data, fsdp, model = map(int, sizes.split(','))
     mesh = meshes.make_mesh(data=data, fsdp=fsdp, model=model)
-    report[name] = compare(kind, mesh)
+    if kind != 'resume':
+      report[name] = compare(kind, mesh, whole)
+      continue
+    learner, world, _ = alone('pref')
+    base = predicted(learner, world, fitted(learner, world))
+    found = {'spread': float(np.std(base))}
+    for text, other in (('on 8', meshes.make_mesh()), ('on 1', None)):
+      state = resumed(learner, world, mesh, other)
+      after = predicted(learner, world, state)
+      found[text] = float(np.abs(base - after).max())
+    report[name] = found
   print(json.dumps(report))
 
 

@@ -1,3 +1,4 @@
+import functools
 import re
 
 import jax
@@ -71,6 +72,7 @@ def split(data, fsdp, model):
   )
 
 
+@functools.cache
 def state_of(config=CONFIG, people=16, **trunk):
   """The shapes of a state on a decoder, before its first step."""
   trunk = {'config': config, 'trains': 'whole', **trunk}
