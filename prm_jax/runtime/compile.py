@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from prm_jax import types
 from prm_jax.runtime import mesh as meshes
+from prm_jax.runtime import update as updates
 from prm_jax.runtime.update import Metrics, Update
 
 How = Literal['jit', 'shard_map', 'pmap']
@@ -98,6 +99,49 @@ def program(update: Update, mesh: Mesh, *, donate: bool = False) -> Any:
     return jax.lax.with_sharding_constraint(state, where), metrics
 
   return jax.jit(constrained, donate_argnums=_donated(donate))
+
+
+def laid_out(state: Any, mesh: Mesh | None) -> Any:
+  """Returns the state where the rules say; as it is without a mesh."""
+  if mesh is None:
+    return state
+  return jax.device_put(state, meshes.shardings(state, mesh))
+
+
+def initializer(phase: types.Phase, mesh: Mesh | None) -> Any:
+  """Returns the jitted `update.initialize` of a phase.
+
+  Moments are born where they will live: no device holds them whole.
+
+  Args:
+    phase: which starts.
+    mesh: from `make_mesh`; None where all is on one device, or on every one.
+  """
+
+  def initialized(state, keep=()):
+    state = updates.initialize(state, phase, keep)
+    if mesh is None:
+      return state
+    where = meshes.shardings(state, mesh)
+    return jax.lax.with_sharding_constraint(state, where)
+
+  return jax.jit(initialized, static_argnames='keep')
+
+
+def reader(read: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
+  """Returns the jitted `(params, inputs) -> value`, traced on the mesh.
+
+  Args:
+    read: `features` or `below` of a reward.
+    mesh: as of `initializer`.
+  """
+  program = jax.jit(read)
+
+  def call(params, inputs):
+    with jax.set_mesh(mesh):
+      return program(params, inputs)
+
+  return program if mesh is None else call
 
 
 def _of_two(update: Update) -> Update:

@@ -283,41 +283,21 @@ class _Trainer:
     self._mesh, self.how = mesh, how
     self._programs: dict[Any, Any] = {}
     self._trains: dict[int, set[str]] = {}
-    self._splits = self.mesh is not None and how == 'jit'
+    splits = self.mesh if how == 'jit' else None  # else all is everywhere
+    self._laid_out = functools.partial(compiling.laid_out, mesh=splits)
     self._starts = [
-      jax.jit(
-        functools.partial(self._initialized, phase), static_argnames='keep'
-      )
-      for phase in self.phases
+      compiling.initializer(phase, splits) for phase in self.phases
     ]
     reward = learner.system.reward if learner.system is not None else None
     self.features = self.encode = self.below = None
     if reward is not None:
       given = reward.features is types.given_features
-      self.features = None if given else self._reader(reward.features)
-      below = reward.below
-      self.below = None if below is None else self._reader(below)
+      self.features = (
+        None if given else compiling.reader(reward.features, splits)
+      )
+      if reward.below is not None:
+        self.below = compiling.reader(reward.below, splits)
       self.encode = jax.jit(reward.encode)
-
-  def _reader(self, read):
-    """Returns the compiled `(params, inputs) -> value`, traced on the mesh."""
-    program = jax.jit(read)
-    if not self._splits:
-      return program
-
-    def call(params, inputs):
-      with jax.set_mesh(self.mesh):
-        return program(params, inputs)
-
-    return call
-
-  def _initialized(self, phase, state, keep=()):
-    """Returns a phase's first state, whose moments are born where they live."""
-    state = updates.initialize(state, phase, keep)
-    if not self._splits:
-      return state
-    where = meshes.shardings(state, self.mesh)
-    return jax.lax.with_sharding_constraint(state, where)
 
   def start(self, state, place, data):
     """Returns the state before the first step of a phase in a round."""
@@ -326,8 +306,7 @@ class _Trainer:
       round=jnp.int32(round_), phase=jnp.int32(index), step=jnp.int32(0)
     )
     state = updates.begin(state, self.phases[index], data)
-    if self._splits:  # what a beginning computed lies anywhere
-      state = jax.device_put(state, meshes.shardings(state, self.mesh))
+    state = self._laid_out(state)  # what a beginning computed lies anywhere
     return self._starts[index](state, keep=self._kept(round_, index))
 
   def _kept(self, round_, index):
