@@ -5,11 +5,13 @@
 --config=configs/personalized_vs_aggregate.py:full    all data, three seeds
 --config=configs/personalized_vs_aggregate.py:personalizers
                                 every method on the same features, one seed
+--config=configs/personalized_vs_aggregate.py:backbone
+                                a language model in --config.language.model
 """
 
 from ml_collections import config_dict
 
-VARIANTS = ('smoke', 'demo', 'full', 'personalizers')
+VARIANTS = ('smoke', 'demo', 'full', 'personalizers', 'backbone')
 DATA = {
   'full': (
     'attributes_gaussian',
@@ -45,7 +47,48 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   config.methods = methods(variant)
   if variant == 'personalizers':
     every_method(config)
+  # Of the variant `backbone`: a folder in Hugging Face's layout, and what is
+  # not as `prm_jax.lab.told.Options` has it.
+  config.language = {'model': '', 'options': {}}
+  if variant == 'backbone':
+    with_a_language_model(config)
   return config.lock()
+
+
+def with_a_language_model(config: config_dict.ConfigDict) -> None:
+  """Gives methods what a frozen language model reads, and people in words.
+
+  No search is between its features and the encoder's: it would choose what
+  fits the trained wording. PReF stands on both.
+  """
+  config.data.names = ('attributes_gaussian',)
+  steps = 200
+  config.language.options = {'steps': steps}
+  node = config.attributes
+  node.features.backbone = {
+    'unit': 'backbone',
+    'layers': (),
+    'components': 512,
+    'whiten': False,
+    'length': True,
+  }
+  known, encoder = ('backbone',), ('sentences',)
+  node.search = {
+    'people': 100,
+    'aggregate': grid(known, ridge=(10.0, 100.0)),
+    'pref': grid(known, dim=(8,), basis_ridge=(30.0, 300.0)),
+    'pref_encoder': grid(encoder, dim=(8,), basis_ridge=(30.0, 300.0)),
+    'lore': grid(known, dim=(8,), basis_ridge=(1.0, 10.0)),
+    'plus': grid(('language model',), steps=(steps // 4, steps)),
+  }
+  own = config.methods
+  config.methods = {
+    'aggregate': own.aggregate,
+    'pref': own.pref,
+    'pref_encoder': own.pref,
+    'lore': own.lore,
+    'plus': {'kind': 'plus'},
+  }
 
 
 def world(variant: str) -> config_dict.ConfigDict:

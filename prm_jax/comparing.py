@@ -1,14 +1,14 @@
 """The answer on anybody's data: compare, audit what was chosen, and draw."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prm_jax import kept_memories, kept_summaries, registry, training
 from prm_jax.audits import copies
 from prm_jax.data import schema
-from prm_jax.lab import compare, folds, units
+from prm_jax.lab import compare, folds, told, units
 from prm_jax.model import Model
 from prm_jax.models import features
 from prm_jax.runtime import checkpoint, writers
@@ -23,8 +23,10 @@ def run(
   workdir: str | Path,
   *,
   methods: Sequence[str] | None = None,
+  options: Mapping[str, float] | None = None,
   encoder: str | None = None,
   own_features: Path | None = None,
+  backbone: str | None = None,
   components: int = training.COMPONENTS,
   seed: int = 0,
   memory: float = training.MEMORY,
@@ -40,8 +42,11 @@ def run(
     data: a file of judgements or ratings.
     workdir: of the comparison, and of the model that is trained after it.
     methods: personal ones; all that the data can bear if None.
+    options: of PLUS, see `lab.told.Options`.
     encoder: folder of a BERT checkpoint; the default one if None.
     own_features: .npz of features of one's own, in the encoder's place.
+    backbone: folder of a frozen decoder, whose features take the encoder's
+      place for every method: there is no search between the two.
     components: columns of features, besides length.
     seed: of all splits.
     memory: gigabytes that the file may take.
@@ -60,29 +65,28 @@ def run(
   _check_data(path, digest, folder)
   training.check_memory(path, memory)
   judged, report = schema.read_jsonl(path)
-  source = features.Source(encoder, own_features)
+  source = features.Source(encoder, own_features, backbone)
   name = path.name.partition('.')[0]
   given = folds.Data(
     name, judged, copies.find(judged), source, components, seed
   )
-  found = compare.run(given, folder, digest=digest, methods=methods)
+  found = compare.run(
+    given, folder, digest=digest, methods=methods, options=options
+  )
   chosen = chosen_model(found.choice, components)
   writers.write_json_atomic(folder / _CHOICE, chosen)
   results: dict[str, Any] = {
     'study': 'compare',
     'config': {
-      'data': path.name,
-      'digest': digest,
-      'features': source.name,
-      'components': components,
-      'seed': seed,
-      'choice': chosen,
+      **{'data': path.name, 'digest': digest, 'features': source.name},
+      **{'components': components, 'seed': seed, 'choice': chosen},
     },
     'seeds': [seed],
     'notes': [*found.notes, *report.lines()],
     'tables': found.tables,
   }
-  audited = _audit(found, given, folder, encoder) if audit else []
+  read = {'encoder': encoder, 'backbone': backbone}
+  audited = _audit(found, given, folder, read) if audit else []
   if audited:
     results['tables']['audit'] = audited
   results['answer'] = page.plain_answer(results)
@@ -118,6 +122,12 @@ def chosen_model(choice: dict[str, Any], components: int) -> dict[str, Any]:
     components: columns of features, besides length.
   """
   kind = choice['features']
+  if choice['method'] == told.METHOD:
+    return {
+      'method': choice['method'],
+      'components': components,
+      'options': {'steps': choice['steps']},
+    }
   searched = registry.LEARNERS[choice['method']].searched
   return {
     'method': choice['method'],
@@ -134,18 +144,20 @@ def chosen(workdir: str | Path) -> dict[str, Any] | None:
 
 
 def _audit(
-  found: compare.Comparison, given: folds.Data, folder: Path, encoder
+  found: compare.Comparison, given: folds.Data, folder: Path, read
 ) -> list[dict[str, Any]]:
   """Returns the hazard audit of the best personal model, fitted to all data."""
   if found.personal is None or given.source.own:
     return []
   if len(given.judged.user_ids) < _AUDITED:
     return []
+  if found.personal['method'] in registry.of_role('summarizer'):
+    return []  # its people are texts: no vector of theirs is served
 
   def make() -> units.Unit:
     settings = chosen_model(found.personal or {}, given.components)
     model = Model.fit(
-      given.judged, seed=given.seed, encoder=encoder, evaluate=False, **settings
+      given.judged, seed=given.seed, evaluate=False, **read, **settings
     )
     return units.Unit({'rows': model.audit()['tables']['audit']}, {})
 

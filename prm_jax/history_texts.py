@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from prm_jax import types
 from prm_jax.data import user_histories
+from prm_jax.models import chat as chats
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.policy import summarizing
 from prm_jax.rewards import summary_texts, trajectories
@@ -39,6 +40,25 @@ class Template(NamedTuple):
   between: str = '\n\n'
   after: str = '<|im_end|>\n<|im_start|>assistant\n'
   stop: str = '<|im_end|>'
+
+
+def template_of(chat: chats.Chat) -> Template:
+  """Returns what stands around a history, as a checkpoint asks its users.
+
+  Args:
+    chat: of the checkpoint.
+
+  Raises:
+    ValueError: it names no token that ends an answer.
+  """
+  stop = chat.special.get('eos_token')
+  if stop is None:
+    raise ValueError(
+      f'{chat.where}: tokenizer_config.json has no eos_token, and an answer '
+      'needs an end'
+    )
+  before, after = chats.around(chat)
+  return Template(before=before, after=after, stop=stop)
 
 
 class Limits(NamedTuple):

@@ -38,7 +38,11 @@ def compare(arguments: argparse.Namespace) -> None:
 
   methods = arguments.methods.split(',') if arguments.methods else None
   results = comparing.run(
-    arguments.data, arguments.workdir, methods=methods, **_given(arguments)
+    arguments.data,
+    arguments.workdir,
+    methods=methods,
+    options=dict(options.number(text) for text in arguments.set),
+    **_given(arguments),
   )
   print('\n'.join(results['answer']))
   folder = arguments.workdir / comparing.FOLDER
@@ -61,6 +65,9 @@ def train(arguments: argparse.Namespace) -> None:
     settings['method'] = arguments.method
   own = dict(options.number(text) for text in arguments.set)
   settings['options'] = {**settings.get('options', {}), **own}
+  if settings.get('method') == 'plus':
+    _tell(_told(arguments, settings), arguments.workdir)
+    return
   with mesh.use(mesh.parse(arguments.mesh) if arguments.mesh else None):
     model = Model.fit(
       arguments.data, workdir=arguments.workdir, progress=True, **settings
@@ -69,6 +76,25 @@ def train(arguments: argparse.Namespace) -> None:
   if 'answer' not in results:
     results['answer'] = page.plain_answer(results)
   _tell(results, arguments.workdir)
+
+
+def _told(arguments, settings: dict[str, Any]) -> dict[str, Any]:
+  """Returns the results of PLUS, which a language model writes and reads."""
+  from prm_jax import summary_training
+  from prm_jax.report import page
+
+  for name in ('encoder', 'own_features'):
+    if name in settings:
+      raise ValueError(f'plus reads texts with --backbone, and has no {name}')
+  if 'backbone' not in settings:
+    raise ValueError(
+      'plus writes about people with a language model: give --backbone=FOLDER'
+    )
+  if arguments.mesh:
+    raise ValueError('--mesh: plus trains on one device')
+  known = {k: v for k, v in settings.items() if k not in ('method', 'kind')}
+  results = summary_training.fit(arguments.data, arguments.workdir, **known)
+  return {'answer': page.plain_answer(results), **results}
 
 
 def _tell(results: dict[str, Any], folder: Path) -> None:
@@ -87,6 +113,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
   known = {
     'encoder': arguments.encoder,
     'own_features': arguments.features,
+    'backbone': arguments.backbone,
     'components': arguments.components,
     'memory': arguments.memory,
   }

@@ -22,15 +22,16 @@ from prm_jax.audits import trained
 from prm_jax.data import schema
 from prm_jax.elicitation import pool, terminal
 from prm_jax.elicitation import session as sessions
-from prm_jax.models import embeddings, features
+from prm_jax.models import features
 from prm_jax.ops import acquisition, bayes
 from prm_jax.runtime import checkpoint, export, train, writers
 from prm_jax.systems import inference, scoring
 from prm_jax.users import bank as banks
 from prm_jax.worlds import stances
 
-_CONFIG, _READER, _ENCODER = 'config.json', 'reader.npz', 'encoder'
+_CONFIG, _READER = 'config.json', 'reader.npz'
 _METADATA = 'metadata.json'
+_WEIGHTS = ('encoder', 'backbone')  # folders of an export, by source
 
 
 class Said(NamedTuple):
@@ -98,7 +99,7 @@ class Model:
       workdir: where checkpoints, the model and its results are written; a
         killed fit goes on there. Nothing is written if None.
       **options: of `training.fit`: `options` of the learner, `kind` of
-        features, `components`, `encoder`, `own_features`, `seed`.
+        features, `components`, `encoder`, `own_features`, `backbone`, `seed`.
 
     Raises:
       ValueError: the data, the method or an option cannot be used.
@@ -154,7 +155,7 @@ class Model:
       known,
       state,
       features.Reader.load(folder / _READER),
-      features.Source(known.encoder, own_features),
+      _source(own_features, known.encoder, known.backbone),
       pool.read(folder),
     )
     return dataclasses.replace(made, asked=made._sessions(folder))
@@ -165,12 +166,15 @@ class Model:
     known = setting.parse(card, folder / _METADATA)
     state = known.learner().init(known.key, known.spec)
     params, _ = export.load_parameters(folder, state.params)
-    encoder = folder / _ENCODER
+    weights = [
+      str(folder / kind) if known.source.startswith(f'{kind} ') else None
+      for kind in _WEIGHTS
+    ]
     return cls(
       known,
       state._replace(params=params),
       features.Reader.load(folder / _READER),
-      features.Source(encoder, own_features),
+      _source(own_features, *weights),
     )
 
   def save(self, folder: str | Path) -> None:
@@ -210,14 +214,17 @@ class Model:
     Raises:
       FileExistsError: the folder has something in it.
     """
-    known = dataclasses.replace(self.setting, people=0, encoder=None)
+    known = dataclasses.replace(
+      self.setting, people=0, encoder=None, backbone=None
+    )
     export.export_parameters(
       self.state.params, folder, dataclasses.asdict(known)
     )
     self.reader.save(Path(folder) / _READER)
-    if self.setting.source.startswith('encoder '):
-      target = writers.make_folder(Path(folder) / _ENCODER)
-      for path in embeddings.files(self.source.folder):
+    kind = known.source.partition(' ')[0]
+    if kind in _WEIGHTS:
+      target = writers.make_folder(Path(folder) / kind)
+      for path in self.source.files():
         shutil.copyfile(path, target / path.name)
 
   # -------------------------------------------------------------------- score
@@ -334,13 +341,15 @@ class Model:
       )
     if self.source.own and not self.setting.own_features:
       raise ValueError(
-        'the model was trained on features of the encoder: leave out --features'
+        f'the model was trained on features of {self.setting.source}: leave '
+        'out --features'
       )
     kept = self.setting.source
-    if kept.startswith('encoder ') and self.source.name != kept:
+    of_weights = tuple(f'{kind} ' for kind in _WEIGHTS)
+    if kept.startswith(of_weights) and self.source.name != kept:
       raise ValueError(
-        f'the encoder is not the one that the model was trained with '
-        f'({self.source.name} and {kept}): give back its files, or train anew'
+        'the weights are not those that the model was trained with '
+        f'({self.source.name} and {kept}): give back their files, or train anew'
       )
     return self.reader(self.source, prompts, responses)
 
@@ -555,6 +564,15 @@ class Model:
       'tables': {'audit': rows},
       'answer': trained.answer(rows),
     }
+
+
+def _source(
+  own: Path | None, encoder: str | None, backbone: str | None
+) -> features.Source:
+  """Returns where features come from; a file of one's own comes first."""
+  if own is not None:
+    return features.Source(own=own)
+  return features.Source(encoder, backbone=backbone)
 
 
 def _write(folder: Path, reader: features.Reader, kept: pool.Kept) -> None:

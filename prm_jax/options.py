@@ -21,8 +21,20 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('--components', type=int, help='columns of a text')
     sub.add_argument('--encoder', help='folder of a BERT checkpoint')
     sub.add_argument('--features', type=Path, help='.npz keyed by text hash')
+    sub.add_argument(
+      '--backbone',
+      help="folder of a language model, frozen, in the encoder's place",
+    )
     sub.add_argument('--seed', type=int, default=0)
     sub.add_argument('--memory', type=float, help='gigabytes it may take')
+    sub.add_argument(
+      '--set',
+      action='append',
+      default=[],
+      metavar='NAME=NUMBER',
+      help='an option of the method, such as basis_ridge=100; of plus alone, '
+      'where several are compared',
+    )
 
   sub = command('compare', 'Do personal models help on your data?')
   features(sub)
@@ -31,13 +43,6 @@ def parser() -> argparse.ArgumentParser:
   features(sub)
   sub.add_argument(
     '--method', help='what a comparison in --workdir chose, or pref'
-  )
-  sub.add_argument(
-    '--set',
-    action='append',
-    default=[],
-    metavar='NAME=NUMBER',
-    help='an option of the method, such as basis_ridge=100',
   )
   sub.add_argument(
     '--mesh', default='', help='devices that share the fit, such as data:8'
@@ -62,15 +67,7 @@ def parser() -> argparse.ArgumentParser:
     type=Path,
     help='.npz keyed by text hash, where training had features of your own',
   )
-  sub = command('ask', 'Ask a person what they prefer.')
-  sub.add_argument('--user', default='me', help='whose answers these are')
-  sub.add_argument('--questions', type=int, default=10, help='the budget')
-  sub.add_argument(
-    '--threshold',
-    type=float,
-    default=0.005,
-    help='stop when a question would teach fewer nats',
-  )
+  _ask(command('ask', 'Ask a person what they prefer.'))
   sub = command('audit', 'Measure what personal rewards break.')
   sub.add_argument('--questions', type=int, default=20, help='of each kind')
   sub.add_argument('--answers', type=int, default=24, help='to each question')
@@ -82,6 +79,17 @@ def parser() -> argparse.ArgumentParser:
   _plan(command('plan', 'What would a fit need?', workdir=False))
   _convert(command('convert', 'Write a public set as lines.', workdir=False))
   return parser
+
+
+def _ask(sub: argparse.ArgumentParser) -> None:
+  sub.add_argument('--user', default='me', help='whose answers these are')
+  sub.add_argument('--questions', type=int, default=10, help='the budget')
+  sub.add_argument(
+    '--threshold',
+    type=float,
+    default=0.005,
+    help='stop when a question would teach fewer nats',
+  )
 
 
 def _summary(sub: argparse.ArgumentParser) -> None:

@@ -24,7 +24,9 @@ class Setting:
     kind: of features, see `models.features.KINDS`.
     components: columns of features, besides length.
     source: what made the features: 'encoder SHA-256' of its weights, 'file
-      SHA-256' of a file of one's own, or 'text' where text alone is counted.
+      SHA-256' of a file of one's own, 'backbone SHA-256' of a decoder's, or
+      'text' where text alone is counted.
+    backbone: folder of the decoder; None where an encoder reads.
   """
 
   method: str
@@ -37,6 +39,7 @@ class Setting:
   components: int
   judgements: int
   source: str
+  backbone: str | None = None
 
   def learner(self) -> types.Learner:
     """Returns the learner this setting names."""
@@ -81,6 +84,7 @@ def parse(known: Any, path: Path) -> Setting:
       f'{path} is not of `prm train`: give the folder that it wrote'
     )
   known = {name: value for name, value in known.items() if name != 'data'}
+  known.setdefault('backbone', None)  # written before there were any
   names = {field.name for field in dataclasses.fields(Setting)}
   if set(known) != names:
     version = (

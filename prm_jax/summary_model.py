@@ -9,7 +9,7 @@ FOLDER/summaries       of people, see `prm_jax/kept_summaries.py`
 import dataclasses
 import functools
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,18 +173,30 @@ def write(
       so; begun now if None.
 
   Raises:
-    SummaryError: words have more tokens than the reward model reads.
+    SummaryError: the writer's summaries are longer than the reward model reads.
   """
   reader = people(folder)
   draft = draft or reader.begin(histories)
   users = [user for user in draft.users if user in histories]
-  said = _words(key, writer, params, _tokenizer(folder), histories, users)
-  for words in said.values():  # the draft may be older than the reward
-    records.check(words, measure=reader.measure)
-  return draft.write(said)
+  tokenizer, measure = _tokenizer(folder), _measure(folder)
+  room = measure('').room
+  if writer.max_new_tokens > room:
+    raise records.SummaryError(
+      f'a summary has up to {writer.max_new_tokens:,} tokens, and the reward '
+      f'model reads {room:,}'
+    )
+
+  def spelled(ids: list[int]) -> str:
+    """Returns words; without their end where they have more tokens as words."""
+    words = records.decoded(tokenizer.decode(ids))
+    if ids and measure(words).tokens > room:
+      return spelled(ids[:-1])
+    return words
+
+  return draft.write(_words(key, writer, params, spelled, histories, users))
 
 
-def _words(key, writer, params, tokenizer, histories, users) -> dict[str, str]:
+def _words(key, writer, params, spelled, histories, users) -> dict[str, str]:
   """Returns summaries of people's histories, in words."""
   known = [user for user in users if len(histories[user])]
   said = dict.fromkeys(users, '')
@@ -212,7 +224,7 @@ def _words(key, writer, params, tokenizer, histories, users) -> dict[str, str]:
     written = (np.asarray(leaf)[: len(rows)] for leaf in found[:2])
     for row, one, there in zip(rows, *written, strict=True):
       kept = [i for i in one[there > 0].tolist() if i not in writer.stop_ids]
-      said[known[row]] = records.decoded(tokenizer.decode(kept))
+      said[known[row]] = spelled(kept)
   return said
 
 
@@ -236,11 +248,7 @@ def people(folder: str | Path) -> kept_summaries.Folder:
   Raises:
     ValueError: it holds no model that reads summaries.
   """
-  wording = summary_texts.Wording(**_card(folder)['wording'])
-  measure = functools.partial(
-    summary_texts.measure, _tokenizer(folder), wording
-  )
-  return _folder(folder, measure)
+  return _folder(folder, _measure(folder))
 
 
 def export(source: str | Path, folder: str | Path) -> None:
@@ -270,6 +278,11 @@ def _card(folder: str | Path) -> dict[str, Any]:
       'model has people who are texts'
     )
   return card
+
+
+def _measure(folder) -> Callable[[str], records.Measured]:
+  wording = summary_texts.Wording(**_card(folder)['wording'])
+  return functools.partial(summary_texts.measure, _tokenizer(folder), wording)
 
 
 def _tokenizer(folder):

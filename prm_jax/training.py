@@ -52,6 +52,7 @@ def fit(
   components: int = COMPONENTS,
   encoder: str | None = None,
   own_features: Path | None = None,
+  backbone: str | None = None,
   seed: int = 0,
   evaluate: bool = True,
   memory: float = MEMORY,
@@ -70,6 +71,8 @@ def fit(
     components: columns of features, besides length.
     encoder: folder of a BERT checkpoint; the default one if None.
     own_features: .npz of features of one's own, in the encoder's place.
+    backbone: folder of a frozen decoder in Hugging Face's layout, whose
+      features take the encoder's place; the kind is then 'backbone'.
     seed: of the split and of the fit.
     evaluate: measure it on the rest, beside the aggregate and controls.
     memory: gigabytes that a file may take.
@@ -83,7 +86,8 @@ def fit(
   check_options(method, options)
   judged, copied, digest = judgements(data, seed, memory)
   where = held_out.split(judged, copied, seed)
-  source = features.Source(encoder, own_features)
+  source = features.Source(encoder, own_features, backbone)
+  kind = features.BACKBONE if backbone else kind
   says = _trains(judged, where == fitting.TRAIN, options.get('head'))
   texts, trained = judged.texts, np.unique(judged.items[says])
   reader = features.fit(
@@ -101,6 +105,7 @@ def fit(
     components=components,
     judgements=len(judged.user),
     source='text' if kind in features.OF_TEXT_ALONE else source.name,
+    backbone=backbone,
   )
   if workdir is not None:
     checkpoint.check_config(
@@ -112,13 +117,20 @@ def fit(
   kept = pool.choose(judged, table, where == fitting.TRAIN, seed)
   found: dict[str, Any] = {}
   if evaluate:
-    cell = held_out.evaluate(
-      known.learner(), state, method, judged, table, where, seed=seed
-    )
+    cell = _evaluated(known, state, judged, table, where)
     found = held_out.results(dataclasses.asdict(known), judged, copied, cell)
     if workdir is not None:
       writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
   return Fitted(known, state, reader, source, kept, found)
+
+
+def _evaluated(known: Setting, state, judged, table, where):
+  """Returns what the model and others predict of what was held out."""
+  learner = known.learner()
+  fitted = fitting.Fitted(learner, state, table, known.people, known.key)
+  return held_out.evaluate(
+    fitted, known.method, judged, table, where, seed=known.seed
+  )
 
 
 def _trains(
@@ -209,7 +221,12 @@ def check_memory(path: Path, gigabytes: float) -> None:
 def check_options(method: str, options: Mapping[str, Any]) -> None:
   """Raises ValueError where a learner does not take these numbers."""
   methods = registry.of_role('aggregate', 'personal', 'control')
-  if method not in (*methods, *registry.of_role('summarizer')):
+  if method in registry.of_role('summarizer'):
+    raise ValueError(
+      f'{method} writes about people with a language model: `prm train '
+      '--backbone=FOLDER` fits it'
+    )
+  if method not in methods:
     raise ValueError(f'unknown method {method!r}: one of {sorted(methods)}')
   if beside := registry.LEARNERS[method].needs.beside:
     raise ValueError(

@@ -62,12 +62,15 @@ ALLOWED |= {
 }
 _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {
-  'lab': {*_BELOW, 'lab', 'report'},
+  'lab': {*_BELOW, 'history_texts', 'lab', 'report'},
   'kept_summaries': {'runtime', 'users'},
   'kept_memories': {
     *('types', 'runtime', 'models', 'systems', 'users', 'kept_summaries')
   },
   'summary_model': {*_BELOW, 'kept_summaries'},
+  'summary_training': {
+    *(*_BELOW, 'history_texts', 'lab', 'summary_model', 'training')
+  },
   'summary_command': {'users', 'kept_summaries', 'summary_model'},
   'setting': _BELOW,
   'planning': _BELOW,

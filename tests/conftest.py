@@ -5,10 +5,15 @@ import tempfile
 from pathlib import Path
 
 # Tests compile much and compute little: what LLVM would make faster is not
-# worth its time. HLO, and so what devices exchange, stays as it is. Set before
-# anything starts XLA; processes that tests start inherit it.
+# worth its time, nor are threads that compile one program in many parts. HLO,
+# and so what devices exchange, stays as it is. Set before anything starts XLA;
+# processes that tests start inherit it.
 os.environ['XLA_FLAGS'] = ' '.join(
-  [os.environ.get('XLA_FLAGS', ''), '--xla_backend_optimization_level=0']
+  [
+    os.environ.get('XLA_FLAGS', ''),
+    '--xla_backend_optimization_level=0',
+    '--xla_cpu_parallel_codegen_split_count=1',
+  ]
 )
 # Programs that another worker, module or process has compiled are read from a
 # folder of this run. Workers, too, inherit what is set here.

@@ -144,9 +144,9 @@ def test_blocks_of_texts_score_as_all_at_once(monkeypatch, method):
 
 FEW = [
   ('pref', 1),
-  *(pytest.param('pref', n, marks=pytest.mark.slow) for n in (2, 3, 4)),
   ('hierarchical', 1),
-  ('lore', 1),
+  *(pytest.param('pref', n, marks=pytest.mark.slow) for n in (2, 3, 4)),
+  pytest.param('lore', 1, marks=pytest.mark.slow),
 ]
 
 

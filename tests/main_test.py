@@ -125,6 +125,7 @@ def test_swapped_ids_leave_nothing_that_is_personal(judged, tmp_path):
   assert 'not personal' in page.plain_answer(results)[0]
 
 
+@pytest.mark.slow
 def test_copied_rows_are_warned_of(judged, tmp_path, capsys):
   path, own = judged
   rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -279,6 +280,7 @@ def test_a_method_without_a_gaussian_belief_cannot_ask(
   assert 'keeps no Gaussian belief' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_answers_that_find_no_room_are_told(judged, tmp_path, capsys):
   options = ('--method=in_context', '--set=capacity=5', '--set=width=8')
   assert train(judged, tmp_path / 'run', *options) == 0

@@ -44,7 +44,7 @@ def counted():
   patch = pytest.MonkeyPatch()
 
   source_that_counts(patch, WORDS)
-  patch.setattr(features.Source, 'folder', ROOT / 'nowhere')
+  patch.setattr(features.Source, 'files', lambda self: [])
   yield
   patch.undo()
 
@@ -190,6 +190,7 @@ def test_an_export_scores_and_knows_nobody(path, tmp_path):
   assert ids.tobytes() not in blob
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('counted')
 def test_prompts_are_read_where_features_are_of_both(path):
   model = Model.fit(
@@ -212,6 +213,7 @@ def test_a_table_can_be_fitted(counted):
 FOUR = [*TWO, 'yes yes dude', 'thanks no']
 
 
+@pytest.mark.slow
 def test_an_ensemble_has_members_and_every_bound(counted, path, tmp_path):
   model = Model.fit(
     path,
@@ -279,6 +281,7 @@ def test_a_bound_that_a_method_has_not_is_named(model, counted, path):
     plain.score(None, '', TWO, bound='lower_bound')
 
 
+@pytest.mark.slow
 def test_a_model_with_a_head_is_exported(path, tmp_path):
   options = {'steps': 5, 'head': {'kind': 'davidson'}}
   model = Model.fit(
@@ -294,6 +297,7 @@ def test_a_model_with_a_head_is_exported(path, tmp_path):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('personal', [False, True])
 def test_a_head_of_ties_is_fitted_kept_and_forgotten(
   counted, path, tmp_path, personal
@@ -335,7 +339,7 @@ def test_a_head_of_ties_is_fitted_kept_and_forgotten(
   ('options', 'message'),
   [
     ({'method': 'magic'}, "unknown method 'magic'"),
-    ({'method': 'plus'}, 'plus needs writer beside the judgements'),
+    ({'method': 'plus'}, 'plus writes about people with a language model'),
     ({'options': {'rigde': 1}}, 'pref takes'),
     ({'options': {'head': {'kind': 'magic'}}}, "unknown head 'magic'"),
     ({'options': {'head': {'kind': 'bins'}}}, 'bins does not read choices'),

@@ -2,12 +2,13 @@
 
 import functools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.personalized_vs_aggregate import page, problems
-from prm_jax.lab import fitting, rows, study, units
+from prm_jax.lab import fitting, rows, study, told, units
 from prm_jax.models import features
 
 _LENGTH = ({'features': 'length', 'ridge': 1.0},)
@@ -22,7 +23,8 @@ _REGIMES = {
 
 def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   """Returns what makes each data set and seed, with a unit a method beside."""
-  source = features.Source()
+  model = config.language.model
+  source = features.Source(backbone=model or None)
 
   def made(name: str, seed: int) -> dict[str, list[str]]:
     return {
@@ -50,11 +52,15 @@ def _methods(
     sets=fitting.FeatureSets(problem),
     people=grids.pop('people'),
   )
-  work: dict[str, units.Make] = {
-    method: functools.partial(make, node.to_dict(), grids[method])
-    for method, node in config.methods.items()
-    if method in grids
-  }
+  work: dict[str, units.Make] = {}
+  for method, node in config.methods.items():
+    if method in grids:
+      more: dict[str, Any] = {}
+      if node.kind == told.METHOD:
+        more = {'fit': _plus(config), 'role': 'personal'}
+      work[method] = functools.partial(
+        make, node.to_dict(), grids[method], **more
+      )
   work[fitting.LENGTH] = functools.partial(
     make, {'kind': 'aggregate'}, _LENGTH, role='control'
   )
@@ -67,6 +73,26 @@ def _methods(
   named = {f'{problem.name}.{method}': made for method, made in work.items()}
   folder.make_all({problem.name: judged, **named}, problem.name)
   return list(work)
+
+
+@functools.cache
+def _language(folder: str) -> told.Language:
+  return told.Language.load(Path(folder))
+
+
+def _plus(config) -> told.Plus:
+  """Returns what fits PLUS on the language model of the configuration.
+
+  Raises:
+    ValueError: none is named, or it cannot be used.
+  """
+  if not config.language.model:
+    raise ValueError(
+      'language.model is empty: give the folder of a language model '
+      '(--config.language.model=...), in the layout of Hugging Face'
+    )
+  options = told.options(config.language.options.to_dict())
+  return told.Plus(_language(config.language.model), options)
 
 
 def _grids(config, name: str, problem: fitting.Problem) -> dict[str, Any]:

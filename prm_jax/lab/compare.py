@@ -18,7 +18,7 @@ import numpy as np
 from prm_jax import registry, types
 from prm_jax.audits import copies
 from prm_jax.data import schema
-from prm_jax.lab import fitting, folds, habits, rows, units
+from prm_jax.lab import fitting, folds, habits, rows, told, units
 from prm_jax.runtime import checkpoint
 
 _ANSWERS = (0, 1, 2, 5, 10, 20, 50)  # of a new person, nested
@@ -34,6 +34,7 @@ _FLOATS, _MANY = 4e7, 1e7  # of everybody's beliefs
 _SECONDS = {'aggregate': (4.0, 0.05), 'aggregate_mlp': (4.0, 0.4)}
 _PERSONAL_SECONDS = (6.0, 0.5)
 _FIT = 0.15
+_OPERATIONS = 5e10  # a second, of a language model
 
 
 class Comparison(NamedTuple):
@@ -61,6 +62,7 @@ def run(
   *,
   digest: str,
   methods: Sequence[str] | None = None,
+  options: Mapping[str, float] | None = None,
 ) -> Comparison:
   """Returns the comparison, of which what is in `folder` is not done again.
 
@@ -69,13 +71,16 @@ def run(
     folder: of units and of the configuration.
     digest: of the data file, and what else must not change meanwhile.
     methods: personal ones to compare, whatever data they need; all that the
-      data can bear if None.
+      data can bear if None. PLUS is compared where it is named, and the source
+      of features is a language model.
+    options: of PLUS, see `told.Options`.
 
   Raises:
-    ValueError: a method is unknown, or there is nothing to train on.
+    ValueError: a method or an option is unknown, or there is nothing to train
+      on.
     CheckpointError: the folder is of other data or another setting.
   """
-  work = _Work(data, methods)
+  work = _Work(data, methods, options or {})
   checkpoint.check_config(
     folder,
     {
@@ -84,6 +89,7 @@ def run(
       'components': data.components,
       'seed': data.seed,
       'methods': sorted(work.methods),
+      **({'options': work.plus.options._asdict()} if work.plus else {}),
     },
   )
   work.folder = units.Folder(folder / 'units')
@@ -95,6 +101,8 @@ def run(
 
 def _beside(name: str) -> str:
   """Returns what a method needs that a file of judgements does not hold."""
+  if name == told.METHOD:
+    return 'writes with a language model: give --backbone=FOLDER'
   beside = registry.LEARNERS[name].needs.beside
   return f'needs {", ".join(beside)} beside the judgements'
 
@@ -104,7 +112,7 @@ class _Work:
 
   folder: units.Folder  # where the work is kept, when all is checked
 
-  def __init__(self, data: folds.Data, methods):
+  def __init__(self, data: folds.Data, methods, options):
     people = len(data.judged.user_ids)
     if people < folds.FOLDS:
       said = 'one person' if people == 1 else f'{people} people'
@@ -130,6 +138,7 @@ class _Work:
         'there is no judgement to train on that says which of two is better'
       )
     self.methods, self.left_out = self._borne(methods)
+    self.plus = self._plus(options)
     self.protocol = self._protocol()
 
   def _borne(self, asked) -> tuple[list[str], list[dict[str, Any]]]:
@@ -137,13 +146,16 @@ class _Work:
     known = registry.of_role('personal')
     # Who writes about people writes of more than judgements.
     writers = registry.of_role('summarizer')
+    written = writers if self.data.source.backbone is not None else ()
     for name in asked or ():
-      if name in writers:
+      if name in writers and not written:
         raise ValueError(f'{name} {_beside(name)}')
-      if name not in known:
+      if name not in (*known, *written):
         raise ValueError(f'unknown method {name!r}: one of {sorted(known)}')
     left: list[dict[str, Any]] = [
-      {'method': name, 'reason': _beside(name)} for name in writers
+      {'method': name, 'reason': 'not asked for' if written else _beside(name)}
+      for name in writers
+      if name not in (asked or ())
     ]
     if asked:
       left += [
@@ -175,6 +187,20 @@ class _Work:
         }
       )
     return borne, left
+
+  def _plus(self, options) -> told.Plus | None:
+    """Returns what fits PLUS, if it is compared."""
+    if told.METHOD not in self.methods:
+      if options:
+        raise ValueError(
+          f'options {sorted(options)} are of {told.METHOD}, which is not '
+          'compared'
+        )
+      return None
+    given = told.options(options)
+    assert self.data.source.backbone is not None  # `_borne` refuses
+    model = told.Language.load(self.data.source.backbone)
+    return told.Plus(model, given)
 
   def _protocol(self) -> fitting.Protocol:
     """Returns how many answers of new people are asked for."""
@@ -256,6 +282,17 @@ class _Work:
     """Returns a method's unit; it starts from the best aggregate's ridge."""
     node = {'kind': method}
     choices: list[dict[str, Any]] = []
+    if self.plus is not None and method == told.METHOD:
+      return fitting.method_unit(
+        self.cases[name].problem,
+        self.protocol,
+        node,
+        self.plus.choices(),
+        people=_SEARCHED,
+        role='personal',
+        sets=self.sets[name],
+        fit=self.plus,
+      )
     if method == fitting.LENGTH:
       node = {'kind': fitting.BASELINE}
       choices = [
@@ -313,6 +350,10 @@ class _Work:
       for method in (fitting.BASELINE, *self.methods):
         start, each = _SECONDS.get(method, _PERSONAL_SECONDS)
         fits = 1 + configurations * searched
+        if self.plus is not None and method == told.METHOD:
+          # A search tries a quarter of the steps, and all.
+          seconds += self.plus.operations(1 + 1.25 * rounds) / _OPERATIONS
+          continue
         seconds += start / len(self.cases) + each * judged * fits
         seconds += _FIT * (1 + configurations)
     left = sum(not self.folder.done(name) for name in self.all())
@@ -392,7 +433,7 @@ class _Work:
       ),
       key=lambda choice: choice['nll'],
     )
-    personal = registry.of_role('personal')
+    personal = registry.of_role('personal', 'summarizer')
     return {
       'any': chosen[0],
       'personal': next((c for c in chosen if c['method'] in personal), None),
@@ -425,7 +466,10 @@ def _choice(
   their place; those are chosen that fell out of the fewest.
   """
   # The aggregate's ridge, which others start from, varies by fold.
-  own = sorted({'features', *registry.grid(method)[0]})
+  known = ['features', *registry.grid(method)[0]]
+  if method == told.METHOD:
+    known.append('steps')
+  own = sorted(known)
   tried: dict[tuple, dict[int, dict[str, Any]]] = {}
   best: list[float] = []
   for fold, record in enumerate(records):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import time
+import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -67,6 +68,7 @@ class Problem:
     oracle: `[n]` true probability, or NaN where nobody knows.
     features_name: 'text', 'identity' or 'levels', for the tables.
     truth: makes what the truth says of the cell; empty where nobody knows.
+    prompts: M texts, of each text's prompt; none where no method reads words.
   """
 
   data: str
@@ -84,6 +86,7 @@ class Problem:
   oracle: np.ndarray
   features_name: str = 'text'
   truth: Callable[[], dict] = dict
+  prompts: Sequence[str] = ()
 
   @property
   def name(self) -> str:
@@ -151,6 +154,7 @@ def of_table(table: schema.Judgements, **parts: Any) -> Problem:
     'oracle': np.full(len(table.user), np.nan),
     'unit': prompt_ids,
     'units': 'prompts',
+    'prompts': table.prompt_texts,
   }
   return Problem(
     user_ids=table.user_ids,
@@ -290,6 +294,20 @@ class Fitted:
     )
 
 
+class Asked(typing.Protocol):
+  """A fitted method, as `predictions` asks it."""
+
+  def contexts(self, judged: types.Batch, limit: int | None = None) -> Any:
+    """Returns everybody's contexts `[U, ...]` from unmasked judgements."""
+
+  def predict(self, contexts: Any, asked: types.Batch) -> np.ndarray:
+    """Returns the probability `[B]` of every judgement."""
+
+
+# `(method, choice, problem, training, sets)`, as `Fitted.fit`.
+Fit = Callable[..., Asked]
+
+
 class First(NamedTuple):
   """A first look at all choices, after which a few of them are left.
 
@@ -329,6 +347,7 @@ def search(
   sets: FeatureSets,
   people: int,
   first: First | None = None,
+  fit: Fit = Fitted.fit,
 ) -> Searched:
   """Returns the best choice inside the training rows.
 
@@ -342,6 +361,7 @@ def search(
     sets: its features.
     people: at most this many people are searched with.
     first: a look at fewer people before; None to look at all at once.
+    fit: of the method.
   """
   if len(choices) == 1:
     return Searched(choices[0], [], None)
@@ -349,7 +369,7 @@ def search(
   training = problem.judged.rows.user[problem.inner != UNUSED]
   known = min(people, len(np.unique(training)))
   if first and first.people < known:
-    tried = _tried(method, choices, problem, sets, first.people)
+    tried = _tried(method, choices, problem, sets, first.people, fit)
     order = np.argsort([score for score, _ in tried], kind='stable')
     left = np.sort(order[: first.choices])
     fell_out = [
@@ -357,7 +377,7 @@ def search(
       for i in np.setdiff1d(order, left)
     ]
     choices = [choices[i] for i in left]
-  tried = _tried(method, choices, problem, sets, people)
+  tried = _tried(method, choices, problem, sets, people, fit)
   scores = [
     {**choice, 'nll': score, 'people': known}
     for choice, (score, _) in zip(choices, tried, strict=True)
@@ -367,7 +387,7 @@ def search(
 
 
 def _tried(
-  method, choices, problem: Problem, sets, people: int
+  method, choices, problem: Problem, sets, people: int, fit: Fit
 ) -> list[tuple[float, np.ndarray]]:
   """Returns each choice's score, and its probability of validation rows."""
   inside = searched_rows(problem, people)
@@ -382,7 +402,7 @@ def _tried(
     for round_ in np.unique(role[role >= VALIDATE]):
       here = role == round_
       fitting = judged.masked((role >= FIT) & ~here & strict)
-      fitted = Fitted.fit(method, choice, problem, fitting, sets)
+      fitted = fit(method, choice, problem, fitting, sets)
       asked = judged.masked(here & strict)
       said = fitted.predict(fitted.contexts(fitting), asked)
       p[here] = said[here]
@@ -419,6 +439,7 @@ def method_unit(
   first: First | None = None,
   role: str | None = None,
   sets: FeatureSets | None = None,
+  fit: Fit = Fitted.fit,
 ) -> units.Unit:
   """Returns what one method predicts of one problem, and how it was chosen.
 
@@ -434,12 +455,13 @@ def method_unit(
     first: see `search`.
     role: instead of what the registry says.
     sets: the problem's features, if they are made.
+    fit: of the method.
   """
   sets = sets or FeatureSets(problem)
   started = time.time()
-  found = search(method, choices, problem, sets, people, first)
+  found = search(method, choices, problem, sets, people, first, fit)
   searched = time.time()
-  fitted = Fitted.fit(method, found.choice, problem, problem.training, sets)
+  fitted = fit(method, found.choice, problem, problem.training, sets)
   role = role or registry.LEARNERS[method['kind']].role
   record = {
     'role': role,
@@ -499,7 +521,7 @@ def rows_unit(problem: Problem, protocol: Protocol) -> units.Unit:
 
 
 def predictions(
-  problem: Problem, protocol: Protocol, fitted: Fitted, personal: bool
+  problem: Problem, protocol: Protocol, fitted: Asked, personal: bool
 ) -> Iterator[tuple[str, np.ndarray]]:
   """Yields every prediction of one fitted method; see `method_unit`."""
   judged = problem.judged
@@ -549,8 +571,10 @@ def _new_people(problem, protocol, fitted, personal, split, asked, nobody):
       yield f'{split}|{count}|flipped', fitted.predict(known, asked)
 
 
-def _collapse(fitted: Fitted, training: types.Batch) -> dict[str, float]:
+def _collapse(fitted: Asked, training: types.Batch) -> dict[str, float]:
   """Returns the posterior-collapse diagnostics where there is a latent."""
+  if not isinstance(fitted, Fitted):
+    return {}
   contexts = fitted.contexts(training)
   if not isinstance(contexts, latent.Context):
     return {}

@@ -296,6 +296,9 @@ def _makers(data: Data, table: _Table, regime: str, train: np.ndarray):
 def kinds(data: Data, regime: str) -> Iterator[str]:
   """Yields the feature sets that a search chooses among."""
   judged = data.judged
+  if data.source.backbone is not None:
+    yield features.BACKBONE
+    return
   yield 'response'
   if not data.source.own and len(judged.prompts) > 1:
     yield 'prompt_and_response'

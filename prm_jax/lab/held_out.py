@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
-from prm_jax import registry, types
+from prm_jax import registry
 from prm_jax.audits import copies, leaks
 from prm_jax.data import schema, splits
 from prm_jax.lab import fitting, folds, rows
@@ -15,6 +14,7 @@ from prm_jax.models import embeddings
 DATA, FEATURES = 'preferences', 'text'  # their names in tables
 _HELD = 10  # one in so many judgements is held out
 _REPLICATES = 1000
+_PERSONAL = ('personal', 'summarizer')  # roles that know the person
 _NONE_HELD = fitting.Protocol((), 1)
 NOTHING = (
   'No judgement that says which of two is better was held out: the model is '
@@ -51,8 +51,7 @@ def split(
 
 
 def evaluate(
-  learner: types.Learner,
-  state: types.TrainState,
+  model: fitting.Asked,
   kind: str,
   judged: schema.Judgements,
   features: np.ndarray,
@@ -63,9 +62,8 @@ def evaluate(
   """Returns what the model, the aggregate, length and controls predict.
 
   Args:
-    learner: of the model.
-    state: of the model.
-    kind: of the learner.
+    model: fitted to the training judgements.
+    kind: of its learner.
     judged: all judgements.
     features: `[M, D]` of their texts.
     where: `[n]` from `split`.
@@ -105,18 +103,15 @@ def evaluate(
     (fitting.BASELINE, {'features': 'model'}),
     (kind, None),
   ):
-    if choice is None:
-      fitted = fitting.Fitted(
-        learner, state, features, len(judged.user_ids), jax.random.key(seed)
-      )
-    else:
+    fitted = model
+    if choice is not None:
       fitted = fitting.Fitted.fit(
         plain, choice, problem, problem.training, sets
       )
     role = registry.LEARNERS[kind].role if name == kind else 'control'
     record['methods'][name] = {'role': role}
     for key, p in fitting.predictions(
-      problem, _NONE_HELD, fitted, role == 'personal'
+      problem, _NONE_HELD, fitted, role in _PERSONAL
     ):
       arrays[f'{name}|{key}'] = np.asarray(p, np.float32)
   return rows.Cell(

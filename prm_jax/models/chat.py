@@ -173,6 +173,38 @@ def encode(
   return Texts(texts, cut)
 
 
+def around(chat: Chat) -> tuple[str, str]:
+  """Returns what stands before and after a user's text that asks for an answer.
+
+  Special tokens among it are the template's own. Without a template nothing is
+  before, and a line break after.
+
+  Args:
+    chat: of the checkpoint.
+
+  Raises:
+    TemplateError: see `chat_rendering.render`; or the text is changed.
+  """
+  if chat.template is None:
+    return '', '\n'
+  mark = f'{_OPEN}0{_CLOSE}'
+  given = {
+    **chat.special,
+    'tools': None,
+    'documents': None,
+    'messages': [{'role': 'user', 'content': mark}],
+    'add_generation_prompt': True,
+  }
+  (text,) = chat_rendering.render(chat.template, [given], where=chat.where)
+  parts = text.split(mark)
+  if len(parts) != 2:
+    raise TemplateError(
+      f'{chat.where}: the chat template has what a user says '
+      f'{len(parts) - 1} times'
+    )
+  return parts[0], parts[1]
+
+
 def _messages(turn: Turn, role: str, what: str) -> list[dict[str, str]]:
   """Returns a turn as messages, of roles and texts alone."""
   if isinstance(turn, str):

@@ -7,7 +7,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +66,12 @@ class Encoder(NamedTuple):
     tokenizers.check_vocabulary(tokenizer, config.vocab_size, str(folder))
     tokenizer.encode_special_tokens = True  # a text that spells one is a text
     return cls(config, params, tokenizer, digest.hexdigest())
+
+  def batches(
+    self, units: Sequence[str]
+  ) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yields units with their layer means; see `encode_batches`."""
+    return encode_batches(self, units)
 
   @staticmethod
   def folder(chosen: Path | None = None) -> Path:
@@ -180,10 +186,23 @@ def embed_from_file(texts: Sequence[str], path: Path) -> np.ndarray:
   return features[[row[key] for key in wanted]].astype(np.float32)
 
 
+class Encodes(Protocol):
+  """What `Store` keeps the features of."""
+
+  @property
+  def fingerprint(self) -> str:
+    """What it is, so that features of another are never read."""
+
+  def batches(
+    self, units: Sequence[str]
+  ) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yields units with features of each, `[b, layers, D]`."""
+
+
 class Store:
   """Encoded units on disk, in shards that appear whole or not at all."""
 
-  def __init__(self, folder: Path, encoder: Encoder):
+  def __init__(self, folder: Path, encoder: Encodes):
     self.folder = Path(folder)
     self._folder = folder / encoder.fingerprint[:16]
     self._encoder = encoder
@@ -201,7 +220,7 @@ class Store:
     fresh: dict[str, np.ndarray] = {}
     saved = time.monotonic()
     try:
-      for batch, means in encode_batches(self._encoder, missing):
+      for batch, means in self._encoder.batches(missing):
         fresh.update(zip(map(_digest, batch), means, strict=True))
         if time.monotonic() - saved > _SAVE_SECONDS:
           self._write(fresh)

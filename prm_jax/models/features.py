@@ -15,13 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from prm_jax.models import embeddings, reduce, surface
+from prm_jax.models import trunk as trunks
 
-KINDS = ('response', 'prompt_and_response', 'surface', 'known_texts')
-WITH_PROMPT = ('prompt_and_response', 'known_texts')
+BACKBONE = 'backbone'
+KINDS = (
+  *('response', 'prompt_and_response', 'surface', 'known_texts', BACKBONE),
+)
+WITH_PROMPT = ('prompt_and_response', 'known_texts', BACKBONE)
 OF_TEXT_ALONE = ('surface',)  # no source is read
 _LAYERS = (1, 3, 5)  # of the encoder; the last alone carries style poorly
 _RESPONSE_SHARE = 3  # a third of the columns beside the prompt's
-_REDUCTIONS = ('together', 'response', 'surface', 'length')
+_REDUCTIONS = ('together', 'response', 'surface', 'length', BACKBONE)
 
 
 class Source:
@@ -32,15 +36,27 @@ class Source:
   """
 
   def __init__(
-    self, encoder: str | Path | None = None, own: Path | None = None
+    self,
+    encoder: str | Path | None = None,
+    own: Path | None = None,
+    backbone: str | Path | None = None,
   ):
-    """Names it; an encoder is loaded when it is first needed.
+    """Names it; weights are loaded when they are first needed.
 
     Args:
       encoder: folder of a BERT checkpoint, the default one if None.
       own: .npz of one's own features, which takes the encoder's place.
+      backbone: folder of a decoder, which takes it, too; see `models.trunk`.
+
+    Raises:
+      ValueError: more than one of them is given.
     """
+    given = {'encoder': encoder, 'features': own, 'backbone': backbone}
+    several = [name for name, value in given.items() if value]
+    if len(several) > 1:
+      raise ValueError(f'features come from one source: {several} are given')
     self.own = own is not None
+    self.backbone = Path(backbone) if backbone else None
     self._path = own
     self._folder = Path(encoder) if encoder else None
     self._known: dict[tuple[Any, ...], np.ndarray] = {}
@@ -50,16 +66,26 @@ class Source:
     return embeddings.Encoder.load(self._folder)
 
   @functools.cached_property
+  def trunk(self) -> trunks.Trunk:
+    """Returns the frozen decoder, where there is one."""
+    if self.backbone is None:
+      raise ValueError('no backbone was given')
+    return trunks.Trunk.load(self.backbone)
+
+  @functools.cached_property
   def name(self) -> str:
-    """Returns 'encoder SHA-256' of its weights, or 'file SHA-256'."""
+    """Returns 'encoder SHA-256', 'backbone SHA-256' or 'file SHA-256'."""
+    if self.backbone is not None:
+      return f'backbone {self.trunk.fingerprint}'
     if self._path is not None:
       return f'file {_file_digest(self._path)}'
     return f'encoder {self._encoder.fingerprint}'
 
-  @property
-  def folder(self) -> Path:
-    """Returns the folder of the encoder's files."""
-    return embeddings.Encoder.folder(self._folder)
+  def files(self) -> list[Path]:
+    """Returns the files that the encoder or the backbone is read from."""
+    if self.backbone is not None:
+      return trunks.files(self.backbone)
+    return embeddings.files(embeddings.Encoder.folder(self._folder))
 
   def __call__(
     self,
@@ -74,14 +100,22 @@ class Source:
       unit: what the encoder reads at once; see `embeddings.embed`.
       layers: of the encoder; a file of one's own has neither.
     """
-    digest = hashlib.sha256('\0'.join(texts).encode()).hexdigest()
-    key = digest, unit, layers
+    key = _digest_of(texts), unit, layers
     if key not in self._known:
       if self._path is not None:
         read = embeddings.embed_from_file(texts, self._path)
       else:
         read = embeddings.embed(texts, self._encoder, layers=layers, unit=unit)
       self._known[key] = read
+    return self._known[key]
+
+  def together(
+    self, prompts: Sequence[str], responses: Sequence[str]
+  ) -> np.ndarray:
+    """Returns features `[M, D]` of responses to prompts, by the backbone."""
+    key = _digest_of([*prompts, *responses]), BACKBONE
+    if key not in self._known:
+      self._known[key] = self.trunk(prompts, responses)
     return self._known[key]
 
 
@@ -166,8 +200,10 @@ def fit(
   Args:
     kind: 'response': components of the response, and its length;
       'prompt_and_response': components of both together and the response's own
-      beside them; 'surface': counts of marks, layout and small words;
-      'known_texts': the response's, and a column for each training text.
+      beside them; 'backbone': components of both as a decoder reads them, and
+      no length, so that a classifier can hold the reward; 'surface': counts
+      of marks, layout and small words; 'known_texts': the response's, and a
+      column for each training text.
     source: of features.
     prompts: M texts.
     responses: M texts.
@@ -185,6 +221,7 @@ def fit(
     'known_texts': {'response': components},
     'prompt_and_response': {'together': components - own, 'response': own},
     'surface': {'surface': components},
+    BACKBONE: {BACKBONE: components + 1},
   }[kind]
   reductions = {
     name: reduce.principal_components(
@@ -192,9 +229,10 @@ def fit(
     )
     for name, size in sizes.items()
   }
-  reductions['length'] = reduce.standardisation(
-    embeddings.text_length_features(responses), train
-  )
+  if kind != BACKBONE:
+    reductions['length'] = reduce.standardisation(
+      embeddings.text_length_features(responses), train
+    )
   known = np.zeros(0, np.uint64)
   if kind == 'known_texts':
     known = np.unique(_digests(prompts, responses)[train])
@@ -215,7 +253,8 @@ def configured(
 
   Args:
     nodes: name -> `unit` and `layers` of the encoder, `components`, `whiten`,
-      `length` and `prompt_components`; the unit 'identity' is a column a text.
+      `length` and `prompt_components`; the unit 'identity' is a column a text,
+      'backbone' what a decoder says of prompt and text together.
     source: of features.
     texts: M responses.
     train: `[M]` True where a reduction may look.
@@ -237,7 +276,10 @@ def configured(
     def make():
       if node['unit'] == 'identity':
         return np.eye(len(texts), dtype=np.float32)
-      read = source(texts, node['unit'], layers)
+      if node['unit'] == BACKBONE:
+        read = source.together(prompts, texts)
+      else:
+        read = source(texts, node['unit'], layers)
       columns = [components(read, node['components'], node['whiten'])]
       if node['length']:
         columns.append(lengths())
@@ -259,10 +301,16 @@ def _raw(
     return embeddings.text_length_features(responses)
   if name == 'surface':
     return surface.measure(responses)
+  if name == BACKBONE:
+    return source.together(prompts, responses)
   if name == 'together':
     both = zip(prompts, responses, strict=True)
     return source([f'{prompt}\n\n{response}' for prompt, response in both])
   return source(responses)
+
+
+def _digest_of(texts: Sequence[str]) -> str:
+  return hashlib.sha256('\0'.join(texts).encode()).hexdigest()
 
 
 def _digests(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:

@@ -15,6 +15,8 @@ _METHODS = {
   'hierarchical': 'hierarchical weights',
   'pref': 'PReF',
   'pref_debiased': 'PReF, debiased',
+  'pref_encoder': 'PReF on the encoder',
+  'plus': 'PLUS',
   'lore': 'LoRe',
   'pal': 'PAL',
   'pal_a': 'PAL',

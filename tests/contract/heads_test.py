@@ -16,12 +16,12 @@ LEARNERS = [
   for kind, entry in sorted(registry.LEARNERS.items())
   if 'head' in inspect.signature(entry.factory).parameters
 ]
-# One learner of everybody with every head, one of people with some of a kind.
+# A learner of everybody and one of people, with some heads of every kind.
 SOME = ('disentangled', 'plackett_luce', 'quantiles', 'rao_kupper')
 
 
 def fast(kind, head):
-  return kind == 'aggregate' or (kind == 'pref' and head in SOME)
+  return kind in ('aggregate', 'pref') and head in SOME
 
 
 CASES = [

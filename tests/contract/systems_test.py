@@ -12,8 +12,10 @@ from prm_jax.runtime import train
 from prm_jax.systems import inference
 from tests.contract import small
 
+# One of everybody, of beliefs in closed form, of steps and of networks.
+FAST = ('aggregate', 'hierarchical', 'likeness', 'pref', 'vpl')
 KINDS = [
-  kind
+  pytest.param(kind, marks=() if kind in FAST else pytest.mark.slow)
   for kind, entry in sorted(registry.LEARNERS.items())
   if entry.role not in ('policy', 'critic', 'summarizer')
 ]

@@ -25,6 +25,7 @@ def test_the_table_says_what_was_timed():
     assert row[name] > 0
 
 
+@pytest.mark.slow
 def test_a_step_trains_every_head_and_one_adapter(trunk):
   run, _ = heads.step(heads.SMOKE, 3, trunk)
   before, (state, _) = run.args[0].params['reward'], run()

@@ -121,6 +121,7 @@ def test_biographies_that_match_answers_are_found(
   assert 0.5 < alone < 0.9
 
 
+@pytest.mark.slow
 def test_a_side_that_features_tell_is_served(
   real_data, private_cache, quick_fit, few
 ):

@@ -364,6 +364,7 @@ def test_the_study_on_toys(checkpoint, monkeypatch, tmp_path):
 # ---------------------------------------------------------------- PLUS itself
 
 
+@pytest.mark.slow
 def test_two_steps_of_plus_on_a_given_checkpoint(
   checkpoint, monkeypatch, tmp_path
 ):

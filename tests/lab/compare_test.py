@@ -131,7 +131,7 @@ def test_every_table_is_there(compared):
   }
   left = {row['method']: row['reason'] for row in tables['left_out']}
   assert left.keys() >= {'gpo', 'pref'}
-  assert left['plus'] == 'needs writer beside the judgements'
+  assert left['plus'].endswith('give --backbone=FOLDER')
   assert {row['trait'] for row in tables['traits']} == {
     'side',
     'length',
@@ -293,7 +293,7 @@ def test_an_unknown_method_is_named(tmp_path, capsys):
   assert call(path, tmp_path / 'run', '--methods=magic') == 2
   assert "unknown method 'magic'" in capsys.readouterr().err
   assert call(path, tmp_path / 'run', '--methods=plus') == 2
-  assert 'plus needs writer beside the judgements' in capsys.readouterr().err
+  assert 'plus writes with a language model' in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, capsys):

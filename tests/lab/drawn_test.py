@@ -60,6 +60,7 @@ def test_triples_have_the_reference_of_their_positive():
     assert positive.shape == (NETWORK.batch, NETWORK.pairs, NETWORK.length)
 
 
+@pytest.mark.slow
 def test_the_loss_is_of_all_pairs_and_a_start_knows_nothing():
   params = drawn.start(jax.random.key(0), NETWORK)
   data = drawn.triples(jax.random.key(1), LOGITS, NETWORK)

@@ -116,7 +116,7 @@ def test_what_a_person_answered_does_move_predictions(plain):
   assert not any('|0|' in name for name in moved)
 
 
-def test_a_search_fits_some_rows_and_scores_others(monkeypatch):
+def test_a_search_fits_some_rows_and_scores_others():
   given, seen = problem(), []
 
   class Spy(fitting.Fitted):
@@ -138,9 +138,13 @@ def test_a_search_fits_some_rows_and_scores_others(monkeypatch):
       seen[-1].append(self._of(asked))
       return super().predict(contexts, asked)
 
-  monkeypatch.setattr(fitting, 'Fitted', Spy)
   choice, scores, _ = fitting.search(
-    {'kind': 'aggregate'}, RIDGES, given, fitting.FeatureSets(given), 100
+    {'kind': 'aggregate'},
+    RIDGES,
+    given,
+    fitting.FeatureSets(given),
+    100,
+    fit=Spy.fit,
   )
   fit = set(np.flatnonzero(given.inner == fitting.FIT))
   validate = set(np.flatnonzero(given.inner == fitting.VALIDATE))

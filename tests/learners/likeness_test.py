@@ -118,6 +118,7 @@ def test_a_given_start_is_kept():
     likeness.likeness(start='svd')
 
 
+@pytest.mark.slow
 def test_decoder_learns_to_compare():
   rng = np.random.default_rng(0)
   policy = np.repeat(np.arange(4), EACH)

@@ -176,6 +176,7 @@ def test_a_leash_keeps_the_policy_at_its_start():
   assert abs(moved(100.0)) < 0.5
 
 
+@pytest.mark.slow
 def test_a_resumed_run_draws_the_same(tmp_path):
   learner = grpo.grpo(
     task=task_of(wants_five), config=CONFIG, training=phases.Training(steps=6)

@@ -24,6 +24,9 @@ class Counted(features.Source):
       [[text.count(c) for c in 'abeqworst 1'] for text in texts], float
     )
 
+  def together(self, prompts, responses):
+    return self([a + b for a, b in zip(prompts, responses, strict=True)])
+
 
 @pytest.mark.parametrize('kind', features.KINDS)
 def test_all_kinds_have_the_same_width_but_known_texts(kind):

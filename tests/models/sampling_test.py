@@ -414,6 +414,7 @@ def model():
 WRITE = {'max_new_tokens': 5, 'stop': ['<stop>'], 'progress': False}
 
 
+@pytest.mark.slow
 def test_written_texts_do_not_depend_on_batches():
   prompts = ['w1 w2 w3', 'w4', 'w1 w2 w3', 'w5 w6 ' * 7]
   one = sampling.write(KEY, model(), prompts, batch=64, **WRITE)

@@ -50,6 +50,7 @@ def assert_same(one, other):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ENCODERS)
 def test_order_padding_and_exchange_change_nothing(name):
   pairs, label, mask = answers()

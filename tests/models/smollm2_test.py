@@ -92,6 +92,7 @@ def test_hidden_states_agree_in_every_layer(case):
   np.testing.assert_allclose(hidden[-1, :8], first, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_greedy_continuation_agrees(case, model):
   prompt, *_ = case
   network = decoder.Decoder(model.config)

@@ -2,6 +2,10 @@ import pytest
 
 from tests.multidevice import devices
 
+# The process and its fits take a minute and a half; of gradients and one step
+# on several devices the tests beside these tell.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def programs(tmp_path_factory):

@@ -100,6 +100,7 @@ def test_a_balanced_layout_is_the_analysis_of_variance():
   np.testing.assert_allclose(found.standard_error, error, rtol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sizes', [(300, 14), (60, 13), (50, 100), (300, 5)])
 @pytest.mark.parametrize('effects', [(1, 1), (1, 0), (0, 1), (0.3, 0.3)])
 def test_crossed_intervals_hold_the_mean_as_often_as_they_say(sizes, effects):

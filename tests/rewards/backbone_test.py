@@ -80,6 +80,7 @@ def step(trains, node, kind):
   return run.compile(), known[part[trains]], value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'trains', ['adapter', pytest.param('whole', marks=pytest.mark.slow)]
 )

@@ -185,6 +185,7 @@ def adapters():
   return head, many, {**params, 'adapter': change}, types.Inputs(texts)
 
 
+@pytest.mark.slow
 def test_members_read_with_adapters_of_their_own():
   head, many, params, inputs = adapters()
   encoded = reading.encoded(many, params, inputs)

@@ -169,6 +169,7 @@ def test_a_pairs_margin_is_moderated_by_the_belief():
   assert 0.5 < narrow < 1 / (1 + np.exp(-2.0)) - 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', sorted(registry.HEADS))
 def test_padded_candidates_and_masked_rows_say_nothing(kind):
   world = registry.HEADS[kind].small()

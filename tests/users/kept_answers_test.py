@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from prm_jax import types
 from prm_jax.rewards import conditioned
@@ -46,6 +47,7 @@ def given(count, label=1.0):
   return types.Pair(pairs(count), jnp.full(count, label), jnp.ones(count))
 
 
+@pytest.mark.slow
 def test_without_room_or_answers_nothing_is_recalled():
   nothing = dataclasses.replace(given(4), mask=jnp.zeros(4))
   plain, dropped = score(nothing, 5)

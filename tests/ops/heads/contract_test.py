@@ -196,6 +196,7 @@ def test_nothing_is_left_where_all_is_masked(example, run):
     np.testing.assert_array_equal(leaf, 0.0)
 
 
+@pytest.mark.slow
 def test_rows_are_read_one_by_one(example):
   order = np.array([2, 0, 3, 1])
   changes = {
@@ -242,6 +243,7 @@ def test_bfloat16_is_raised(example):
     np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences(example):
   if not example.smooth:
     return

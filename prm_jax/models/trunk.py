@@ -1,0 +1,154 @@
+"""What a frozen decoder says of a text: its state at the last real token.
+
+A trunk is the lower layers of a checkpoint and a normalisation without a scale,
+so that a reward that is linear in its features is a classifier on fewer layers.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax.models import chat as chats
+from prm_jax.models import classifier, decoder, embeddings, tokenizers
+from prm_jax.models.weights import cache, huggingface
+
+# Of all layers: fixed before any text is seen. A search inside the training
+# rows prefers what fits the trained wording to what carries to new words.
+DEPTH = 0.87
+TOTAL = 1024  # tokens of a text that are read
+_CHUNK = 64  # texts between two times that something is kept
+_NAMES = (
+  *('config.json', 'tokenizer.json', 'tokenizer_config.json'),
+  *('special_tokens_map.json', 'chat_template.jinja'),
+)
+
+
+class Trunk(NamedTuple):
+  """The lower layers of a decoder, and how it reads texts.
+
+  Attributes:
+    folder: of the checkpoint.
+    model: a classifier whose D labels are the D features of a text.
+    layers: of the checkpoint that are run.
+    fingerprint: SHA-256 over weights, configuration, tokenizer, template and
+      layers.
+  """
+
+  folder: Path
+  model: classifier.Classifier
+  layers: int
+  fingerprint: str
+
+  @classmethod
+  def load(cls, folder: Path, *, layers: int | None = None) -> 'Trunk':
+    """Returns the trunk of a language model in Hugging Face's layout.
+
+    Args:
+      folder: with config.json, tokenizer.json and weights.
+      layers: of the checkpoint that are run; `DEPTH` of them if None.
+
+    Raises:
+      ValueError: it holds no usable language model, or has fewer layers.
+    """
+    config, params = huggingface.load_decoder(folder)
+    deepest = config.num_hidden_layers
+    count = max(round(DEPTH * deepest), 1) if layers is None else layers
+    if not 1 <= count <= deepest:
+      raise ValueError(f'{folder}: layers {count}, and it has 1 to {deepest}')
+    digest = hashlib.sha256(f'{count} {TOTAL}'.encode())
+    for name in _NAMES:
+      if (folder / name).is_file():
+        digest.update(cache.sha256(folder / name).encode())
+    for path in huggingface.weight_files(folder):
+      digest.update(cache.sha256(path).encode())
+    # Features have no head of tokens.
+    config = dataclasses.replace(config, tie_word_embeddings=True)
+    D = config.hidden_size
+    model = classifier.Classifier(
+      config.cut(0, count),
+      jax.tree.map(jnp.asarray, _lower(config, params, count)),
+      {'kernel': jnp.eye(D), 'bias': jnp.zeros(D)},
+      tuple(map(str, range(D))),
+      every=False,
+      chat=_chat(folder, config),
+    )
+    return cls(folder, model, count, digest.hexdigest())
+
+  def batches(
+    self, units: Sequence[str]
+  ) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yields units, as `unit` writes them, with their features `[b, 1, D]`."""
+    total = min(TOTAL, self.model.config.max_position_embeddings)
+    # The shortest first: a chunk holds texts of one length, or nearly.
+    order = sorted(units, key=len)
+    for first in range(0, len(order), _CHUNK):
+      some = order[first : first + _CHUNK]
+      prompts, responses = zip(*map(json.loads, some), strict=True)
+      found = classifier.score_texts(
+        self.model, prompts, responses, total=total
+      )
+      yield some, found.scores[:, None]
+
+  def __call__(
+    self,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    *,
+    cache_dir: Path | None = None,
+  ) -> np.ndarray:
+    """Returns features `[M, D]` float32 of M responses to prompts.
+
+    Args:
+      prompts: M texts, which a user said.
+      responses: M texts, which the assistant said.
+      cache_dir: of features; the user's cache folder if None.
+    """
+    if not len(responses):
+      return np.zeros((0, self.model.config.hidden_size), np.float32)
+    units = list(map(unit, prompts, responses))
+    known = sorted(set(units))
+    store = embeddings.Store(
+      cache_dir or cache.cache_folder() / 'embeddings', self
+    )
+    table = store.get(known, (0,))[:, 0]
+    row = {name: i for i, name in enumerate(known)}
+    return table[[row[name] for name in units]]
+
+
+def unit(prompt: str, response: str) -> str:
+  """Returns a prompt and a response as the one text that names both."""
+  return json.dumps([prompt, response])
+
+
+def files(folder: Path) -> list[Path]:
+  """Returns the files of a checkpoint that a trunk is read from."""
+  found = [folder / name for name in _NAMES if (folder / name).is_file()]
+  index = folder / 'model.safetensors.index.json'
+  found += [index] if index.is_file() else []
+  return found + list(huggingface.weight_files(folder))
+
+
+def _chat(folder: Path, config: decoder.DecoderConfig) -> chats.Chat:
+  if not (folder / 'tokenizer.json').is_file():
+    raise ValueError(f'{folder}: tokenizer.json is missing: texts need it')
+  chat = chats.Chat.load(folder)
+  tokenizers.check_vocabulary(chat.tokenizer, config.vocab_size, str(folder))
+  return chat
+
+
+def _lower(config, params, count: int) -> dict[str, Any]:
+  """Returns the params of the lower layers, normalised without a scale."""
+  whole = dict(params['params'])
+  whole.pop('head', None)
+  whole['layers'] = decoder.take_layers(params, 0, count)['params']
+  scale = whole['norm']['scale']
+  plain = np.zeros_like if config.norm_offset else np.ones_like
+  whole['norm'] = {'scale': plain(scale)}
+  return {'params': whole}

@@ -1,0 +1,144 @@
+"""`--backbone`: a language model of one's own, frozen, or told of people."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from prm_jax import main
+from prm_jax.data.schema import read_lines
+from tests import checkpoints
+
+WORDS = ['please', 'kindly', 'sir', 'dude', 'whatever', 'stuff', 'say', 'it']
+SMALL = [
+  *('--set=steps=2', '--set=rank=2', '--set=contexts=4', '--set=samples=2'),
+  *('--set=history=40', '--set=text=16', '--set=response=8'),
+  *('--set=summary=4', '--set=rate=0.01'),
+]
+
+
+@pytest.fixture
+def files(tmp_path, private_cache):
+  """A file of judgements of six people, half of whom are polite, a model."""
+  rng = np.random.default_rng(0)
+  lines = []
+  for user in range(6):
+    for number in range(12):
+      polite, rude = rng.choice(WORDS[:3], 2), rng.choice(WORDS[3:6], 2)
+      row = {
+        'user_id': f'u{user}',
+        'prompt_id': f'p{number % 6}',
+        'prompt': f'say it {WORDS[number % 6]}',
+        'response_a': ' '.join(polite),
+        'response_b': ' '.join(rude),
+        'label': 'ab'[user % 2],
+      }
+      lines.append(json.dumps(row) + '\n')
+  path, folder = tmp_path / 'mine.jsonl', tmp_path / 'model'
+  path.write_text(''.join(lines))
+  folder.mkdir()
+  return path, checkpoints.write(folder, WORDS, max_position_embeddings=256)
+
+
+def run(command, workdir, *more):
+  return main.run([command, f'--workdir={workdir}', *map(str, more)])
+
+
+def scores(workdir, path, output, *more):
+  assert (
+    run('score', workdir, f'--data={path}', f'--output={output}', *more) == 0
+  )
+  return [json.loads(line)['score'] for line in read_lines(output)]
+
+
+def test_a_frozen_model_reads_and_goes_with_an_export(files, tmp_path):
+  path, folder = files
+  work, out = tmp_path / 'run', tmp_path / 'scored.jsonl'
+  more = f'--data={path}', f'--backbone={folder}', '--components=7'
+  assert run('train', work, *more, '--method=hierarchical') == 0
+  kept = json.loads((work / 'config.json').read_text())
+  assert kept['kind'] == 'backbone'
+  assert kept['source'].startswith('backbone ')
+  assert kept['features'] == 8
+  asked = tmp_path / 'asked.jsonl'
+  texts = ('please sir', 'dude stuff')
+  asked.write_text(
+    ''.join(
+      json.dumps({'prompt': 'say it', 'response': text}) + '\n'
+      for text in texts
+    )
+  )
+  polite, rude = (
+    scores(work, asked, out, f'--user={user}') for user in ('u0', 'u1')
+  )
+  assert polite[0] - polite[1] > rude[0] - rude[1]
+  everybody = scores(work, asked, out)
+  export = tmp_path / 'export'
+  assert run('export', work, f'--output={export}') == 0
+  shutil.rmtree(folder)  # another machine has it nowhere else
+  np.testing.assert_allclose(scores(export, asked, out), everybody, atol=1e-5)
+
+
+def test_what_does_not_go_together_is_named(files, tmp_path, capsys):
+  path, folder = files
+  work = tmp_path / 'run'
+  data, model = f'--data={path}', f'--backbone={folder}'
+  for command, more, message in (
+    ('train', ('--method=plus',), 'give --backbone=FOLDER'),
+    ('train', ('--method=plus', model, '--encoder=x'), 'has no encoder'),
+    ('train', ('--method=plus', model, '--set=dim=3'), 'option dim=3: one of'),
+    ('train', ('--method=plus', model, '--mesh=data:1'), 'one device'),
+    ('train', (model, '--encoder=x'), "['encoder', 'backbone'] are given"),
+    ('compare', ('--methods=plus',), 'plus writes with a language model'),
+    ('compare', ('--methods=pref', '--set=steps=2'), "['steps'] are of plus"),
+    ('compare', ('--methods=plus', model), 'give a smaller history'),
+  ):
+    assert run(command, work, data, *more) == 2
+    assert message in capsys.readouterr().err
+    assert not work.exists()
+
+
+@pytest.mark.slow
+def test_plus_is_compared_trained_read_and_forgotten(files, tmp_path, capsys):
+  path, folder = files
+  work, out = tmp_path / 'run', tmp_path / 'scored.jsonl'
+  more = f'--data={path}', f'--backbone={folder}', '--components=7', *SMALL
+  assert run('compare', work, *more, '--methods=plus,hierarchical') == 0
+  results = json.loads((work / 'compare' / 'results.json').read_text())
+  gain = [row for row in results['tables']['gain'] if row['method'] == 'plus']
+  splits = {'new_pairs', 'new_prompts', 'new_people', 'new_people_new_prompts'}
+  assert {row['split'] for row in gain} == splits
+  controls = {
+    row['control']
+    for row in results['tables']['controls']
+    if row['method'] == 'plus'
+  }
+  assert {'swapped_people', 'population_coefficients', 'exchange'} <= controls
+  reasons = {row['method']: row for row in results['tables']['left_out']}
+  assert 'plus' not in reasons
+  assert run('compare', work, *more, '--methods=plus,hierarchical') == 0
+  other = [*more, '--set=steps=3', '--methods=plus,hierarchical']
+  assert run('compare', work, *other) == 2  # of another setting
+  told = tmp_path / 'told'
+  assert run('train', told, *more, '--method=plus') == 0
+  assert (told / 'report' / 'index.html').exists()
+  predicted = [json.loads(x) for x in read_lines(told / 'predictions.jsonl.gz')]
+  assert {row['method'] for row in predicted} >= {'plus', 'aggregate'}
+  one = [row for row in predicted if row['method'] == 'plus'][:4]
+  capsys.readouterr()
+  assert run('summary', told, 'show', '--user=u0') == 0
+  assert one
+  asked = tmp_path / 'asked.jsonl'
+  asked.write_text(
+    '{"prompt": "say it please", "response": "please sir"}\n'
+    '{"prompt": "say it please", "response": "dude stuff"}\n'
+  )
+  before = scores(told, asked, out, '--user=u0')
+  assert len(before) == 2
+  assert run('summary', told, 'edit', '--user=u0', '--text=dude stuff') == 0
+  assert scores(told, asked, out, '--user=u0') != before
+  assert run('forget', told, '--user=u0') == 0
+  assert run('score', told, f'--data={asked}', '--user=u0') == 2
+  assert run('train', told, *more, '--method=plus') == 2
+  assert 'is not empty' in capsys.readouterr().err
