@@ -84,7 +84,8 @@ def read(text: str) -> Program:
 
   @functools.cache
   def total(name: str) -> tuple[float, dict[tuple, int], int]:
-    flops, found, unknown = 0.0, {}, 0
+    flops, unknown = 0.0, 0
+    found: dict[tuple, int] = {}
     shapes = {own: line.split(' ')[0] for own, line in blocks[name]}
     for _, line in blocks[name]:
       operation = _operation(line)

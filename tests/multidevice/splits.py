@@ -73,11 +73,17 @@ def share(tree):
 
 
 @functools.lru_cache(maxsize=1)
-def alone(kind):
-  """The learner, its world, and what one device finds."""
+def alone(kind, begins=True):
+  """The learner, its world, and what one device finds.
+
+  Where it does not begin, the first step is that of parameters as drawn.
+  """
   world = world_of(kind)
   learner = registry.build('learner', {'kind': kind, **world.options})
-  state, batch = spellings.begun(learner, world)
+  if begins:
+    state, batch = spellings.begun(learner, world)
+  else:
+    state, batch = learner.init(KEY, world.spec._replace(judgements=ROWS)), None
   found = spellings.gradients(learner, state, world.data, batch)
   return learner, world, (state, batch, found)
 
@@ -138,7 +144,7 @@ def resumed(learner, world, first, second):
 
 def compare(kind, mesh, whole):
   """How one mesh differs from one device; whole: after a fit, too."""
-  learner, world, (state, batch, one) = alone(kind)
+  learner, world, (state, batch, one) = alone(kind, whole)
   state = spellings.stepped(learner, state, world.data, batch, mesh)
   report = {'gradients': spellings.apart(one, spellings.kept(state))}
   if whole:
