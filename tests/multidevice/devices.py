@@ -29,7 +29,10 @@ def report(script: str, devices: int, *arguments: str, flags: str = '') -> dict:
     'XLA_FLAGS': f'{count} {flags}',
     'JAX_PLATFORMS': 'cpu',
     'PYTHONPATH': os.pathsep.join(
-      [str(_HERE.parents[1]), str(_HERE.parent / 'runtime')]
+      [
+        str(p)
+        for p in (_HERE.parents[1], _HERE.parent, _HERE.parent / 'runtime')
+      ]
     ),
   }
   done = subprocess.run(

@@ -1,21 +1,23 @@
 """Prints what devices hold and how far they lie from one, of split decoders.
 
-Arguments are `learner@data,fsdp,model`, or `resume@...` for a run that this
-mesh begins and others end; on eight devices. Behind `--whole` fits and
+Arguments are `learner@data,fsdp,model`; `resume@...` for a run that this mesh
+begins and others end; `plan@...`. On eight devices. Behind `--whole` fits and
 programs are compared, too, and not the first step alone.
 """
 
 import functools
 import json
+import pathlib
 import sys
 import tempfile
 
+import backbones
 import jax
 import jax.numpy as jnp
 import numpy as np
 import spellings
 
-from prm_jax import registry, toys, types
+from prm_jax import planning, registry, toys, types
 from prm_jax.models import decoder
 from prm_jax.runtime import checkpoint, hlo, plan, train
 from prm_jax.runtime import mesh as meshes
@@ -163,6 +165,16 @@ def compare(kind, mesh, whole):
   return report
 
 
+def planned(mesh):
+  """The plan of a toy, made in this process."""
+  with tempfile.TemporaryDirectory() as folder:
+    path = backbones.write(pathlib.Path(folder), 'toy')
+    request = planning.Request(
+      str(path), mesh=mesh, people=10_001, pairs=16, length=32
+    )
+    return planning.plan(request)
+
+
 def main(names):
   whole = names[:1] == ['--whole']
   report = {'devices': jax.device_count()}
@@ -170,6 +182,9 @@ def main(names):
     kind, sizes = name.split('@')
     data, fsdp, model = map(int, sizes.split(','))
     mesh = meshes.make_mesh(data=data, fsdp=fsdp, model=model)
+    if kind == 'plan':
+      report[name] = planned(f'data:{data},fsdp:{fsdp},model:{model}')
+      continue
     if kind != 'resume':
       report[name] = compare(kind, mesh, whole)
       continue
