@@ -8,7 +8,7 @@ from typing import Any
 from prm_jax import kept_memories, kept_summaries, registry, training
 from prm_jax.audits import copies
 from prm_jax.data import schema
-from prm_jax.lab import compare, folds, told, units
+from prm_jax.lab import compare, folds, told, units, worded
 from prm_jax.model import Model
 from prm_jax.models import features
 from prm_jax.runtime import checkpoint, writers
@@ -42,7 +42,7 @@ def run(
     data: a file of judgements or ratings.
     workdir: of the comparison, and of the model that is trained after it.
     methods: personal ones; all that the data can bear if None.
-    options: of PLUS, see `lab.told.Options`.
+    options: of methods that tell a language model; see `lab.worded`.
     encoder: folder of a BERT checkpoint; the default one if None.
     own_features: .npz of features of one's own, in the encoder's place.
     backbone: folder of a frozen decoder, whose features take the encoder's
@@ -151,7 +151,7 @@ def _audit(
     return []
   if len(given.judged.user_ids) < _AUDITED:
     return []
-  if found.personal['method'] in registry.of_role('summarizer'):
+  if found.personal['method'] in worded.METHODS:
     return []  # its people are texts: no vector of theirs is served
 
   def make() -> units.Unit:

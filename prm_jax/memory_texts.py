@@ -131,6 +131,7 @@ def asked(
   tokenizer: Tokenizer,
   pairs: Sequence[Sequence[AskedPair]],
   *,
+  size: int | None = None,
   limits: Limits = _LIMITS,
 ) -> tuple[types.Tokens, np.ndarray]:
   """Returns texts `[U, Q, 2, T]`, first and second, and which pairs are there.
@@ -138,9 +139,11 @@ def asked(
   Args:
     tokenizer: of the decoder.
     pairs: of U people, Q at most.
+    size: Q; the most that anybody has if None.
     limits: of texts.
   """
-  return _padded(tokenizer, pairs, max(map(len, pairs)), limits)
+  size = max(map(len, pairs)) if size is None else size
+  return _padded(tokenizer, pairs, size, limits)
 
 
 def _padded(tokenizer, pairs, size, limits):

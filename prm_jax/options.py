@@ -32,8 +32,8 @@ def parser() -> argparse.ArgumentParser:
       action='append',
       default=[],
       metavar='NAME=NUMBER',
-      help='an option of the method, such as basis_ridge=100; of plus alone, '
-      'where several are compared',
+      help='an option of the method, such as basis_ridge=100; where several '
+      'are compared, of those that tell a language model of people',
     )
 
   sub = command('compare', 'Do personal models help on your data?')

@@ -28,6 +28,7 @@ COMPONENTS = 63  # with length, columns of a round number
 _PAIRS = 200  # of a person's ratings, at most
 _START, _ROW, _TEXT = 6e8, 6e2, 1.6e4  # bytes that were measured
 MEMORY = 4.0  # gigabytes that a fit may take
+_ALIKE = 1e-4  # columns of one text vary less
 PREDICTIONS = 'predictions.jsonl.gz'
 
 
@@ -94,6 +95,7 @@ def fit(
     kind, source, judged.prompt_texts, texts, trained, components
   )
   table = reader(source, judged.prompt_texts, texts)
+  says &= ~_alike(judged, table, says)
   known = Setting(
     method=method,
     options=options,
@@ -122,6 +124,29 @@ def fit(
     if workdir is not None:
       writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
   return Fitted(known, state, reader, source, kept, found)
+
+
+def _alike(judged: schema.Judgements, table, says) -> np.ndarray:
+  """Returns which pairs `[n]` are read alike; those that train are said.
+
+  Their difference is 0 whatever is learned: longer responses than are read,
+  that differ behind, or words that the tokenizer does not know.
+  """
+  first, second = (table[judged.items[:, side]] for side in (0, 1))
+  # The same text in another batch differs by rounding.
+  found = np.abs(first - second).max(1) < _ALIKE
+  if count := int((found & says).sum()):
+    print(
+      f'{count} of {int(says.sum())} judgements that train compare responses '
+      'that are read alike, and are left out',
+      file=sys.stderr,
+    )
+  if says.any() and not (says & ~found).any():
+    raise ValueError(
+      'in every judgement that trains both responses are read alike: nothing '
+      'can be learned of them'
+    )
+  return found
 
 
 def _evaluated(known: Setting, state, judged, table, where):

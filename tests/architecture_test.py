@@ -62,7 +62,7 @@ ALLOWED |= {
 }
 _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {
-  'lab': {*_BELOW, 'history_texts', 'lab', 'report'},
+  'lab': {*_BELOW, 'history_texts', 'lab', 'memory_texts', 'report'},
   'kept_summaries': {'runtime', 'users'},
   'kept_memories': {
     *('types', 'runtime', 'models', 'systems', 'users', 'kept_summaries')

@@ -8,6 +8,7 @@ import pytest
 
 from prm_jax import main
 from prm_jax.data.schema import read_lines
+from prm_jax.lab import remembered, worded
 from tests import checkpoints
 
 WORDS = ['please', 'kindly', 'sir', 'dude', 'whatever', 'stuff', 'say', 'it']
@@ -52,11 +53,21 @@ def scores(workdir, path, output, *more):
   return [json.loads(line)['score'] for line in read_lines(output)]
 
 
-def test_a_frozen_model_reads_and_goes_with_an_export(files, tmp_path):
+def test_a_frozen_model_reads_and_goes_with_an_export(files, tmp_path, capsys):
   path, folder = files
+  start = 'please ' * 300  # the model reads 256 tokens
+  alike = {'prompt_id': 'p0', 'prompt': f'say it {WORDS[0]}', 'label': 'a'}
+  alike |= {'response_a': f'{start}sir', 'response_b': f'{start}dude'}
+  with path.open('a') as file:
+    for user in range(6):
+      file.write(json.dumps({'user_id': f'u{user}', **alike}) + '\n')
   work, out = tmp_path / 'run', tmp_path / 'scored.jsonl'
   more = f'--data={path}', f'--backbone={folder}', '--components=7'
   assert run('train', work, *more, '--method=hierarchical') == 0
+  said = capsys.readouterr().err
+  assert '2 of' in said
+  assert 'texts are longer than 256 tokens' in said
+  assert 'that are read alike, and are left out' in said
   kept = json.loads((work / 'config.json').read_text())
   assert kept['kind'] == 'backbone'
   assert kept['source'].startswith('backbone ')
@@ -90,8 +101,12 @@ def test_what_does_not_go_together_is_named(files, tmp_path, capsys):
     ('train', ('--method=plus', model, '--set=dim=3'), 'option dim=3: one of'),
     ('train', ('--method=plus', model, '--mesh=data:1'), 'one device'),
     ('train', (model, '--encoder=x'), "['encoder', 'backbone'] are given"),
-    ('compare', ('--methods=plus',), 'plus writes with a language model'),
-    ('compare', ('--methods=pref', '--set=steps=2'), "['steps'] are of plus"),
+    ('compare', ('--methods=plus',), 'plus tells a language model of people'),
+    (
+      'compare',
+      ('--methods=pref', '--set=steps=2'),
+      "['steps'] are of ['plus'",
+    ),
     ('compare', ('--methods=plus', model), 'give a smaller history'),
   ):
     assert run(command, work, data, *more) == 2
@@ -104,11 +119,14 @@ def test_plus_is_compared_trained_read_and_forgotten(files, tmp_path, capsys):
   path, folder = files
   work, out = tmp_path / 'run', tmp_path / 'scored.jsonl'
   more = f'--data={path}', f'--backbone={folder}', '--components=7', *SMALL
-  assert run('compare', work, *more, '--methods=plus,hierarchical') == 0
+  kept = '--set=kept=4', '--set=event=12', '--set=adapter_steps=2'
+  both = f'--methods={",".join(("plus", *remembered.METHODS, "hierarchical"))}'
+  assert run('compare', work, *more, *kept, both) == 0
   results = json.loads((work / 'compare' / 'results.json').read_text())
-  gain = [row for row in results['tables']['gain'] if row['method'] == 'plus']
   splits = {'new_pairs', 'new_prompts', 'new_people', 'new_people_new_prompts'}
-  assert {row['split'] for row in gain} == splits
+  for method in worded.METHODS:
+    gain = [r for r in results['tables']['gain'] if r['method'] == method]
+    assert {row['split'] for row in gain} == splits, method
   controls = {
     row['control']
     for row in results['tables']['controls']
@@ -117,8 +135,10 @@ def test_plus_is_compared_trained_read_and_forgotten(files, tmp_path, capsys):
   assert {'swapped_people', 'population_coefficients', 'exchange'} <= controls
   reasons = {row['method']: row for row in results['tables']['left_out']}
   assert 'plus' not in reasons
-  assert run('compare', work, *more, '--methods=plus,hierarchical') == 0
-  other = [*more, '--set=steps=3', '--methods=plus,hierarchical']
+  assert run('compare', work, *more, *kept, both) == 0
+  choice = json.loads((work / 'compare' / 'choice.json').read_text())
+  assert choice['method'] in ('aggregate', 'hierarchical', 'plus')
+  other = [*more, *kept, '--set=steps=3', both]
   assert run('compare', work, *other) == 2  # of another setting
   told = tmp_path / 'told'
   assert run('train', told, *more, '--method=plus') == 0

@@ -18,7 +18,7 @@ import numpy as np
 from prm_jax import registry, types
 from prm_jax.audits import copies
 from prm_jax.data import schema
-from prm_jax.lab import fitting, folds, habits, rows, told, units
+from prm_jax.lab import fitting, folds, habits, rows, told, units, worded
 from prm_jax.runtime import checkpoint
 
 _ANSWERS = (0, 1, 2, 5, 10, 20, 50)  # of a new person, nested
@@ -71,9 +71,9 @@ def run(
     folder: of units and of the configuration.
     digest: of the data file, and what else must not change meanwhile.
     methods: personal ones to compare, whatever data they need; all that the
-      data can bear if None. PLUS is compared where it is named, and the source
-      of features is a language model.
-    options: of PLUS, see `told.Options`.
+      data can bear if None. Those of `worded` are compared where they are
+      named, and the source of features is a language model.
+    options: of methods of `worded`.
 
   Raises:
     ValueError: a method or an option is unknown, or there is nothing to train
@@ -89,7 +89,7 @@ def run(
       'components': data.components,
       'seed': data.seed,
       'methods': sorted(work.methods),
-      **({'options': work.plus.options._asdict()} if work.plus else {}),
+      **{name: fit.settings for name, fit in work.worded.items()},
     },
   )
   work.folder = units.Folder(folder / 'units')
@@ -101,8 +101,8 @@ def run(
 
 def _beside(name: str) -> str:
   """Returns what a method needs that a file of judgements does not hold."""
-  if name == told.METHOD:
-    return 'writes with a language model: give --backbone=FOLDER'
+  if name in worded.METHODS:
+    return 'tells a language model of people: give --backbone=FOLDER'
   beside = registry.LEARNERS[name].needs.beside
   return f'needs {", ".join(beside)} beside the judgements'
 
@@ -138,23 +138,24 @@ class _Work:
         'there is no judgement to train on that says which of two is better'
       )
     self.methods, self.left_out = self._borne(methods)
-    self.plus = self._plus(options)
+    self.worded = self._worded(options)
     self.protocol = self._protocol()
 
   def _borne(self, asked) -> tuple[list[str], list[dict[str, Any]]]:
     """Returns the methods that are compared, and who is left out and why."""
     known = registry.of_role('personal')
-    # Who writes about people writes of more than judgements.
-    writers = registry.of_role('summarizer')
-    written = writers if self.data.source.backbone is not None else ()
+    reads = self.data.source.backbone is not None
     for name in asked or ():
-      if name in writers and not written:
+      if name in worded.METHODS and not reads:
         raise ValueError(f'{name} {_beside(name)}')
-      if name not in (*known, *written):
-        raise ValueError(f'unknown method {name!r}: one of {sorted(known)}')
+      if name not in (*known, *worded.METHODS):
+        raise ValueError(
+          f'unknown method {name!r}: one of {sorted(known)}, and with '
+          f'--backbone of {sorted(worded.METHODS)}'
+        )
     left: list[dict[str, Any]] = [
-      {'method': name, 'reason': 'not asked for' if written else _beside(name)}
-      for name in writers
+      {'method': name, 'reason': 'not asked for' if reads else _beside(name)}
+      for name in worded.METHODS
       if name not in (asked or ())
     ]
     if asked:
@@ -188,19 +189,18 @@ class _Work:
       )
     return borne, left
 
-  def _plus(self, options) -> told.Plus | None:
-    """Returns what fits PLUS, if it is compared."""
-    if told.METHOD not in self.methods:
+  def _worded(self, options) -> dict[str, worded.Fitter]:
+    """Returns what fits the methods that a language model is told."""
+    named = [name for name in self.methods if name in worded.METHODS]
+    if not named:
       if options:
         raise ValueError(
-          f'options {sorted(options)} are of {told.METHOD}, which is not '
-          'compared'
+          f'options {sorted(options)} are of {list(worded.METHODS)}, none of '
+          'which is compared'
         )
-      return None
-    given = told.options(options)
+      return {}
     assert self.data.source.backbone is not None  # `_borne` refuses
-    model = told.Language.load(self.data.source.backbone)
-    return told.Plus(model, given)
+    return worded.fitters(self.data.source.backbone, named, options)
 
   def _protocol(self) -> fitting.Protocol:
     """Returns how many answers of new people are asked for."""
@@ -282,16 +282,16 @@ class _Work:
     """Returns a method's unit; it starts from the best aggregate's ridge."""
     node = {'kind': method}
     choices: list[dict[str, Any]] = []
-    if self.plus is not None and method == told.METHOD:
+    if method in self.worded:
       return fitting.method_unit(
         self.cases[name].problem,
         self.protocol,
         node,
-        self.plus.choices(),
+        self.worded[method].choices(),
         people=_SEARCHED,
         role='personal',
         sets=self.sets[name],
-        fit=self.plus,
+        fit=self.worded[method],
       )
     if method == fitting.LENGTH:
       node = {'kind': fitting.BASELINE}
@@ -350,9 +350,8 @@ class _Work:
       for method in (fitting.BASELINE, *self.methods):
         start, each = _SECONDS.get(method, _PERSONAL_SECONDS)
         fits = 1 + configurations * searched
-        if self.plus is not None and method == told.METHOD:
-          # A search tries a quarter of the steps, and all.
-          seconds += self.plus.operations(1 + 1.25 * rounds) / _OPERATIONS
+        if method in self.worded:
+          seconds += self._worded_seconds(case.problem, method, rounds)
           continue
         seconds += start / len(self.cases) + each * judged * fits
         seconds += _FIT * (1 + configurations)
@@ -362,6 +361,17 @@ class _Work:
       f'{left} of {count} pieces of work are left, about {minutes} minutes on '
       f'two cores: {len(self.methods)} methods, {len(self.cases)} folds'
     )
+
+  def _worded_seconds(self, problem, method: str, rounds: int) -> float:
+    fit = self.worded[method]
+    if isinstance(fit, told.Plus):
+      # A search tries a quarter of the steps, and all.
+      return fit.operations(1 + 1.25 * rounds) / _OPERATIONS
+    asked = sum(len(rows) for rows in problem.index(self.protocol).values())
+    # Everybody's own, three controls, and new people at every count.
+    each = asked * (3 + len(self.protocol.answers))
+    each += 2 * int((problem.inner >= fitting.VALIDATE).sum())
+    return fit.operations(each) / _OPERATIONS
 
   # ----------------------------------------------------------------- results
 
@@ -433,9 +443,10 @@ class _Work:
       ),
       key=lambda choice: choice['nll'],
     )
-    personal = registry.of_role('personal', 'summarizer')
+    personal = (*registry.of_role('personal'), *worded.METHODS)
+    # Memories are compared, and nothing trains them afterwards.
     return {
-      'any': chosen[0],
+      'any': next(c for c in chosen if c['method'] in registry.LEARNERS),
       'personal': next((c for c in chosen if c['method'] in personal), None),
     }
 
@@ -466,10 +477,9 @@ def _choice(
   their place; those are chosen that fell out of the fewest.
   """
   # The aggregate's ridge, which others start from, varies by fold.
-  known = ['features', *registry.grid(method)[0]]
-  if method == told.METHOD:
-    known.append('steps')
-  own = sorted(known)
+  told_ = method in worded.METHODS
+  varied = worded.searched(method) if told_ else registry.grid(method)[0]
+  own = sorted({'features', *varied})
   tried: dict[tuple, dict[int, dict[str, Any]]] = {}
   best: list[float] = []
   for fold, record in enumerate(records):

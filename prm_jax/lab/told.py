@@ -11,7 +11,7 @@ Axis letters: U people, B judgements, S tokens of a summary.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,6 +176,11 @@ class Plus:
     tried = sorted({max(steps // 4, 1), steps})
     return [{'features': FEATURES, 'steps': count} for count in tried]
 
+  @property
+  def settings(self) -> dict[str, Any]:
+    """Returns what it is, as plain data."""
+    return self.options._asdict()
+
   def operations(self, fits: float) -> float:
     """Returns about how many operations so many fits of all steps take.
 
@@ -338,7 +343,7 @@ class Told:
   def _texts(self, asked: types.Batch) -> types.Tokens:
     """Returns both texts of every judgement, `[B, 2, T]`."""
     pairs = [
-      _pair(self.problem, items, 1.0)
+      pair_of(self.problem, items, 1.0)
       for items in np.asarray(asked.inputs.index)[:, :2].tolist()
     ]
     some = [user_histories.Episode(0, (), tuple(pairs))]
@@ -365,7 +370,16 @@ def _groups(count: int) -> list[np.ndarray]:
 # ------------------------------------------------------------------ histories
 
 
-def _pair(problem, items, label) -> user_histories.AskedPair:
+def pair_of(
+  problem: fitting.Problem, items: Sequence[int], label: float
+) -> user_histories.AskedPair:
+  """Returns a judgement in words, about what results generalise over.
+
+  Args:
+    problem: of the texts.
+    items: of two texts.
+    label: probability that the first is preferred.
+  """
   first, second = items[:2]
   about = problem.unit[first]
   return user_histories.AskedPair(
@@ -379,7 +393,8 @@ def _pair(problem, items, label) -> user_histories.AskedPair:
   )
 
 
-def _event(pair: user_histories.AskedPair) -> user_histories.TextEvent:
+def event_of(pair: user_histories.AskedPair) -> user_histories.TextEvent:
+  """Returns a judgement as an event of a history."""
   return user_histories.TextEvent(
     'choice',
     pair.about,
@@ -396,7 +411,7 @@ def _said(problem, judged: types.Batch):
   found: dict[int, list[user_histories.AskedPair]] = {}
   for row in np.flatnonzero(np.asarray(rows.mask) > 0).tolist():
     label = float(rows.label[row])
-    pair = _pair(problem, index[row].tolist(), label)
+    pair = pair_of(problem, index[row].tolist(), label)
     found.setdefault(int(rows.user[row]), []).append(pair)
   return found
 
@@ -413,7 +428,7 @@ def told(
   """
   found = {}
   for user, own in _said(problem, judged).items():
-    if events := [_event(pair) for pair in own[:limit]]:
+    if events := [event_of(pair) for pair in own[:limit]]:
       found[user] = events
   return found
 
@@ -445,6 +460,6 @@ def episodes(
       asked = [p for p, of in zip(own, part, strict=True) if of == which]
       past = [p for p, of in zip(own, part, strict=True) if of != which]
       if past:
-        events = tuple(map(_event, past))
+        events = tuple(map(event_of, past))
         found.append(user_histories.Episode(user, events, tuple(asked)))
   return found

@@ -7,6 +7,7 @@ so that a reward that is linear in its features is a classifier on fewer layers.
 import dataclasses
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,8 +85,12 @@ class Trunk(NamedTuple):
   def batches(
     self, units: Sequence[str]
   ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Yields units, as `unit` writes them, with their features `[b, 1, D]`."""
+    """Yields units, as `unit` writes them, with their features `[b, 1, D]`.
+
+    How many texts are longer than what is read is said on standard error.
+    """
     total = min(TOTAL, self.model.config.max_position_embeddings)
+    cut = 0
     # The shortest first: a chunk holds texts of one length, or nearly.
     order = sorted(units, key=len)
     for first in range(0, len(order), _CHUNK):
@@ -94,7 +99,14 @@ class Trunk(NamedTuple):
       found = classifier.score_texts(
         self.model, prompts, responses, total=total
       )
+      cut += int(found.cut.sum())
       yield some, found.scores[:, None]
+    if cut:
+      print(
+        f'{cut} of {len(order)} texts are longer than {total} tokens: a prompt '
+        'loses its start, a response its end',
+        file=sys.stderr,
+      )
 
   def __call__(
     self,

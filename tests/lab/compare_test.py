@@ -293,7 +293,7 @@ def test_an_unknown_method_is_named(tmp_path, capsys):
   assert call(path, tmp_path / 'run', '--methods=magic') == 2
   assert "unknown method 'magic'" in capsys.readouterr().err
   assert call(path, tmp_path / 'run', '--methods=plus') == 2
-  assert 'plus writes with a language model' in capsys.readouterr().err
+  assert 'plus tells a language model of people' in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, capsys):
