@@ -146,7 +146,9 @@ def resumed(learner, world, first, second):
 
 def compare(kind, mesh, whole):
   """How one mesh differs from one device; whole: after a fit, too."""
-  learner, world, (state, batch, one) = alone(kind, whole)
+  learner, world, (state, batch, one) = alone(
+    kind, whole or kind not in OF_PEOPLE
+  )
   state = spellings.stepped(learner, state, world.data, batch, mesh)
   report = {'gradients': spellings.apart(one, spellings.kept(state))}
   if whole:
