@@ -106,7 +106,8 @@ class Fit(NamedTuple):
     statement: prior of statements.
     steps: `[]` that were taken.
     change: `[]` largest change of a prior's standard deviation, or of its
-      mean, in the last step, in logits.
+      mean, in the last step, in logits; of factors themselves where their
+      variance is held.
   """
 
   people: Belief
@@ -196,6 +197,7 @@ def fit(
   *,
   factors: int,
   agreeing: bool = True,
+  held: types.Scalar | None = None,
   tolerance: float = 1e-3,
   most: int = 500,
 ) -> Fit:
@@ -208,11 +210,16 @@ def fit(
   is largest (parameter expansion), without which variances creep for hundreds
   of steps.
 
+  The mean-field bound pays too much for what is uncertain on both sides, so
+  that it switches weak factors off that predict. With `held` all factors keep
+  this variance; it is to be chosen on votes that were held out.
+
   Args:
     key: of the start.
     votes: P people and S statements; who has no vote keeps the prior.
     factors: K.
     agreeing: see `priors`.
+    held: variance of every factor v, which is then not estimated.
     tolerance: in logits; stops when no prior's mean or standard deviation
       changes by more in a step.
     most: steps; `change` says how near it then is.
@@ -225,6 +232,9 @@ def fit(
   votes = Votes(*map(precision.raised, votes))
   P, S = votes.agrees.shape
   person, statement = priors(factors, agreeing=agreeing)
+  if held is not None:
+    kept = statement.variance.at[FACTORS:].set(held)
+    statement = Prior(statement.mean, kept)
   voted = (votes.weight.sum(1) > 0, votes.weight.sum(0) > 0)
   drawn = _START * jax.random.normal(key, (S, factors))
   statements = statement.everybody(S)
@@ -245,14 +255,20 @@ def fit(
     statements = _solved(
       _turned(votes), fitted.statements, people, fitted.statement
     )
-    people, statements = _expanded(people, statements, voted)
+    people, statements = _expanded(people, statements, voted, held is None)
     new = (
       _estimated(people, fitted.person, voted[0], agreeing),
-      _popular(statements, fitted.statement, voted[1]),
+      _popular(statements, fitted.statement, voted[1], held is None),
     )
     change = jnp.maximum(
       _moved(new[0], fitted.person), _moved(new[1], fitted.statement)
     )
+    if held is not None:  # priors say nothing of where the factors are
+      now, before = (
+        jnp.sqrt(_spread(each, voted[1], 0.0)[FACTORS:])
+        for each in (statements, fitted.statements)
+      )
+      change = jnp.maximum(change, jnp.abs(now - before).max(initial=0.0))
     return Fit(people, statements, *new, fitted.steps + 1, change)
 
   def goes_on(fitted):
@@ -398,12 +414,13 @@ def _mapped(belief: Belief, matrix) -> Belief:
   return Belief(belief.mean @ matrix.T, matrix @ belief.covariance @ matrix.T)
 
 
-def _expanded(people, statements, voted) -> tuple[Belief, Belief]:
+def _expanded(people, statements, voted, scaled) -> tuple[Belief, Belief]:
   """Returns the same products x . z, where the bound is largest.
 
   x -> T x and z -> T^-T z: people's factors get second moment I and
   statements' a diagonal one, which is Hadamard's bound of what the priors
-  cost; the mean of a moves to b.
+  cost; the mean of a moves to b. Where variances are held, factors are turned
+  alone, which costs nothing.
   """
   K = people.mean.shape[1] - FACTORS
   shift = _mean(people.mean[:, AGREES], voted[0])
@@ -411,7 +428,9 @@ def _expanded(people, statements, voted) -> tuple[Belief, Belief]:
   back = jnp.eye(FACTORS + K).at[POPULAR, AGREES].set(shift)
   if K:
     inside = slice(FACTORS, None)
-    mine = _mean(people.second[:, inside, inside], voted[0])
+    mine = jnp.eye(K)
+    if scaled:
+      mine = _mean(people.second[:, inside, inside], voted[0])
     size, axes = jnp.linalg.eigh(mine + 1e-6 * jnp.eye(K))
     size = jnp.maximum(size, 1e-6)
     white = axes * size**-0.5 @ axes.T
@@ -437,10 +456,13 @@ def _estimated(people, prior, voted, agreeing) -> Prior:
   return Prior(prior.mean, prior.variance.at[AGREES].set(spread))
 
 
-def _popular(statements, prior, voted) -> Prior:
+def _popular(statements, prior, voted, estimated) -> Prior:
   mean = prior.mean.at[POPULAR].set(_mean(statements.mean, voted)[POPULAR])
   spread = _spread(statements, voted, mean)
-  return Prior(mean, spread.at[AGREES].set(0.0))
+  spread = spread.at[AGREES].set(0.0)
+  if not estimated:
+    spread = spread.at[FACTORS:].set(prior.variance[FACTORS:])
+  return Prior(mean, spread)
 
 
 def _moved(new: Prior, old: Prior):

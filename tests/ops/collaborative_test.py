@@ -247,6 +247,35 @@ def test_a_group_s_variance_is_found():
   assert np.corrcoef(people.mean[:, 1], taste[:, 0])[0, 1] > 0.7
 
 
+def test_a_held_variance_stays_and_leaves_a_weak_factor_on():
+  votes, logit, _ = made(195, 119, seen=0.24, factor=0.7, seed=3)
+  options = {'factors': 1, 'tolerance': 1e-3, 'most': 100}
+  key = jax.random.key(0)
+  free = FIT(key, votes, **options)
+  held = FIT(key, votes, held=jnp.float32(0.5), **options)
+  assert free.statement.variance[2] < 0.01  # switched off; the truth is .49
+  np.testing.assert_allclose(held.statement.variance[2], 0.5)
+  assert held.steps < 100
+  # What was not seen is predicted better with the factor.
+  unseen = np.asarray(votes.weight) == 0
+  truth = special.expit(logit)[unseen]
+
+  def loss(fitted):
+    p = collaborative.probability(fitted.people, fitted.statements)
+    p = np.asarray(p, float)[unseen]
+    return -np.mean(truth * np.log(p) + (1 - truth) * np.log1p(-p))
+
+  assert loss(held) < loss(free) - 0.005
+  # At a fit no mean near it is better, under the variance that is held.
+  found, said = parts(held), plain(votes)
+  for name, row in (('people', 3), ('people', 9), ('statements', 5)):
+    for size in (-0.2, 0.2):
+      changed = {k: list(v) for k, v in found.items()}
+      changed[name][0] = changed[name][0].copy()
+      changed[name][0][row, 2] += size
+      assert numpy_bound(*said, **changed) < numpy_bound(*said, **found)
+
+
 def test_what_nobody_said_says_nothing():
   votes, _, _ = made()
   other = votes._replace(
