@@ -131,6 +131,13 @@ def score(arguments: argparse.Namespace) -> None:
     raise ValueError(
       f'--output={output}: is a folder, or its folder does not exist'
     )
+  if arguments.model is not None:
+    from prm_jax import streaming
+
+    streaming.run(arguments)
+    return
+  if arguments.label is not None:
+    raise ValueError('--label: of --model alone')
   if arguments.reference is not None:
     rows, columns = _closeness(arguments)
   elif kept_summaries.card(arguments.workdir) is not None:
@@ -261,10 +268,22 @@ def forget(arguments: argparse.Namespace) -> None:
 
 
 def export(arguments: argparse.Namespace) -> None:
-  """Writes all that scores texts, and nothing about a person."""
+  """Writes all that scores texts; of a person only where that is asked."""
   from prm_jax import kept_summaries
 
-  if kept_summaries.card(arguments.workdir) is not None:
+  if arguments.format != 'orbax':
+    from prm_jax import exporting
+
+    exporting.run(
+      arguments.format,
+      arguments.workdir,
+      arguments.output,
+      user=arguments.user,
+      ids=arguments.ids,
+    )
+  elif arguments.user is not None or arguments.ids is not None:
+    raise ValueError('--user, --ids: nobody is in an export of orbax')
+  elif kept_summaries.card(arguments.workdir) is not None:
     from prm_jax import summary_model
 
     summary_model.export(arguments.workdir, arguments.output)
@@ -292,6 +311,20 @@ def plan(arguments: argparse.Namespace) -> None:
   print('\n'.join(planning.words(report)))
   if output is not None:
     writers.write_json_atomic(output, report)
+
+
+def benchmark(arguments: argparse.Namespace) -> None:
+  """Says how often a reward model prefers the right answer."""
+  from prm_jax import benchmarking
+
+  print('\n'.join(benchmarking.run(arguments)['answer']))
+
+
+def serve(arguments: argparse.Namespace) -> None:
+  """Scores over HTTP, for who has the token in PRM_TOKEN."""
+  from prm_jax import serving
+
+  serving.run(arguments, os.environ)
 
 
 def convert(arguments: argparse.Namespace) -> None:
@@ -325,7 +358,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
   command.__name__: command
   for command in (
     *(compare, train, score, ask, summary),
-    *(audit, forget, export, plan, convert),
+    *(audit, forget, export, benchmark, serve, plan, convert),
   )
 }
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax import setting, training, types
+from prm_jax import setting, stance_pool, training, types
 from prm_jax.audits import trained
 from prm_jax.data import schema
 from prm_jax.elicitation import pool, terminal
@@ -288,7 +288,7 @@ class Model:
     return scoring.scores(
       system,
       self.state.params,
-      self._context(user),
+      self.context(user),
       jnp.asarray(self.features(prompts, responses)),
       prompts=prompts,
       **bound,
@@ -317,7 +317,7 @@ class Model:
     return scoring.members(
       system,
       self.state.params,
-      self._context(user),
+      self.context(user),
       jnp.asarray(self.features(prompts, responses)),
     )
 
@@ -353,8 +353,12 @@ class Model:
       )
     return self.reader(self.source, prompts, responses)
 
-  def _context(self, user: str | None) -> types.PyTree:
-    """Returns what the reward is told of a person."""
+  def context(self, user: str | None) -> types.PyTree:
+    """Returns what the reward is told of a person, of nobody if None.
+
+    Raises:
+      KeyError: nothing is known of the person.
+    """
     system, params = self.setting.learner().system, self.state.params['user']
     if user is None:
       return system.user.context(params, system.user.prior(params))
@@ -396,7 +400,7 @@ class Model:
     """
     _ = self.prior  # of a method that can say what an answer would teach
     questions = self.questions()
-    context = self._context(user if self.knows(user) else None)
+    context = self.context(user if self.knows(user) else None)
     index, _ = sessions.best(
       context.mean,
       context.factor,
@@ -550,12 +554,12 @@ class Model:
     encoded = inference.encode(
       system, params, jnp.asarray(self.features(prompts, texts))
     )
-    candidates = _candidates(written, encoded)
+    served = stance_pool.candidates(written, encoded)
     contexts = jax.vmap(
       lambda belief: system.user.context(params['user'], belief)
     )(self.state.people.beliefs)
     rows = trained.audit(
-      system, params, contexts, candidates, seed=self.setting.seed
+      system, params, contexts, served, seed=self.setting.seed
     )
     return {
       'study': 'audit',
@@ -579,19 +583,3 @@ def _write(folder: Path, reader: features.Reader, kept: pool.Kept) -> None:
   """Writes what a model is besides configuration and checkpoint."""
   reader.save(folder / _READER)
   pool.write(folder, kept)
-
-
-def _candidates(written: stances.Pool, encoded: types.Array) -> trained.Pool:
-  """Returns what an audit serves."""
-  values, axes = written.values, stances.AXES
-  return trained.Pool(
-    encoded=encoded.reshape(*values.shape[:2], *encoded.shape[1:]),
-    stance=values[..., stances.STANCE],
-    truth=values[..., stances.TRUTH],
-    others={
-      name: values[..., axes.index(name)]
-      for name in ('length', 'confidence', 'politeness')
-    },
-    contested=written.kind == 0,
-    factual=written.kind == 1,
-  )

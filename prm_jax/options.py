@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+_EXPORT = "folder of an export, or of anybody's sequence classifier"
+_LABEL = "of anybody's classifier with several labels: which is the reward"
+
 
 def parser() -> argparse.ArgumentParser:
   """Returns what reads the command line; `command` is what was asked for."""
@@ -47,8 +50,34 @@ def parser() -> argparse.ArgumentParser:
   sub.add_argument(
     '--mesh', default='', help='devices that share the fit, such as data:8'
   )
-  sub = command('score', 'Score responses for a person.')
-  sub.add_argument('--data', type=Path, required=True, help='JSON lines')
+  _score(command('score', 'Score responses for a person.', workdir=False))
+  _ask(command('ask', 'Ask a person what they prefer.'))
+  sub = command('audit', 'Measure what personal rewards break.')
+  sub.add_argument('--questions', type=int, default=20, help='of each kind')
+  sub.add_argument('--answers', type=int, default=24, help='to each question')
+  _summary(command('summary', 'Show or edit what is written about a person.'))
+  sub = command('forget', 'Forget people.')
+  sub.add_argument('--user', action='append', required=True)
+  _export(command('export', 'Write all that scores texts elsewhere.'))
+  _benchmark(command('benchmark', 'Test a reward model.', workdir=False))
+  sub = command('serve', 'Score over HTTP, on this machine.', workdir=False)
+  sub.add_argument('--model', type=Path, required=True, help=_EXPORT)
+  sub.add_argument('--label', help=_LABEL)
+  sub.add_argument('--user', help='whose, of requests that name nobody')
+  sub.add_argument('--port', type=int, default=5000, help='0: a free one')
+  _plan(command('plan', 'What would a fit need?', workdir=False))
+  _convert(command('convert', 'Write a public set as lines.', workdir=False))
+  return parser
+
+
+def _score(sub: argparse.ArgumentParser) -> None:
+  which = sub.add_mutually_exclusive_group(required=True)
+  which.add_argument('--workdir', type=Path, help='of `prm train`')
+  which.add_argument('--model', type=Path, help=_EXPORT)
+  sub.add_argument('--label', help=_LABEL)
+  sub.add_argument(
+    '--data', type=Path, required=True, help='JSON lines; of --model, - too'
+  )
   sub.add_argument('--user', help='whose belief; the population if absent')
   sub.add_argument(
     '--reference',
@@ -67,18 +96,6 @@ def parser() -> argparse.ArgumentParser:
     type=Path,
     help='.npz keyed by text hash, where training had features of your own',
   )
-  _ask(command('ask', 'Ask a person what they prefer.'))
-  sub = command('audit', 'Measure what personal rewards break.')
-  sub.add_argument('--questions', type=int, default=20, help='of each kind')
-  sub.add_argument('--answers', type=int, default=24, help='to each question')
-  _summary(command('summary', 'Show or edit what is written about a person.'))
-  sub = command('forget', 'Forget people.')
-  sub.add_argument('--user', action='append', required=True)
-  sub = command('export', 'Write all that scores texts, and nobody.')
-  sub.add_argument('--output', type=Path, required=True)
-  _plan(command('plan', 'What would a fit need?', workdir=False))
-  _convert(command('convert', 'Write a public set as lines.', workdir=False))
-  return parser
 
 
 def _ask(sub: argparse.ArgumentParser) -> None:
@@ -142,6 +159,44 @@ def _plan(sub: argparse.ArgumentParser) -> None:
   )
   sub.add_argument('--device', help='v5p, v5e, h100 or h200: does it fit?')
   sub.add_argument('--output', type=Path, help='JSON')
+
+
+def _export(sub: argparse.ArgumentParser) -> None:
+  sub.add_argument('--output', type=Path, required=True, help='a new folder')
+  sub.add_argument(
+    '--format',
+    choices=('orbax', 'hf', 'stablehlo'),
+    default='orbax',
+    help='orbax: for prm_jax, and nobody is in it; hf: for transformers, of a '
+    'linear model with --backbone; stablehlo: programs, of any',
+  )
+  sub.add_argument(
+    '--user',
+    help='hf, stablehlo: whose; if absent, hf writes everybody, stablehlo the '
+    'population',
+  )
+  sub.add_argument(
+    '--ids',
+    type=Path,
+    help='hf: JSON lines with user_id, such as the training data: people are '
+    'named by their ids, and not by hashes',
+  )
+
+
+def _benchmark(sub: argparse.ArgumentParser) -> None:
+  sub.add_argument('--model', type=Path, required=True, help=_EXPORT)
+  sub.add_argument('--label', help=_LABEL)
+  sub.add_argument('--user', help='whose reward; the population if absent')
+  sub.add_argument(
+    '--data',
+    required=True,
+    help='a file or folder: RewardBench 1 or 2, RM-Bench, JudgeBench, LLMBar '
+    'as they are published, or judgements; or a name in PRM_DATA_DIR',
+  )
+  sub.add_argument(
+    '--hazards', action='store_true', help='audit it on texts of known stance'
+  )
+  sub.add_argument('--output', type=Path, help='a new folder, for results.json')
 
 
 def _convert(sub: argparse.ArgumentParser) -> None:

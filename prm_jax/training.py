@@ -90,11 +90,10 @@ def fit(
   source = features.Source(encoder, own_features, backbone)
   kind = features.BACKBONE if backbone else kind
   says = _trains(judged, where == fitting.TRAIN, options.get('head'))
-  texts, trained = judged.texts, np.unique(judged.items[says])
-  reader = features.fit(
-    kind, source, judged.prompt_texts, texts, trained, components
-  )
-  table = reader(source, judged.prompt_texts, texts)
+  trained = np.unique(judged.items[says])
+  both = judged.prompt_texts, judged.texts
+  reader = features.fit(kind, source, *both, trained, components)
+  table = reader(source, *both)
   says &= ~_alike(judged, table, says)
   known = Setting(
     method=method,

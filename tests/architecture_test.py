@@ -75,7 +75,20 @@ ALLOWED |= {
   'setting': _BELOW,
   'planning': _BELOW,
   'training': {*_BELOW, 'lab', 'setting'},
-  'model': {*_BELOW, 'lab', 'setting', 'training', 'comparing'},
+  'stance_pool': {'types', 'audits', 'worlds'},
+  'model': {
+    *(*_BELOW, 'lab', 'setting', 'stance_pool', 'training', 'comparing')
+  },
+  'model_card': {'data', 'ops', 'training'},
+  'exported': {'models', 'runtime', 'systems'},
+  'exported_programs': {*_BELOW, '__version__', 'model'},
+  'exporting': {
+    *(*_BELOW, '__version__', 'exported', 'exported_programs'),
+    *('kept_summaries', 'model', 'model_card'),
+  },
+  'streaming': {'data', 'exported'},
+  'serving': {'exported'},
+  'benchmarking': {*_BELOW, 'exported', 'stance_pool'},
   'comparing': {
     *(*_BELOW, 'kept_memories', 'kept_summaries', 'lab', 'setting'),
     *('training', 'model', 'report'),

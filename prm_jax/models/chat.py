@@ -113,6 +113,28 @@ class Texts(NamedTuple):
     return types.Tokens(ids, mask)
 
 
+def padding(chat: Chat) -> str:
+  """Returns a special token that no conversation ends with, so that it can pad.
+
+  transformers scores a batch at the last token that is not the pad: where EOS
+  pads and ends texts, too, it would read the token before.
+
+  Raises:
+    ValueError: the tokenizer has none.
+  """
+  closing = encode(chat, ['a'], ['a'], total=1 << 20).ids[0][-1]
+  added = chat.tokenizer.get_added_tokens_decoder()
+  special = [of.content for _, of in sorted(added.items()) if of.special]
+  named = [chat.special.get(f'{name}_token') for name in ('pad', 'bos')]
+  for word in (*named, *special):
+    if word in special and chat.tokenizer.token_to_id(word) != closing:
+      return str(word)
+  raise ValueError(
+    f'{chat.where}: the tokenizer has no special token that could pad, other '
+    'than the one that ends texts'
+  )
+
+
 def encode(
   chat: Chat,
   prompts: Sequence[Turn],
@@ -171,6 +193,71 @@ def encode(
     size = sum(start < border for start in found[row][1])
     texts[row] = _truncated(chat, texts[row], size, total)
   return Texts(texts, cut)
+
+
+def encode_spelled(
+  chat: Chat, prompts: Sequence[str], responses: Sequence[str], *, total: int
+) -> Texts:
+  """Returns token ids of texts that somebody else has put in a template.
+
+  As trainers of policies send them: a prompt ends where the response begins,
+  and its special tokens are special. Those of a response are text, but for
+  what stands at its end, EOS or padding, in place of which the template's own
+  closing stands. So ids are those of `encode`, of a template that spells a
+  prompt as the beginning of prompt and response.
+
+  Args:
+    chat: of the checkpoint.
+    prompts: N texts in the template; empty where a response is all of it, and
+      then its special tokens are special, too.
+    responses: N texts.
+    total: tokens, 4 or more; what does not fit is cut as by `encode`.
+
+  Raises:
+    ValueError: not as many responses as prompts, or `total` is below 4.
+    TemplateError: see `chat_rendering.render`.
+  """
+  if len(prompts) != len(responses):
+    raise ValueError(f'{len(prompts)} prompts, {len(responses)} responses')
+  if total < 4:
+    raise ValueError(f'total {total}: at least 4 tokens')
+  pattern = _specials(chat.tokenizer)[1]
+  closing = _closing(chat)
+  texts, cut = [], []
+  for prompt, response in zip(prompts, responses, strict=True):
+    body = response.rstrip()
+    while pattern and (end := _last(pattern, body)) is not None:
+      response = body[:end]
+      body = response.rstrip()
+    text = prompt + response + closing
+    places = [
+      (len(prompt) + match.start(), len(prompt) + match.end())
+      for match in (pattern.finditer(response) if pattern and prompt else ())
+    ]
+    ids, starts = _ids(chat, text, places)
+    cut.append(len(ids) > total)
+    if cut[-1]:
+      size = sum(start < len(prompt) for start in starts)
+      ids = _truncated(chat, ids, size, total)
+    texts.append(ids)
+  return Texts(texts, np.array(cut, bool))
+
+
+def _last(pattern: re.Pattern, text: str) -> int | None:
+  """Returns where a special token begins that a text ends with."""
+  ends = [of.start() for of in pattern.finditer(text) if of.end() == len(text)]
+  return ends[0] if ends else None
+
+
+def _closing(chat: Chat) -> str:
+  """Returns what the template writes after a response."""
+  mark = 'closing'
+  before = [{'role': 'user', 'content': 'a'}]
+  after = [{'role': 'assistant', 'content': mark}]
+  spelled = _spelled(
+    chat, [[*before, *after]], prompting=False, now=None, limits=None
+  )
+  return spelled[0][0].rpartition(mark)[2]
 
 
 def around(chat: Chat) -> tuple[str, str]:

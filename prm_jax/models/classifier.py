@@ -90,7 +90,7 @@ def scores(
       f'token ids are from {real.min()} to {real.max()}, and the weights know '
       f'{V}: the tokenizer does not match them'
     )
-  run = _program(model.config, model.every, jnp.dtype(dtype))
+  run = program(model.config, model.every, jnp.dtype(dtype))
   return run(model.params, model.score, ids, mask)
 
 
@@ -130,6 +130,40 @@ def score_texts(
     ValueError: the model has no tokenizer, scores every token, or was not
       trained on so long texts; and what `chat.encode` raises.
   """
+  chat, total = _reads(model, total)
+  texts = chats.encode(chat, prompts, responses, total=total)
+  return _scored(model, texts, batch, dtype)
+
+
+def score_spelled(
+  model: Classifier,
+  prompts: Sequence[str],
+  responses: Sequence[str],
+  *,
+  total: int | None = None,
+  batch: int = 16,
+  dtype: Any = jnp.float32,
+) -> Scored:
+  """Returns scores of texts that are in the template; see `score_texts`.
+
+  Args:
+    model: of texts, with a tokenizer.
+    prompts: N texts, see `chat.encode_spelled`.
+    responses: N texts.
+    total: tokens of a text that are read.
+    batch: texts at once.
+    dtype: of the layers' computation; scores are float32.
+
+  Raises:
+    ValueError: as of `score_texts`; and what `chat.encode_spelled` raises.
+  """
+  chat, total = _reads(model, total)
+  texts = chats.encode_spelled(chat, prompts, responses, total=total)
+  return _scored(model, texts, batch, dtype)
+
+
+def _reads(model: Classifier, total: int | None) -> tuple[Chat, int]:
+  """Returns how texts are read, and how many tokens of them."""
   longest = model.config.max_position_embeddings
   if model.chat is None:
     raise ValueError('the checkpoint has no tokenizer.json: `scores` reads ids')
@@ -139,9 +173,11 @@ def score_texts(
     raise ValueError(
       f'total {total}: max_position_embeddings of the checkpoint is {longest}'
     )
-  texts = chats.encode(
-    model.chat, prompts, responses, total=longest if total is None else total
-  )
+  return model.chat, longest if total is None else total
+
+
+def _scored(model: Classifier, texts: chats.Texts, batch, dtype) -> Scored:
+  """Returns the scores of texts."""
   if empty := [row for row, ids in enumerate(texts.ids) if not ids]:
     raise ValueError(f'text {empty[0]} has no token')
   found = np.zeros((len(texts.ids), len(model.labels)), np.float32)
@@ -159,7 +195,14 @@ def score_texts(
 
 
 @functools.lru_cache(maxsize=8)
-def _program(config: decoder.DecoderConfig, every: bool, dtype: Any):
+def program(config: decoder.DecoderConfig, every: bool, dtype: Any):
+  """Returns what runs: (params, score, ids [B, T], mask [B, T]) -> scores.
+
+  Args:
+    config: of the trunk.
+    every: whether every token is scored, and not the last alone.
+    dtype: of the layers' computation.
+  """
   network: Any = decoder.Decoder(config, dtype)
 
   @jax.jit

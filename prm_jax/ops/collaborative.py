@@ -232,9 +232,7 @@ def fit(
   votes = Votes(*map(precision.raised, votes))
   P, S = votes.agrees.shape
   person, statement = priors(factors, agreeing=agreeing)
-  if held is not None:
-    kept = statement.variance.at[FACTORS:].set(held)
-    statement = Prior(statement.mean, kept)
+  statement = statement if held is None else _held(statement, held)
   voted = (votes.weight.sum(1) > 0, votes.weight.sum(0) > 0)
   drawn = _START * jax.random.normal(key, (S, factors))
   statements = statement.everybody(S)
@@ -264,11 +262,8 @@ def fit(
       _moved(new[0], fitted.person), _moved(new[1], fitted.statement)
     )
     if held is not None:  # priors say nothing of where the factors are
-      now, before = (
-        jnp.sqrt(_spread(each, voted[1], 0.0)[FACTORS:])
-        for each in (statements, fitted.statements)
-      )
-      change = jnp.maximum(change, jnp.abs(now - before).max(initial=0.0))
+      grown = _grown(statements, fitted.statements, voted[1])
+      change = jnp.maximum(change, grown)
     return Fit(people, statements, *new, fitted.steps + 1, change)
 
   def goes_on(fitted):
@@ -469,6 +464,19 @@ def _moved(new: Prior, old: Prior):
   """Returns the largest change, in logits."""
   deviations = jnp.abs(jnp.sqrt(new.variance) - jnp.sqrt(old.variance))
   return jnp.maximum(deviations.max(), jnp.abs(new.mean - old.mean).max())
+
+
+def _held(prior: Prior, variance) -> Prior:
+  """Returns the prior whose factors have a given variance."""
+  return Prior(prior.mean, prior.variance.at[FACTORS:].set(variance))
+
+
+def _grown(new: Belief, old: Belief, voted):
+  """Returns the largest change of what a factor spreads over, in logits."""
+  now, before = (
+    jnp.sqrt(_spread(each, voted, 0.0)[FACTORS:]) for each in (new, old)
+  )
+  return jnp.abs(now - before).max(initial=0.0)
 
 
 def _divergence(belief: Belief, prior: Prior):

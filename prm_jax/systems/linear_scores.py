@@ -8,7 +8,7 @@ trunk, that is an ordinary reward model, a label a person.
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,19 @@ from prm_jax.rewards import backbone
 
 _PROBES = 16  # features on which the vector is compared with the reward
 _TOLERANCE = 1e-4  # of the largest score
+_OTHERWISE = 'export with --format=orbax or --format=stablehlo'
+
+
+class Factors(NamedTuple):
+  """Rewards of people: coefficients @ basis are their vectors.
+
+  Attributes:
+    basis: `[J, D]` what is shared.
+    coefficients: `[P, J]` what is a person's own.
+  """
+
+  basis: np.ndarray
+  coefficients: np.ndarray
 
 
 def weights(
@@ -45,7 +58,7 @@ def weights(
   if system.safeguard is not None or system.head is not None:
     raise ValueError(
       'a safeguard or a head changes what is served, and no vector says how: '
-      'export with orbax'
+      + _OTHERWISE
     )
   own = params['reward']
   rng = np.random.default_rng(0)
@@ -74,14 +87,48 @@ def weights(
   if not error < _TOLERANCE:
     raise ValueError(
       f'scores are not linear in the features (off by {error:.2g} of the '
-      'largest): such a reward is no vector a person, export with orbax'
+      'largest): such a reward is no vector a person, ' + _OTHERWISE
     )
   if np.abs(offset).max() > _TOLERANCE * scale:
     raise ValueError(
-      'scores have an offset, which a published score.weight has not: export '
-      'with orbax'
+      'scores have an offset, which a published score.weight has not: '
+      + _OTHERWISE
     )
   return found.astype(np.float32)
+
+
+def factors(
+  system: types.System, params: Any, contexts: types.PyTree, features: int
+) -> Factors:
+  """Returns what people share and what is a person's own; see `weights`.
+
+  The basis is what the reward itself encodes a text with: W of PReF and LoRe,
+  the features themselves where people weigh them.
+
+  Args:
+    system: reward and user model.
+    params: of both.
+    contexts: of P people, leaves `[P, ...]`; without leaves of everybody.
+    features: D.
+
+  Raises:
+    ValueError: as of `weights`; or people's vectors are not in the space of
+      what is encoded.
+  """
+  found = weights(system, params, contexts, features).astype(np.float64)
+  asked = np.concatenate([np.zeros((1, features)), np.eye(features)])
+  told = system.reward.encode(params['reward'], jnp.asarray(asked, jnp.float32))
+  if not isinstance(told, jax.Array) or told.ndim != 2:
+    raise ValueError(f'what is encoded is no vector a text: {_OTHERWISE}')
+  basis = np.asarray(told, np.float64)
+  basis = (basis[1:] - basis[:1]).T
+  coefficients = np.linalg.lstsq(basis.T, found.T, rcond=None)[0].T
+  scale = max(np.abs(found).max(), np.finfo(np.float32).tiny)
+  if np.abs(coefficients @ basis - found).max() > _TOLERANCE * scale:
+    raise ValueError(
+      "people's vectors are not made of what is encoded: " + _OTHERWISE
+    )
+  return Factors(basis, coefficients)
 
 
 def publish(

@@ -164,3 +164,17 @@ def test_an_export_has_what_reads_its_texts(tmp_path):
       *given[:2], weight * np.nan, new, labels=['a', 'b', 'c']
     )
   assert not new.exists()
+
+
+@pytest.mark.parametrize('kind', ['pref', 'lore', 'aggregate'])
+def test_factors_are_what_is_shared_and_what_is_own(kind):
+  system, params, contexts = fitted(kind, trains='frozen')
+  found = linear_scores.factors(system, params, contexts, D)
+  assert found.basis.shape == (1 if kind == 'aggregate' else J, D)
+  want = linear_scores.weights(system, params, contexts, D)
+  np.testing.assert_allclose(
+    found.coefficients @ found.basis, want, atol=1e-5 * np.abs(want).max()
+  )
+  if kind == 'pref':
+    mean = np.asarray(contexts.mean)
+    np.testing.assert_allclose(found.coefficients, mean, rtol=1e-3)

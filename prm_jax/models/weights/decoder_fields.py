@@ -2,13 +2,21 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prm_jax.models.decoder import DecoderConfig
 from prm_jax.ops import rotary
 
 FAMILIES = ('llama', 'mistral', 'qwen2', 'qwen3', 'gemma2', 'gemma3_text')
+CLASSES = {
+  'llama': 'Llama',
+  'mistral': 'Mistral',
+  'qwen2': 'Qwen2',
+  'qwen3': 'Qwen3',
+  'gemma2': 'Gemma2',
+  'gemma3_text': 'Gemma3',
+}
 _QWEN, _GEMMA = ('qwen2', 'qwen3'), ('gemma2', 'gemma3_text')
 # What transformers takes where a field is absent. Others of DecoderConfig are
 # needed; what is null is none (a window, a cap).
@@ -371,6 +379,25 @@ def write(config: DecoderConfig) -> dict[str, Any]:
   raise ValueError(
     f'no architecture has these options together: one of {FAMILIES} is written'
   )
+
+
+def classifier(
+  family: str, labels: Sequence[str], pad: int | None
+) -> dict[str, Any]:
+  """Returns the fields of config.json that say what a classifier is.
+
+  Args:
+    family: `model_type`.
+    labels: C names.
+    pad: see `huggingface.save_classifier`.
+  """
+  name = 'Gemma3Text' if family == 'gemma3_text' else CLASSES[family]
+  return {
+    'architectures': [name + 'ForSequenceClassification'],
+    'id2label': {str(at): label for at, label in enumerate(labels)},
+    'label2id': {label: at for at, label in enumerate(labels)},
+    'pad_token_id': pad,
+  }
 
 
 def _written(kind: str, config: DecoderConfig) -> dict[str, Any]:

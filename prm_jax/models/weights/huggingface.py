@@ -51,14 +51,6 @@ _POST_NORMS = {
   'mlp_post_norm': 'post_feedforward_layernorm',
 }
 _DECODER_TOP = {'embed': 'embed_tokens', 'norm': 'norm', 'head': 'lm_head'}
-_CLASS = {
-  'llama': 'Llama',
-  'mistral': 'Mistral',
-  'qwen2': 'Qwen2',
-  'qwen3': 'Qwen3',
-  'gemma2': 'Gemma2',
-  'gemma3_text': 'Gemma3',
-}
 # End of a decoder tensor's name -> what in config.json says that it is there,
 # and how large it is.
 _OPTIONS = {
@@ -93,7 +85,7 @@ _OLD_NAMES = {
 _ENDS = ('ForSequenceClassification', 'ForTokenClassification')
 _HEAD = 'lm_head.weight'
 # What of a checkpoint says how texts are read.
-_TEXTS = (
+TEXTS = (
   *('tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json'),
   'chat_template.jinja',
 )
@@ -111,6 +103,7 @@ class Tensors(NamedTuple):
     read: (name) -> array, in the file's orientation `[out, in]`.
     said: what says which shapes they have, for errors.
     options: end of a name -> the options that say it.
+    opened: (name) -> a tensor of which parts are read, of a safetensors file.
   """
 
   where: str
@@ -118,6 +111,7 @@ class Tensors(NamedTuple):
   read: Callable[[str], np.ndarray]
   said: str = 'config.json says'
   options: Mapping[str, str] = MappingProxyType({})
+  opened: Callable[[str], Any] | None = None
 
   def option(self, name: str) -> str:
     """Returns the options of a tensor; '' if none is known."""
@@ -291,16 +285,22 @@ def _open(paths: Iterable[Path], prefix: str) -> Tensors:
         raise ValueError(f'{path}: tensor {full} is also in {home[name][0]}')
       home[name] = (path, file, full)
 
-  def read(name):
+  def opened(name):
     path, file, full = home[name]
-    kind = file.get_slice(full).get_dtype()
-    if kind not in _FLOATS:
+    found = file.get_slice(full)
+    if found.get_dtype() not in _FLOATS:
       raise ValueError(
-        f'{path}: tensor {full} is {kind}: one of {_FLOATS} is needed'
+        f'{path}: tensor {full} is {found.get_dtype()}: one of {_FLOATS} is '
+        'needed'
       )
-    return file.get_tensor(full)
+    return found
 
-  return Tensors(str(next(iter(paths))), frozenset(home), read)
+  def read(name):
+    opened(name)
+    return home[name][1].get_tensor(home[name][2])
+
+  where = str(next(iter(paths)))
+  return Tensors(where, frozenset(home), read, opened=opened)
 
 
 def load_bert(folder: Path) -> tuple[encoder.BertConfig, Any]:
@@ -348,7 +348,7 @@ def load_decoder(folder: Path) -> tuple[decoder.DecoderConfig, types.PyTree]:
     ValueError: a file or tensor is missing, broken, or of the wrong shape, or
       the model does not use a tensor; or it is a classifier.
   """
-  known, config, tensors = _decoder_files(folder)
+  known, config, tensors = decoder_files(folder)
   if (name := _architecture(known)).endswith(_ENDS):
     raise ValueError(
       f'{folder}: {name} scores texts and writes none: '
@@ -395,7 +395,7 @@ def load_classifier(folder: Path) -> Classification:
     ValueError: as of `load_decoder`; or it is no classifier, or has not as
       many labels as config.json says.
   """
-  known, config, tensors = _decoder_files(folder)
+  known, config, tensors = decoder_files(folder)
   name = _architecture(known)
   if not name.endswith(_ENDS):
     raise ValueError(
@@ -417,8 +417,17 @@ def load_classifier(folder: Path) -> Classification:
   return Classification(config, trunk, score, labels, every)
 
 
-def _decoder_files(folder: Path):
-  """Returns the fields of config.json, the configuration and the tensors."""
+def decoder_files(
+  folder: Path,
+) -> tuple[dict[str, Any], decoder.DecoderConfig, Tensors]:
+  """Returns the fields of config.json, the configuration and the tensors.
+
+  Args:
+    folder: as of `load_decoder`.
+
+  Raises:
+    ValueError: config.json or a file of weights is missing or broken.
+  """
   path = folder / 'config.json'
   if not path.is_file():
     raise ValueError(f'{path} is missing')
@@ -435,7 +444,7 @@ def _filled(config, tensors: Tensors, *others: str) -> types.PyTree:
     head = name == _HEAD and config.tie_word_embeddings
     return head or name in others or name.endswith('rotary_emb.inv_freq')
 
-  name_of = functools.partial(_decoder_name, config)
+  name_of = functools.partial(decoder_name, config)
   return fill(decoder_shapes(config), tensors, name_of, ignored)
 
 
@@ -472,8 +481,13 @@ def decoder_shapes(config: decoder.DecoderConfig) -> types.PyTree:
   return jax.eval_shape(model.init, jax.random.key(0), ids, ids, mask)
 
 
-def _decoder_name(config: decoder.DecoderConfig, keys: list[str]) -> str:
-  """Returns a parameter's name in the file; `{}` stands for the layer."""
+def decoder_name(config: decoder.DecoderConfig, keys: list[str]) -> str:
+  """Returns a parameter's name in the file; `{}` stands for the layer.
+
+  Args:
+    config: of the decoder.
+    keys: the parameter's path in the tree, without 'params'.
+  """
   leaf = 'bias' if keys[-1] == 'bias' else 'weight'
   if keys[0] == 'layers':
     own = _POST_NORMS if config.post_norms else {}
@@ -497,7 +511,9 @@ def save_decoder(
       a parameter is not of its shape.
   """
   known = decoder_fields.write(config)
-  known['architectures'] = [_CLASS[known['model_type']] + 'ForCausalLM']
+  known['architectures'] = [
+    decoder_fields.CLASSES[known['model_type']] + 'ForCausalLM'
+  ]
   _write(known, _named(config, params), folder)
 
 
@@ -541,16 +557,9 @@ def save_classifier(
   tensors = _named(config, {'params': inner})
   tensors['score.weight'] = np.ascontiguousarray(weight, np.float32)
   known = decoder_fields.write(config)
-  family = _CLASS[known['model_type']]
-  family = 'Gemma3Text' if family == 'Gemma3' else family
-  known |= {
-    'architectures': [family + _ENDS[0]],
-    'id2label': {str(at): label for at, label in enumerate(labels)},
-    'label2id': {label: at for at, label in enumerate(labels)},
-    'pad_token_id': pad,
-  }
+  known |= decoder_fields.classifier(known['model_type'], labels, pad)
   _write(known, tensors, folder)
-  for name in _TEXTS if source else ():
+  for name in TEXTS if source else ():
     if source and (source / name).is_file():
       shutil.copyfile(source / name, folder / name)
 
@@ -563,7 +572,7 @@ def _named(
 
   def leaf(path, shape, value):
     keys = [entry.key for entry in path[1:]]
-    name, value = _decoder_name(config, keys), np.asarray(value, np.float32)
+    name, value = decoder_name(config, keys), np.asarray(value, np.float32)
     if value.shape != shape.shape:
       raise ValueError(f'{name} is {value.shape}, its shape is {shape.shape}')
     if keys[-1] == 'kernel':

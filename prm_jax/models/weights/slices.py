@@ -1,0 +1,176 @@
+"""A decoder's parameters of which each process reads its own part alone.
+
+config, leaves = slices.leaves(folder)
+params = slices.load(leaves, shardings)
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from prm_jax import types
+from prm_jax.models import decoder
+from prm_jax.models.weights import huggingface
+
+_HEAD = 'lm_head.weight'
+Index = tuple[slice, ...]
+
+
+class Leaf(NamedTuple):
+  """A parameter that lies in a file.
+
+  Attributes:
+    tensors: of the checkpoint.
+    name: in the file; `{}` stands for the layer.
+    shape: of the parameter, layers first where they are stacked.
+    transposed: whether the file has the last two axes the other way round.
+  """
+
+  tensors: huggingface.Tensors
+  name: str
+  shape: tuple[int, ...]
+  transposed: bool
+
+  @property
+  def names(self) -> list[str]:
+    """Returns the names of its tensors."""
+    stacked = '{}' in self.name
+    return [self.name.format(at) for at in range(self.shape[0] * stacked or 1)]
+
+  def read(self, index: Index, dtype: Any = np.float32) -> np.ndarray:
+    """Returns a part of it, and reads no more than that.
+
+    Args:
+      index: a slice of every axis.
+      dtype: of the result.
+
+    Raises:
+      ValueError: the part holds values that are not finite.
+    """
+    inner = index
+    names = [self.name]
+    if '{}' in self.name:
+      names, inner = self.names[index[0]], index[1:]
+    order = inner[::-1] if self.transposed else inner
+    sizes = [len(range(*i.indices(n))) for i, n in zip(index, self.shape)]  # noqa: B905 (as long, or shorter)
+    made = np.empty(sizes, dtype)
+    rows = made if '{}' in self.name else made[None]
+    assert self.tensors.opened is not None
+    for row, name in zip(rows, names, strict=True):
+      part = self.tensors.opened(name)[order]
+      if not np.isfinite(part).all():
+        raise ValueError(
+          f'{self.tensors.where}: {self.tensors.named(name)} holds values that '
+          'are not finite'
+        )
+      row[...] = part.T if self.transposed else part
+    return made
+
+
+def leaves(folder: Path) -> tuple[decoder.DecoderConfig, types.PyTree]:
+  """Returns configuration and parameters of a language model, none of it read.
+
+  Args:
+    folder: as of `huggingface.load_decoder`.
+
+  Raises:
+    ValueError: a file or tensor is missing, broken, or of the wrong shape; or
+      `tie_word_embeddings` is true beside another lm_head.weight.
+  """
+  _, config, tensors = huggingface.decoder_files(folder)
+  opened = tensors.opened
+  assert opened is not None
+  if config.tie_word_embeddings and _HEAD in tensors.names:
+    raise ValueError(
+      f'{tensors.where}: tie_word_embeddings is true, and there is a '
+      'lm_head.weight, of which parts cannot be told to be the embedding: '
+      'say false in config.json, or remove the tensor'
+    )
+
+  def leaf(path, of):
+    keys = [entry.key for entry in path[1:]]
+    name = huggingface.decoder_name(config, keys)
+    found = Leaf(tensors, name, tuple(of.shape), keys[-1] == 'kernel')
+    shape = found.shape['{}' in name :]
+    shape = shape[::-1] if found.transposed else shape
+    for each in found.names:
+      if each not in tensors.names:
+        raise ValueError(f'{tensors.where}: {tensors.named(each)} is missing')
+      seen = tuple(opened(each).get_shape())
+      if seen != shape:
+        raise ValueError(
+          f'{tensors.where}: {tensors.named(each)} is {seen}, {tensors.said} '
+          f'{shape}'
+        )
+    return found
+
+  shapes = huggingface.decoder_shapes(config)
+  return config, jax.tree_util.tree_map_with_path(leaf, shapes)
+
+
+def load(
+  leaves: types.PyTree, shardings: types.PyTree, *, dtype: Any = jnp.float32
+) -> types.PyTree:
+  """Returns parameters on devices, of which this process reads its own parts.
+
+  Args:
+    leaves: of `leaves`.
+    shardings: of each, a tree of `jax.sharding.Sharding`.
+    dtype: of the parameters.
+
+  Raises:
+    ValueError: as of `Leaf.read`.
+  """
+
+  def made(leaf: Leaf, where):
+    read = functools.partial(leaf.read, dtype=jnp.dtype(dtype))
+    return jax.make_array_from_callback(leaf.shape, where, read, dtype=dtype)
+
+  return jax.tree.map(
+    made, leaves, shardings, is_leaf=lambda of: isinstance(of, Leaf)
+  )
+
+
+def shapes(leaves: types.PyTree, dtype: Any = jnp.float32) -> types.PyTree:
+  """Returns the shapes of parameters, as rules of a mesh take them.
+
+  Args:
+    leaves: of `leaves`.
+    dtype: of the parameters.
+  """
+  return jax.tree.map(
+    lambda of: jax.ShapeDtypeStruct(of.shape, dtype),
+    leaves,
+    is_leaf=lambda of: isinstance(of, Leaf),
+  )
+
+
+def of_part(leaves: types.PyTree, part: int, parts: int) -> types.PyTree:
+  """Returns the index of one of equal parts of every parameter.
+
+  The largest axis that the parts divide is cut, of the inner ones where layers
+  are stacked; a parameter that has none is whole in every part.
+
+  Args:
+    leaves: of `leaves`.
+    part: from 0.
+    parts: how many.
+  """
+
+  def index(leaf: Leaf) -> Index:
+    first = '{}' in leaf.name
+    axes = range(first, len(leaf.shape))
+    fits: Sequence[int] = [a for a in axes if leaf.shape[a] % parts == 0]
+    whole = [slice(0, size) for size in leaf.shape]
+    if fits:
+      axis = max(fits, key=lambda a: leaf.shape[a])
+      size = leaf.shape[axis] // parts
+      whole[axis] = slice(part * size, (part + 1) * size)
+    return tuple(whole)
+
+  return jax.tree.map(index, leaves, is_leaf=lambda of: isinstance(of, Leaf))

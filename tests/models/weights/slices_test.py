@@ -1,0 +1,197 @@
+"""Parts of parameters are what the whole has there, and little more is read."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from prm_jax.models.weights import huggingface, slices
+
+ROOT = Path(__file__).parents[3]
+
+
+def is_leaf(of):
+  return isinstance(of, slices.Leaf)
+
+
+@pytest.fixture
+def saved(tmp_path, tiny_decoder):
+  def make(kind='llama'):
+    huggingface.save_decoder(*tiny_decoder(kind), tmp_path)
+    return tmp_path
+
+  return make
+
+
+@pytest.mark.parametrize('kind', ['llama, untied', 'qwen2', 'gemma2'])
+def test_parts_are_of_the_whole(saved, kind):
+  folder = saved(kind)
+  config, whole = huggingface.load_decoder(folder)
+  found, leaves = slices.leaves(folder)
+  assert found == config
+  for part in range(2):
+    index = slices.of_part(leaves, part, 2)
+
+    def same(leaf, of, at):
+      assert leaf.shape == of.shape
+      np.testing.assert_array_equal(leaf.read(at), of[at])
+
+    jax.tree.map(same, leaves, whole, index, is_leaf=is_leaf)
+  cut = [
+    leaf.read(at).size
+    for leaf, at in zip(
+      jax.tree.leaves(leaves, is_leaf=is_leaf),
+      jax.tree.leaves(index, is_leaf=lambda of: isinstance(of, tuple)),
+      strict=True,
+    )
+  ]
+  assert sum(cut) == sum(of.size for of in jax.tree.leaves(whole)) / 2
+
+
+def test_layers_are_cut_too(saved):
+  folder = saved()
+  _, whole = huggingface.load_decoder(folder)
+  _, leaves = slices.leaves(folder)
+  pick = lambda tree: tree['params']['layers']['layer']['up']['kernel']  # noqa: E731
+  at = (slice(1, 2), slice(3, 9), slice(0, 64, 1))
+  np.testing.assert_array_equal(pick(leaves).read(at), pick(whole)[at])
+
+
+def test_devices_have_what_the_whole_has(saved):
+  folder = saved()
+  _, whole = huggingface.load_decoder(folder)
+  _, leaves = slices.leaves(folder)
+  one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  where = jax.tree.map(lambda _: one, leaves, is_leaf=is_leaf)
+  found = slices.load(leaves, where)
+  jax.tree.map(np.testing.assert_array_equal, found, whole)
+  half = slices.load(leaves, where, dtype=ml_dtypes.bfloat16)
+  jax.tree.map(
+    lambda of, want: np.testing.assert_array_equal(
+      np.asarray(of), want.astype(ml_dtypes.bfloat16)
+    ),
+    half,
+    whole,
+  )
+  shapes = slices.shapes(leaves)
+  assert jax.tree.map(np.shape, shapes) == jax.tree.map(np.shape, whole)
+
+
+def test_what_cannot_be_read_is_named(saved):
+  folder = saved()
+  path = folder / 'model.safetensors'
+  name = 'model.layers.1.mlp.up_proj.weight'
+  tensors = load_file(path)
+  for changed, message in (
+    ({name: None}, f'{name.removeprefix("model.")} is missing'),
+    ({name: tensors[name][:3].copy()}, 'up_proj.weight is .3, 32.'),
+    ({'lm_head.weight': np.eye(3)}, 'say false in config.json'),
+  ):
+    known = {k: v for k, v in {**tensors, **changed}.items() if v is not None}
+    save_file(known, path)
+    with pytest.raises(ValueError, match=message):
+      slices.leaves(folder)
+  save_file({**tensors, name: tensors[name] * np.nan}, path)
+  _, leaves = slices.leaves(folder)
+  leaf = leaves['params']['layers']['layer']['up']['kernel']
+  leaf.read((slice(0, 1), slice(None), slice(None)))
+  with pytest.raises(ValueError, match='not finite'):
+    leaf.read((slice(0, 2), slice(None), slice(None)))
+
+
+READ = """
+import sys, threading, time
+import jax, jax.numpy as jnp
+from pathlib import Path
+from prm_jax.models.weights import slices
+
+def anonymous():
+  for line in Path('/proc/self/status').read_text().splitlines():
+    if line.startswith('RssAnon'):
+      return int(line.split()[1]) * 1024
+
+folder, part, dtype = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+jax.block_until_ready(jnp.ones(3) + 1)  # what the runtime takes is not ours
+config, leaves = slices.leaves(folder)
+before, most, done = anonymous(), [0], threading.Event()
+
+def watch():
+  while not done.wait(0.002):
+    most[0] = max(most[0], anonymous())
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+index = slices.of_part(leaves, part, 2)
+is_leaf = lambda of: isinstance(of, slices.Leaf)
+kept = jax.tree.map(
+  lambda leaf, at: leaf.read(at, jnp.dtype(dtype)), leaves, index,
+  is_leaf=is_leaf)
+done.set()
+watcher.join()
+size = sum(of.nbytes for of in jax.tree.leaves(kept))
+print(size, max(most[0], anonymous()) - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+  not Path('/proc/self/status').exists(), reason='RssAnon is of Linux'
+)
+def test_a_process_takes_the_memory_of_its_part(tmp_path):
+  """A checkpoint of 1 GB in bf16: half of it a process, and 300 MB at most."""
+  known = {
+    'vocab_size': 32_000,
+    'hidden_size': 1536,
+    'intermediate_size': 6144,
+    'num_hidden_layers': 12,
+    'num_attention_heads': 16,
+    'num_key_value_heads': 8,
+    'head_dim': 96,
+    'max_position_embeddings': 2048,
+    'model_type': 'llama',
+    'hidden_act': 'silu',
+    'rms_norm_eps': 1e-5,
+    'tie_word_embeddings': False,
+    'architectures': ['LlamaForCausalLM'],
+  }
+  (tmp_path / 'config.json').write_text(json.dumps(known))
+  config = huggingface.decoder_fields.read(known, 'config.json')
+  rng, tensors = np.random.default_rng(0), {}
+  block = (rng.normal(size=1 << 20) * 0.02).astype(ml_dtypes.bfloat16)
+
+  def leaf(path, of):
+    keys = [entry.key for entry in path[1:]]
+    name = huggingface.decoder_name(config, keys)
+    stacked = '{}' in name
+    shape = of.shape[stacked:]
+    shape = shape[::-1] if keys[-1] == 'kernel' else shape
+    for at in range(of.shape[0] if stacked else 1):
+      full = name.format(at)
+      full = full if full == 'lm_head.weight' else f'model.{full}'
+      tensors[full] = np.resize(block, shape)
+
+  shapes = huggingface.decoder_shapes(config)
+  jax.tree_util.tree_map_with_path(leaf, shapes)
+  total = sum(of.nbytes for of in tensors.values())
+  assert 0.95e9 < total < 1.1e9
+  save_file(tensors, tmp_path / 'model.safetensors', {'format': 'pt'})
+  tensors.clear()
+  for dtype in ('bfloat16', 'float32'):
+    for part in range(2):
+      told = subprocess.run(
+        [sys.executable, '-c', READ, str(tmp_path), str(part), dtype],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+      ).stdout
+      size, taken = map(int, told.split())
+      width = 2 if dtype == 'bfloat16' else 4
+      assert size == pytest.approx(total / 2 * width / 2, rel=0.01)
+      assert taken <= 0.5e9 * width / 2 * (total / 1e9) + 300e6, (dtype, part)
