@@ -1,4 +1,4 @@
-"""The `prm` command: compare, train, ask, score, summary, audit, forget."""
+"""The `prm` command: compare, train, ask, score, audit, forget, plan, ..."""
 
 import argparse
 import json
@@ -294,6 +294,25 @@ def export(arguments: argparse.Namespace) -> None:
   print(f'wrote {arguments.output}')
 
 
+def plan(arguments: argparse.Namespace) -> None:
+  """Says what a fit would need on devices that nobody has booked yet."""
+  from prm_jax import planning
+  from prm_jax.runtime import writers
+
+  output = arguments.output
+  if output is not None and (output.is_dir() or not output.parent.is_dir()):
+    raise ValueError(
+      f'--output={output}: is a folder, or its folder does not exist'
+    )
+  given = {name: getattr(arguments, name) for name in planning.Request._fields}
+  given |= {'backbone': str(arguments.backbone)}
+  given |= {'remat': arguments.remat == 'yes'}
+  report = planning.run(planning.Request(**given), arguments.device)
+  print('\n'.join(planning.words(report)))
+  if output is not None:
+    writers.write_json_atomic(output, report)
+
+
 def benchmark(arguments: argparse.Namespace) -> None:
   """Says how often a reward model prefers the right answer."""
   from prm_jax import benchmarking
@@ -339,7 +358,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
   command.__name__: command
   for command in (
     *(compare, train, score, ask, summary),
-    *(audit, forget, export, benchmark, serve, convert),
+    *(audit, forget, export, benchmark, serve, plan, convert),
   )
 }
 

@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
   sub.add_argument('--label', help=_LABEL)
   sub.add_argument('--user', help='whose, of requests that name nobody')
   sub.add_argument('--port', type=int, default=5000, help='0: a free one')
+  _plan(command('plan', 'What would a fit need?', workdir=False))
   _convert(command('convert', 'Write a public set as lines.', workdir=False))
   return parser
 
@@ -130,6 +131,34 @@ def _summary(sub: argparse.ArgumentParser) -> None:
   sub.add_argument(
     '--model', action='store_true', help='show: what the model wrote last'
   )
+
+
+def _plan(sub: argparse.ArgumentParser) -> None:
+  sub.add_argument(
+    '--backbone', type=Path, required=True, help="a decoder's config.json"
+  )
+  sub.add_argument('--method', default='pref', help='that takes a backbone')
+  sub.add_argument(
+    '--mesh', required=True, help='devices, such as data:1,fsdp:32,model:1'
+  )
+  sub.add_argument('--people', type=int, default=1000)
+  sub.add_argument('--dim', type=int, default=8, help='base rewards')
+  sub.add_argument('--pairs', type=int, default=64, help='of a step')
+  sub.add_argument('--length', type=int, default=1024, help='tokens of a text')
+  sub.add_argument(
+    '--adapt', default='whole', help='what trains: whole, or lora:RANK'
+  )
+  sub.add_argument(
+    '--precision', default='bfloat16', help='of layers; or float32'
+  )
+  sub.add_argument(
+    '--remat',
+    choices=('yes', 'no'),
+    default='yes',
+    help='whether layers are computed again for the gradient',
+  )
+  sub.add_argument('--device', help='v5p, v5e, h100 or h200: does it fit?')
+  sub.add_argument('--output', type=Path, help='JSON')
 
 
 def _export(sub: argparse.ArgumentParser) -> None:

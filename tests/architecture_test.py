@@ -73,6 +73,7 @@ ALLOWED |= {
   },
   'summary_command': {'users', 'kept_summaries', 'summary_model'},
   'setting': _BELOW,
+  'planning': _BELOW,
   'training': {*_BELOW, 'lab', 'setting'},
   'stance_pool': {'types', 'audits', 'worlds'},
   'model': {

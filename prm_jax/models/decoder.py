@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from prm_jax import types
+from prm_jax.models import sharding
 from prm_jax.models.decoder_config import DecoderConfig
 from prm_jax.ops import rotary as frequencies
 
@@ -93,7 +94,8 @@ def look_up(params: types.PyTree, ids: jax.Array) -> jax.Array:
     ids: `[...]` int32.
   """
   table = params['params']['embed']['embedding']
-  return jnp.where((ids >= 0)[..., None], table[jnp.maximum(ids, 0)], 0.0)
+  rows = sharding.read_rows(table[jnp.maximum(ids, 0)])
+  return jnp.where((ids >= 0)[..., None], rows, 0.0)
 
 
 def embedded(
@@ -210,7 +212,7 @@ class Decoder(nn.Module):
       adapters: see `Stack`.
       collect: whether to return every layer's output.
     """
-    inputs = _scaled(self.config, self.embed(ids))
+    inputs = _scaled(self.config, sharding.read_rows(self.embed(ids)))
     hidden, cache, layers = self.layers(
       inputs,
       positions,
@@ -306,6 +308,7 @@ class Stack(nn.Module):
     if unknown := sorted(set(adapters or ()) - _KERNELS):
       raise ValueError(f'adapters of {unknown}: some of {sorted(_KERNELS)}')
     config = self.config
+    sharding.check_heads(config.num_attention_heads, config.num_key_value_heads)
     if self.count != config.num_hidden_layers:
       config = config.cut(0, self.count)
     axes: Any = (0, 0, nn.broadcast)
@@ -392,6 +395,7 @@ class Layer(nn.Module):
   def __call__(self, carry, views, slides, slot, shift, fast, adapters):
     """Returns the carry after the layer; see `Stack`."""
     hidden, kept, index = carry
+    hidden = sharding.constrain(hidden, sharding.ROWS)
     config = self.config
     view, *sliding = views
     if sliding:

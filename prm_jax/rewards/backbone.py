@@ -10,7 +10,7 @@ import numpy as np
 
 from prm_jax import types
 from prm_jax.models import decoder as decoders
-from prm_jax.models import lora
+from prm_jax.models import lora, sharding
 from prm_jax.rewards import discriminative
 
 # Of a reward's params, beside the head's own.
@@ -314,13 +314,34 @@ def _blocks(read, texts: types.Tokens) -> jax.Array:
     return leaf.reshape(-1, *leaf.shape[lead:])
 
   texts = jax.tree.map(flat, texts)
-  if len(texts.mask) <= _TEXTS:
+  devices = sharding.row_devices()
+  if len(texts.mask) <= _TEXTS * devices:
     return read(texts)
+  if devices > 1:
+    return _blocks_of_devices(read, texts, devices)
   return jax.lax.map(
     lambda one: read(jax.tree.map(lambda leaf: leaf[None], one))[0],
     texts,
     batch_size=_TEXTS,
   )
+
+
+def _blocks_of_devices(read, texts: types.Tokens, devices: int) -> jax.Array:
+  """Returns what is read of flat texts; a block takes some of every device."""
+  count = len(texts.mask)
+  own = -(-count // devices)  # texts of a device
+  blocks = -(-own // _TEXTS)
+  size = -(-own // blocks)
+  extra = devices * blocks * size - count
+
+  def dealt(leaf):
+    leaf = jnp.pad(leaf, [(0, extra), *[(0, 0)] * (leaf.ndim - 1)])
+    leaf = leaf.reshape(devices, blocks, size, *leaf.shape[1:])
+    return leaf.swapaxes(0, 1).reshape(blocks, devices * size, *leaf.shape[3:])
+
+  found = jax.lax.map(read, jax.tree.map(dealt, texts))
+  found = found.reshape(blocks, devices, size, *found.shape[2:])
+  return found.swapaxes(0, 1).reshape(-1, *found.shape[3:])[:count]
 
 
 def _read(network, trunk, texts: types.Tokens) -> jax.Array:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from prm_jax import types
 from prm_jax.runtime import mesh as meshes
+from prm_jax.runtime import update as updates
 from prm_jax.runtime.update import Metrics, Update
 
 How = Literal['jit', 'shard_map', 'pmap']
@@ -66,18 +67,10 @@ def _donated(donate: bool) -> tuple[int, ...]:
 
 
 def _jit(update: Update, mesh: Mesh, donate: bool) -> Compiled:
-  def plain(state, batch):
-    return update(state, batch)
-
   if mesh.size == 1:
-    return _on_one(jax.jit(plain, donate_argnums=_donated(donate)), mesh)
-
-  def constrained(state, batch):
-    state, metrics = update(state, batch)
-    where = meshes.shardings(state, mesh)
-    return jax.lax.with_sharding_constraint(state, where), metrics
-
-  compiled = jax.jit(constrained, donate_argnums=_donated(donate))
+    plain = jax.jit(_of_two(update), donate_argnums=_donated(donate))
+    return _on_one(plain, mesh)
+  compiled = program(update, mesh, donate=donate)
 
   def call(state, batch):
     state = jax.device_put(state, meshes.shardings(state, mesh))
@@ -86,6 +79,76 @@ def _jit(update: Update, mesh: Mesh, donate: bool) -> Compiled:
       return compiled(state, batch)
 
   return call
+
+
+def program(update: Update, mesh: Mesh, *, donate: bool = False) -> Any:
+  """Returns the jitted update, whose state stays where the rules say.
+
+  To be traced, called or lowered inside `jax.set_mesh(mesh)`, with a state and
+  a batch that lie on the mesh, or shapes that say where they would.
+
+  Args:
+    update: `(state, batch) -> (state, metrics)`.
+    mesh: from `make_mesh`.
+    donate: whether the state that is passed in may be overwritten.
+  """
+
+  def constrained(state, batch):
+    state, metrics = update(state, batch)
+    where = meshes.shardings(state, mesh)
+    return jax.lax.with_sharding_constraint(state, where), metrics
+
+  return jax.jit(constrained, donate_argnums=_donated(donate))
+
+
+def laid_out(state: Any, mesh: Mesh | None) -> Any:
+  """Returns the state where the rules say; as it is without a mesh."""
+  if mesh is None:
+    return state
+  return jax.device_put(state, meshes.shardings(state, mesh))
+
+
+def initializer(phase: types.Phase, mesh: Mesh | None) -> Any:
+  """Returns the jitted `update.initialize` of a phase.
+
+  Moments are born where they will live: no device holds them whole.
+
+  Args:
+    phase: which starts.
+    mesh: from `make_mesh`; None where all is on one device, or on every one.
+  """
+
+  def initialized(state, keep=()):
+    state = updates.initialize(state, phase, keep)
+    if mesh is None:
+      return state
+    where = meshes.shardings(state, mesh)
+    return jax.lax.with_sharding_constraint(state, where)
+
+  return jax.jit(initialized, static_argnames='keep')
+
+
+def reader(read: Callable[..., Any], mesh: Mesh | None) -> Callable[..., Any]:
+  """Returns the jitted `(params, inputs) -> value`, traced on the mesh.
+
+  Args:
+    read: `features` or `below` of a reward.
+    mesh: as of `initializer`.
+  """
+  program = jax.jit(read)
+
+  def call(params, inputs):
+    with jax.set_mesh(mesh):
+      return program(params, inputs)
+
+  return program if mesh is None else call
+
+
+def _of_two(update: Update) -> Update:
+  def plain(state, batch):
+    return update(state, batch)
+
+  return plain
 
 
 def _on_one(compiled: Compiled, mesh: Mesh) -> Compiled:

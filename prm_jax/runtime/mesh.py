@@ -13,15 +13,30 @@ from prm_jax import types
 from prm_jax.runtime import trees
 
 AXES = ('data', 'fsdp', 'model')
-ROWS = PartitionSpec(('data', 'fsdp'))
+P = PartitionSpec
+ROWS = P(('data', 'fsdp'))
 Rules = Sequence[tuple[str, PartitionSpec]]
 
-# There are as many people as there are; everything else is shared.
+# First match. Decoders lead with their layers, L; what a layer's kernels read
+# is split over `fsdp`, what they make over `model`, so that one gather and one
+# sum serve a layer. Moments, averages and gradients have the paths of what they
+# are of, and rules find the end of a path: they lie where parameters lie.
 RULES: Rules = (
   ('(^|/)people/blank', PartitionSpec()),
   ('(^|/)people/', ROWS),
+  ('^gradient/1/|^seen$', ROWS),  # of people, in a step of several batches
+  ('/layer/(query|key|value|gate|up)/kernel$', P(None, 'fsdp', 'model')),
+  ('/layer/(output|down)/kernel$', P(None, 'model', 'fsdp')),
+  ('/layer/(query|key|value|gate|up)/bias$', P(None, 'model')),
+  ('/layer/(output|down)/bias$', PartitionSpec()),
+  ('/[a-z_]*norm/scale$', PartitionSpec()),
+  ('(^|/)embed/embedding$', P('model', 'fsdp')),
+  ('/params/head/kernel$', P('fsdp', 'model')),  # next-token logits
+  ('(^|/)adapter/[a-z]+/a$', P(None, ('fsdp', 'model'))),
+  ('(^|/)adapter/[a-z]+/b$', P(None, None, ('fsdp', 'model'))),
   ('', PartitionSpec()),
 )
+_LARGE = 1_000_000  # bytes; a larger leaf is not put whole on every device
 
 
 def make_mesh(
@@ -71,20 +86,39 @@ def parse(text: str) -> Mesh:
     >>> dict(parse('data:1').shape)
     {'data': 1, 'fsdp': 1, 'model': 1}
   """
-  sizes = {}
-  for part in text.split(','):
-    axis, _, size = part.partition(':')
-    if axis not in AXES or not size.isdecimal() or not int(size):
-      raise ValueError(f'mesh {text!r}: write AXIS:DEVICES, AXIS of {AXES}')
-    sizes[axis] = int(size)
-  needed = math.prod(sizes.values())
+  axes = sizes(text)
+  needed = math.prod(axes.values())
   if needed > jax.device_count():
     raise ValueError(
       f'mesh {text!r} needs {needed} devices, and there are '
       f'{jax.device_count()}'
     )
-  sizes = {'data': 1, **sizes}
-  return make_mesh(**sizes, devices=jax.devices()[:needed])
+  return make_mesh(**axes, devices=jax.devices()[:needed])
+
+
+def sizes(text: str) -> dict[str, int]:
+  """Returns the size of each axis that `data:2,fsdp:4` names, 1 of others.
+
+  Args:
+    text: axes with their sizes.
+
+  Raises:
+    ValueError: an axis is unknown, written twice or no whole number.
+
+  Examples:
+    >>> sizes('fsdp:4')
+    {'data': 1, 'fsdp': 4, 'model': 1}
+  """
+  found = {}
+  for part in text.split(','):
+    axis, _, size = part.partition(':')
+    known = axis in AXES and axis not in found
+    if not known or not size.isdecimal() or not int(size):
+      raise ValueError(
+        f'mesh {text!r}: write AXIS:DEVICES, each AXIS of {AXES} once'
+      )
+    found[axis] = int(size)
+  return {axis: found.get(axis, 1) for axis in AXES}
 
 
 _DEFAULT: contextvars.ContextVar[Mesh | None] = contextvars.ContextVar(
@@ -116,33 +150,44 @@ def row_devices(mesh: Mesh) -> int:
 
 
 def shardings(
-  tree: types.PyTree, mesh: Mesh, rules: Rules = RULES
+  tree: types.PyTree, mesh: Mesh, rules: Rules | None = None
 ) -> types.PyTree:
   """Returns a `NamedSharding` for each leaf: the first rule whose pattern fits.
 
-  A leaf that a rule's axes do not divide (a scalar, an odd number of people)
-  is replicated.
+  What leads with rows or people and is not divided by the devices is
+  replicated: programs are given it padded.
 
   Args:
     tree: arrays or shapes.
     mesh: to lay them out on.
-    rules: `(pattern, spec)`; the pattern is searched in the leaf's path.
+    rules: `(pattern, spec)`; the pattern is searched in the leaf's path. Each
+      has to fit a leaf, but the last; `RULES`, of all learners, if None.
 
   Raises:
-    ValueError: no rule fits a leaf.
+    ValueError: no rule fits a leaf, or a rule fits none; and, where fsdp x
+      model > 1, an axis is not divided, or a leaf of more than 1 MB falls to
+      the catch-all, which would put it whole on every device.
   """
+  used = set()
 
   def place(path, leaf):
     name = trees.name(path)
-    spec = next((s for pattern, s in rules if re.search(pattern, name)), None)
-    if spec is None:
-      raise ValueError(
-        f"no sharding rule fits {name!r}: end the rules with ('', P())"
-      )
-    fits = _divides(spec, leaf.shape, mesh)
-    return NamedSharding(mesh, spec if fits else PartitionSpec())
+    for pattern, spec in RULES if rules is None else rules:
+      if re.search(pattern, name):
+        used.add(pattern)
+        return NamedSharding(mesh, _checked(name, leaf, spec, pattern, mesh))
+    raise ValueError(
+      f"no sharding rule fits {name!r}: end the rules with ('', P())"
+    )
 
-  return jax.tree_util.tree_map_with_path(place, tree)
+  found = jax.tree_util.tree_map_with_path(place, tree)
+  for pattern, spec in rules or ():
+    if pattern and pattern not in used:
+      raise ValueError(
+        f'the sharding rule ({pattern!r}, {spec}) fits no leaf; there are '
+        f'{sorted(trees.paths(tree))[:8]}'
+      )
+  return found
 
 
 def on_mesh(tree: types.PyTree, mesh: Mesh) -> types.PyTree:
@@ -161,14 +206,31 @@ def on_mesh(tree: types.PyTree, mesh: Mesh) -> types.PyTree:
   )
 
 
-def _divides(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:
-  if len(spec) > len(shape):
-    return False
-  for size, axes in zip(shape, spec, strict=False):
-    names = (axes,) if isinstance(axes, str) else axes or ()
-    parts = 1
-    for name in names:
-      parts *= mesh.shape[name]
-    if size % parts:
-      return False
-  return True
+def _checked(name, leaf, spec, pattern, mesh) -> PartitionSpec:
+  """Returns the rule's spec, or that of a leaf that cannot be split."""
+  split = mesh.shape['fsdp'] * mesh.shape['model'] > 1
+  size = math.prod(leaf.shape) * leaf.dtype.itemsize
+  if split and not pattern and size > _LARGE:
+    raise ValueError(
+      f'{name} {list(leaf.shape)} takes {size:,} bytes, and no rule says how '
+      f'{_words(mesh)} split it: add one to prm_jax/runtime/mesh.py, or take '
+      'a mesh of data alone'
+    )
+  if len(spec) > len(leaf.shape):
+    return PartitionSpec()
+  for axis, (length, names) in enumerate(zip(leaf.shape, spec, strict=False)):
+    names = (names,) if isinstance(names, str) else names or ()
+    parts = math.prod(mesh.shape[name] for name in names)
+    if length % parts == 0:
+      continue
+    if split and spec != ROWS:
+      raise ValueError(
+        f'{name} {list(leaf.shape)}: axis {axis} of {length} is not divided '
+        f'by the {parts} devices of {"x".join(names)} ({_words(mesh)})'
+      )
+    return PartitionSpec()
+  return spec
+
+
+def _words(mesh: Mesh) -> str:
+  return ','.join(f'{axis}:{size}' for axis, size in mesh.shape.items())

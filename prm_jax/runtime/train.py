@@ -86,6 +86,19 @@ def finished(
   return trainer.like(state, trainer.order[-1])
 
 
+def started(
+  learner: types.Learner, state: types.TrainState, index: int
+) -> types.TrainState:
+  """Returns the shapes of the state before the first step of a phase.
+
+  Args:
+    learner: whose phases they are.
+    state: from `start`, or its shapes.
+    index: of the phase, in its first round.
+  """
+  return _trainer(learner, None, 'jit').like(state, (0, index))
+
+
 def position(learner: types.Learner, step: int) -> Position:
   """Returns the round, phase and its step that a run's step stands for.
 
@@ -270,19 +283,20 @@ class _Trainer:
     self._mesh, self.how = mesh, how
     self._programs: dict[Any, Any] = {}
     self._trains: dict[int, set[str]] = {}
+    splits = self.mesh if how == 'jit' else None  # else all is everywhere
+    self._laid_out = functools.partial(compiling.laid_out, mesh=splits)
     self._starts = [
-      jax.jit(
-        functools.partial(updates.initialize, phase=phase),
-        static_argnames='keep',
-      )
-      for phase in self.phases
+      compiling.initializer(phase, splits) for phase in self.phases
     ]
     reward = learner.system.reward if learner.system is not None else None
     self.features = self.encode = self.below = None
     if reward is not None:
       given = reward.features is types.given_features
-      self.features = None if given else jax.jit(reward.features)
-      self.below = None if reward.below is None else jax.jit(reward.below)
+      self.features = (
+        None if given else compiling.reader(reward.features, splits)
+      )
+      if reward.below is not None:
+        self.below = compiling.reader(reward.below, splits)
       self.encode = jax.jit(reward.encode)
 
   def start(self, state, place, data):
@@ -292,6 +306,7 @@ class _Trainer:
       round=jnp.int32(round_), phase=jnp.int32(index), step=jnp.int32(0)
     )
     state = updates.begin(state, self.phases[index], data)
+    state = self._laid_out(state)  # what a beginning computed lies anywhere
     return self._starts[index](state, keep=self._kept(round_, index))
 
   def _kept(self, round_, index):

@@ -3,16 +3,12 @@
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 
+from prm_jax.runtime import hlo
+
 _HERE = pathlib.Path(__file__).parent
-_COLLECTIVE = re.compile(
-  r'= (.+?) (all-reduce|all-gather|all-to-all|reduce-scatter'
-  r'|collective-permute)(?:-start)?\('
-)
-_SHAPE = re.compile(r'\w+\[[\d,]*\]')
 
 
 def report(script: str, devices: int, *arguments: str, flags: str = '') -> dict:
@@ -33,7 +29,10 @@ def report(script: str, devices: int, *arguments: str, flags: str = '') -> dict:
     'XLA_FLAGS': f'{count} {flags}',
     'JAX_PLATFORMS': 'cpu',
     'PYTHONPATH': os.pathsep.join(
-      [str(_HERE.parents[1]), str(_HERE.parent / 'runtime')]
+      [
+        str(p)
+        for p in (_HERE.parents[1], _HERE.parent, _HERE.parent / 'runtime')
+      ]
     ),
   }
   done = subprocess.run(
@@ -50,6 +49,6 @@ def report(script: str, devices: int, *arguments: str, flags: str = '') -> dict:
 def collectives(program: str) -> dict[str, set[str]]:
   """Returns which arrays every kind of collective moves in a program's text."""
   moved: dict[str, set[str]] = {}
-  for shapes, kind in _COLLECTIVE.findall(program):
-    moved.setdefault(kind, set()).update(_SHAPE.findall(shapes))
+  for one in hlo.read(program).collectives:
+    moved.setdefault(one.kind, set()).update(one.shapes)
   return moved

@@ -52,8 +52,8 @@ def begun(learner, world):
   return state, jax.tree.map(np.asarray, batch)
 
 
-def gradients(learner, state, data, batch, mesh=None, how='jit'):
-  """The gradients of parameters and people in the first step."""
+def stepped(learner, state, data, batch, mesh=None, how='jit'):
+  """The state after a step that moves nothing and keeps its gradients."""
   phase = learner.phases[stepping(learner)]
   phase = phase._replace(
     begin=None,
@@ -64,7 +64,7 @@ def gradients(learner, state, data, batch, mesh=None, how='jit'):
     people=None if phase.people is None else CAPTURE,
   )
   batches = None if batch is None else iter([batch])
-  after = train.go_on(
+  return train.go_on(
     learner._replace(phases=(phase,)),
     state,
     data,
@@ -72,8 +72,18 @@ def gradients(learner, state, data, batch, mesh=None, how='jit'):
     mesh=mesh,
     how=how,
   )
-  found = after.opt_state[phase.name], after.people.moments.get(phase.name, ())
-  return jax.tree.map(np.asarray, found)
+
+
+def kept(after):
+  """The gradients that `stepped` keeps, of parameters and people."""
+  (shared,) = after.opt_state.values()
+  people = tuple(after.people.moments.values())
+  return jax.tree.map(np.asarray, (shared, people))
+
+
+def gradients(learner, state, data, batch, mesh=None, how='jit'):
+  """The gradients of parameters and people in the first step."""
+  return kept(stepped(learner, state, data, batch, mesh, how))
 
 
 def apart(one, other):

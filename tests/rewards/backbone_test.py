@@ -177,3 +177,21 @@ def test_kept_states_may_be_half_as_long_and_say_what_they_take():
 def test_tops_that_are_none_are_refused(trains, node, message):
   with pytest.raises(ValueError, match=message):
     reward(trains, **node)
+
+
+@pytest.mark.parametrize('count', [13, 24, 25])
+def test_blocks_take_texts_of_every_device(monkeypatch, count):
+  """Of four devices; every text is read once, and stays where it was."""
+  ids = np.arange(count * 3).reshape(count, 3)
+  texts = types.Tokens(ids, np.ones_like(ids))
+  sizes = []
+
+  def read(block):
+    sizes.append(len(block.mask))
+    return jnp.asarray(block.ids).sum(-1, keepdims=True)
+
+  monkeypatch.setattr(backbone, '_TEXTS', 3)
+  monkeypatch.setattr(backbone.sharding, 'row_devices', lambda: 4)
+  found = backbone._blocks(read, texts)
+  np.testing.assert_array_equal(found[:, 0], ids.sum(1))
+  assert max(sizes) <= 12  # three of each device at once
