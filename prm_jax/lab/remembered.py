@@ -20,6 +20,7 @@ import numpy as np
 from scipy import optimize, special
 
 from prm_jax import memory_texts, types
+from prm_jax.data import user_histories
 from prm_jax.lab import fitting, told
 from prm_jax.models import adapters as banks
 from prm_jax.models import features
@@ -45,13 +46,14 @@ class Options(NamedTuple):
 
   Attributes:
     kept: events of a person.
-    event: tokens of one as it is told, which keeps its beginning.
+    event: tokens of one as it is told. Prompt and responses get a fifth of them
+      in words each, so that what was chosen, at the end, is told too.
     adapter_steps, adapter_rank, adapter_batch: of each person's adapter.
     together: people whose adapters train in one program.
   """
 
   kept: int = 64
-  event: int = 96
+  event: int = 160
   adapter_steps: int = 40
   adapter_rank: int = 2
   adapter_batch: int = 4
@@ -227,8 +229,8 @@ class Remembered:
       limit: of each person's, the first.
     """
     rows = _rows_of(judged, limit)
-    histories = [
-      [self._event(judged, row) for row in rows.get(user, ())]
+    pairs = [
+      [self._pair(judged, row) for row in rows.get(user, ())]
       for user in range(len(self.problem.user_ids))
     ]
     parts = self.prime.parts
@@ -237,19 +239,33 @@ class Remembered:
       index = np.asarray(judged.inputs.index)
       keys = [
         self._keys(index[np.asarray(rows.get(user, ()), int)])
-        for user in range(len(histories))
+        for user in range(len(pairs))
       ]
       events = memory_texts.kept(
-        self._model.tokenizer, histories, keys, limits=self.prime.limits
+        self._model.tokenizer,
+        [[told.event_of(self._short(pair)) for pair in own] for own in pairs],
+        keys,
+        limits=self.prime.limits,
       )
       events = jax.tree.map(np.asarray, events)
-    adapters = self._adapted(histories) if parts.adapter else ()
+    adapters: Any = ()
+    if parts.adapter:
+      adapters = self._adapted([list(map(told.event_of, own)) for own in pairs])
     return People(events, adapters)
 
-  def _event(self, judged: types.Batch, row: int):
+  def _pair(self, judged: types.Batch, row: int) -> user_histories.AskedPair:
     items = np.asarray(judged.inputs.index[row]).tolist()
     label = float(judged.rows.label[row])
-    return told.event_of(told.pair_of(self.problem, items, label))
+    return told.pair_of(self.problem, items, label)
+
+  def _short(self, pair: user_histories.AskedPair) -> user_histories.AskedPair:
+    """Returns a pair of which every text leaves room for the choice."""
+    words = max(self.prime.given.event // 5, 1)
+    return pair._replace(
+      prompt=' '.join(pair.prompt.split()[-words:]),
+      first=' '.join(pair.first.split()[:words]),
+      second=' '.join(pair.second.split()[:words]),
+    )
 
   def _keys(self, index: np.ndarray) -> np.ndarray:
     """Returns what events and queries are alike by, `[n, D]`."""

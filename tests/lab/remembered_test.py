@@ -1,5 +1,7 @@
 """Memories on a tiny language model, on judgements as people bring them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -18,13 +20,8 @@ def problem():
   found = problem_of(judged)
   rng = np.random.default_rng(0)
   columns = rng.normal(size=(len(judged.texts), 3))
-  return dataclass_with(found, {features.BACKBONE: lambda: columns})
-
-
-def dataclass_with(problem, sets):
-  import dataclasses
-
-  return dataclasses.replace(problem, features=sets)
+  sets = {features.BACKBONE: lambda: columns}
+  return dataclasses.replace(found, features=sets)
 
 
 def fit(method, model, problem, **choice):  # noqa: F811
@@ -58,6 +55,21 @@ def test_predictions_read_the_persons_own_memory(fitted):
   own = judged.rows.user == 2
   np.testing.assert_allclose(some[~own], plain[~own], atol=1e-4)
   np.testing.assert_allclose(some[own], margin[own], atol=1e-3)
+
+
+def test_long_responses_leave_room_for_the_choice(model, problem):  # noqa: F811
+  texts = [f'{text} ' + 'milk ' * 200 for text in problem.texts]
+  long = dataclasses.replace(problem, texts=texts)
+  prime = remembered.Prime(
+    'recalled_events', model, LEAST, GIVEN._replace(event=32)
+  )
+  table = long.features[features.BACKBONE]()
+  found = remembered.Remembered(prime, prime.choices()[0], long, table, 1.0)
+  kept = found.contexts(long.judged).events.events.content
+  ids, mask = kept.ids[0, 0], kept.mask[0, 0]
+  said = model.model.tokenizer.decode(ids[mask > 0].tolist())
+  assert 'Chose A1' in said
+  assert said.count('milk') == 2 * (32 // 5 - 2)  # behind two words of each
 
 
 def test_first_answers_alone_are_kept(fitted):
