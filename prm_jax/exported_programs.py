@@ -99,11 +99,7 @@ def write(model: Model, folder: Path, *, user: str | None = None) -> None:
 
 def _of_tokens(model: Model, context: Any):
   """Returns weights, programs and a description, of a model on a backbone."""
-  if model.source.name != model.setting.source:
-    raise ValueError(
-      'the backbone is not the one that the model was trained with '
-      f'({model.source.name} and {model.setting.source}): give back its files'
-    )
+  model.check_weights()
   read = model.source.trunk
   reduction = model.reader.reductions[features.BACKBONE]
   config = read.model.config

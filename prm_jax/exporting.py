@@ -245,12 +245,7 @@ def _trunk(model: Model) -> trunk.Trunk:
       'which no sequence classifier computes: train with --backbone=FOLDER, '
       'or export with --format=orbax or --format=stablehlo'
     )
-  kept = model.setting.source
-  if model.source.name != kept:
-    raise ValueError(
-      f'the backbone is not the one that the model was trained with '
-      f'({model.source.name} and {kept}): give back its files, or train anew'
-    )
+  model.check_weights()
   return model.source.trunk
 
 
@@ -278,7 +273,7 @@ def _contexts(model: Model, user: str | None, ids: Sequence[str] | None):
     if ids is not None and user not in ids:
       raise ValueError(f'--user={user} is not in the file of --ids')
     name = user if ids is not None else linear_scores.hashed(user)
-    return [name], jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
+    return [name], _row(context)
   nobody = model.context(None)
   if not jax.tree.leaves(nobody):
     return [], nobody
@@ -287,19 +282,21 @@ def _contexts(model: Model, user: str | None, ids: Sequence[str] | None):
   rows = {f'{a:08x}{b:08x}': row for row, (a, b) in enumerate(halves) if a | b}
   asked = {linear_scores.hashed(who): who for who in model.asked}
   trained = [name for name in rows if name not in asked]
-  some = [jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], nobody)]
+  some = [_row(nobody)]
   if trained:
     where = np.array([rows[name] for name in trained])
     beliefs = jax.tree.map(lambda leaf: leaf[where], model.state.people.beliefs)
     some.append(
       jax.vmap(lambda belief: system.user.context(params, belief))(beliefs)
     )
-  for who in asked.values():
-    some.append(
-      jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], model.context(who))
-    )
+  some += [_row(model.context(who)) for who in asked.values()]
   contexts = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *some)
   return _named([*trained, *asked], asked, ids), contexts
+
+
+def _row(context):
+  """Returns the context of one person as that of a list of one."""
+  return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
 
 
 def _named(
@@ -335,9 +332,7 @@ def _training_scores(model: Model, user: str | None) -> np.ndarray | None:
   x = model.kept.features
   x = x.reshape(-1, x.shape[-1])
   system, params = model.setting.learner().system, model.state.params
-  context = model.context(user)
-  if jax.tree.leaves(context):
-    context = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], context)
+  context = _row(model.context(user))
   vector = linear_scores.weights(system, params, context, x.shape[1])[0]
   return np.asarray(x, np.float64) @ vector
 

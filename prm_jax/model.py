@@ -344,6 +344,11 @@ class Model:
         f'the model was trained on features of {self.setting.source}: leave '
         'out --features'
       )
+    self.check_weights()
+    return self.reader(self.source, prompts, responses)
+
+  def check_weights(self) -> None:
+    """Raises ValueError where other weights read texts than in training."""
     kept = self.setting.source
     of_weights = tuple(f'{kind} ' for kind in _WEIGHTS)
     if kept.startswith(of_weights) and self.source.name != kept:
@@ -351,7 +356,6 @@ class Model:
         'the weights are not those that the model was trained with '
         f'({self.source.name} and {kept}): give back their files, or train anew'
       )
-    return self.reader(self.source, prompts, responses)
 
   def context(self, user: str | None) -> types.PyTree:
     """Returns what the reward is told of a person, of nobody if None.

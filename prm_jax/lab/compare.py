@@ -266,7 +266,7 @@ class _Work:
 
   def _first(self, name: str, method: str) -> fitting.First | None:
     """Returns how a search begins; the aggregate costs too little to save."""
-    if method not in self.methods:
+    if method not in self.methods or method in self.worded:
       return None
     wide = self._floats(method, self._kinds(name, method)) > _MANY
     return fitting.First(_FIRST, 1 if wide else _LEFT)
@@ -280,21 +280,12 @@ class _Work:
 
   def _method(self, name: str, method: str) -> units.Unit:
     """Returns a method's unit; it starts from the best aggregate's ridge."""
-    node = {'kind': method}
+    node, role = {'kind': method}, None
     choices: list[dict[str, Any]] = []
     if method in self.worded:
-      return fitting.method_unit(
-        self.cases[name].problem,
-        self.protocol,
-        node,
-        self.worded[method].choices(),
-        people=_SEARCHED,
-        role='personal',
-        sets=self.sets[name],
-        fit=self.worded[method],
-      )
-    if method == fitting.LENGTH:
-      node = {'kind': fitting.BASELINE}
+      role, choices = 'personal', self.worded[method].choices()
+    elif method == fitting.LENGTH:
+      node, role = {'kind': fitting.BASELINE}, 'control'
       choices = [
         {'features': 'length', **row} for row in registry.grid(fitting.BASELINE)
       ]
@@ -319,7 +310,8 @@ class _Work:
       people=_SEARCHED,
       sets=self.sets[name],
       first=self._first(name, method),
-      role='control' if method == fitting.LENGTH else None,
+      role=role,
+      fit=self.worded.get(method, fitting.Fitted.fit),
     )
 
   def _habits(self, name: str) -> units.Unit:

@@ -66,12 +66,7 @@ def options(given: Mapping[str, Any]) -> Options:
   Raises:
     ValueError: there is no such option, or its number is out of range.
   """
-  for name, value in given.items():
-    if name not in Options._fields:
-      raise ValueError(f'option {name}={value}: one of {Options._fields}')
-    if value < 1 or value != int(value):
-      raise ValueError(f'option {name}={value}: a whole number from 1')
-  return Options()._replace(**given)
+  return told.changed(Options(), given, {})
 
 
 class People(NamedTuple):
@@ -161,8 +156,7 @@ class Prime:
       sets: of features; `features.BACKBONE` says which events are alike.
     """
     del method
-    table = sets[features.BACKBONE]
-    found = Remembered(self, choice, problem, table, 0.0)
+    found = Remembered(self, choice, problem, sets[features.BACKBONE])
     counts = np.asarray(training.rows.mask) > 0
     rows = np.random.default_rng([problem.seed, 7]).permutation(len(counts))
     half = np.zeros(len(counts), bool)
@@ -171,8 +165,8 @@ class Prime:
     kept = found.contexts(training.masked(half))
     some = training.take(asked)
     margin = found.margins(kept, some)
-    label = np.asarray(some.rows.label)
-    return Remembered(self, choice, problem, table, slope(margin, label))
+    found.slope = slope(margin, np.asarray(some.rows.label))
+    return found
 
 
 def slope(margin: np.ndarray, label: np.ndarray) -> float:
@@ -199,13 +193,16 @@ def slope(margin: np.ndarray, label: np.ndarray) -> float:
 
 
 class Remembered:
-  """A method, fitted: what is kept of people, and what it predicts."""
+  """A method, fitted: what is kept of people, and what it predicts.
 
-  def __init__(
-    self, prime: Prime, choice, problem, table: np.ndarray, steep: float
-  ):
+  Attributes:
+    slope: of a probability in a margin; 0 until one is fitted.
+  """
+
+  slope = 0.0
+
+  def __init__(self, prime: Prime, choice, problem, table: np.ndarray):
     self.prime, self.choice, self.problem = prime, choice, problem
-    self.slope = steep
     # Centred, for cosines of what all texts share tell nothing.
     self._table = np.asarray(table - table.mean(0), np.float32)
     self._model = prime.language.model
@@ -228,9 +225,9 @@ class Remembered:
       judged: judgements.
       limit: of each person's, the first.
     """
-    rows = _rows_of(judged, limit)
+    rows = told.rows_of(judged, limit)
     pairs = [
-      [self._pair(judged, row) for row in rows.get(user, ())]
+      told.pairs_of(self.problem, judged, rows.get(user, ()))
       for user in range(len(self.problem.user_ids))
     ]
     parts = self.prime.parts
@@ -252,11 +249,6 @@ class Remembered:
     if parts.adapter:
       adapters = self._adapted([list(map(told.event_of, own)) for own in pairs])
     return People(events, adapters)
-
-  def _pair(self, judged: types.Batch, row: int) -> user_histories.AskedPair:
-    items = np.asarray(judged.inputs.index[row]).tolist()
-    label = float(judged.rows.label[row])
-    return told.pair_of(self.problem, items, label)
 
   def _short(self, pair: user_histories.AskedPair) -> user_histories.AskedPair:
     """Returns a pair of which every text leaves room for the choice."""
@@ -369,15 +361,6 @@ class Remembered:
     )
     both = np.asarray(scores, np.float64)
     return both[..., 0] - both[..., 1]
-
-
-def _rows_of(judged: types.Batch, limit: int | None) -> dict[int, list[int]]:
-  """Returns person -> rows of their judgements that count, the first ones."""
-  found: dict[int, list[int]] = {}
-  user = np.asarray(judged.rows.user)
-  for row in np.flatnonzero(np.asarray(judged.rows.mask) > 0).tolist():
-    found.setdefault(int(user[row]), []).append(row)
-  return {user: rows[:limit] for user, rows in found.items()}
 
 
 def _grouped(user: np.ndarray) -> list[np.ndarray]:

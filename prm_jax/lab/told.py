@@ -24,6 +24,7 @@ from prm_jax.data import user_histories
 from prm_jax.lab import fitting
 from prm_jax.learners import plus
 from prm_jax.models import chat as chats
+from prm_jax.models import composed
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.policy import summarizing
 from prm_jax.runtime import train, trees
@@ -67,18 +68,32 @@ def options(given: Mapping[str, Any]) -> Options:
   Raises:
     ValueError: there is no such option, or its number is out of range.
   """
-  for name, value in given.items():
-    if name not in Options._fields:
-      raise ValueError(f'option {name}={value}: one of {Options._fields}')
-    least = {'samples': 2, 'half': 0, 'rate': 0}.get(name, 1)
-    if value < least or (name != 'rate' and value != int(value)):
-      raise ValueError(f'option {name}={value}: a number of at least {least}')
-  found = Options()._replace(**given)
+  found = changed(Options(), given, {'samples': 2, 'half': 0, 'rate': 0})
   if found.response > found.text:
     raise ValueError(
       f'option response={found.response}: more than text={found.text}'
     )
   return found
+
+
+def changed(usual: Any, given: Mapping[str, Any], least: Mapping[str, int]):
+  """Returns options of which some are given.
+
+  Args:
+    usual: a NamedTuple of numbers, those that are int whole.
+    given: instead of the usual ones.
+    least: of options whose least is not 1.
+
+  Raises:
+    ValueError: there is no such option, or its number is out of range.
+  """
+  for name, value in given.items():
+    if name not in usual._fields:
+      raise ValueError(f'option {name}={value}: one of {usual._fields}')
+    whole, low = isinstance(getattr(usual, name), int), least.get(name, 1)
+    if value < low or (whole and value != int(value)):
+      raise ValueError(f'option {name}={value}: a number of at least {low}')
+  return usual._replace(**given)
 
 
 class Language(NamedTuple):
@@ -259,8 +274,6 @@ class Told:
   @functools.cached_property
   def _whole(self) -> types.PyTree:
     """The summariser's parameters, its adapter merged."""
-    from prm_jax.models import composed
-
     user = self.state.params['user']
     return jax.jit(lambda p: composed.composed(p, self._writer.fields))(user)
 
@@ -405,15 +418,36 @@ def event_of(pair: user_histories.AskedPair) -> user_histories.TextEvent:
   )
 
 
-def _said(problem, judged: types.Batch):
-  """Returns person -> judgements that count, in order of rows."""
-  rows, index = judged.rows, np.asarray(judged.inputs.index)
-  found: dict[int, list[user_histories.AskedPair]] = {}
-  for row in np.flatnonzero(np.asarray(rows.mask) > 0).tolist():
-    label = float(rows.label[row])
-    pair = pair_of(problem, index[row].tolist(), label)
-    found.setdefault(int(rows.user[row]), []).append(pair)
-  return found
+def rows_of(
+  judged: types.Batch, limit: int | None = None
+) -> dict[int, list[int]]:
+  """Returns person -> rows of their judgements that count, the first ones.
+
+  Args:
+    judged: judgements.
+    limit: of each person's; all if None. Whose limit is 0 is left out.
+  """
+  found: dict[int, list[int]] = {}
+  user = np.asarray(judged.rows.user)
+  for row in np.flatnonzero(np.asarray(judged.rows.mask) > 0).tolist():
+    found.setdefault(int(user[row]), []).append(row)
+  return {user: rows[:limit] for user, rows in found.items() if rows[:limit]}
+
+
+def pairs_of(
+  problem: fitting.Problem, judged: types.Batch, rows: Sequence[int]
+) -> list[user_histories.AskedPair]:
+  """Returns some judgements in words.
+
+  Args:
+    problem: of the texts.
+    judged: judgements.
+    rows: of them.
+  """
+  index, label = np.asarray(judged.inputs.index), judged.rows.label
+  return [
+    pair_of(problem, index[row].tolist(), float(label[row])) for row in rows
+  ]
 
 
 def told(
@@ -426,11 +460,10 @@ def told(
     judged: judgements.
     limit: of each person's, the first.
   """
-  found = {}
-  for user, own in _said(problem, judged).items():
-    if events := [event_of(pair) for pair in own[:limit]]:
-      found[user] = events
-  return found
+  return {
+    user: [event_of(pair) for pair in pairs_of(problem, judged, rows)]
+    for user, rows in rows_of(judged, limit).items()
+  }
 
 
 def episodes(
@@ -447,7 +480,8 @@ def episodes(
     judged: judgements, of which those count that are not masked.
   """
   found = []
-  for user, own in sorted(_said(problem, judged).items()):
+  for user, rows in sorted(rows_of(judged).items()):
+    own = pairs_of(problem, judged, rows)
     names = {
       name: i for i, name in enumerate(dict.fromkeys(p.about for p in own))
     }

@@ -18,17 +18,14 @@ import numpy as np
 
 from prm_jax.models import chat as chats
 from prm_jax.models import classifier, decoder, embeddings, tokenizers
-from prm_jax.models.weights import cache, huggingface
+from prm_jax.models.weights import cache, huggingface, shards
 
 # Of all layers: fixed before any text is seen. A search inside the training
 # rows prefers what fits the trained wording to what carries to new words.
 DEPTH = 0.87
 TOTAL = 1024  # tokens of a text that are read
 _CHUNK = 64  # texts between two times that something is kept
-_NAMES = (
-  *('config.json', 'tokenizer.json', 'tokenizer_config.json'),
-  *('special_tokens_map.json', 'chat_template.jinja'),
-)
+_NAMES = ('config.json', *huggingface.TEXTS)
 
 
 class Trunk(NamedTuple):
@@ -142,7 +139,7 @@ def unit(prompt: str, response: str) -> str:
 def files(folder: Path) -> list[Path]:
   """Returns the files of a checkpoint that a trunk is read from."""
   found = [folder / name for name in _NAMES if (folder / name).is_file()]
-  index = folder / 'model.safetensors.index.json'
+  index = folder / shards.INDEX
   found += [index] if index.is_file() else []
   return found + list(huggingface.weight_files(folder))
 

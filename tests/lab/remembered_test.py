@@ -64,7 +64,7 @@ def test_long_responses_leave_room_for_the_choice(model, problem):  # noqa: F811
     'recalled_events', model, LEAST, GIVEN._replace(event=32)
   )
   table = long.features[features.BACKBONE]()
-  found = remembered.Remembered(prime, prime.choices()[0], long, table, 1.0)
+  found = remembered.Remembered(prime, prime.choices()[0], long, table)
   kept = found.contexts(long.judged).events.events.content
   ids, mask = kept.ids[0, 0], kept.mask[0, 0]
   said = model.model.tokenizer.decode(ids[mask > 0].tolist())

@@ -33,7 +33,9 @@ def test_scores_of_lower_layers_are_those_of_transformers(kind, tmp_path):
   )
   assert len(files) > 1
   auto = families.transformers.AutoModelForSequenceClassification
-  theirs = auto.from_pretrained(out, attn_implementation='eager').eval()
+  theirs = auto.from_pretrained(
+    out, attn_implementation='eager'
+  ).eval()  # no dropout
   kept, before = theirs.state_dict(), model.state_dict()
   for name, of in kept.items():
     if name not in ('score.weight', 'model.norm.weight'):
