@@ -9,6 +9,11 @@ import sys
 from prm_jax.runtime import hlo
 
 _HERE = pathlib.Path(__file__).parent
+# As in setup.cfg: a program that another process has written half.
+_WARNINGS = (
+  *('-W', 'error'),
+  *('-W', 'ignore:Error reading persistent compilation cache entry'),
+)
 
 
 def report(script: str, devices: int, *arguments: str, flags: str = '') -> dict:
@@ -36,7 +41,7 @@ def report(script: str, devices: int, *arguments: str, flags: str = '') -> dict:
     ),
   }
   done = subprocess.run(
-    [sys.executable, '-W', 'error', str(_HERE / script), *arguments],
+    [sys.executable, *_WARNINGS, str(_HERE / script), *arguments],
     env=environment,
     capture_output=True,
     text=True,
