@@ -27,6 +27,8 @@ class Setting:
       SHA-256' of a file of one's own, 'backbone SHA-256' of a decoder's, or
       'text' where text alone is counted.
     backbone: folder of the decoder; None where an encoder reads.
+    reading: which of its states are features, see `models.token_states`; the
+      last token's of prompt and response together if None.
   """
 
   method: str
@@ -40,6 +42,7 @@ class Setting:
   judgements: int
   source: str
   backbone: str | None = None
+  reading: str | None = None
 
   def learner(self) -> types.Learner:
     """Returns the learner this setting names."""
@@ -84,7 +87,8 @@ def parse(known: Any, path: Path) -> Setting:
       f'{path} is not of `prm train`: give the folder that it wrote'
     )
   known = {name: value for name, value in known.items() if name != 'data'}
-  known.setdefault('backbone', None)  # written before there were any
+  for name in ('backbone', 'reading'):  # written before there were any
+    known.setdefault(name, None)
   names = {field.name for field in dataclasses.fields(Setting)}
   if set(known) != names:
     version = (

@@ -5,7 +5,7 @@ import hashlib
 import re
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -115,14 +115,38 @@ def embed(
   deepest = encoder.config.num_hidden_layers
   if not layers or not all(0 <= layer <= deepest for layer in layers):
     raise ValueError(f'layers {tuple(layers)}: choose some of 0..{deepest}')
+  store = Store(cache_dir or cache.cache_folder() / 'embeddings', encoder)
+
+  def read(units):
+    return store.get(units, layers).reshape(len(units), -1)
+
+  return of_units(texts, unit, len(layers) * encoder.config.hidden_size, read)
+
+
+def of_units(
+  texts: Sequence[str],
+  unit: str,
+  width: int,
+  read: Callable[[list[str]], np.ndarray],
+) -> np.ndarray:
+  """Returns features of every text `[M, D]` from those of its units.
+
+  Args:
+    texts: M texts.
+    unit: what is read at once; see `embed`.
+    width: D.
+    read: features `[m, D]` of m units, each of which it is given once.
+
+  Raises:
+    ValueError: no such unit.
+  """
   if unit not in UNITS:
     raise ValueError(f'unit {unit!r}: choose one of {UNITS}')
   if not len(texts):
-    return np.zeros((0, len(layers) * encoder.config.hidden_size), np.float32)
+    return np.zeros((0, width), np.float32)
   parts = [[t] if unit == 'text' else sentences(t) for t in texts]
   units = sorted({part for text in parts for part in text})
-  store = Store(cache_dir or cache.cache_folder() / 'embeddings', encoder)
-  known = store.get(units, layers).reshape(len(units), -1)
+  known = read(units)
   number = {part: row for row, part in enumerate(units)}
   rows = np.array([number[part] for text in parts for part in text], int)
   counts = [len(text) for text in parts]
@@ -230,6 +254,13 @@ class Store:
       self._write(fresh)
     known |= {key: mean[chosen] for key, mean in fresh.items()}
     return np.stack([known[_digest(unit)] for unit in units])
+
+  def missing(self, units: Sequence[str]) -> list[str]:
+    """Returns the units that are not on the disk."""
+    known = set[str]()
+    for path in self._shards():
+      known |= set(map(str, _read_shard(path)[0]))
+    return [unit for unit in units if _digest(unit) not in known]
 
   def forget(self, units: Sequence[str]) -> int:
     """Deletes units from the disk; returns how many were there."""

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prm_jax.models import embeddings, reduce, surface
+from prm_jax.models import embeddings, reduce, surface, token_states
 from prm_jax.models import trunk as trunks
+from prm_jax.models.language_model import LanguageModel
 
 BACKBONE = 'backbone'
 KINDS = (
@@ -33,6 +34,10 @@ class Source:
 
   Attributes:
     own: whether it is a file of one's own.
+    backbone: folder of a decoder, or None.
+    reading: how the backbone reads a response alone; None where it reads
+      prompt and response together.
+    cache_dir: of units that were read; the user's cache folder if None.
   """
 
   def __init__(
@@ -40,6 +45,8 @@ class Source:
     encoder: str | Path | None = None,
     own: Path | None = None,
     backbone: str | Path | None = None,
+    reading: str | None = None,
+    cache_dir: Path | None = None,
   ):
     """Names it; weights are loaded when they are first needed.
 
@@ -47,22 +54,35 @@ class Source:
       encoder: folder of a BERT checkpoint, the default one if None.
       own: .npz of one's own features, which takes the encoder's place.
       backbone: folder of a decoder, which takes it, too; see `models.trunk`.
+      reading: how the backbone reads a response, in place of the last token of
+        prompt and response together: 'UNIT:TOKEN:LAYERS', see
+        `models.token_states`.
+      cache_dir: of units that were read; the user's cache folder if None.
 
     Raises:
-      ValueError: more than one of them is given.
+      ValueError: more than one of them is given, or a reading that is none, or
+        that has nothing to read.
     """
     given = {'encoder': encoder, 'features': own, 'backbone': backbone}
     several = [name for name, value in given.items() if value]
     if len(several) > 1:
       raise ValueError(f'features come from one source: {several} are given')
+    if reading and not backbone:
+      raise ValueError(
+        f'reading {reading!r} says how a decoder reads: give its folder as '
+        'backbone'
+      )
     self.own = own is not None
     self.backbone = Path(backbone) if backbone else None
+    self.reading = token_states.Reading.parse(reading) if reading else None
+    self.cache_dir = cache_dir
     self._path = own
     self._folder = Path(encoder) if encoder else None
     self._known: dict[tuple[Any, ...], np.ndarray] = {}
 
   @functools.cached_property
-  def _encoder(self) -> embeddings.Encoder:
+  def encoder(self) -> embeddings.Encoder:
+    """Returns the encoder, where one is read."""
     return embeddings.Encoder.load(self._folder)
 
   @functools.cached_property
@@ -73,13 +93,24 @@ class Source:
     return trunks.Trunk.load(self.backbone)
 
   @functools.cached_property
+  def _language(self) -> LanguageModel:
+    return LanguageModel.load(self.backbone)
+
+  def states(self, reading: token_states.Reading) -> token_states.States:
+    """Returns the decoder as it is read; SmolLM2-135M without a backbone."""
+    return token_states.States.of(self._language, reading)
+
+  @functools.cached_property
   def name(self) -> str:
     """Returns 'encoder SHA-256', 'backbone SHA-256' or 'file SHA-256'."""
+    if self.backbone is not None and self.reading is not None:
+      states = self.states(self.reading)
+      return f'backbone {states.fingerprint} {states.reading}'
     if self.backbone is not None:
       return f'backbone {self.trunk.fingerprint}'
     if self._path is not None:
       return f'file {_file_digest(self._path)}'
-    return f'encoder {self._encoder.fingerprint}'
+    return f'encoder {self.encoder.fingerprint}'
 
   def files(self) -> list[Path]:
     """Returns the files that the encoder or the backbone is read from."""
@@ -105,14 +136,39 @@ class Source:
       if self._path is not None:
         read = embeddings.embed_from_file(texts, self._path)
       else:
-        read = embeddings.embed(texts, self._encoder, layers=layers, unit=unit)
+        read = embeddings.embed(
+          texts,
+          self.encoder,
+          layers=layers,
+          unit=unit,
+          cache_dir=self.cache_dir,
+        )
       self._known[key] = read
+    return self._known[key]
+
+  def read(
+    self, texts: Sequence[str], reading: token_states.Reading
+  ) -> np.ndarray:
+    """Returns features `[M, D]` of texts, by states of the decoder's tokens.
+
+    Args:
+      texts: M texts.
+      reading: which states.
+    """
+    key = _digest_of(texts), reading
+    if key not in self._known:
+      self._known[key] = self.states(reading)(texts, cache_dir=self.cache_dir)
     return self._known[key]
 
   def together(
     self, prompts: Sequence[str], responses: Sequence[str]
   ) -> np.ndarray:
-    """Returns features `[M, D]` of responses to prompts, by the backbone."""
+    """Returns features `[M, D]` of responses to prompts, by the backbone.
+
+    With a reading of units, of the responses alone.
+    """
+    if self.reading is not None:
+      return self.read(responses, self.reading)
     key = _digest_of([*prompts, *responses]), BACKBONE
     if key not in self._known:
       self._known[key] = self.trunk(prompts, responses)
@@ -254,7 +310,8 @@ def configured(
   Args:
     nodes: name -> `unit` and `layers` of the encoder, `components`, `whiten`,
       `length` and `prompt_components`; the unit 'identity' is a column a text,
-      'backbone' what a decoder says of prompt and text together.
+      'backbone' what a decoder says of prompt and text together. With `token`,
+      unit and layers are a decoder's; see `token_states.Reading`.
     source: of features.
     texts: M responses.
     train: `[M]` True where a reduction may look.
@@ -278,6 +335,9 @@ def configured(
         return np.eye(len(texts), dtype=np.float32)
       if node['unit'] == BACKBONE:
         read = source.together(prompts, texts)
+      elif node.get('token'):
+        reading = token_states.Reading(node['unit'], node['token'], layers)
+        read = source.read(texts, reading)
       else:
         read = source(texts, node['unit'], layers)
       columns = [components(read, node['components'], node['whiten'])]

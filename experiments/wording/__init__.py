@@ -1,0 +1,1 @@
+"""Does a decoder's frozen reading carry taste to new words?"""

@@ -1,0 +1,206 @@
+"""Does a decoder's frozen reading carry taste to new words? The study."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from experiments.personalized_vs_aggregate import problems
+from experiments.wording import page, tables, templates
+from prm_jax.lab import fitting, rows, study, units
+from prm_jax.models import embeddings, features, tokenizers
+from prm_jax.models.token_states import Reading
+from prm_jax.systems import linear_scores
+
+_DATA = 'attributes_gaussian'
+_STATES = 'states'  # folder of units that were read
+# Seen people alone: what is new is the text.
+_PROTOCOL = fitting.Protocol(answers=(), panel_answers=1, controlled=())
+_NOTES = (
+  'Feature sets are never searched among: within each, aggregate and PReF have '
+  'the same two configurations, chosen by the likelihood of held-out training '
+  'prompts of 100 people.',
+  'Intervals are over people and prompts; on new wording also over marker '
+  'templates, of which there are eight of each attribute and pole: these are '
+  'drawn anew, and every sentence that changes is scored by the fitted model. '
+  'The variances are added.',
+  'Weights of SmolLM2-135M are dequantised from four bits (Q4_1).',
+  'CPU seconds are of one process with one thread, on a machine that others '
+  'share; of encoding, without loading weights.',
+)
+
+
+def _work(config, folder: units.Folder) -> dict[str, units.Make]:
+  """Returns what makes each seed, with a unit a feature set and method."""
+  source = _source(config, folder)
+  return {
+    f'seed{seed}': units.record(_seed, config, folder, source, seed)
+    for seed in config.seeds
+  }
+
+
+def _source(config, folder: units.Folder) -> features.Source:
+  model = config.language.model
+  return features.Source(
+    backbone=model or None, cache_dir=folder.path.parent / _STATES
+  )
+
+
+def _seed(
+  config, folder: units.Folder, source: features.Source, seed: int
+) -> dict:
+  """Makes a seed's units; returns the names of its problem and methods."""
+  problem = _problem(config, source, seed)
+  sets = fitting.FeatureSets(problem)
+  work: dict[str, units.Make] = {
+    problem.name: lambda: fitting.rows_unit(problem, _PROTOCOL)
+  }
+  methods = []
+  for arm, node in config.attributes.features.items():
+    work[f'read-{arm}-seed{seed}'] = units.record(
+      _read, source, problem, node.to_dict(), arm
+    )
+    for method in config.methods:
+      methods.append(f'{arm}-{method}')
+      work[f'{problem.name}.{methods[-1]}'] = functools.partial(
+        _fitted, config, problem, sets, arm, method
+      )
+  folder.make_all(work, problem.name)
+  return {'problem': problem.name, 'methods': methods}
+
+
+def _problem(config, source: features.Source, seed: int) -> fitting.Problem:
+  """Returns the simulated people, with marker sentences after their texts."""
+  problem = next(problems.problems(config, _DATA, seed, source))
+  prompts = {name for name in problem.prompt_ids if name.startswith('train/')}
+  train = np.array([name in prompts for name in problem.prompt_ids])
+  more = templates.markers(tables.NEW_WORDING).sentences
+  made = features.configured(
+    config.attributes.features,
+    source,
+    [*problem.texts, *more],
+    np.concatenate([train, np.zeros(len(more), bool)]),
+    [''] * (len(train) + len(more)),
+  )
+  return dataclasses.replace(problem, features=made, truth=dict)
+
+
+def _read(
+  source: features.Source, problem: fitting.Problem, node, arm: str
+) -> dict[str, Any]:
+  """Reads a feature set's units into the cache; returns what that took."""
+  parts = problem.texts
+  if node['unit'] != 'text':
+    parts = [s for text in parts for s in embeddings.sentences(text)]
+  parts = sorted({*parts, *templates.markers(tables.NEW_WORDING).sentences})
+  encoder: Any = source.encoder
+  layers = encoder.config.num_hidden_layers
+  ids = functools.partial(tokenizers.encode, encoder.tokenizer)
+  if node.get('token'):
+    reading = Reading(node['unit'], node['token'], tuple(node['layers']))
+    encoder = source.states(reading)
+    layers, ids = max(node['layers']), lambda some: (encoder.ids(some), 0)
+  store = embeddings.Store(source.cache_dir, encoder)
+  new = store.missing(parts)
+  started = time.process_time()
+  if new:
+    store.get(new, (0,))
+  return {
+    'set': arm,
+    'seed': problem.seed,
+    'layers': layers,
+    'units': len(parts),
+    'new_units': len(new),
+    'new_tokens': sum(map(len, ids(new)[0])) if new else 0,
+    'cpu_seconds': round(time.process_time() - started, 1),
+  }
+
+
+def _fitted(
+  config, problem: fitting.Problem, sets, arm: str, method: str
+) -> units.Unit:
+  """Returns what a method on a feature set predicts; and of other templates.
+
+  Arrays besides predictions: `margin` `[B]` of the judgements of new wording,
+  and `score` `[S, U]` of its marker sentences by person; see `templates`. None
+  where texts are read whole.
+  """
+  kept: list[fitting.Fitted] = []
+
+  def fit(*arguments):
+    kept[:] = [fitting.Fitted.fit(*arguments)]
+    return kept[0]
+
+  node, search = config.methods[method].to_dict(), config.search
+  choices: list[dict[str, Any]] = [{'features': arm}]
+  for name, values in search[method].items():
+    choices = [{**row, name: value} for row in choices for value in values]
+  started = time.process_time()
+  unit = fitting.method_unit(
+    problem, _PROTOCOL, node, choices, people=search.people, sets=sets, fit=fit
+  )
+  unit.record['cpu_seconds'] = round(time.process_time() - started, 1)
+  if config.attributes.features[arm]['unit'] == 'text':
+    return unit
+  table, fitted = sets[arm], kept[0]
+  weights = linear_scores.weights(
+    fitted.learner.system,
+    fitted.state.params,
+    fitted.contexts(problem.training),
+    table.shape[1],
+  )
+  weights = np.broadcast_to(weights, (len(problem.user_ids), table.shape[1]))
+  index = problem.index(_PROTOCOL)[tables.NEW_WORDING]
+  user = np.asarray(problem.judged.rows.user)[index]
+  items = np.asarray(problem.judged.inputs.index)[index]
+  gap = table[items[:, 0]] - table[items[:, 1]]
+  M, width = len(problem.texts), config.attributes.features[arm]['components']
+  return units.Unit(
+    unit.record,
+    unit.arrays
+    | {
+      'margin': np.sum(gap * weights[user], 1, dtype=np.float32),
+      # Length stays as it is.
+      'score': table[M:, :width] @ weights[:, :width].T,
+      'items': items,
+    },
+  )
+
+
+def _tables(config, folder: units.Folder) -> study.Tables:
+  cells, texts = [], {}
+  source = _source(config, folder)
+  read: list[dict[str, Any]] = []
+  for seed in config.seeds:
+    made = folder.read(f'seed{seed}').record
+    cells.append(rows.read(folder, made['problem'], made['methods']))
+    texts[seed] = next(problems.problems(config, _DATA, seed, source)).texts
+    read += [
+      folder.read(f'read-{arm}-seed{seed}').record
+      for arm in config.attributes.features
+    ]
+  moved = tables.Moved(config, folder, cells, texts)
+  found = {
+    'shares': tables.shares(cells, moved),
+    'differences': tables.differences(cells, moved),
+    'costs': tables.costs(cells, read),
+    'choices': rows.choice_table(cells),
+  }
+  bars = tables.bars(config.bars, found['shares'], found['differences'])
+  return {'bars': bars, **found}
+
+
+def _predictions(config, folder: units.Folder) -> Iterator[str]:
+  cells = []
+  for seed in config.seeds:
+    made = folder.read(f'seed{seed}').record
+    cells.append(rows.read(folder, made['problem'], made['methods']))
+  return rows.prediction_lines(rows.group(cells))
+
+
+STUDY = study.Study(
+  _work, _tables, tables.answer, page.PAGE, _NOTES, _predictions
+)
