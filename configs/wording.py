@@ -32,6 +32,7 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   # if empty.
   config.language = {'model': ''}
   components = 16 if smoke else 512
+  lower, upper = (1, 2) if smoke else (LOWER, UPPER)
   encoder = main_study.text_features(
     (3, 5, 6), components, unit='sentence', whiten=False
   )
@@ -39,17 +40,14 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   def read(token: str, *layers: int, unit: str = 'sentence') -> dict:
     return {**encoder, 'unit': unit, 'token': token, 'layers': layers}
 
-  config.attributes.features = {BASELINE: encoder}
-  if variant != 'whole':
-    config.attributes.features |= {
-      'last_upper': read('last', UPPER),
-      'last_both': read('last', LOWER, UPPER),
-      'mean_upper': read('mean', UPPER),
-    }
-  else:
-    config.attributes.features |= {
-      'whole_both': read('last', LOWER, UPPER, unit='text')
-    }
+  more = {
+    'last_upper': read('last', upper),
+    'last_both': read('last', lower, upper),
+    'mean_upper': read('mean', upper),
+  }
+  if variant == 'whole':
+    more = {'whole_both': read('last', lower, upper, unit='text')}
+  config.attributes.features = {BASELINE: encoder, **more}
   steps = 3 if smoke else 200
   config.methods = {
     'aggregate': {'kind': 'aggregate'},

@@ -1,1 +1,1 @@
-"""Does a decoder's frozen reading carry taste to new words?"""
+"""Whether a decoder's frozen reading carries taste to new words."""

@@ -58,11 +58,13 @@ def _seed(
   work: dict[str, units.Make] = {
     problem.name: lambda: fitting.rows_unit(problem, _PROTOCOL)
   }
-  methods = []
-  for arm, node in config.attributes.features.items():
+  arms = config.attributes.features.to_dict()
+  for arm, node in arms.items():
     work[f'read-{arm}-seed{seed}'] = units.record(
-      _read, source, problem, node.to_dict(), arm
+      _read, source, problem, node, arm
     )
+  methods = []
+  for arm in arms:
     for method in config.methods:
       methods.append(f'{arm}-{method}')
       work[f'{problem.name}.{methods[-1]}'] = functools.partial(

@@ -1,13 +1,108 @@
-"""The page of the study: shares of the oracle by wording and feature set."""
+"""The page of the study: shares of the oracle by wording and features."""
 
-from experiments.wording import tables as own
-from prm_jax.report import kinds, page, tables
+from experiments.wording import words
+from prm_jax.report import figures, kinds, page, tables
 
-_SET = {'features': ('word', 'set'), 'method': ('word', 'method')}
+_SHARE = kinds.Axis('share', 'share of the oracle', 1)
+
+
+def _picture(results) -> figures.Picture | None:
+  rows = [
+    row | {'named': words.NAMES.get(row['set'], row['set'])}
+    for row in tables.rows_of(results, 'shares')
+    if row['method'] == 'pref'
+  ]
+  if not rows:
+    return None
+  return kinds.grouped(
+    'Personal models of seen people',
+    rows,
+    [row['named'] for row in rows],
+    [words.SPLITS[row['split']] for row in rows],
+    _SHARE,
+  )
 
 
 def _sections(results) -> list[page.Section]:
-  return []
+  picture = _picture(results)
+  if picture is None:
+    return []
+  return [
+    {
+      'title': 'What carries to new words',
+      'note': '0 is a coin, 1 the true probabilities.',
+      'pictures': [picture],
+    }
+  ]
 
 
-PAGE = page.Page(specs={}, sections=_sections)
+_READ = (
+  'Share of the oracle: (accuracy - .5) / (its accuracy - .5), of seen people. '
+  'Intervals are over people and prompts, and on new wording over marker '
+  'templates too; `people and prompts` leaves these out.'
+)
+PAGE = page.Page(
+  specs={
+    'bars': tables.Spec(
+      'What had to be shown',
+      'Of last tokens, frozen, by PReF.',
+      {
+        'features': ('text', 'set'),
+        'what': ('text', 'bar'),
+        'at least': ('number', 'least'),
+        'measured': ('number', 'value'),
+        'met': ('text', 'met'),
+      },
+    ),
+    'shares': tables.Spec(
+      'Share of the oracle',
+      _READ,
+      {
+        'features': ('text', 'set'),
+        'method': ('word', 'method'),
+        'wording': ('word', 'split'),
+        'share': ('number', 'share'),
+        'people and prompts': ('number', 'share_people'),
+        'of templates, one standard error': (
+          'number',
+          'templates_standard_error',
+        ),
+        'accuracy': ('percent', 'accuracy'),
+        'people': ('count', 'people'),
+        'prompts': ('count', 'prompts'),
+        'seeds': ('count', 'seeds'),
+      },
+    ),
+    'differences': tables.Spec(
+      'Share of the oracle, less MiniLM',
+      'On the same judgements; intervals as above.',
+      {
+        'features': ('text', 'set'),
+        'method': ('word', 'method'),
+        'wording': ('word', 'split'),
+        'difference': ('number', 'difference'),
+        'people and prompts': ('number', 'difference_people'),
+        'of templates, one standard error': (
+          'number',
+          'templates_standard_error',
+        ),
+      },
+    ),
+    'costs': tables.Spec(
+      'What features cost, all seeds together',
+      'Units are sentences, or whole answers; each is read once. Fits are of '
+      'both methods with their search.',
+      {
+        'features': ('text', 'set'),
+        'layers run': ('count', 'layers'),
+        'units read': ('count', 'new_units'),
+        'tokens': ('count', 'new_tokens'),
+        'reading, CPU seconds': ('number', 'read_cpu_seconds'),
+        'fits, CPU seconds': ('number', 'fit_cpu_seconds'),
+        'configurations a method': ('count', 'configurations'),
+      },
+    ),
+  },
+  sections=_sections,
+  picture=_picture,
+)

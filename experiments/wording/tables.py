@@ -7,24 +7,11 @@ import numpy as np
 from scipy import stats
 
 from configs.wording import BASELINE
-from experiments.wording import templates
+from experiments.wording import templates, words
 from prm_jax.lab import columns, rows, study, units
 from prm_jax.ops import intervals, margins
 
-SHARED, NEW_WORDING = 'new_topics', 'new_lexicon'
-SPLITS = (SHARED, NEW_WORDING)
-WORDS = {
-  SHARED: 'new prompts, the trained lexicon',
-  NEW_WORDING: 'new prompts, entirely new wording',
-}
-ARMS = {
-  BASELINE: 'MiniLM, mean of layers 3, 5 and 6',
-  'last_upper': 'SmolLM2, last token, layer 26',
-  'last_both': 'SmolLM2, last token, layers 16 and 26',
-  'mean_upper': 'SmolLM2, mean token, layer 26',
-  'whole_both': 'SmolLM2, last token of the whole answer, layers 16 and 26',
-}
-_DRAWS = 'templates'  # seed of the draws is the same for all
+SHARED, NEW_WORDING = words.SHARED, words.NEW_WORDING
 
 
 class Moved:
@@ -93,7 +80,7 @@ def shares(cells: Sequence[rows.Cell], moved: Moved) -> list[study.Row]:
   (group,) = rows.group(cells).values()
   found = []
   for method in _methods(cells):
-    for split in SPLITS:
+    for split in words.SPLITS:
       key = f'{method}|{split}|all|'
       paired = rows.paired_runs(group, key, f'{split}#oracle')
       row = rows.recovered(*paired)
@@ -122,7 +109,7 @@ def differences(cells: Sequence[rows.Cell], moved: Moved) -> list[study.Row]:
     other = f'{BASELINE}-{learner}'
     if arm == BASELINE:
       continue
-    for split in SPLITS:
+    for split in words.SPLITS:
       key = f'{method}|{split}|all|'
       mine, best, shared = _rows_of(
         *rows.paired_runs(group, key, f'{split}#oracle')
@@ -159,10 +146,9 @@ def _interval(
   width = stats.t.ppf(0.975, min(value.degrees, moved.degrees)) * np.hypot(
     value.standard_error, error
   )
+  limits = value.value, value.value - width, value.value + width
   return {
-    **columns.interval(
-      name, (value.value, value.value - width, value.value + width)
-    ),
+    **columns.interval(name, limits),
     f'{name}_people_low': alone[f'{name}_low'],
     f'{name}_people_high': alone[f'{name}_high'],
     'templates_standard_error': error,
@@ -252,7 +238,7 @@ def bars(
 
   for row in found:
     if row['method'] == 'pref' and row['set'].startswith('last'):
-      what = f'share of the oracle, {WORDS[row["split"]]}'
+      what = f'share of the oracle, {words.SPLITS[row["split"]]}'
       bar(row['set'], what, row['share'], wanted[row['split']])
   for row in gaps:
     last = row['method'] == 'pref' and row['set'].startswith('last')
@@ -267,7 +253,7 @@ def bars(
 def answer(made: study.Tables) -> list[str]:
   """Returns what the tables say, in plain sentences."""
   said = []
-  for arm, words in ARMS.items():
+  for arm, called in words.ARMS.items():
     some = {
       row['split']: row
       for row in made['shares']
@@ -276,7 +262,7 @@ def answer(made: study.Tables) -> list[str]:
     if not some:
       continue
     text = (
-      f'{words}: personal models (PReF) keep {_percent(some[NEW_WORDING])} of '
+      f'{called}: personal models (PReF) keep {_percent(some[NEW_WORDING])} of '
       f"the oracle's gain over chance on new wording, and "
       f'{_percent(some[SHARED])} on the wording of training'
     )

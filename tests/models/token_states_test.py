@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from prm_jax.models import embeddings, features, token_states
+from prm_jax.models import token_states
 from prm_jax.models.language_model import LanguageModel
 from tests import checkpoints
 from tests.models.decoder_test import numpy_decoder
