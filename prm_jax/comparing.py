@@ -27,6 +27,7 @@ def run(
   encoder: str | None = None,
   own_features: Path | None = None,
   backbone: str | None = None,
+  reading: str | None = None,
   components: int = training.COMPONENTS,
   seed: int = 0,
   memory: float = training.MEMORY,
@@ -47,6 +48,8 @@ def run(
     own_features: .npz of features of one's own, in the encoder's place.
     backbone: folder of a frozen decoder, whose features take the encoder's
       place for every method: there is no search between the two.
+    reading: which of the backbone's states are read, see
+      `models.token_states`; the last of prompt and response together if None.
     components: columns of features, besides length.
     seed: of all splits.
     memory: gigabytes that the file may take.
@@ -65,7 +68,7 @@ def run(
   _check_data(path, digest, folder)
   training.check_memory(path, memory)
   judged, report = schema.read_jsonl(path)
-  source = features.Source(encoder, own_features, backbone)
+  source = features.Source(encoder, own_features, backbone, reading)
   name = path.name.partition('.')[0]
   given = folds.Data(
     name, judged, copies.find(judged), source, components, seed
@@ -74,6 +77,8 @@ def run(
     given, folder, digest=digest, methods=methods, options=options
   )
   chosen = chosen_model(found.choice, components)
+  if reading and chosen['method'] != told.METHOD:
+    chosen['reading'] = reading  # what is trained after it reads alike
   writers.write_json_atomic(folder / _CHOICE, chosen)
   results: dict[str, Any] = {
     'study': 'compare',
@@ -85,7 +90,7 @@ def run(
     'notes': [*found.notes, *report.lines()],
     'tables': found.tables,
   }
-  read = {'encoder': encoder, 'backbone': backbone}
+  read = {'encoder': encoder, 'backbone': backbone, 'reading': reading}
   audited = _audit(found, given, folder, read) if audit else []
   if audited:
     results['tables']['audit'] = audited

@@ -83,7 +83,7 @@ def _told(arguments, settings: dict[str, Any]) -> dict[str, Any]:
   from prm_jax import summary_training
   from prm_jax.report import page
 
-  for name in ('encoder', 'own_features'):
+  for name in ('encoder', 'own_features', 'reading'):
     if name in settings:
       raise ValueError(f'plus reads texts with --backbone, and has no {name}')
   if 'backbone' not in settings:
@@ -114,6 +114,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     'encoder': arguments.encoder,
     'own_features': arguments.features,
     'backbone': arguments.backbone,
+    'reading': arguments.reading,
     'components': arguments.components,
     'memory': arguments.memory,
   }

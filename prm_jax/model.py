@@ -99,7 +99,8 @@ class Model:
       workdir: where checkpoints, the model and its results are written; a
         killed fit goes on there. Nothing is written if None.
       **options: of `training.fit`: `options` of the learner, `kind` of
-        features, `components`, `encoder`, `own_features`, `backbone`, `seed`.
+        features, `components`, `encoder`, `own_features`, `backbone`,
+        `reading`, `seed`.
 
     Raises:
       ValueError: the data, the method or an option cannot be used.
@@ -155,7 +156,7 @@ class Model:
       known,
       state,
       features.Reader.load(folder / _READER),
-      _source(own_features, known.encoder, known.backbone),
+      _source(own_features, known.encoder, known.backbone, known.reading),
       pool.read(folder),
     )
     return dataclasses.replace(made, asked=made._sessions(folder))
@@ -174,7 +175,7 @@ class Model:
       known,
       state._replace(params=params),
       features.Reader.load(folder / _READER),
-      _source(own_features, *weights),
+      _source(own_features, weights[0], weights[1], known.reading),
     )
 
   def save(self, folder: str | Path) -> None:
@@ -575,12 +576,15 @@ class Model:
 
 
 def _source(
-  own: Path | None, encoder: str | None, backbone: str | None
+  own: Path | None,
+  encoder: str | None,
+  backbone: str | None,
+  reading: str | None,
 ) -> features.Source:
   """Returns where features come from; a file of one's own comes first."""
   if own is not None:
     return features.Source(own=own)
-  return features.Source(encoder, backbone=backbone)
+  return features.Source(encoder, backbone=backbone, reading=reading)
 
 
 def _write(folder: Path, reader: features.Reader, kept: pool.Kept) -> None:

@@ -28,6 +28,13 @@ def parser() -> argparse.ArgumentParser:
       '--backbone',
       help="folder of a language model, frozen, in the encoder's place",
     )
+    sub.add_argument(
+      '--reading',
+      metavar='UNIT:TOKEN[:LAYERS]',
+      help='what of --backbone is read, as sentence:last:16,26: units of the '
+      'response alone, a token and layers; the last token of prompt and '
+      'response together if not given; never searched',
+    )
     sub.add_argument('--seed', type=int, default=0)
     sub.add_argument('--memory', type=float, help='gigabytes it may take')
     sub.add_argument(

@@ -54,6 +54,7 @@ def fit(
   encoder: str | None = None,
   own_features: Path | None = None,
   backbone: str | None = None,
+  reading: str | None = None,
   seed: int = 0,
   evaluate: bool = True,
   memory: float = MEMORY,
@@ -74,6 +75,8 @@ def fit(
     own_features: .npz of features of one's own, in the encoder's place.
     backbone: folder of a frozen decoder in Hugging Face's layout, whose
       features take the encoder's place; the kind is then 'backbone'.
+    reading: which of the backbone's states are read, see
+      `models.token_states`; the last of prompt and response together if None.
     seed: of the split and of the fit.
     evaluate: measure it on the rest, beside the aggregate and controls.
     memory: gigabytes that a file may take.
@@ -87,7 +90,7 @@ def fit(
   check_options(method, options)
   judged, copied, digest = judgements(data, seed, memory)
   where = held_out.split(judged, copied, seed)
-  source = features.Source(encoder, own_features, backbone)
+  source = features.Source(encoder, own_features, backbone, reading)
   kind = features.BACKBONE if backbone else kind
   says = _trains(judged, where == fitting.TRAIN, options.get('head'))
   trained = np.unique(judged.items[says])
@@ -107,6 +110,7 @@ def fit(
     judgements=len(judged.user),
     source='text' if kind in features.OF_TEXT_ALONE else source.name,
     backbone=backbone,
+    reading=reading,
   )
   if workdir is not None:
     checkpoint.check_config(

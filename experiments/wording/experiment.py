@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,7 @@ import numpy as np
 from experiments.personalized_vs_aggregate import problems
 from experiments.wording import page, tables, templates
 from prm_jax.lab import fitting, rows, study, units
-from prm_jax.models import embeddings, features, tokenizers
-from prm_jax.models.token_states import Reading
+from prm_jax.models import embeddings, features, token_states, tokenizers
 from prm_jax.systems import linear_scores
 
 _DATA = 'attributes_gaussian'
@@ -98,14 +98,8 @@ def _read(
   if node['unit'] != 'text':
     parts = [s for text in parts for s in embeddings.sentences(text)]
   parts = sorted({*parts, *templates.markers(tables.NEW_WORDING).sentences})
-  encoder: Any = source.encoder
-  layers = encoder.config.num_hidden_layers
-  ids = functools.partial(tokenizers.encode, encoder.tokenizer)
-  if node.get('token'):
-    reading = Reading(node['unit'], node['token'], tuple(node['layers']))
-    encoder = source.states(reading)
-    layers, ids = max(node['layers']), lambda some: (encoder.ids(some), 0)
-  store = embeddings.Store(source.cache_dir, encoder)
+  encoder, layers = _encodes(source, node)
+  store = embeddings.Store(_states(source), encoder)
   new = store.missing(parts)
   started = time.process_time()
   if new:
@@ -116,9 +110,31 @@ def _read(
     'layers': layers,
     'units': len(parts),
     'new_units': len(new),
-    'new_tokens': sum(map(len, ids(new)[0])) if new else 0,
+    'new_tokens': _tokens(encoder, new),
     'cpu_seconds': round(time.process_time() - started, 1),
   }
+
+
+def _encodes(source: features.Source, node) -> tuple[Any, int]:
+  """Returns what reads a feature set's units, and how many layers it runs."""
+  if not node.get('token'):
+    return source.encoder, source.encoder.config.num_hidden_layers
+  layers = tuple(node['layers'])
+  reading = token_states.Reading(node['unit'], node['token'], layers)
+  return source.states(reading), max(layers)
+
+
+def _states(source: features.Source) -> Path:
+  assert source.cache_dir is not None  # `_source` names it
+  return source.cache_dir
+
+
+def _tokens(encoder: Any, texts: list[str]) -> int:
+  if not texts:
+    return 0
+  if isinstance(encoder, token_states.States):
+    return sum(map(len, encoder.ids(texts)))
+  return sum(map(len, tokenizers.encode(encoder.tokenizer, texts)[0]))
 
 
 def _fitted(

@@ -8,7 +8,7 @@ _SHARE = kinds.Axis('share', 'share of the oracle', 1)
 
 def _picture(results) -> figures.Picture | None:
   rows = [
-    row | {'named': words.NAMES.get(row['set'], row['set'])}
+    {**row, 'named': words.NAMES.get(row['set'], row['set'])}
     for row in tables.rows_of(results, 'shares')
     if row['method'] == 'pref'
   ]

@@ -6,9 +6,9 @@ others of the same attribute and pole is known without reading anything anew.
 Its levels, and with them who prefers what, stay as they are.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from prm_jax.models import embeddings
 from prm_jax.worlds import grammar, lexicon
 
 
-class Markers(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Markers:
   """All marker sentences of a regime.
 
   Attributes:
@@ -52,7 +53,9 @@ class Markers(NamedTuple):
 @functools.cache
 def markers(regime: str) -> Markers:
   """Returns the marker sentences of a regime."""
-  sentences, template, stratum = [], [], []
+  sentences: list[str] = []
+  template: list[int] = []
+  stratum: list[int] = []
   poles = [
     templates
     for by_pole in lexicon.REGIMES[regime].markers.values()

@@ -72,6 +72,8 @@ class Source:
         f'reading {reading!r} says how a decoder reads: give its folder as '
         'backbone'
       )
+    if reading and not Path(str(backbone)).is_dir():
+      raise ValueError(f'{backbone} is no folder of a language model')
     self.own = own is not None
     self.backbone = Path(backbone) if backbone else None
     self.reading = token_states.Reading.parse(reading) if reading else None
@@ -90,6 +92,12 @@ class Source:
     """Returns the frozen decoder, where there is one."""
     if self.backbone is None:
       raise ValueError('no backbone was given')
+    if self.reading is not None:
+      raise ValueError(
+        f'features are states of units ({self.reading}), which no sequence '
+        'classifier computes: train without --reading, or export with '
+        '--format=orbax'
+      )
     return trunks.Trunk.load(self.backbone)
 
   @functools.cached_property

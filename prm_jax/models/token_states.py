@@ -10,7 +10,7 @@ import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -213,8 +213,8 @@ def _program(config: decoder.DecoderConfig, reading: Reading, opened: bool):
       positions = jnp.broadcast_to(jnp.arange(T), (B, T))
       mask = decoder.attended(real.astype(jnp.int32))
       below = decoder.take_layers(params, 0, deepest)
-      _, _, above = stack.apply(below, hidden[0], positions, mask, collect=True)
-      hidden = jnp.concatenate([hidden, above])
+      output: Any = stack.apply(below, hidden[0], positions, mask, collect=True)
+      hidden = jnp.concatenate([hidden, output[2]])
     states = hidden[layers].astype(jnp.float32)  # [layers, B, T, D]
     square = jnp.mean(states**2, -1, keepdims=True)
     states = states * jax.lax.rsqrt(square + 1e-6)
