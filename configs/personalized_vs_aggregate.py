@@ -7,11 +7,14 @@
                                 every method on the same features, one seed
 --config=configs/personalized_vs_aggregate.py:backbone
                                 a language model in --config.language.model
+--config=configs/personalized_vs_aggregate.py:decoder
+                                states of a decoder's last tokens beside the
+                                encoder's means; SmolLM2-135M, or that model
 """
 
 from ml_collections import config_dict
 
-VARIANTS = ('smoke', 'demo', 'full', 'personalizers', 'backbone')
+VARIANTS = (*('smoke', 'demo', 'full', 'personalizers', 'backbone', 'decoder'),)
 DATA = {
   'full': (
     'attributes_gaussian',
@@ -52,6 +55,8 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   config.language = {'model': '', 'options': {}}
   if variant == 'backbone':
     with_a_language_model(config)
+  if variant == 'decoder':
+    read_by_a_decoder(config)
   return config.lock()
 
 
@@ -88,6 +93,36 @@ def with_a_language_model(config: config_dict.ConfigDict) -> None:
     'pref_encoder': own.pref,
     'lore': own.lore,
     'plus': {'kind': 'plus'},
+  }
+
+
+def read_by_a_decoder(config: config_dict.ConfigDict) -> None:
+  """Gives methods the states of a decoder's last tokens, sentence by sentence.
+
+  Unit, token and layers stand here and in no search, which would choose the
+  encoder; see experiments/wording. PReF stands on both.
+  """
+  config.data.names = ('attributes_gaussian',)
+  node = config.attributes
+  node.features.states = {
+    **node.features.sentences.to_dict(),
+    'token': 'last',
+    'layers': (),  # `token_states.DEPTHS` of all; 16 and 26 of SmolLM2's
+  }
+  states, encoder = ('states',), ('sentences',)
+  node.search = {
+    'people': 100,
+    'aggregate': grid(states, ridge=(10.0, 100.0)),
+    'pref': grid(states, dim=(8,), basis_ridge=(30.0, 300.0)),
+    'pref_encoder': grid(encoder, dim=(8,), basis_ridge=(30.0, 300.0)),
+    'lore': grid(states, dim=(8,), basis_ridge=(1.0, 10.0)),
+  }
+  own = config.methods
+  config.methods = {
+    'aggregate': own.aggregate,
+    'pref': own.pref,
+    'pref_encoder': own.pref,
+    'lore': own.lore,
   }
 
 

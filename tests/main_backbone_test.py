@@ -101,6 +101,9 @@ def test_what_does_not_go_together_is_named(files, tmp_path, capsys):
     ('train', ('--method=plus', model, '--set=dim=3'), 'option dim=3: one of'),
     ('train', ('--method=plus', model, '--mesh=data:1'), 'one device'),
     ('train', (model, '--encoder=x'), "['encoder', 'backbone'] are given"),
+    ('train', ('--reading=sentence:last',), 'give its folder as backbone'),
+    ('train', (model, '--reading=word:last'), "unit 'word': choose one of"),
+    ('compare', (model, '--reading=sentence:last:9'), 'some of 0..2'),
     ('compare', ('--methods=plus',), 'plus tells a language model of people'),
     (
       'compare',
@@ -112,6 +115,40 @@ def test_what_does_not_go_together_is_named(files, tmp_path, capsys):
     assert run(command, work, data, *more) == 2
     assert message in capsys.readouterr().err
     assert not work.exists()
+
+
+@pytest.mark.slow
+def test_a_reading_of_sentences_is_compared_trained_and_exported(
+  files, tmp_path, capsys
+):
+  path, folder = files
+  work, out = tmp_path / 'run', tmp_path / 'scored.jsonl'
+  more = f'--data={path}', f'--backbone={folder}', '--components=7'
+  reading = '--reading=sentence:last:1,2'
+  assert run('compare', work, *more, reading, '--methods=hierarchical') == 0
+  results = json.loads((work / 'compare' / 'results.json').read_text())
+  assert results['config']['features'].endswith(' sentence:last:1,2')
+  assert results['config']['choice']['reading'] == 'sentence:last:1,2'
+  assert run('compare', work, *more, '--methods=hierarchical') == 2
+  # What is trained after it reads as was compared.
+  assert run('train', work, f'--data={path}', '--components=7') == 2
+  assert 'give its folder as backbone' in capsys.readouterr().err
+  assert run('train', work, *more) == 0
+  kept = json.loads((work / 'config.json').read_text())
+  assert kept['reading'] == 'sentence:last:1,2'
+  asked = tmp_path / 'asked.jsonl'
+  row = {'prompt': 'say it', 'response': 'please sir'}
+  asked.write_text(json.dumps(row) + '\n')
+  first = scores(work, asked, out)
+  for form in ('hf', 'stablehlo'):
+    target = tmp_path / form
+    assert run('export', work, f'--output={target}', f'--format={form}') == 2
+    assert 'no sequence classifier computes' in capsys.readouterr().err
+    assert not target.exists()
+  assert run('export', work, f'--output={tmp_path / "export"}') == 0
+  shutil.rmtree(folder)
+  found = scores(tmp_path / 'export', asked, out)
+  np.testing.assert_allclose(found, first, atol=1e-5)
 
 
 @pytest.mark.slow

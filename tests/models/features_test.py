@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from prm_jax.models import features
+from prm_jax.models import features, reduce, token_states
+from tests import checkpoints
 
 PROMPTS = [f'question {i % 3}' for i in range(12)]
 TEXTS = [f'answer {i} ' + 'word ' * (i % 5) + '!' * (i % 2) for i in range(12)]
@@ -174,7 +175,7 @@ def test_configured_sets_look_at_training_texts_alone():
 def test_a_source_reads_a_text_once_for_each_unit_and_layers(monkeypatch):
   asked = []
 
-  def embed(texts, encoder, *, layers, unit):
+  def embed(texts, encoder, *, layers, unit, cache_dir):
     asked.append((unit, layers))
     return np.zeros((len(texts), 2))
 
@@ -190,3 +191,40 @@ def test_a_source_reads_a_text_once_for_each_unit_and_layers(monkeypatch):
     ('sentence', (1,)),
     ('sentence', (1, 2)),
   ]
+
+
+def test_a_set_of_a_decoders_states_stands_in_a_configuration(
+  tmp_path, private_cache
+):
+  (tmp_path / 'model').mkdir()
+  folder = checkpoints.write(tmp_path / 'model', ['tea', 'milk', 'hot', '.'])
+  texts, train = ['tea hot .', 'milk . hot .', 'tea .'], np.ones(3, bool)
+  node = {'unit': 'sentence', 'token': 'last', 'layers': (1,)}
+  node |= {'components': 3, 'whiten': False, 'length': True}
+  source = features.Source(backbone=folder)
+  made = features.configured({'states': node}, source, texts, train, [''] * 3)
+  table = made['states']()
+  raw = source.read(texts, token_states.Reading('sentence', 'last', (1,)))
+  want = reduce.principal_components(raw, train, 3, whiten=False)(raw)
+  np.testing.assert_allclose(table[:, :3], want, atol=1e-5)
+  np.testing.assert_allclose(table[:, 3:], made['length'](), atol=1e-6)
+
+
+def test_a_backbone_that_reads_units_reads_no_prompt(tmp_path, private_cache):
+  (tmp_path / 'model').mkdir()
+  folder = checkpoints.write(tmp_path / 'model', ['tea', 'milk', 'hot', '.'])
+  whole = features.Source(backbone=folder)
+  source = features.Source(backbone=folder, reading='text:mean:2')
+  one, other = (
+    source.together([prompt], ['milk .']) for prompt in ('tea', 'hot hot')
+  )
+  np.testing.assert_array_equal(one, other)
+  assert source.name.startswith('backbone ')
+  assert source.name.endswith(' text:mean:2')
+  assert source.name.split()[1] != whole.name.split()[1]
+  with pytest.raises(ValueError, match='no sequence classifier computes'):
+    _ = source.trunk
+  with pytest.raises(ValueError, match='give its folder as backbone'):
+    features.Source(reading='text:mean:2')
+  with pytest.raises(ValueError, match='is no folder of a language model'):
+    features.Source(backbone=tmp_path / 'none', reading='text:mean:2')

@@ -1,0 +1,150 @@
+"""The study of new wording: templates that are drawn anew, tables, a run."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import wording
+from experiments.wording import experiment, tables, templates, words
+from prm_jax.lab import study
+from prm_jax.worlds import attributes
+from tests import checkpoints
+
+
+def test_every_marker_of_new_wording_is_found_in_its_texts():
+  world = attributes.simulate(
+    population='gaussian',
+    seed=0,
+    people=2,
+    answers=5,
+    held_out_answers=5,
+    responses_per_prompt=2,
+    held_out_responses=3,
+  )
+  known = templates.markers(words.NEW_WORDING)
+  assert known.count == 96
+  assert known.share == pytest.approx(7 / 8)
+  regime = np.array([p.regime for p in world.prompts])[world.response_prompt]
+  new = np.flatnonzero(regime == 'new_lexicon')
+  found = templates.counts([world.responses[i] for i in new], known)
+  # Two poles of each attribute, in the order of the levels' columns.
+  pole = np.array([known.stratum[t] for t in known.template])
+  for k in range(6):
+    signed = [found[:, pole == 2 * k + side].sum(1) for side in (0, 1)]
+    np.testing.assert_array_equal(
+      signed[0] - signed[1], world.levels[new, 1 + k]
+    )
+
+
+MARKERS = templates.Markers(
+  ('a', 'b1', 'b2', 'c', 'd'), np.array([0, 1, 1, 2, 3]), np.array([0, 0, 1, 1])
+)
+
+
+def test_templates_are_drawn_within_their_attribute_and_pole():
+  draws = np.array(list(templates.redrawn(MARKERS, 400, 0)))
+  assert np.isin(draws[:, :3], (0, 1, 2)).all()
+  assert np.isin(draws[:, 3:], (3, 4)).all()
+  # A template of one sentence stands in for both of another's.
+  assert (draws[:, 1] == draws[:, 2])[draws[:, 1] == 0].all()
+  assert ((draws[:, 1:3] == (1, 2)).all(1) == (draws[:, 1] == 1)).all()
+  share = (draws[:, 0] == 0).mean()
+  assert 0.4 < share < 0.6
+  again = np.array(list(templates.redrawn(MARKERS, 400, 0)))
+  np.testing.assert_array_equal(draws, again)
+
+
+def test_judgements_under_other_templates_by_hand():
+  present = np.array([[1, 0, 0, 0, 0], [0, 0, 1, 1, 0]], np.float32)
+  score = np.array([[1.0, -1], [2, -2], [3, -3], [0, 0], [-5, 5]])
+  # As written 'a' loses against 'b2 c' by 2 for the first person.
+  margin, label = np.array([-2.0, 2.0]), np.array([0, 1])
+  user, items = np.array([0, 1]), np.array([[0, 1], [0, 1]])
+  same, swapped = np.arange(5), np.array([1, 0, 0, 4, 3])
+  found = templates.correct(
+    margin, label, user, items, present, score, [same, swapped]
+  )
+  # 'b1' for 'a' and 'a d' for 'b2 c': 2 against 1 - 5, so both turn round.
+  np.testing.assert_array_equal(found, [[True, True], [False, False]])
+  assert templates.counts(['a. b2. a.'], MARKERS).sum() == 0
+  dotted = templates.Markers(('a.', 'b.'), np.arange(2), np.zeros(2, int))
+  np.testing.assert_array_equal(
+    templates.counts(['a. x! b. a.', 'c.'], dotted), [[2, 1], [0, 0]]
+  )
+
+
+def gap(low):
+  return {
+    **{'set': 'last_both', 'method': 'pref', 'split': words.NEW_WORDING},
+    **{'difference': 0.15, 'difference_low': low, 'difference_high': 0.2},
+  }
+
+
+def test_a_bar_that_is_missed_is_said():
+  shares = [
+    {'set': name, 'method': 'pref', 'split': split, 'share': value}
+    | {'share_low': value - 0.02, 'share_high': value + 0.02}
+    for name in ('sentences', 'last_both')
+    for split, value in ((words.SHARED, 0.85), (words.NEW_WORDING, 0.7))
+  ]
+  for low, met in ((0.06, True), (0.04, False)):
+    made = {'shares': shares, 'differences': [gap(low)]}
+    made['bars'] = tables.bars(wording.BARS, shares, [gap(low)])
+    assert [row['met'] for row in made['bars']].count('no') == (not met)
+    assert len(made['bars']) == 4  # the encoder has none
+    said = ' '.join(tables.answer(made))
+    assert ('Not shown' in said) == (not met)
+    assert '70.0 % [68.0, 72.0]' in said
+    assert f'+15.0 [{100 * low:+.1f}, +20.0]' in said
+
+
+def test_variants_are_checked_and_the_rule_stands_in_the_configuration():
+  with pytest.raises(ValueError, match='unknown variant'):
+    wording.get_config('demo')
+  full = wording.get_config('full')
+  sets = full.attributes.features
+  assert sets.last_both.layers == (16, 26)
+  assert {len(full.search.aggregate.ridge)} == {
+    len(full.search.pref.basis_ridge)
+  }
+  assert 'features' not in full.search.pref
+  assert set(wording.get_config('whole').attributes.features) == {
+    'sentences',
+    'whole_both',
+  }
+
+
+@pytest.mark.slow
+def test_the_study_runs_and_its_draws_agree_with_what_was_predicted(tmp_path):
+  (tmp_path / 'model').mkdir()
+  known = ['the', 'a', 'is', 'it', 'of', 'and', 'to', 'you', 'please', '.']
+  config = wording.get_config('smoke').unlock()
+  config.language.model = str(checkpoints.write(tmp_path / 'model', known))
+  found = study.run(experiment.STUDY, config, tmp_path / 'run')
+  shares = found['tables']['shares']
+  assert len(shares) == 4 * 2 * 2
+  for row in shares:
+    assert row['share_low'] <= row['share'] <= row['share_high']
+  new = [row for row in shares if row['split'] == words.NEW_WORDING]
+  assert all(row['templates_standard_error'] > 0 for row in new)
+  costs = {row['set']: row for row in found['tables']['costs']}
+  assert costs['last_both']['layers'] == 2
+  assert costs['last_both']['new_units'] > 400
+  assert costs['last_both']['new_tokens'] > costs['last_both']['new_units']
+  same_margins(tmp_path / 'run')
+  page = (tmp_path / 'run' / 'report' / 'index.html').read_text()
+  assert 'What carries to new words' in page
+
+
+def same_margins(run):
+  """With no template exchanged, the draws say what the method predicted."""
+  cells = run / 'cells'
+  name = 'attributes_gaussian-text-seed0-fold0'
+  with np.load(cells / f'{name}.last_both-pref.npz') as made:
+    margin = made['margin']
+    predicted = made['new_lexicon|all|']
+  sure = np.abs(predicted - 0.5) > 1e-3
+  assert sure.sum() > 100
+  np.testing.assert_array_equal((margin > 0)[sure], (predicted > 0.5)[sure])
+  assert json.loads((run / 'results.json').read_text())['study'] == 'wording'
