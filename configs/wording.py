@@ -2,7 +2,8 @@
 
 --config=configs/wording.py:smoke   seconds, with --config.language.model=FOLDER
 --config=configs/wording.py:full    SmolLM2-135M (4-bit), three seeds
---config=configs/wording.py:whole   whole answers beside, one seed
+--config=configs/wording.py:whole   whole answers beside, one seed, a fifth of
+                                    the texts and half of the people
 """
 
 from ml_collections import config_dict
@@ -45,8 +46,11 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
     'last_both': read('last', lower, upper),
     'mean_upper': read('mean', upper),
   }
-  if variant == 'whole':
-    more = {'whole_both': read('last', lower, upper, unit='text')}
+  if variant == 'whole':  # fourteen times as many tokens a text
+    more['whole_both'] = read('last', lower, upper, unit='text')
+    del more['last_upper'], more['mean_upper']
+    config.attributes.update(people=200, answers=300)
+    config.attributes.update(responses_per_prompt=6, held_out_responses=6)
   config.attributes.features = {BASELINE: encoder, **more}
   steps = 3 if smoke else 200
   config.methods = {

@@ -109,10 +109,10 @@ def test_variants_are_checked_and_the_rule_stands_in_the_configuration():
     len(full.search.pref.basis_ridge)
   }
   assert 'features' not in full.search.pref
-  assert set(wording.get_config('whole').attributes.features) == {
-    'sentences',
-    'whole_both',
-  }
+  whole = wording.get_config('whole').attributes
+  assert set(whole.features) == {'sentences', 'last_both', 'whole_both'}
+  assert whole.features.whole_both.unit == 'text'
+  assert whole.responses_per_prompt < full.attributes.responses_per_prompt
 
 
 @pytest.mark.slow
