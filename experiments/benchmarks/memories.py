@@ -161,8 +161,6 @@ def training(sizes: Sizes, width: int, events: int) -> program.Row:
     sizes.repeats,
   )
   calls = {'mapped': U, 'in_turn': sizes.called, 'loop': sizes.looped}
-  times = {name: arms.times[name].per(n * S) for name, n in calls.items()}
-  cores = {name: arms.cores[name] / (n * S) for name, n in calls.items()}
   together, apart = (arms.times[name].result for name in ('mapped', 'in_turn'))
   gap = max(
     float(jnp.abs(x[u] - y).max())
@@ -171,18 +169,37 @@ def training(sizes: Sizes, width: int, events: int) -> program.Row:
       jax.tree.leaves(together), jax.tree.leaves(one), strict=True
     )
   )
-  kernels = sum(leaf.size for leaf in lora.kernels(base).values())
-  # Twice: what comes of the texts, and the gradient of the texts.
-  products = 2 * kernels / base_kernel(base).size / U
-  times['products'] = arms.times['product'].per(1 / products)
-  cores['products'] = arms.cores['product'] * products
-  row: program.Row = {
+  return {
     'events': events,
     'width': width,
     'parameters': reader.parameters,
     'people': U,
     'tokens': sizes.tokens,
     'bytes_a_person': adapters.bytes_per_person(bank),
+    **compared(arms, calls, S, base),
+    'largest_gap': gap,
+  }
+
+
+def compared(
+  arms: Arms, calls: dict[str, int], steps: int, base: Any
+) -> program.Row:
+  """Returns microseconds of a person and step of every arm, and their ratios.
+
+  Args:
+    arms: timed.
+    calls: of people in each.
+    steps: of each person.
+    base: params of the decoder.
+  """
+  times = {name: arms.times[name].per(n * steps) for name, n in calls.items()}
+  cores = {name: arms.cores[name] / (n * steps) for name, n in calls.items()}
+  kernels = sum(leaf.size for leaf in lora.kernels(base).values())
+  # Twice: what comes of the texts, and the gradient of the texts.
+  products = 2 * kernels / base_kernel(base).size / calls['mapped']
+  times['products'] = arms.times['product'].per(1 / products)
+  cores['products'] = arms.cores['product'] * products
+  row: program.Row = {
     **{f'{n}_microseconds': 1e6 * t.median for n, t in times.items()},
     **{f'{n}_core_microseconds': 1e6 * t for n, t in cores.items()},
   }
@@ -190,7 +207,7 @@ def training(sizes: Sizes, width: int, events: int) -> program.Row:
     row |= times[name].times(f'{name}_times_mapped', times['mapped'])
     row[f'{name}_times_mapped_core_seconds'] = cores[name] / cores['mapped']
   row['in_turn_times_products'] = cores['in_turn'] / cores['products']
-  return {**row, 'largest_gap': gap}
+  return row
 
 
 def base_kernel(base: Any) -> jax.Array:
