@@ -48,8 +48,7 @@ def run(
     own_features: .npz of features of one's own, in the encoder's place.
     backbone: folder of a frozen decoder, whose features take the encoder's
       place for every method: there is no search between the two.
-    reading: which of the backbone's states are read, see
-      `models.token_states`; the last of prompt and response together if None.
+    reading: of the backbone's states, see `token_states`; if None the last.
     components: columns of features, besides length.
     seed: of all splits.
     memory: gigabytes that the file may take.
@@ -76,9 +75,7 @@ def run(
   found = compare.run(
     given, folder, digest=digest, methods=methods, options=options
   )
-  chosen = chosen_model(found.choice, components)
-  if reading and chosen['method'] != told.METHOD:
-    chosen['reading'] = reading  # what is trained after it reads alike
+  chosen = chosen_model(found.choice, components, reading)
   writers.write_json_atomic(folder / _CHOICE, chosen)
   results: dict[str, Any] = {
     'study': 'compare',
@@ -116,7 +113,9 @@ def _check_data(path: Path, digest: str, folder: Path) -> None:
       )
 
 
-def chosen_model(choice: dict[str, Any], components: int) -> dict[str, Any]:
+def chosen_model(
+  choice: dict[str, Any], components: int, reading: str | None = None
+) -> dict[str, Any]:
   """Returns what `training.fit` is called with, of a comparison's choice.
 
   Known texts say nothing of new ones: the response's own features take their
@@ -125,6 +124,7 @@ def chosen_model(choice: dict[str, Any], components: int) -> dict[str, Any]:
   Args:
     choice: 'method', 'features' and numbers.
     components: columns of features, besides length.
+    reading: of a backbone's states, which a model trained after it reads, too.
   """
   kind = choice['features']
   if choice['method'] == told.METHOD:
@@ -139,6 +139,7 @@ def chosen_model(choice: dict[str, Any], components: int) -> dict[str, Any]:
     'kind': 'response' if kind == 'known_texts' else kind,
     'components': components,
     'options': {k: float(v) for k, v in choice.items() if k in searched},
+    **({'reading': reading} if reading else {}),
   }
 
 

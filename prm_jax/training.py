@@ -75,8 +75,7 @@ def fit(
     own_features: .npz of features of one's own, in the encoder's place.
     backbone: folder of a frozen decoder in Hugging Face's layout, whose
       features take the encoder's place; the kind is then 'backbone'.
-    reading: which of the backbone's states are read, see
-      `models.token_states`; the last of prompt and response together if None.
+    reading: of the backbone's states, see `token_states`; if None the last.
     seed: of the split and of the fit.
     evaluate: measure it on the rest, beside the aggregate and controls.
     memory: gigabytes that a file may take.
@@ -112,10 +111,7 @@ def fit(
     backbone=backbone,
     reading=reading,
   )
-  if workdir is not None:
-    checkpoint.check_config(
-      workdir, {**dataclasses.asdict(known), 'data': digest}
-    )
+  _begin(workdir, known, digest)
   batch = fitting.judgements(judged.user, judged.items, judged.label)
   batch = batch.masked(says).over(table)
   state = _fit(known, batch, judged.user_ids, workdir, progress)
@@ -127,6 +123,14 @@ def fit(
     if workdir is not None:
       writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
   return Fitted(known, state, reader, source, kept, found)
+
+
+def _begin(workdir: Path | None, known: Setting, digest: str) -> None:
+  """Writes what is fitted, or compares it with what was begun there."""
+  if workdir is not None:
+    checkpoint.check_config(
+      workdir, {**dataclasses.asdict(known), 'data': digest}
+    )
 
 
 def _alike(judged: schema.Judgements, table, says) -> np.ndarray:
