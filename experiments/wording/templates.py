@@ -131,6 +131,8 @@ def correct(
     draws: from `redrawn`.
   """
   first = label > 0.5
+  used, items = np.unique(items, return_inverse=True)
+  present, items = present[used], items.reshape(-1, 2)
   found = np.zeros((len(draws), len(margin)), bool)
   for row, places in enumerate(draws):
     more = present @ (score[places] - score)  # [M, U]
