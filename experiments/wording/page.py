@@ -14,6 +14,8 @@ def _picture(results) -> figures.Picture | None:
   ]
   if not rows:
     return None
+  order = list(words.NAMES)
+  rows.sort(key=lambda row: order.index(row['set']))  # stays sorted by split
   return kinds.grouped(
     'Personal models of seen people',
     rows,
