@@ -88,7 +88,8 @@ ALLOWED |= {
   },
   'streaming': {'data', 'exported'},
   'serving': {'exported'},
-  'benchmarking': {*_BELOW, 'exported', 'stance_pool'},
+  'benchmarking': {*_BELOW, 'exported', 'judging_benchmark', 'stance_pool'},
+  'judging_benchmark': {'audits', 'data', 'models', 'rewards'},
   'comparing': {
     *(*_BELOW, 'kept_memories', 'kept_summaries', 'lab', 'setting'),
     *('training', 'model', 'report'),
