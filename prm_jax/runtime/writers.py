@@ -94,12 +94,8 @@ class TensorboardWriter:
         "'prm_jax[tensorboard]'"
       ) from error
     self._made = tensorboardX.SummaryWriter
-    self._folder, self._file, self._files, self._purged = (
-      str(folder),
-      None,
-      0,
-      0,
-    )
+    self._folder, self._files, self._purged = str(folder), 0, 0
+    self._file: Any = None
     atexit.register(self.close)  # a thread of its own writes; it is waited for
 
   def write(self, step: int, phase: str, values: Mapping[str, float]) -> None:
