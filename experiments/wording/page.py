@@ -41,7 +41,7 @@ def _sections(results) -> list[page.Section]:
 _READ = (
   'Share of the oracle: (accuracy - .5) / (its accuracy - .5), of seen people. '
   'Intervals are over people and prompts, and on new wording over marker '
-  'templates too; `people and prompts` leaves these out.'
+  'templates too; a row of results.json has both.'
 )
 PAGE = page.Page(
   specs={
@@ -64,7 +64,6 @@ PAGE = page.Page(
         'method': ('word', 'method'),
         'wording': ('word', 'split'),
         'share': ('number', 'share'),
-        'people and prompts': ('number', 'share_people'),
         'of templates, one standard error': (
           'number',
           'templates_standard_error',
@@ -83,7 +82,6 @@ PAGE = page.Page(
         'method': ('word', 'method'),
         'wording': ('word', 'split'),
         'difference': ('number', 'difference'),
-        'people and prompts': ('number', 'difference_people'),
         'of templates, one standard error': (
           'number',
           'templates_standard_error',
