@@ -177,7 +177,7 @@ def _about(
     'base': base,
     'score': score,
     'trunk': read.fingerprint,
-    'total': min(trunk.TOTAL, read.model.config.max_position_embeddings),
+    'total': read.total,
     'offset': found.offset,
     'population': found.population if user is None else None,
     'calibration': made._asdict(),

@@ -25,8 +25,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('--encoder', help='folder of a BERT checkpoint')
     sub.add_argument('--features', type=Path, help='.npz keyed by text hash')
     sub.add_argument(
-      '--backbone',
-      help="folder of a language model, frozen, in the encoder's place",
+      '--backbone', help="folder of a language model, in the encoder's place"
     )
     sub.add_argument('--seed', type=int, default=0)
     sub.add_argument('--memory', type=float, help='gigabytes it may take')
@@ -49,6 +48,14 @@ def parser() -> argparse.ArgumentParser:
   )
   sub.add_argument(
     '--mesh', default='', help='devices that share the fit, such as data:8'
+  )
+  sub.add_argument(
+    '--adapt',
+    help='layers of --backbone that train with the reward: frozen, lora:N, '
+    'lora:N:RANK or full:N, the highest N',
+  )
+  sub.add_argument(
+    '--precision', help='in which --adapt computes: float32 or bfloat16'
   )
   _score(command('score', 'Score responses for a person.', workdir=False))
   _ask(command('ask', 'Ask a person what they prefer.'))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax import registry, types
+from prm_jax import adapting, registry, types
 from prm_jax.audits import copies
 from prm_jax.data import pipelines, schema, sizes
 from prm_jax.elicitation import pool
@@ -54,6 +54,8 @@ def fit(
   encoder: str | None = None,
   own_features: Path | None = None,
   backbone: str | None = None,
+  adapt: str | None = None,
+  precision: str | None = None,
   seed: int = 0,
   evaluate: bool = True,
   memory: float = MEMORY,
@@ -68,12 +70,16 @@ def fit(
     options: numbers of the learner, such as `basis_ridge`; and `head`, plain
       data, of learners that take one: under a head that says what a tie is
       ties train, too. What is kept of people are choices, a tie half of each.
+      With `adapt`, its `adapting.NUMBERS`, too.
     kind: of features, see `models.features.KINDS`.
     components: columns of features, besides length.
     encoder: folder of a BERT checkpoint; the default one if None.
     own_features: .npz of features of one's own, in the encoder's place.
-    backbone: folder of a frozen decoder in Hugging Face's layout, whose
-      features take the encoder's place; the kind is then 'backbone'.
+    backbone: folder of a decoder in Hugging Face's layout, whose features
+      take the encoder's place; the kind is then 'backbone'.
+    adapt: what of it is trained with the reward, see `adapting.parse`; None
+      and 'frozen': nothing.
+    precision: of the computation in which it is trained; 'float32' if None.
     seed: of the split and of the fit.
     evaluate: measure it on the rest, beside the aggregate and controls.
     memory: gigabytes that a file may take.
@@ -83,7 +89,9 @@ def fit(
     ValueError: the data or an option cannot be used; nothing is written.
     CheckpointError: the workdir belongs to another setting.
   """
-  options = dict(options or {})
+  plan, options = adapting.given(
+    adapt, precision, options or {}, method=method, backbone=backbone
+  )
   check_options(method, options)
   judged, copied, digest = judgements(data, seed, memory)
   where = held_out.split(judged, copied, seed)
@@ -95,6 +103,9 @@ def fit(
   reader = features.fit(kind, source, *both, trained, components)
   table = reader(source, *both)
   says &= ~_alike(judged, table, says)
+  begun = None
+  if plan is not None:
+    begun = _begun(plan, source, judged, copied, says, seed, memory)
   known = Setting(
     method=method,
     options=options,
@@ -107,11 +118,15 @@ def fit(
     judgements=len(judged.user),
     source='text' if kind in features.OF_TEXT_ALONE else source.name,
     backbone=backbone,
+    adapt=None if plan is None else plan.described(),
   )
   if workdir is not None:
-    checkpoint.check_config(
-      workdir, {**dataclasses.asdict(known), 'data': digest}
-    )
+    checkpoint.check_config(workdir, {**known.described(), 'data': digest})
+  if begun is not None:
+    changes = _adapted(known, begun, reader, table, workdir)
+    source = features.Source(backbone=backbone, changes=changes)
+    reader = features.fit(kind, source, *both, trained, components)
+    table = reader(source, *both)
   batch = fitting.judgements(judged.user, judged.items, judged.label)
   batch = batch.masked(says).over(table)
   state = _fit(known, batch, judged.user_ids, workdir, progress)
@@ -123,6 +138,67 @@ def fit(
     if workdir is not None:
       writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
   return Fitted(known, state, reader, source, kept, found)
+
+
+class _Begun(NamedTuple):
+  """What is adapted, on what.
+
+  Attributes:
+    plan: what trains, and how.
+    texts: of the judgements that train.
+    used: `[m]` which of all texts these are.
+    rows: judgements of them.
+  """
+
+  plan: adapting.Plan
+  texts: adapting.Texts
+  used: np.ndarray
+  rows: adapting.Rows
+
+
+def _begun(plan, source, judged, copied, says, seed: int, memory: float):
+  """Returns a plan, and what it trains and validates on; all is checked.
+
+  Validation is of training judgements alone, split as tests are.
+  """
+  used = np.unique(judged.items[says])
+  texts = adapting.Texts(
+    plan,
+    source.trunk,
+    [judged.prompt_texts[text] for text in used],
+    [judged.texts[text] for text in used],
+    memory=memory,
+  )
+  part = held_out.split(
+    judged, copied, seed, salt='adapting', one_in=adapting.ONE_IN
+  )
+  # Rows of other texts neither train nor validate: they point anywhere.
+  place = np.minimum(np.searchsorted(used, judged.items), len(used) - 1)
+  rows = adapting.Rows(
+    fitting.judgements(judged.user, place, judged.label),
+    says & (part == fitting.TRAIN),
+    says & (part != fitting.TRAIN),
+  )
+  rows.check()
+  return _Begun(plan, texts, used, rows)
+
+
+def _adapted(known: Setting, begun: _Begun, reader, table, workdir):
+  """Returns what training changed, from a reward on the frozen decoder."""
+  rows = begun.rows
+  batch = rows.judged.masked(rows.fits).over(table[begun.used])
+  state = train.fit(known.learner(), batch, key=known.key, spec=known.spec)
+  return adapting.fit(
+    begun.plan,
+    begun.texts,
+    rows,
+    state,
+    reader.reductions[features.BACKBONE],
+    method=known.method,
+    options=known.options,
+    seed=known.seed,
+    workdir=workdir,
+  )
 
 
 def _alike(judged: schema.Judgements, table, says) -> np.ndarray:
