@@ -284,7 +284,10 @@ def export(arguments: argparse.Namespace) -> None:
       arguments.output,
       user=arguments.user,
       ids=arguments.ids,
+      merge=arguments.merge,
     )
+  elif arguments.merge:
+    raise ValueError('--merge: of --format=hf alone')
   elif arguments.user is not None or arguments.ids is not None:
     raise ValueError('--user, --ids: nobody is in an export of orbax')
   elif kept_summaries.card(arguments.workdir) is not None:

@@ -183,6 +183,12 @@ def _export(sub: argparse.ArgumentParser) -> None:
     'population',
   )
   sub.add_argument(
+    '--merge',
+    action='store_true',
+    help='hf: of --adapt=lora, layers with the adapters in them, and not a '
+    'folder for peft',
+  )
+  sub.add_argument(
     '--ids',
     type=Path,
     help='hf: JSON lines with user_id, such as the training data: people are '

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
@@ -25,7 +24,7 @@ from prm_jax.models.weights import huggingface, shards
 WEIGHTS, CARD = 'changes.safetensors', 'changes.json'
 LORA, FULL = 'lora', 'full'
 VERSION = 1
-_ROUNDS = {'BF16': ml_dtypes.bfloat16, 'F16': np.float16}
+_ROUNDS = {'BF16': jnp.bfloat16, 'F16': np.float16}
 
 
 class Changes(NamedTuple):
