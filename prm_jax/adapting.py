@@ -118,7 +118,6 @@ def given(
   text: str | None,
   precision: str | None,
   options: Mapping[str, Any],
-  *,
   method: str,
   backbone: str | None,
 ) -> tuple[Plan | None, dict[str, Any]]:
@@ -204,6 +203,7 @@ class Texts:
       rank=plan.rank,
       dtype=jnp.dtype(plan.precision),
       top=plan.layers,
+      kept=jnp.float32,  # what layers add up; it is stored as they compute
     )
     total = trunk.total
     self._ids = chats.encode(chat, prompts, responses, total=total).ids

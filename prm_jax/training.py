@@ -67,19 +67,16 @@ def fit(
     data: a file of judgements or ratings, or a table of them.
     method: a kind of `registry.LEARNERS`.
     workdir: where everything is written; None: nowhere.
-    options: numbers of the learner, such as `basis_ridge`; and `head`, plain
-      data, of learners that take one: under a head that says what a tie is
-      ties train, too. What is kept of people are choices, a tie half of each.
-      With `adapt`, its `adapting.NUMBERS`, too.
+    options: numbers of the learner, such as `basis_ridge`, and of `adapt`; and
+      `head`, plain data, of learners that take one: under a head that says what
+      a tie is ties train, too, and people's choices are half of each.
     kind: of features, see `models.features.KINDS`.
     components: columns of features, besides length.
     encoder: folder of a BERT checkpoint; the default one if None.
     own_features: .npz of features of one's own, in the encoder's place.
-    backbone: folder of a decoder in Hugging Face's layout, whose features
-      take the encoder's place; the kind is then 'backbone'.
-    adapt: what of it is trained with the reward, see `adapting.parse`; None
-      and 'frozen': nothing.
-    precision: of the computation in which it is trained; 'float32' if None.
+    backbone: folder of a decoder, which takes it, too; `kind` is 'backbone'.
+    adapt: what of it trains with the reward, see `adapting.parse`.
+    precision: in which that is computed; 'float32' if None.
     seed: of the split and of the fit.
     evaluate: measure it on the rest, beside the aggregate and controls.
     memory: gigabytes that a file may take.
@@ -89,28 +86,22 @@ def fit(
     ValueError: the data or an option cannot be used; nothing is written.
     CheckpointError: the workdir belongs to another setting.
   """
-  plan, options = adapting.given(
-    adapt, precision, options or {}, method=method, backbone=backbone
-  )
+  asked = adapt, precision, options or {}, method, backbone
+  plan, options = adapting.given(*asked)
   check_options(method, options)
   judged, copied, digest = judgements(data, seed, memory)
   where = held_out.split(judged, copied, seed)
   source = features.Source(encoder, own_features, backbone)
   kind = features.BACKBONE if backbone else kind
   says = _trains(judged, where == fitting.TRAIN, options.get('head'))
-  trained = np.unique(judged.items[says])
-  both = judged.prompt_texts, judged.texts
-  reader = features.fit(kind, source, *both, trained, components)
-  table = reader(source, *both)
-  says &= ~_alike(judged, table, says)
-  begun = None
-  if plan is not None:
-    begun = _begun(plan, source, judged, copied, says, seed, memory)
+  read = _read(kind, source, judged, says, components)
+  says &= ~_alike(judged, read.table, says)
+  begun = plan and _begun(plan, source, judged, copied, says, seed, memory)
   known = Setting(
     method=method,
     options=options,
     people=len(judged.user_ids),
-    features=table.shape[1],
+    features=read.table.shape[1],
     seed=seed,
     encoder=encoder,
     kind=kind,
@@ -118,26 +109,47 @@ def fit(
     judgements=len(judged.user),
     source='text' if kind in features.OF_TEXT_ALONE else source.name,
     backbone=backbone,
-    adapt=None if plan is None else plan.described(),
+    adapt=plan and plan.described(),
   )
   if workdir is not None:
     checkpoint.check_config(workdir, {**known.described(), 'data': digest})
   if begun is not None:
-    changes = _adapted(known, begun, reader, table, workdir)
-    source = features.Source(backbone=backbone, changes=changes)
-    reader = features.fit(kind, source, *both, trained, components)
-    table = reader(source, *both)
-  batch = fitting.judgements(judged.user, judged.items, judged.label)
-  batch = batch.masked(says).over(table)
+    source = _adapted(known, begun, read, workdir)
+    read = _read(kind, source, judged, says, components)
+  batch = _said(judged, says, read)
   state = _fit(known, batch, judged.user_ids, workdir, progress)
-  kept = pool.choose(judged, table, where == fitting.TRAIN, seed)
-  found: dict[str, Any] = {}
-  if evaluate:
-    cell = _evaluated(known, state, judged, table, where)
-    found = held_out.results(dataclasses.asdict(known), judged, copied, cell)
-    if workdir is not None:
-      writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
-  return Fitted(known, state, reader, source, kept, found)
+  kept = pool.choose(judged, read.table, where == fitting.TRAIN, seed)
+  rest = evaluate and _evaluated(known, state, judged, read.table, where)
+  results = _results(known, judged, copied, rest, workdir) if rest else {}
+  return Fitted(known, state, read.reader, source, kept, results)
+
+
+def _results(known: Setting, judged, copied, cell, workdir) -> dict[str, Any]:
+  """Returns the content of results.json; writes what was predicted."""
+  if workdir is not None:
+    writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
+  return held_out.results(dataclasses.asdict(known), judged, copied, cell)
+
+
+class _Read(NamedTuple):
+  """How texts become columns, and the columns `[M, C]` of all of them."""
+
+  reader: features.Reader
+  table: np.ndarray
+
+
+def _read(kind, source, judged, says, components) -> _Read:
+  """Returns the columns of all texts, by what those say that train."""
+  trained = np.unique(judged.items[says])
+  both = judged.prompt_texts, judged.texts
+  reader = features.fit(kind, source, *both, trained, components)
+  return _Read(reader, reader(source, *both))
+
+
+def _said(judged: schema.Judgements, says, read: _Read) -> types.Batch:
+  """Returns all judgements over their columns; some of them train."""
+  batch = fitting.judgements(judged.user, judged.items, judged.label)
+  return batch.masked(says).over(read.table)
 
 
 class _Begun(NamedTuple):
@@ -183,22 +195,24 @@ def _begun(plan, source, judged, copied, says, seed: int, memory: float):
   return _Begun(plan, texts, used, rows)
 
 
-def _adapted(known: Setting, begun: _Begun, reader, table, workdir):
-  """Returns what training changed, from a reward on the frozen decoder."""
+def _adapted(
+  known: Setting, begun: _Begun, read: _Read, workdir: Path | None
+) -> features.Source:
+  """Returns the decoder whose highest layers have trained with a reward."""
   rows = begun.rows
-  batch = rows.judged.masked(rows.fits).over(table[begun.used])
-  state = train.fit(known.learner(), batch, key=known.key, spec=known.spec)
-  return adapting.fit(
+  batch = rows.judged.masked(rows.fits).over(read.table[begun.used])
+  changes = adapting.fit(
     begun.plan,
     begun.texts,
     rows,
-    state,
-    reader.reductions[features.BACKBONE],
+    train.fit(known.learner(), batch, key=known.key, spec=known.spec),
+    read.reader.reductions[features.BACKBONE],
     method=known.method,
     options=known.options,
     seed=known.seed,
     workdir=workdir,
   )
+  return features.Source(backbone=known.backbone, changes=changes)
 
 
 def _alike(judged: schema.Judgements, table, says) -> np.ndarray:

@@ -33,7 +33,9 @@ class Backbone(NamedTuple):
       embeddings, are frozen.
     keep: bytes that states below the top may take. They are then computed
       once, and steps run the top alone; None: every step computes them.
-    kept: dtype of kept states; that of the computation if None.
+    kept: dtype of kept states; that of the computation if None. Where it is
+      the wider of the two, layers add to states of that dtype: their sums are
+      then float32 while their products are not.
   """
 
   config: decoders.DecoderConfig | Mapping[str, Any]
@@ -50,6 +52,13 @@ class Backbone(NamedTuple):
   def sizes(self) -> decoders.DecoderConfig:
     """Returns the configuration, which may be plain data."""
     return discriminative.sizes(self.config)
+
+  @property
+  def sums(self) -> Any:
+    """Returns the dtype of what layers read and add to."""
+    if self.kept is None:
+      return jnp.dtype(self.dtype)
+    return jnp.promote_types(self.dtype, self.kept)
 
   def bytes_of(self, texts: types.Tokens) -> int:
     """Returns how much the states of texts take that are kept."""
@@ -353,7 +362,7 @@ def _read_top(node, top, params, texts: types.Tokens) -> jax.Array:
     above = lora.merge(above, params['adapter'])
   config = node.sizes.cut(-top)
   network: Any = decoders.Decoder(config, node.dtype, node.remat)
-  hidden = jax.lax.stop_gradient(hidden).astype(node.dtype)
+  hidden = jax.lax.stop_gradient(hidden).astype(node.sums)
   places = _places(texts)
   return _scored(network.apply(above, hidden, *places, method='read'), texts)
 
@@ -377,7 +386,7 @@ def _below(node, top, trunk, texts: types.Tokens) -> jax.Array:
   count = node.sizes.num_hidden_layers - top
   layers: Any = decoders.Stack(node.sizes, count, node.dtype)
   ids = jnp.asarray(texts.ids)
-  hidden = decoders.embedded(node.sizes, trunk, ids).astype(node.dtype)
+  hidden = decoders.embedded(node.sizes, trunk, ids).astype(node.sums)
   lower = decoders.take_layers(trunk, 0, count)
   return layers.apply(lower, hidden, *_places(texts))[0]
 
