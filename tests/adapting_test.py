@@ -1,11 +1,13 @@
 """The highest layers of a decoder, trained with a reward that reads it."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from prm_jax import adapting, types
+from prm_jax import adapting, setting, types
 from prm_jax.lab import fitting
 from prm_jax.models import adapted, classifier, decoder, features, reduce, trunk
 from prm_jax.models.weights import huggingface
@@ -183,6 +185,15 @@ def test_what_adapt_takes():
       adapting.given(
         known.pop('text'), known.pop('precision'), known.pop('options'), **known
       )
+
+
+def test_a_setting_without_adapt_is_what_it_was():
+  plain = Setting(*('pref', {}, 4, 3, 0, None, 'surface', 2, 9, 'text'))
+  assert 'adapt' not in plain.described()
+  assert setting.parse(plain.described(), 'config.json') == plain
+  plan = adapting.parse('full:1').described()
+  changed = dataclasses.replace(plain, adapt=plan)
+  assert setting.parse(changed.described(), 'config.json').adapt == plan
 
 
 def test_layers_and_memory_are_bounded(read):

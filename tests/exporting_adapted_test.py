@@ -3,13 +3,12 @@
 import json
 import shutil
 
-import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from prm_jax import exported, exporting
-from prm_jax.models import adapted, trunk
+from prm_jax.models import trunk
 from prm_jax.models.weights import peft
 from tests import exports_made
 
@@ -48,6 +47,7 @@ def stored(folder):
   return load_file(folder / 'model.safetensors')
 
 
+@pytest.mark.slow
 def test_adapters_are_written_beside_their_base_or_merged(made, tmp_path):
   model = made('lora')
   base = trunk.Trunk.load(model.source.backbone)
@@ -86,7 +86,7 @@ def test_whole_layers_are_written_as_they_were_trained(made, tmp_path, capsys):
   assert capsys.readouterr().err == ''
   kept = stored(tmp_path / 'out')
   name = 'model.layers.2.mlp.down_proj.weight'
-  assert kept[name].dtype == ml_dtypes.bfloat16
+  assert str(kept[name].dtype) == 'bfloat16'
   assert not np.array_equal(kept[name], stored(model.source.backbone)[name])
   with pytest.raises(ValueError, match='--merge: no adapters were trained'):
     exporting.write(model, tmp_path / 'other', merge=True)
@@ -108,6 +108,7 @@ def test_rounding_of_merged_layers_is_measured(made, tmp_path, capsys):
   assert np.abs(scores(tmp_path / 'out', None) - want).max() > 2e-5
 
 
+@pytest.mark.slow
 def test_what_does_not_belong_together_is_refused(made, tmp_path):
   model = made('lora')
   out = tmp_path / 'out'
@@ -133,12 +134,6 @@ def test_what_does_not_belong_together_is_refused(made, tmp_path):
   (out / 'prm.json').unlink()
   with pytest.raises(ValueError, match='`prm export` did not write'):
     exported.Exported.load(out)
-  folder = tmp_path / 'changes'
-  model.source.changes.save(folder)
-  weights = folder / adapted.WEIGHTS
-  weights.write_bytes(weights.read_bytes()[:-1] + b'\x11')
-  with pytest.raises(ValueError, match='is not what changes'):
-    adapted.Changes.load(folder)
 
 
 @pytest.mark.slow

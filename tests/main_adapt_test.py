@@ -7,6 +7,7 @@ import pytest
 
 from prm_jax import adapting, main
 from prm_jax.data.schema import read_lines
+from prm_jax.model import Model
 from prm_jax.models import adapted
 from prm_jax.runtime import checkpoint
 from tests import exports_made
@@ -106,6 +107,8 @@ def test_layers_train_and_go_with_the_model(
   call = ('export', f'--workdir={work}')
   assert run(*call, f'--output={tmp_path / "orbax"}') == 0
   close(scores(asked, f'--workdir={tmp_path / "orbax"}'), everybody)
+  Model.load(work).save(tmp_path / 'copy')
+  close(scores(asked, f'--workdir={tmp_path / "copy"}', '--user=u1'), want)
   ways = [()] if form == 'full:1' else [(), ('--merge',)]
   for way in ways:
     out = tmp_path / f'hf{len(way)}'
