@@ -153,7 +153,9 @@ def _plan(sub: argparse.ArgumentParser) -> None:
   sub.add_argument('--pairs', type=int, default=64, help='of a step')
   sub.add_argument('--length', type=int, default=1024, help='tokens of a text')
   sub.add_argument(
-    '--adapt', default='whole', help='what trains: whole, or lora:RANK'
+    '--adapt',
+    default='whole',
+    help='what trains: whole, or lora:RANK of all layers',
   )
   sub.add_argument(
     '--precision', default='bfloat16', help='of layers; or float32'

@@ -68,8 +68,8 @@ def fit(
     method: a kind of `registry.LEARNERS`.
     workdir: where everything is written; None: nowhere.
     options: numbers of the learner, such as `basis_ridge`, and of `adapt`; and
-      `head`, plain data, of learners that take one: under a head that says what
-      a tie is ties train, too, and people's choices are half of each.
+      `head`, plain data, of learners that take one: if it says what a tie is,
+      ties train, too. What is kept of people are choices, a tie half of each.
     kind: of features, see `models.features.KINDS`.
     components: columns of features, besides length.
     encoder: folder of a BERT checkpoint; the default one if None.
