@@ -83,7 +83,8 @@ def run(
     )
   if form == 'stablehlo':
     if ids is not None or merge:
-      raise ValueError('--ids, --merge: of --format=hf alone')
+      named = '--merge' if ids is None else '--ids'
+      raise ValueError(f'{named}: of --format=hf alone')
     exported_programs.write(Model.load(workdir), folder, user=user)
     return
   names = None if ids is None else read_ids(ids)
