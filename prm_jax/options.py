@@ -211,6 +211,21 @@ def _benchmark(sub: argparse.ArgumentParser) -> None:
   sub.add_argument(
     '--hazards', action='store_true', help='audit it on texts of known stance'
   )
+  sub.add_argument(
+    '--judge',
+    metavar='FORMAT',
+    help='--model is a language model that writes verdicts, of pairs in both '
+    'orders: rm_r1, rrm, j1, judge_lrm, br_rm, grm or genrm',
+  )
+  sub.add_argument(
+    '--samples', type=int, default=1, help="a judge's texts of each order"
+  )
+  sub.add_argument(
+    '--tokens', type=int, default=1024, help="that a judge's text may have"
+  )
+  sub.add_argument(
+    '--temperature', type=float, default=1.0, help="of a judge's draws"
+  )
   sub.add_argument('--output', type=Path, help='a new folder, for results.json')
 
 

@@ -90,7 +90,8 @@ ALLOWED |= {
   },
   'streaming': {'data', 'exported'},
   'serving': {'exported'},
-  'benchmarking': {*_BELOW, 'exported', 'stance_pool'},
+  'benchmarking': {*_BELOW, 'exported', 'judging_benchmark', 'stance_pool'},
+  'judging_benchmark': {'audits', 'data', 'models', 'rewards'},
   'comparing': {
     *(*_BELOW, 'kept_memories', 'kept_summaries', 'lab', 'setting'),
     *('training', 'model', 'report'),
@@ -102,7 +103,8 @@ ONLY = {
   'gguf': ('prm_jax/models/weights/',),
   'orbax': ('prm_jax/runtime/checkpoint.py', 'prm_jax/runtime/export.py'),
   'grain': ('prm_jax/data/', 'prm_jax/runtime/checkpoint.py'),
-  'pyarrow': ('prm_jax/data/convert/files.py',),  # lazily
+  # Lazily, both.
+  'pyarrow': ('prm_jax/data/convert/files.py', 'experiments/benchmarks/'),
   'tensorflow_datasets': ('prm_jax/data/',),
   'matplotlib': ('prm_jax/report/',),
   'jinja2': ('prm_jax/report/', 'prm_jax/models/chat_rendering.py'),
