@@ -67,7 +67,7 @@ def run(
   _check_data(path, digest, folder)
   training.check_memory(path, memory)
   judged, report = schema.read_jsonl(path)
-  source = features.Source(encoder, own_features, backbone, reading)
+  source = features.Source(encoder, own_features, backbone, reading=reading)
   name = path.name.partition('.')[0]
   given = folds.Data(
     name, judged, copies.find(judged), source, components, seed

@@ -25,8 +25,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('--encoder', help='folder of a BERT checkpoint')
     sub.add_argument('--features', type=Path, help='.npz keyed by text hash')
     sub.add_argument(
-      '--backbone',
-      help="folder of a language model, frozen, in the encoder's place",
+      '--backbone', help="folder of a language model, in the encoder's place"
     )
     sub.add_argument(
       '--reading',
@@ -56,6 +55,14 @@ def parser() -> argparse.ArgumentParser:
   )
   sub.add_argument(
     '--mesh', default='', help='devices that share the fit, such as data:8'
+  )
+  sub.add_argument(
+    '--adapt',
+    help='layers of --backbone that train with the reward: frozen, lora:N, '
+    'lora:N:RANK or full:N, the highest N',
+  )
+  sub.add_argument(
+    '--precision', help='in which --adapt computes: float32 or bfloat16'
   )
   _score(command('score', 'Score responses for a person.', workdir=False))
   _ask(command('ask', 'Ask a person what they prefer.'))
@@ -153,7 +160,9 @@ def _plan(sub: argparse.ArgumentParser) -> None:
   sub.add_argument('--pairs', type=int, default=64, help='of a step')
   sub.add_argument('--length', type=int, default=1024, help='tokens of a text')
   sub.add_argument(
-    '--adapt', default='whole', help='what trains: whole, or lora:RANK'
+    '--adapt',
+    default='whole',
+    help='what trains: whole, or lora:RANK of all layers',
   )
   sub.add_argument(
     '--precision', default='bfloat16', help='of layers; or float32'
@@ -181,6 +190,12 @@ def _export(sub: argparse.ArgumentParser) -> None:
     '--user',
     help='hf, stablehlo: whose; if absent, hf writes everybody, stablehlo the '
     'population',
+  )
+  sub.add_argument(
+    '--merge',
+    action='store_true',
+    help='hf: of --adapt=lora, layers with the adapters in them, and not a '
+    'folder for peft',
   )
   sub.add_argument(
     '--ids',

@@ -29,6 +29,8 @@ class Setting:
     backbone: folder of the decoder; None where an encoder reads.
     reading: which of its states are features, see `models.token_states`; the
       last token's of prompt and response together if None.
+    adapt: of `adapting.Plan`: what was trained of the decoder, whose changes
+      lie in the folder `adapted`; None where it is frozen.
   """
 
   method: str
@@ -43,6 +45,19 @@ class Setting:
   source: str
   backbone: str | None = None
   reading: str | None = None
+  adapt: dict[str, Any] | None = None
+
+  def described(self) -> dict[str, Any]:
+    """Returns plain data, as config.json has it.
+
+    What came later is left out where there is none of it, so that a folder of
+    an earlier version is gone on with.
+    """
+    known = dataclasses.asdict(self)
+    for name in ('adapt', 'reading'):
+      if known[name] is None:
+        del known[name]
+    return known
 
   def learner(self) -> types.Learner:
     """Returns the learner this setting names."""
@@ -87,7 +102,7 @@ def parse(known: Any, path: Path) -> Setting:
       f'{path} is not of `prm train`: give the folder that it wrote'
     )
   known = {name: value for name, value in known.items() if name != 'data'}
-  for name in ('backbone', 'reading'):  # written before there were any
+  for name in ('backbone', 'adapt', 'reading'):  # written before there were any
     known.setdefault(name, None)
   names = {field.name for field in dataclasses.fields(Setting)}
   if set(known) != names:

@@ -74,10 +74,12 @@ ALLOWED |= {
   'summary_command': {'users', 'kept_summaries', 'summary_model'},
   'setting': _BELOW,
   'planning': _BELOW,
-  'training': {*_BELOW, 'lab', 'setting'},
+  'adapting': _BELOW,
+  'training': {*_BELOW, 'adapting', 'lab', 'setting'},
   'stance_pool': {'types', 'audits', 'worlds'},
   'model': {
-    *(*_BELOW, 'lab', 'setting', 'stance_pool', 'training', 'comparing')
+    *(*_BELOW, 'adapting', 'lab', 'setting', 'stance_pool', 'training'),
+    'comparing',
   },
   'model_card': {'data', 'ops', 'training'},
   'exported': {'models', 'runtime', 'systems'},

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prm_jax.models import embeddings, reduce, surface, token_states
+from prm_jax.models import adapted, embeddings, reduce, surface, token_states
 from prm_jax.models import trunk as trunks
 from prm_jax.models.language_model import LanguageModel
 
@@ -45,6 +45,7 @@ class Source:
     encoder: str | Path | None = None,
     own: Path | None = None,
     backbone: str | Path | None = None,
+    changes: adapted.Changes | Path | None = None,
     reading: str | None = None,
     cache_dir: Path | None = None,
   ):
@@ -54,6 +55,7 @@ class Source:
       encoder: folder of a BERT checkpoint, the default one if None.
       own: .npz of one's own features, which takes the encoder's place.
       backbone: folder of a decoder, which takes it, too; see `models.trunk`.
+      changes: what training changed in its highest layers, or their folder.
       reading: how the backbone reads a response, in place of the last token of
         prompt and response together: 'UNIT:TOKEN:LAYERS', see
         `models.token_states`.
@@ -76,6 +78,7 @@ class Source:
       raise ValueError(f'{backbone} is no folder of a language model')
     self.own = own is not None
     self.backbone = Path(backbone) if backbone else None
+    self._changes = changes
     self.reading = token_states.Reading.parse(reading) if reading else None
     self.cache_dir = cache_dir
     self._path = own
@@ -89,7 +92,7 @@ class Source:
 
   @functools.cached_property
   def trunk(self) -> trunks.Trunk:
-    """Returns the frozen decoder, where there is one."""
+    """Returns the decoder, where there is one, with what training changed."""
     if self.backbone is None:
       raise ValueError('no backbone was given')
     if self.reading is not None:
@@ -98,7 +101,15 @@ class Source:
         'classifier computes: train without --reading, or export with '
         '--format=orbax'
       )
-    return trunks.Trunk.load(self.backbone)
+    found = trunks.Trunk.load(self.backbone)
+    return found if self.changes is None else found.changed(self.changes)
+
+  @functools.cached_property
+  def changes(self) -> adapted.Changes | None:
+    """Returns what training changed in the decoder; None if nothing."""
+    if isinstance(self._changes, Path):
+      return adapted.Changes.load(self._changes)
+    return self._changes
 
   @functools.cached_property
   def _language(self) -> LanguageModel:
@@ -110,12 +121,15 @@ class Source:
 
   @functools.cached_property
   def name(self) -> str:
-    """Returns 'encoder SHA-256', 'backbone SHA-256' or 'file SHA-256'."""
+    """Returns 'encoder SHA-256', 'backbone SHA-256' or 'file SHA-256'.
+
+    Of a backbone the files are named, which training leaves as they are.
+    """
     if self.backbone is not None and self.reading is not None:
       states = self.states(self.reading)
       return f'backbone {states.fingerprint} {states.reading}'
     if self.backbone is not None:
-      return f'backbone {self.trunk.fingerprint}'
+      return f'backbone {self.trunk.base}'
     if self._path is not None:
       return f'file {_file_digest(self._path)}'
     return f'encoder {self.encoder.fingerprint}'
