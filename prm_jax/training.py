@@ -215,7 +215,9 @@ def _adapted(
   return features.Source(backbone=known.backbone, changes=changes)
 
 
-def _given(adapt, precision, options, method: str, backbone):
+def _given(
+  adapt, precision, options, method: str, backbone
+) -> tuple[adapting.Plan | None, dict[str, Any]]:
   """Returns what trains of a decoder, if any, and the learner's options."""
   asked = adapt, precision, options, method, backbone
   plan, options = adapting.given(*asked)
