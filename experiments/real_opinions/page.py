@@ -27,7 +27,9 @@ def picture(results: Mapping[str, Any]) -> figures.Picture | None:
   ]
   if not rows:
     return None
-  groups = [_NAMES.get(row['conversation'], row['conversation']) for row in rows]
+  groups = [
+    _NAMES.get(row['conversation'], row['conversation']) for row in rows
+  ]
   names = [
     'half matched'
     if row['strength'] == 0.5
@@ -42,7 +44,12 @@ def _arrows(rows, groups, names) -> figures.Picture:
   figure, axes = figures.panel(
     ('Own side added for agreement gained, over the aggregate', '', '')
   )
-  marks = {'personal': 'o', 'half matched': 's', 'matched': '^', 'bridging': 'x'}
+  marks = {
+    'personal': 'o',
+    'half matched': 's',
+    'matched': '^',
+    'bridging': 'x',
+  }
   words = []
   for i, group in enumerate(dict.fromkeys(groups)):
     look = figures.style(i)
@@ -89,7 +96,10 @@ def sections(results: Mapping[str, Any]) -> list[page.Section]:
   return [{'title': 'The trade', 'note': note, 'pictures': [drawn]}]
 
 
-_NATS = {'gain': ('number', 'gain_nats'), 'pairs gained': ('points', 'pairs_gain')}
+_NATS = {
+  'gain': ('number', 'gain_nats'),
+  'pairs gained': ('points', 'pairs_gain'),
+}
 
 TABLES: dict[str, tables.Spec | None] = {
   'prediction_over': tables.Spec(

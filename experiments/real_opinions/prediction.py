@@ -59,12 +59,7 @@ def _fits(config, train: collaborative.Votes) -> list[collaborative.Fit]:
   options = votes.options(config)
   shape = {'factors': options.factors}
   variance = populations.chosen_variance(
-    key,
-    train,
-    options.variances,
-    held_out=options.held_out,
-    seed=0,
-    **shape,
+    key, train, options.variances, held_out=options.held_out, seed=0, **shape
   )
   return [
     populations.fit(key, train, factors=0, agreeing=False),
@@ -86,7 +81,11 @@ def _held_out(config, found, tests) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def _row(found, draws, split: str, predicted) -> list[Row]:
   """Returns a row for each of `MODELS`."""
-  losses, pairs, people, n = 0.0, 0.0, set(), 0
+  M = len(MODELS)
+  losses = np.zeros((len(draws.person), 2 * M + 1))
+  pairs = np.zeros((len(draws.person), M + 1))
+  people: set[int] = set()
+  n = 0
   for rows, chance in predicted:
     who, what, agrees = (
       column[rows] for column in (found.person, found.statement, found.agrees)
@@ -100,7 +99,6 @@ def _row(found, draws, split: str, predicted) -> list[Row]:
     n += len(rows)
   if len(people) < conversations.FEWEST:
     return []
-  M = len(MODELS)
   loss = drawn_twice.ratio(losses[:, :M], losses[:, -1:])
   right = drawn_twice.ratio(losses[:, M:-1], losses[:, -1:])
   won = drawn_twice.ratio(pairs[:, :M], pairs[:, -1:])
@@ -187,7 +185,9 @@ def _asked(found, able, learn, k: int, base, held):
   another person's answers.
   """
   mine = able[found.person]
-  order = np.lexsort((np.random.default_rng(37).random(len(mine)), found.person))
+  order = np.lexsort(
+    (np.random.default_rng(37).random(len(mine)), found.person)
+  )
   order = order[(mine & learn)[order]]
   who = found.person[order]
   start = np.searchsorted(who, who)
@@ -209,7 +209,5 @@ def _asked(found, able, learn, k: int, base, held):
     (held, swapped),
   ):
     belief = populations.infer(answers, fitted.statements, fitted.person)
-    chances.append(
-      populations.agreement(fitted._replace(people=belief))[where]
-    )
+    chances.append(populations.agreement(fitted._replace(people=belief))[where])
   return rows, np.stack(chances, 1)

@@ -56,7 +56,11 @@ def _curves(head: Row, made: populations.Measured) -> list[Row]:
     left = mean[:, _OWN] - base[:, _OWN]
     agrees = mean[:, _AGREES] - base[:, _AGREES]
     rows.append(
-      {**head, 'guard': guard, 'strength': float(strength or name != 'personal')}
+      {
+        **head,
+        'guard': guard,
+        'strength': float(strength or name != 'personal'),
+      }
       | drawn_twice.interval('own_side_added', left)
       | drawn_twice.interval('agreement_gained', agrees)
       | drawn_twice.interval('removed', 1 - drawn_twice.ratio(left, added))

@@ -341,9 +341,7 @@ def means(policy: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return total[:, 0] / total[:, 1]
 
 
-def shift(
-  some: Pools, policy: np.ndarray, loading: np.ndarray
-) -> np.ndarray:
+def shift(some: Pools, policy: np.ndarray, loading: np.ndarray) -> np.ndarray:
   """Returns how far serving moves the mean stance from chance, `[U]`.
 
   Of the person's own pool, because people have voted on different statements.

@@ -7,7 +7,7 @@ somebody agrees with what they are served, which is one of the statements on
 which they have voted in that half. So no figure rests on what a model predicts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -151,8 +151,7 @@ def halved(
     held_out=options.held_out,
     seed=seed,
   )
-  shape = {'factors': options.factors, 'held': variance}
-  server = fit(keys[1], votes, **shape)
+  server = fit(keys[1], votes, factors=options.factors, held=variance)
   personal = agreement(server)
   stance = np.asarray(server.people.mean[:, _AXIS], np.float64)
   loading = np.asarray(server.statements.mean[:, _AXIS], np.float64)
@@ -160,7 +159,9 @@ def halved(
   scale = 1 / np.sqrt(1 + np.pi / 8 * np.asarray(spread, np.float64))
   high = stance[who] > np.median(stance[who])
   sides = np.stack([personal[who[side]].mean(0) for side in (high, ~high)])
-  kept = conversations.axis(keys[2], found, ~learn, **shape)
+  kept = conversations.axis(
+    keys[2], found, ~learn, factors=options.factors, held=variance
+  )
   known = conversations.sides(found, kept, ~learn)
   size = np.abs(kept.loading)
   partisan = size >= np.median(size[np.unique(found.statement[rows])])
@@ -181,7 +182,9 @@ def halved(
     along=np.outer(stance, loading) * scale,
     stance=stance,
     loading=loading,
-    bridging=special.logit(np.asarray(tilting.bridging(sides, _BRIDGE))),
+    bridging=special.logit(
+      np.asarray(tilting.bridging(jnp.asarray(sides), _BRIDGE))
+    ),
     variance=variance,
     measuring=kept.fitted,
   )
@@ -379,6 +382,3 @@ def rows(made: Measured, over: str = 'aggregate') -> list[columns.Row]:
     row |= interval('stance_correlation', made.correlation[name])
     found.append(row)
   return found
-
-
-Curve = Callable[[float], np.ndarray]  # strength -> policy [U, M]
