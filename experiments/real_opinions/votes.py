@@ -31,7 +31,7 @@ def made_up(people: int, statements: int) -> conversations.Conversation:
   camp = np.where(np.arange(people) % 2, 1, -1)
   loading = 1.5 * rng.normal(size=statements)
   logit = 0.5 + rng.normal(size=statements) + np.outer(camp, loading)
-  seen: np.ndarray = rng.random(logit.shape) < 0.95
+  seen = np.less(rng.random(logit.shape), 0.95)
   person, statement = np.nonzero(seen)
   chance = special.expit(logit)[person, statement]
   return conversations.conversation(
