@@ -1,6 +1,6 @@
 """The study: what personal rewards do to real opinions."""
 
-from experiments.real_opinions import page, prediction, serving
+from experiments.real_opinions import page, power, prediction, serving
 from prm_jax.lab import columns, study, units
 
 _NOTES = (
@@ -10,22 +10,26 @@ _NOTES = (
   'chosen on held-out votes of what a model learns from.',
   'No figure is over fewer than ten people.',
 )
-_PARTS = {'predicted': prediction.run, 'served': serving.run}
+_PARTS = {
+  'predicted': (prediction.run, 'predicted'),
+  'served': (serving.run, 'served'),
+  'power': (power.run, 'served'),
+}
 
 
 def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   del folder
   return {
     f'{part}-{name}': units.record(make, config, name)
-    for part, make in _PARTS.items()
-    for name in config[part]
+    for part, (make, which) in _PARTS.items()
+    for name in config[which]
   }
 
 
 def _tables(config, folder: units.Folder) -> study.Tables:
   made: study.Tables = {}
-  for part in _PARTS:
-    for name in config[part]:
+  for part, (_, which) in _PARTS.items():
+    for name in config[which]:
       for table, rows in folder.read(f'{part}-{name}').record.items():
         made.setdefault(table, []).extend(rows)
   over = _over(made['prediction'])

@@ -182,6 +182,19 @@ TABLES: dict[str, tables.Spec | None] = {
       'kept': ('points', 'kept'),
     },
   ),
+  'power': tables.Spec(
+    'How small a lean is found',
+    'Of 200 servers that serve everybody what another person likes, with a '
+    'lean to the own side added: how often the lower limit is above zero. '
+    'Added: to the share that the aggregate serves.',
+    {
+      'conversation': ('text', 'conversation'),
+      'lean planted': ('percent', 'lean'),
+      'added': ('percent', 'mean_added'),
+      'found': ('points', 'found'),
+      'people': ('count', 'people'),
+    },
+  ),
 }
 _READING = (
   (

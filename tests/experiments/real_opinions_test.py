@@ -8,7 +8,7 @@ import pytest
 
 from configs import real_opinions
 from experiments import run
-from experiments.real_opinions import experiment, serving, votes
+from experiments.real_opinions import experiment, power, serving, votes
 from prm_jax.lab import drawn_twice, populations
 
 
@@ -98,11 +98,35 @@ def test_conversations_are_held_against_each_other():
   assert drawn_twice.interval('x', np.zeros(3))['x'] == 0
 
 
+def test_what_is_added_to_a_share_by_hand():
+  counts = np.array([[[1.0, 1.0], [0.0, 1.0]], [[1.0, 1.0], [0.0, 0.0]]])
+  policy = np.array([[0.5, 0.5], [1.0, 0.0]])
+  base = np.array([[0.0, 1.0], [0.5, 0.5]])
+  there = np.ones((2, 2), bool)
+  person, statement = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+  shared = power.intervals.crossing(person, statement)
+  assert power.share(policy, counts) == pytest.approx(1.5 / 2)
+  found = power.added(policy, base, counts, there, shared)
+  assert found.value == pytest.approx(1.5 / 2 - 0.5 / 1.5)
+  # Residuals by hand: of people, then of statements.
+  rows = np.array([0.0625, -0.1875, 0.125, 0.0])
+  rows -= np.array([0.0, -2 / 9, 2 / 9, 0.0])
+  by = [
+    np.square(np.bincount(unit, rows)).sum() for unit in (person, statement)
+  ]
+  both = max(*[2 * b for b in by], 2 * sum(by) - np.square(rows).sum())
+  assert found.standard_error == pytest.approx(np.sqrt(both))
+
+
 @pytest.mark.slow
 def test_the_study_runs_and_names_nobody(tmp_path):
   config = real_opinions.get_config('smoke')
   run.run(config, tmp_path)
   results = json.loads((tmp_path / 'results.json').read_text())
+  planted = {row['lean']: row for row in results['tables']['power']}
+  assert planted[0.1]['found'] >= planted[0.0]['found']
+  apart = planted[0.1]['mean_added'] - planted[0.0]['mean_added']
+  assert apart == pytest.approx(0.1, abs=0.03)
   rows = results['tables']['prediction']
   held = of(rows, split='random', model='held')
   assert held['gain_nats_low'] > 0
