@@ -40,12 +40,19 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   config.replicates = 400
   config.options = {}  # of `populations.Options` other than its own
   config.power = {'leans': (0.025, 0.05, 0.1), 'draws': 200}
+  # Bounded confidence, in deviations of people and statements.
+  config.movements = {
+    'nobody moves': {'step': 0.0, 'radius': 1.0},
+    'weak': {'step': 0.05, 'radius': 1.0},
+    'strong': {'step': 0.2, 'radius': 2.0},
+  }
+  config.rounds = 20
   config.made_up = ()  # P, S of a population in place of real ones
   if variant == 'smoke':
     config.seeds, config.folds, config.replicates = (0,), 2, 20
     config.predicted = config.served = ('made_up',)
     config.control = ''
     config.answers, config.strengths = (5,), (0.5, 1.0)
-    config.power.draws = 10
+    config.power.draws, config.rounds = 10, 4
     config.made_up = (90, 44)
   return config.lock()

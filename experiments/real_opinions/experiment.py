@@ -1,6 +1,6 @@
 """The study: what personal rewards do to real opinions."""
 
-from experiments.real_opinions import page, power, prediction, serving
+from experiments.real_opinions import movement, page, power, prediction, serving
 from prm_jax.lab import columns, study, units
 
 _NOTES = (
@@ -14,6 +14,7 @@ _PARTS = {
   'predicted': (prediction.run, 'predicted'),
   'served': (serving.run, 'served'),
   'power': (power.run, 'served'),
+  'movement': (movement.run, 'served'),
 }
 
 

@@ -182,6 +182,24 @@ TABLES: dict[str, tables.Spec | None] = {
       'kept': ('points', 'kept'),
     },
   ),
+  'movement': tables.Spec(
+    'A loop in which people may move',
+    'Percent of dividing statements served that are of the side on which a '
+    'person started, and over the aggregate; variance of where people stand '
+    'after the last round (1 at the start), and over other ends. One halving.',
+    {
+      'conversation': ('text', 'conversation'),
+      'movement': ('word', 'movement'),
+      'server': ('word', 'server'),
+      'own side': ('points', 'own_side'),
+      'added': ('points', 'own_side_added'),
+      'variance at the end': ('number', 'variance_end'),
+      'over aggregate': ('number', 'variance_over_aggregate'),
+      'over random': ('number', 'variance_over_random'),
+      'over start': ('number', 'variance_over_start'),
+      'people': ('count', 'people'),
+    },
+  ),
   'power': tables.Spec(
     'How small a lean is found',
     'Of 200 servers that serve everybody what another person likes, with a '
