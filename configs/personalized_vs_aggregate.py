@@ -48,7 +48,7 @@ def get_config(variant: str = 'demo') -> config_dict.ConfigDict:
   if variant == 'personalizers':
     every_method(config)
   # Of the variant `backbone`: a folder in Hugging Face's layout, and what is
-  # not as `prm_jax.lab.told.Options` has it.
+  # not as `Options` of `prm_jax.lab.told` and `.remembered` have it.
   config.language = {'model': '', 'options': {}}
   if variant == 'backbone':
     with_a_language_model(config)
@@ -80,6 +80,9 @@ def with_a_language_model(config: config_dict.ConfigDict) -> None:
     'pref_encoder': grid(encoder, dim=(8,), basis_ridge=(30.0, 300.0)),
     'lore': grid(known, dim=(8,), basis_ridge=(1.0, 10.0)),
     'plus': grid(('language model',), steps=(steps // 4, steps)),
+    'recalled_events': grid(known, events=(2, 4), rate=(0.0,)),
+    'personal_adapters': grid(known, events=(0,), rate=(3e-3, 1e-2)),
+    'adapters_and_events': grid(known, events=(4,), rate=(3e-3, 1e-2)),
   }
   own = config.methods
   config.methods = {
@@ -88,6 +91,9 @@ def with_a_language_model(config: config_dict.ConfigDict) -> None:
     'pref_encoder': own.pref,
     'lore': own.lore,
     'plus': {'kind': 'plus'},
+    'recalled_events': {'kind': 'recalled_events'},
+    'personal_adapters': {'kind': 'personal_adapters'},
+    'adapters_and_events': {'kind': 'adapters_and_events'},
   }
 
 

@@ -7,14 +7,14 @@ groups. Probes say what length and layout have to do with it.
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax import stance_pool, types
+from prm_jax import judging_benchmark, stance_pool, types
 from prm_jax.audits import benchmarks, both_orders, trained
 from prm_jax.data import benchmark_files
 from prm_jax.exported import Exported
@@ -28,13 +28,16 @@ REPLICATES = 400
 _LAYOUT = re.compile(r'\*\*|```|(?m:^\s*(?:[-*\u2022]|\d+[.)]|#+)\s)')
 _BATCH = 256  # texts whose template is rendered at once
 _NONE = 'no interval: too few prompts'
+Parts = Callable[[benchmark_files.Rows, Sequence[np.ndarray]], dict[str, float]]
+Credit = Callable[[benchmark_files.Rows, Sequence[np.ndarray]], np.ndarray]
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
   """Returns the results of a benchmark, and writes them where that is asked.
 
   Args:
-    arguments: `model`, `label`, `user`, `data`, `hazards` and `output`.
+    arguments: `model`, `label`, `user`, `data`, `hazards` and `output`; `judge`
+      with `samples`, `tokens` and `temperature`.
 
   Raises:
     KeyError: the model does not know the person.
@@ -45,6 +48,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
   if output is not None and output.exists() and any(output.iterdir()):
     raise ValueError(f'--output={output} has something in it: choose another')
   rows = benchmark_files.read(arguments.data)
+  if arguments.judge:
+    return _written(output, _judge(arguments, rows))
   model = Exported.load(arguments.model, label=arguments.label)
   found, cut = scores(model, arguments.user, rows)
   results: dict[str, Any] = {
@@ -69,8 +74,54 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     told = hazards(model, arguments.user)
     results['tables']['audit'] = told
     results['answer'] += trained.answer(told)
+  return _written(output, results)
+
+
+def _written(output: Path | None, results: dict[str, Any]) -> dict[str, Any]:
   if output is not None:
     writers.write_json_atomic(output / 'results.json', results)
+  return results
+
+
+def _judge(
+  arguments: argparse.Namespace, rows: benchmark_files.Rows
+) -> dict[str, Any]:
+  """Returns the results of a language model that writes verdicts."""
+  for name in ('label', 'user', 'hazards'):
+    if getattr(arguments, name):
+      raise ValueError(f'--{name}: of scores, and a judge writes verdicts')
+  judge = judging_benchmark.load(
+    arguments.model,
+    arguments.judge,
+    tokens=arguments.tokens,
+    temperature=arguments.temperature,
+  )
+  said = judging_benchmark.judged(judge, rows, k=arguments.samples)
+  if said.verdicts is None:
+    figures = table(rows, said.scores)
+  else:
+    figures = table(
+      rows,
+      list(said.verdicts),
+      parts=judging_benchmark.parts,
+      credit=judging_benchmark.credit,
+    )
+  results: dict[str, Any] = {
+    'study': 'benchmark',
+    'config': {
+      'benchmark': rows.name,
+      'prompts': len(rows.prompts),
+      'judge': arguments.judge,
+      'samples': arguments.samples,
+      'invalid': said.invalid,
+    },
+    'seeds': [0],
+    'tables': {'benchmark': figures, 'probes': list(probes(rows, said.scores))},
+  }
+  results['answer'] = answer(results)
+  results['answer'].append(
+    f'{100 * said.invalid:.1f} % of the texts say nothing, and are wrong.'
+  )
   return results
 
 
@@ -107,6 +158,8 @@ def table(
   rows: benchmark_files.Rows,
   found: Sequence[np.ndarray],
   *,
+  parts: Parts | None = None,
+  credit: Credit | None = None,
   replicates: int = REPLICATES,
   seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -114,20 +167,23 @@ def table(
 
   Args:
     rows: N of a benchmark.
-    found: N arrays of scores.
+    found: N arrays of scores, or of what the two functions read.
+    parts: the benchmark's figures; of scores if None.
+    credit: what each judgement of people counts; of scores if None.
     replicates: of the bootstrap.
     seed: of it.
   """
   if rows.name == benchmark_files.OWN:
-    return [_of_people(rows, found)]
-  values = _parts(rows, found)
+    return [_of_people(rows, (credit or _credit)(rows, found))]
+  parts = parts or _parts
+  values = parts(rows, found)
   drawn: dict[str, list[float]] = {name: [] for name in values}
   rng = np.random.default_rng(seed)
   draw = _drawing(rows)
   for _ in range(replicates):
     index, unit = draw(rng)
     again = rows.take(index)._replace(unit=unit)
-    for name, value in _parts(again, [found[i] for i in index]).items():
+    for name, value in parts(again, [found[i] for i in index]).items():
       drawn[name].append(value)
   made = []
   for name, value in values.items():
@@ -141,12 +197,16 @@ def table(
   return made
 
 
-def _of_people(rows: benchmark_files.Rows, found: Sequence[np.ndarray]):
-  """Returns the share of people's judgements that the model agrees with."""
+def _credit(rows: benchmark_files.Rows, found: Sequence[np.ndarray]):
+  """Returns whether scores agree with each judgement; a tie is half."""
   told = np.stack(found)
   right = np.array([places[0] for places in rows.right])
   better = np.sign(np.where(right == 0, 1, -1) * (told[:, 0] - told[:, 1]))
-  credit = (better + 1) / 2  # a tie is half
+  return (better + 1) / 2
+
+
+def _of_people(rows: benchmark_files.Rows, credit: np.ndarray):
+  """Returns the share of people's judgements that are agreed with."""
   prompts = np.unique(rows.prompts, return_inverse=True)[1]
   people = np.unique(rows.group, return_inverse=True)[1]
   of = intervals.crossed(

@@ -1,6 +1,7 @@
 """A reward model in Hugging Face's layout, ours or a stranger's, that scores.
 
 FOLDER/config.json, *.safetensors, tokenizer.json   what transformers loads
+FOLDER/adapter_*     in the weights' place, of a checkpoint that lies elsewhere
 FOLDER/prm.json      what `prm export --format=hf` says of it; ours alone
 FOLDER/people.json   personal data: coefficients of people, where there are any
 """
@@ -10,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+from prm_jax.models import adapted, trunk
 from prm_jax.models import chat as chats
 from prm_jax.models.classifier import (
   Classifier,
@@ -19,7 +22,7 @@ from prm_jax.models.classifier import (
   score_spelled,
   score_texts,
 )
-from prm_jax.models.weights import huggingface
+from prm_jax.models.weights import huggingface, peft
 from prm_jax.runtime import writers
 from prm_jax.systems import linear_scores
 
@@ -70,7 +73,7 @@ class Exported(NamedTuple):
     """
     if not folder.is_dir():
       raise ValueError(f'--model={folder}: is not a folder')
-    model = Classifier.load(folder)
+    model = _adapted(folder) or Classifier.load(folder)
     if model.every:
       raise ValueError(f'{folder} scores every token, and not texts')
     if not (folder / CARD).is_file():
@@ -174,6 +177,37 @@ def write_people(
     'people': dict(people),
   }
   writers.write_json_atomic(path, known)
+
+
+def _adapted(folder: Path) -> Classifier | None:
+  """Returns the classifier that adapters in a folder make of their base.
+
+  None where there are no adapters.
+  """
+  if not (folder / peft.CARD).is_file():
+    return None
+  if not (folder / CARD).is_file():
+    raise ValueError(
+      f'{folder} holds adapters that `prm export` did not write: merge them '
+      'into their model first'
+    )
+  told = peft.read(folder)
+  if not told.base.is_dir():
+    raise ValueError(
+      f'{folder / peft.CARD}: base_model_name_or_path {str(told.base)!r} is no '
+      'folder here: write there where the checkpoint lies'
+    )
+  known = huggingface.read_json(folder / CARD).get('changes')
+  base = known.get('base') if isinstance(known, dict) else None
+  changes = adapted.Changes(adapted.LORA, str(base), told.leaves)
+  model = trunk.Trunk.load(told.base, layers=told.layers).changed(changes).model
+  score = {
+    'kernel': jnp.asarray(told.weight.T),
+    'bias': jnp.zeros(len(told.labels)),
+  }
+  return model._replace(
+    score=score, labels=told.labels, chat=chats.Chat.load(folder)
+  )
 
 
 def _silent(model: Classifier):

@@ -21,7 +21,7 @@ from jax import export as programs
 
 from prm_jax import __version__
 from prm_jax.model import Model
-from prm_jax.models import classifier, features, trunk
+from prm_jax.models import classifier, features
 from prm_jax.models.weights import huggingface, shards
 from prm_jax.runtime import trees, writers
 from prm_jax.systems import likelihoods, linear_scores, scoring
@@ -117,7 +117,7 @@ def _of_tokens(model: Model, context: Any):
   shapes = {
     name: jax.ShapeDtypeStruct(of.shape, of.dtype) for name, of in flat.items()
   }
-  longest = min(trunk.TOTAL, config.max_position_embeddings)
+  longest = read.total
   lengths = [min(_SHORTEST, longest)]
   while lengths[-1] < longest:
     lengths.append(min(2 * lengths[-1], longest))

@@ -9,6 +9,7 @@ beside, in prm.json, and changes no comparison.
 import dataclasses
 import hashlib
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,12 +27,13 @@ from prm_jax import (
 )
 from prm_jax.data import schema
 from prm_jax.model import Model
-from prm_jax.models import features, reduce, trunk
-from prm_jax.models.weights import published, shards
+from prm_jax.models import adapted, features, reduce, trunk
+from prm_jax.models.weights import peft, published, shards
 from prm_jax.runtime import writers
 from prm_jax.systems import linear_scores
 
 EVERYBODY = 'everybody'
+_TRIED = 16  # pairs whose scores say what rounding does
 
 
 class Vectors(NamedTuple):
@@ -57,6 +59,7 @@ def run(
   *,
   user: str | None = None,
   ids: Path | None = None,
+  merge: bool = False,
 ) -> None:
   """Writes the model of a folder for others than prm_jax.
 
@@ -67,6 +70,7 @@ def run(
     folder: new or empty.
     user: whose reward; everybody's if None.
     ids: JSON lines with `user_id`: people are named by them, and not by hashes.
+    merge: whether low-rank adapters are merged into the layers.
 
   Raises:
     FileExistsError, KeyError, ValueError: as of `write`; or the workdir holds
@@ -78,14 +82,15 @@ def run(
       'before the text is read: export with --format=orbax'
     )
   if form == 'stablehlo':
-    if ids is not None:
-      raise ValueError('--ids: of --format=hf alone')
+    if ids is not None or merge:
+      named = '--merge' if ids is None else '--ids'
+      raise ValueError(f'{named}: of --format=hf alone')
     exported_programs.write(Model.load(workdir), folder, user=user)
     return
   names = None if ids is None else read_ids(ids)
   model = Model.load(workdir)
   trained = None if model.kept is None else workdir
-  write(model, folder, user=user, ids=names, workdir=trained)
+  write(model, folder, user=user, ids=names, workdir=trained, merge=merge)
 
 
 def write(
@@ -95,6 +100,7 @@ def write(
   user: str | None = None,
   ids: Sequence[str] | None = None,
   workdir: Path | None = None,
+  merge: bool = False,
   limit: int = shards.LIMIT,
 ) -> None:
   """Writes a model for transformers: one person's, or everybody's.
@@ -102,7 +108,9 @@ def write(
   Of one person, a reward model with one label. Of everybody, a label for each
   of the J rewards that people share, and people.json, where a person is J
   numbers; `exported.Exported` puts them together. Either has the checkpoint's
-  tokenizer and template, prm.json, and a card, README.md.
+  tokenizer and template, prm.json, and a card, README.md. Of layers that were
+  trained with low-rank adapters, these are written as peft reads them, and the
+  checkpoint stays where it is; or they are merged into it.
 
   Args:
     model: on a backbone, linear in its features.
@@ -110,17 +118,24 @@ def write(
     user: whose reward; everybody's if None.
     ids: of people whose names are written; None: hashes are.
     workdir: of `prm train`, whose results the card tells.
+    merge: whether adapters are merged.
     limit: bytes of a shard.
 
   Raises:
     FileExistsError: the folder has something in it.
     KeyError: nothing is known of the person.
-    ValueError: the model is not linear in a decoder's state, or an id is
-      missing; nothing is written then.
+    ValueError: the model is not linear in a decoder's state, an id is
+      missing, or there is nothing to merge; nothing is written then.
   """
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise FileExistsError(f'{folder} has something in it: choose another')
   read = _trunk(model)
+  low_rank = read.changes is not None and read.changes.form == adapted.LORA
+  if merge and not low_rank:
+    raise ValueError(
+      '--merge: no adapters were trained (--adapt=lora:N of `prm train`): the '
+      'layers are written as they are, so leave it out'
+    )
   found = vectors(model, user, ids)
   one = len(found.population) == 1 and not found.people
   labels = [next(iter(found.people), EVERYBODY)]
@@ -133,14 +148,7 @@ def write(
   if part.exists():
     shutil.rmtree(part)  # of an export that was stopped
   writers.make_folder(part)
-  published.write(
-    read.folder,
-    found.weight,
-    part,
-    labels=labels,
-    layers=read.layers,
-    limit=limit,
-  )
+  _weights(read, found.weight, part, labels, limit, merge=merge)
   name = labels[0] if user is not None or one else 'people'
   known = _about(model, read, found, made, name, user, hashed=ids is None)
   writers.write_json_atomic(part / exported.CARD, known)
@@ -149,10 +157,13 @@ def write(
     exported.write_people(
       part / exported.PEOPLE, known['base'], found.people, hashed=ids is None
     )
+  text = _of_layers(model, read, merge)
+  if merge and read.dtype != 'F32':
+    text += _rounded(model, user, part)
   model_card.write(
     part / 'README.md',
     title=f'Reward model of {_of(user, found)}',
-    holds=_holds(model, read, user, found, ids is None, made),
+    holds=[text, *_holds(user, found, ids is None, made), _USE],
     setting=dataclasses.asdict(model.setting),
     found=made,
     workdir=workdir,
@@ -160,6 +171,45 @@ def write(
   if folder.exists():
     folder.rmdir()  # it is empty
   part.rename(folder)
+
+
+def _weights(
+  read: trunk.Trunk, weight, folder: Path, labels, limit: int, *, merge: bool
+) -> None:
+  """Writes the weights, and the texts beside them; see `write`."""
+  common: dict[str, Any] = {'labels': labels, 'layers': read.layers}
+  if read.changes is None:
+    published.write(read.folder, weight, folder, limit=limit, **common)
+  elif read.changes.form == adapted.LORA and not merge:
+    peft.write(read.folder, read.changes, weight, folder, **common)
+  else:
+    changed = adapted.tensors(
+      read.model.config, read.model.params, read.changes
+    )
+    published.write(
+      read.folder, weight, folder, changed=changed, limit=limit, **common
+    )
+
+
+def _rounded(model: Model, user: str | None, folder: Path) -> str:
+  """Returns how far merged layers in the checkpoint's dtype move scores.
+
+  It is said on standard error, too.
+  """
+  if model.kept is None or not model.kept.rows:
+    return ''
+  rows = model.kept.rows[:_TRIED]
+  prompts = [row['prompt'] for row in rows for _ in 'ab']
+  responses = [row[side] for row in rows for side in 'ab']
+  want = np.asarray(model.score_rows(user, prompts, responses).score)
+  own = exported.Exported.load(folder).score(user, prompts, responses).scores
+  text = _ROUNDED.format(
+    moved=float(np.abs(own - want).max()),
+    count=len(want),
+    deviation=float(want.std()),
+  )
+  print(text.strip(), file=sys.stderr)
+  return text
 
 
 def _about(
@@ -177,7 +227,13 @@ def _about(
     'base': base,
     'score': score,
     'trunk': read.fingerprint,
-    'total': min(trunk.TOTAL, read.model.config.max_position_embeddings),
+    'changes': None
+    if read.changes is None
+    else {
+      **{'form': read.changes.form, 'layers': read.changes.layers},
+      **{'rank': read.changes.rank, 'base': read.base},
+    },
+    'total': read.total,
     'offset': found.offset,
     'population': found.population if user is None else None,
     'calibration': made._asdict(),
@@ -343,8 +399,25 @@ def _of(user: str | None, found: Vectors) -> str:
   return f'{len(found.people)} people' if found.people else EVERYBODY
 
 
-def _holds(model, read, user, found: Vectors, hashed, made) -> list[str]:
-  """Returns the card's paragraphs on what is in the folder."""
+def _of_layers(model: Model, read: trunk.Trunk, merge: bool) -> str:
+  """Returns the card's paragraph on the layers."""
+  text = _TEXT.format(
+    source=read.folder.name,
+    layers=read.layers,
+    method=model.setting.method,
+    kept='in its dtype, as they were'
+    if read.changes is None
+    else f'in its dtype, of which the highest {read.changes.layers} were '
+    'trained together with the reward'
+    + ('' if merge or not read.changes.rank else ', as adapters of peft'),
+  )
+  if read.changes is None or merge or not read.changes.rank:
+    return text
+  return f'{text}\n\n{_PEFT}'
+
+
+def _holds(user, found: Vectors, hashed, made) -> list[str]:
+  """Returns the card's paragraphs on whom the folder is about."""
   spelled = 'a SHA-256 hash of the id' if hashed else 'the id'
   personal = ''
   if user is not None:
@@ -353,19 +426,27 @@ def _holds(model, read, user, found: Vectors, hashed, made) -> list[str]:
     personal = _PEOPLE.format(
       spelled=spelled, count=len(found.people), labels=len(found.weight)
     )
-  source = read.folder.name
-  text = _TEXT.format(
-    source=source, layers=read.layers, method=model.setting.method
-  )
-  return [text, *([personal] if personal else []), _USE]
+  return [personal] if personal else []
 
 
 _TEXT = """\
-The lowest {layers} layers of the language model `{source}`, in its dtype,
-as they were, under a normalisation without a scale and a linear score,
+The lowest {layers} layers of the language model `{source}`, {kept}, under a
+normalisation without a scale and a linear score,
 `{method}`, which is float32. Load it with `dtype=torch.float32` for the scores
 that were measured. Prompt and response are read together in the chat
 template's form; the score is that of the last token."""
+_PEFT = """\
+The checkpoint is not here, and adapters mean nothing on another. Load them with
+
+```python
+config = AutoConfig.from_pretrained(FOLDER)
+base = AutoModelForSequenceClassification.from_pretrained(
+  CHECKPOINT, config=config, dtype=torch.float32)
+model = PeftModel.from_pretrained(base, FOLDER)
+```"""
+_ROUNDED = """ The adapters were merged into layers of that dtype, and
+rounded: scores of {count} training responses move by at most {moved:.2g}, where
+their standard deviation is {deviation:.2g}."""
 _PERSON = """\
 **This is personal data.** The one label is {spelled}, and score.weight says
 what this person likes. A hash of an id that can be guessed can be guessed too.

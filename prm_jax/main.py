@@ -68,6 +68,8 @@ def train(arguments: argparse.Namespace) -> None:
   if settings.get('method') == 'plus':
     _tell(_told(arguments, settings), arguments.workdir)
     return
+  if arguments.mesh and settings.get('adapt') not in (None, 'frozen'):
+    raise ValueError('--mesh: --adapt trains on one device: leave one out')
   with mesh.use(mesh.parse(arguments.mesh) if arguments.mesh else None):
     model = Model.fit(
       arguments.data, workdir=arguments.workdir, progress=True, **settings
@@ -83,7 +85,7 @@ def _told(arguments, settings: dict[str, Any]) -> dict[str, Any]:
   from prm_jax import summary_training
   from prm_jax.report import page
 
-  for name in ('encoder', 'own_features'):
+  for name in ('encoder', 'own_features', 'adapt', 'precision'):
     if name in settings:
       raise ValueError(f'plus reads texts with --backbone, and has no {name}')
   if 'backbone' not in settings:
@@ -116,6 +118,8 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     'backbone': arguments.backbone,
     'components': arguments.components,
     'memory': arguments.memory,
+    'adapt': getattr(arguments, 'adapt', None),
+    'precision': getattr(arguments, 'precision', None),
   }
   known = {name: value for name, value in known.items() if value is not None}
   return {**known, 'seed': arguments.seed}
@@ -285,7 +289,10 @@ def export(arguments: argparse.Namespace) -> None:
       arguments.output,
       user=arguments.user,
       ids=arguments.ids,
+      merge=arguments.merge,
     )
+  elif arguments.merge:
+    raise ValueError('--merge: of --format=hf alone')
   elif arguments.user is not None or arguments.ids is not None:
     raise ValueError('--user, --ids: nobody is in an export of orbax')
   elif kept_summaries.card(arguments.workdir) is not None:

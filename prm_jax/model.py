@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax import setting, stance_pool, training, types
+from prm_jax import adapting, setting, stance_pool, training, types
 from prm_jax.audits import trained
 from prm_jax.data import schema
 from prm_jax.elicitation import pool, terminal
@@ -155,7 +155,7 @@ class Model:
       known,
       state,
       features.Reader.load(folder / _READER),
-      _source(own_features, known.encoder, known.backbone),
+      _source(own_features, known.encoder, known.backbone, _of(known, folder)),
       pool.read(folder),
     )
     return dataclasses.replace(made, asked=made._sessions(folder))
@@ -166,15 +166,15 @@ class Model:
     known = setting.parse(card, folder / _METADATA)
     state = known.learner().init(known.key, known.spec)
     params, _ = export.load_parameters(folder, state.params)
-    weights = [
+    encoder, backbone = (
       str(folder / kind) if known.source.startswith(f'{kind} ') else None
       for kind in _WEIGHTS
-    ]
+    )
     return cls(
       known,
       state._replace(params=params),
       features.Reader.load(folder / _READER),
-      _source(own_features, *weights),
+      _source(own_features, encoder, backbone, _of(known, folder)),
     )
 
   def save(self, folder: str | Path) -> None:
@@ -188,10 +188,9 @@ class Model:
       raise FileExistsError(f'{folder} is not empty: choose another folder')
     if self.kept is None:
       raise ValueError('an export holds nobody: copy its folder instead')
-    writers.write_json_atomic(
-      folder / _CONFIG, dataclasses.asdict(self.setting)
-    )
+    writers.write_json_atomic(folder / _CONFIG, self.setting.described())
     _write(folder, self.reader, self.kept)
+    self._write_changes(folder)
     learner = self.setting.learner()
     with checkpoint.Checkpoints(folder / 'checkpoints') as manager:
       manager.save(train.length(learner) + 1, self.state)
@@ -226,6 +225,12 @@ class Model:
       target = writers.make_folder(Path(folder) / kind)
       for path in self.source.files():
         shutil.copyfile(path, target / path.name)
+    self._write_changes(Path(folder))
+
+  def _write_changes(self, folder: Path) -> None:
+    """Writes what training changed in a backbone, if it changed anything."""
+    if self.source.changes is not None:
+      self.source.changes.save(folder / adapting.FOLDER)
 
   # -------------------------------------------------------------------- score
 
@@ -574,13 +579,16 @@ class Model:
     }
 
 
-def _source(
-  own: Path | None, encoder: str | None, backbone: str | None
-) -> features.Source:
+def _source(own: Path | None, encoder, backbone, changes) -> features.Source:
   """Returns where features come from; a file of one's own comes first."""
   if own is not None:
     return features.Source(own=own)
-  return features.Source(encoder, backbone=backbone)
+  return features.Source(encoder, backbone=backbone, changes=changes)
+
+
+def _of(known: setting.Setting, folder: Path) -> Path | None:
+  """Returns the folder of what training changed in a backbone."""
+  return None if known.adapt is None else folder / adapting.FOLDER
 
 
 def _write(folder: Path, reader: features.Reader, kept: pool.Kept) -> None:

@@ -25,8 +25,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument('--encoder', help='folder of a BERT checkpoint')
     sub.add_argument('--features', type=Path, help='.npz keyed by text hash')
     sub.add_argument(
-      '--backbone',
-      help="folder of a language model, frozen, in the encoder's place",
+      '--backbone', help="folder of a language model, in the encoder's place"
     )
     sub.add_argument('--seed', type=int, default=0)
     sub.add_argument('--memory', type=float, help='gigabytes it may take')
@@ -49,6 +48,14 @@ def parser() -> argparse.ArgumentParser:
   )
   sub.add_argument(
     '--mesh', default='', help='devices that share the fit, such as data:8'
+  )
+  sub.add_argument(
+    '--adapt',
+    help='layers of --backbone that train with the reward: frozen, lora:N, '
+    'lora:N:RANK or full:N, the highest N',
+  )
+  sub.add_argument(
+    '--precision', help='in which --adapt computes: float32 or bfloat16'
   )
   _score(command('score', 'Score responses for a person.', workdir=False))
   _ask(command('ask', 'Ask a person what they prefer.'))
@@ -151,7 +158,9 @@ def _plan(sub: argparse.ArgumentParser) -> None:
   sub.add_argument('--pairs', type=int, default=64, help='of a step')
   sub.add_argument('--length', type=int, default=1024, help='tokens of a text')
   sub.add_argument(
-    '--adapt', default='whole', help='what trains: whole, or lora:RANK'
+    '--adapt',
+    default='whole',
+    help='what trains: whole, or lora:RANK of all layers',
   )
   sub.add_argument(
     '--precision', default='bfloat16', help='of layers; or float32'
@@ -181,6 +190,12 @@ def _export(sub: argparse.ArgumentParser) -> None:
     'population',
   )
   sub.add_argument(
+    '--merge',
+    action='store_true',
+    help='hf: of --adapt=lora, layers with the adapters in them, and not a '
+    'folder for peft',
+  )
+  sub.add_argument(
     '--ids',
     type=Path,
     help='hf: JSON lines with user_id, such as the training data: people are '
@@ -200,6 +215,21 @@ def _benchmark(sub: argparse.ArgumentParser) -> None:
   )
   sub.add_argument(
     '--hazards', action='store_true', help='audit it on texts of known stance'
+  )
+  sub.add_argument(
+    '--judge',
+    metavar='FORMAT',
+    help='--model is a language model that writes verdicts, of pairs in both '
+    'orders: rm_r1, rrm, j1, judge_lrm, br_rm, grm or genrm',
+  )
+  sub.add_argument(
+    '--samples', type=int, default=1, help="a judge's texts of each order"
+  )
+  sub.add_argument(
+    '--tokens', type=int, default=1024, help="that a judge's text may have"
+  )
+  sub.add_argument(
+    '--temperature', type=float, default=1.0, help="of a judge's draws"
   )
   sub.add_argument('--output', type=Path, help='a new folder, for results.json')
 

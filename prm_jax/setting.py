@@ -27,6 +27,8 @@ class Setting:
       SHA-256' of a file of one's own, 'backbone SHA-256' of a decoder's, or
       'text' where text alone is counted.
     backbone: folder of the decoder; None where an encoder reads.
+    adapt: of `adapting.Plan`: what was trained of the decoder, whose changes
+      lie in the folder `adapted`; None where it is frozen.
   """
 
   method: str
@@ -40,6 +42,18 @@ class Setting:
   judgements: int
   source: str
   backbone: str | None = None
+  adapt: dict[str, Any] | None = None
+
+  def described(self) -> dict[str, Any]:
+    """Returns plain data, as config.json has it.
+
+    What came later is left out where there is none of it, so that a folder of
+    an earlier version is gone on with.
+    """
+    known = dataclasses.asdict(self)
+    if self.adapt is None:
+      del known['adapt']
+    return known
 
   def learner(self) -> types.Learner:
     """Returns the learner this setting names."""
@@ -84,7 +98,8 @@ def parse(known: Any, path: Path) -> Setting:
       f'{path} is not of `prm train`: give the folder that it wrote'
     )
   known = {name: value for name, value in known.items() if name != 'data'}
-  known.setdefault('backbone', None)  # written before there were any
+  for name in ('backbone', 'adapt'):  # written before there were any
+    known.setdefault(name, None)
   names = {field.name for field in dataclasses.fields(Setting)}
   if set(known) != names:
     version = (

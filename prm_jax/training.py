@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax import registry, types
+from prm_jax import adapting, registry, types
 from prm_jax.audits import copies
 from prm_jax.data import pipelines, schema, sizes
 from prm_jax.elicitation import pool
@@ -54,6 +54,8 @@ def fit(
   encoder: str | None = None,
   own_features: Path | None = None,
   backbone: str | None = None,
+  adapt: str | None = None,
+  precision: str | None = None,
   seed: int = 0,
   evaluate: bool = True,
   memory: float = MEMORY,
@@ -65,15 +67,16 @@ def fit(
     data: a file of judgements or ratings, or a table of them.
     method: a kind of `registry.LEARNERS`.
     workdir: where everything is written; None: nowhere.
-    options: numbers of the learner, such as `basis_ridge`; and `head`, plain
-      data, of learners that take one: under a head that says what a tie is
+    options: numbers of the learner, such as `basis_ridge`, and of `adapt`; and
+      `head`, plain data, of learners that take one: if it says what a tie is,
       ties train, too. What is kept of people are choices, a tie half of each.
     kind: of features, see `models.features.KINDS`.
     components: columns of features, besides length.
     encoder: folder of a BERT checkpoint; the default one if None.
     own_features: .npz of features of one's own, in the encoder's place.
-    backbone: folder of a frozen decoder in Hugging Face's layout, whose
-      features take the encoder's place; the kind is then 'backbone'.
+    backbone: folder of a decoder, which takes it, too; `kind` is 'backbone'.
+    adapt: what of it trains with the reward, see `adapting.parse`.
+    precision: in which that is computed; 'float32' if None.
     seed: of the split and of the fit.
     evaluate: measure it on the rest, beside the aggregate and controls.
     memory: gigabytes that a file may take.
@@ -83,23 +86,22 @@ def fit(
     ValueError: the data or an option cannot be used; nothing is written.
     CheckpointError: the workdir belongs to another setting.
   """
-  options = dict(options or {})
+  asked = adapt, precision, options or {}, method, backbone
+  plan, options = adapting.given(*asked)
   check_options(method, options)
   judged, copied, digest = judgements(data, seed, memory)
   where = held_out.split(judged, copied, seed)
   source = features.Source(encoder, own_features, backbone)
   kind = features.BACKBONE if backbone else kind
   says = _trains(judged, where == fitting.TRAIN, options.get('head'))
-  trained = np.unique(judged.items[says])
-  both = judged.prompt_texts, judged.texts
-  reader = features.fit(kind, source, *both, trained, components)
-  table = reader(source, *both)
-  says &= ~_alike(judged, table, says)
+  read = _read(kind, source, judged, says, components)
+  says &= ~_alike(judged, read.table, says)
+  begun = plan and _begun(plan, source, judged, copied, says, seed, memory)
   known = Setting(
     method=method,
     options=options,
     people=len(judged.user_ids),
-    features=table.shape[1],
+    features=read.table.shape[1],
     seed=seed,
     encoder=encoder,
     kind=kind,
@@ -107,22 +109,110 @@ def fit(
     judgements=len(judged.user),
     source='text' if kind in features.OF_TEXT_ALONE else source.name,
     backbone=backbone,
+    adapt=plan and plan.described(),
   )
   if workdir is not None:
-    checkpoint.check_config(
-      workdir, {**dataclasses.asdict(known), 'data': digest}
-    )
-  batch = fitting.judgements(judged.user, judged.items, judged.label)
-  batch = batch.masked(says).over(table)
+    checkpoint.check_config(workdir, {**known.described(), 'data': digest})
+  if begun is not None:
+    source = _adapted(known, begun, read, workdir)
+    read = _read(kind, source, judged, says, components)
+  batch = _said(judged, says, read)
   state = _fit(known, batch, judged.user_ids, workdir, progress)
-  kept = pool.choose(judged, table, where == fitting.TRAIN, seed)
-  found: dict[str, Any] = {}
-  if evaluate:
-    cell = _evaluated(known, state, judged, table, where)
-    found = held_out.results(dataclasses.asdict(known), judged, copied, cell)
-    if workdir is not None:
-      writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
-  return Fitted(known, state, reader, source, kept, found)
+  kept = pool.choose(judged, read.table, where == fitting.TRAIN, seed)
+  rest = evaluate and _evaluated(known, state, judged, read.table, where)
+  results = _results(known, judged, copied, rest, workdir) if rest else {}
+  return Fitted(known, state, read.reader, source, kept, results)
+
+
+def _results(known: Setting, judged, copied, cell, workdir) -> dict[str, Any]:
+  """Returns the content of results.json; writes what was predicted."""
+  if workdir is not None:
+    writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
+  return held_out.results(dataclasses.asdict(known), judged, copied, cell)
+
+
+class _Read(NamedTuple):
+  """How texts become columns, and the columns `[M, C]` of all of them."""
+
+  reader: features.Reader
+  table: np.ndarray
+
+
+def _read(kind, source, judged, says, components) -> _Read:
+  """Returns the columns of all texts, by what those say that train."""
+  trained = np.unique(judged.items[says])
+  both = judged.prompt_texts, judged.texts
+  reader = features.fit(kind, source, *both, trained, components)
+  return _Read(reader, reader(source, *both))
+
+
+def _said(judged: schema.Judgements, says, read: _Read) -> types.Batch:
+  """Returns all judgements over their columns; some of them train."""
+  batch = fitting.judgements(judged.user, judged.items, judged.label)
+  return batch.masked(says).over(read.table)
+
+
+class _Begun(NamedTuple):
+  """What is adapted, on what.
+
+  Attributes:
+    plan: what trains, and how.
+    texts: of the judgements that train.
+    used: `[m]` which of all texts these are.
+    rows: judgements of them.
+  """
+
+  plan: adapting.Plan
+  texts: adapting.Texts
+  used: np.ndarray
+  rows: adapting.Rows
+
+
+def _begun(plan, source, judged, copied, says, seed: int, memory: float):
+  """Returns a plan, and what it trains and validates on; all is checked.
+
+  Validation is of training judgements alone, split as tests are.
+  """
+  used = np.unique(judged.items[says])
+  texts = adapting.Texts(
+    plan,
+    source.trunk,
+    [judged.prompt_texts[text] for text in used],
+    [judged.texts[text] for text in used],
+    memory=memory,
+  )
+  part = held_out.split(
+    judged, copied, seed, salt='adapting', one_in=adapting.ONE_IN
+  )
+  # Rows of other texts neither train nor validate: they point anywhere.
+  place = np.minimum(np.searchsorted(used, judged.items), len(used) - 1)
+  rows = adapting.Rows(
+    fitting.judgements(judged.user, place, judged.label),
+    says & (part == fitting.TRAIN),
+    says & (part != fitting.TRAIN),
+  )
+  rows.check()
+  return _Begun(plan, texts, used, rows)
+
+
+def _adapted(
+  known: Setting, begun: _Begun, read: _Read, workdir: Path | None
+) -> features.Source:
+  """Returns the decoder whose highest layers have trained with a reward."""
+  rows = begun.rows
+  batch = rows.judged.masked(rows.fits).over(read.table[begun.used])
+  changes = adapting.fit(
+    begun.plan,
+    begun.texts,
+    rows,
+    train.fit(known.learner(), batch, key=known.key, spec=known.spec),
+    read.reader.reductions[features.BACKBONE],
+    method=known.method,
+    options=known.options,
+    seed=known.seed,
+    workdir=workdir,
+  )
+  return features.Source(backbone=known.backbone, changes=changes)
 
 
 def _alike(judged: schema.Judgements, table, says) -> np.ndarray:

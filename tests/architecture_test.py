@@ -74,10 +74,12 @@ ALLOWED |= {
   'summary_command': {'users', 'kept_summaries', 'summary_model'},
   'setting': _BELOW,
   'planning': _BELOW,
-  'training': {*_BELOW, 'lab', 'setting'},
+  'adapting': _BELOW,
+  'training': {*_BELOW, 'adapting', 'lab', 'setting'},
   'stance_pool': {'types', 'audits', 'worlds'},
   'model': {
-    *(*_BELOW, 'lab', 'setting', 'stance_pool', 'training', 'comparing')
+    *(*_BELOW, 'adapting', 'lab', 'setting', 'stance_pool', 'training'),
+    'comparing',
   },
   'model_card': {'data', 'ops', 'training'},
   'exported': {'models', 'runtime', 'systems'},
@@ -88,7 +90,8 @@ ALLOWED |= {
   },
   'streaming': {'data', 'exported'},
   'serving': {'exported'},
-  'benchmarking': {*_BELOW, 'exported', 'stance_pool'},
+  'benchmarking': {*_BELOW, 'exported', 'judging_benchmark', 'stance_pool'},
+  'judging_benchmark': {'audits', 'data', 'models', 'rewards'},
   'comparing': {
     *(*_BELOW, 'kept_memories', 'kept_summaries', 'lab', 'setting'),
     *('training', 'model', 'report'),
@@ -100,7 +103,8 @@ ONLY = {
   'gguf': ('prm_jax/models/weights/',),
   'orbax': ('prm_jax/runtime/checkpoint.py', 'prm_jax/runtime/export.py'),
   'grain': ('prm_jax/data/', 'prm_jax/runtime/checkpoint.py'),
-  'pyarrow': ('prm_jax/data/convert/files.py',),  # lazily
+  # Lazily, both.
+  'pyarrow': ('prm_jax/data/convert/files.py', 'experiments/benchmarks/'),
   'tensorflow_datasets': ('prm_jax/data/',),
   'matplotlib': ('prm_jax/report/',),
   'jinja2': ('prm_jax/report/', 'prm_jax/models/chat_rendering.py'),

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from prm_jax.elicitation import pool
 from prm_jax.model import Model
-from prm_jax.models import decoder, features
+from prm_jax.models import adapted, decoder, features, lora, trunk
 from prm_jax.models.weights import huggingface
 from prm_jax.setting import Setting
 from prm_jax.users import bank
@@ -88,7 +88,28 @@ def judgements(path, *, people=PEOPLE, each=30, seed=0):
   return path
 
 
-def model(folder, method='lore', *, components=15, seed=0, **options):
+def changes(folder, form, *, layers=2, rank=3, seed=0):
+  """Returns changes of a checkpoint's trunk, drawn at random."""
+  read = trunk.Trunk.load(folder)
+  key = jax.random.key(seed)
+  if form == 'lora':
+    leaves = lora.init(key, read.model.params, rank=rank)
+    leaves = jax.tree.map(lambda leaf: leaf[-layers:], leaves)
+  else:
+    leaves = decoder.take_layers(read.model.params, -layers)['params']
+  rng = np.random.default_rng(seed)
+
+  def move(leaf):
+    noise = rng.normal(size=leaf.shape) / leaf.shape[-1] ** 0.5
+    return np.asarray(leaf + 0.5 * noise, np.float32)
+
+  found = adapted.Changes(form, read.fingerprint, jax.tree.map(move, leaves))
+  return adapted.rounded(found, read.dtype)
+
+
+def model(
+  folder, method='lore', *, components=15, seed=0, changed=None, **options
+):
   """Returns a model on a checkpoint as a fit leaves it, and drawn at random.
 
   Nothing is trained: what a fit costs is not what these tests are about.
@@ -96,13 +117,14 @@ def model(folder, method='lore', *, components=15, seed=0, **options):
   rng = np.random.default_rng(seed)
   texts = [''.join(rng.choice([*'abcdefgh '], 12)) for _ in range(24)]
   prompts = [f'{LONG}{n % 3}' for n in range(24)]
-  source = features.Source(backbone=folder)
+  source = features.Source(backbone=folder, changes=changed)
   kind = features.BACKBONE
   reader = features.fit(kind, source, prompts, texts, np.arange(24), components)
   table = reader(source, prompts, texts)
   known = Setting(
     *(method, options, PEOPLE, table.shape[1], seed, None),
     *(kind, components, 60, source.name, str(folder)),
+    None if changed is None else {'form': changed.form},
   )
   learner = known.learner()
   state = learner.init(known.key, known.spec)

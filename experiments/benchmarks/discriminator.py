@@ -30,7 +30,7 @@ from experiments.benchmarks import against_torch, program
 from prm_jax import types
 from prm_jax.data import load, triples
 from prm_jax.lab import timing
-from prm_jax.models import decoder
+from prm_jax.models import decoder, packing
 from prm_jax.ops import discrimination
 from prm_jax.rewards import discriminative, trajectories
 
@@ -126,17 +126,17 @@ def shared_sequences(tasks: Sequence[Task], negatives: int):
   return trajectories.sequences(references, candidates)
 
 
-def count(sequences: Sequence[trajectories.Sequences]) -> int:
+def count(sequences: Sequence[packing.Sequences]) -> int:
   """Returns the number of tokens."""
   return sum(map(len, sequences))
 
 
-def token_ratio(sequences: Sequence[trajectories.Sequences]) -> float:
+def token_ratio(sequences: Sequence[packing.Sequences]) -> float:
   """Returns how many times as many tokens are read without sharing."""
-  return count(trajectories.separate(sequences)) / count(sequences)
+  return count(packing.separate(sequences)) / count(sequences)
 
 
-def row_length(arms: Sequence[Sequence[trajectories.Sequences]]) -> int:
+def row_length(arms: Sequence[Sequence[packing.Sequences]]) -> int:
   """Returns the length of rows that all arms fill well, and equally well."""
 
   def quality(length):
@@ -151,7 +151,7 @@ def row_length(arms: Sequence[Sequence[trajectories.Sequences]]) -> int:
 
 def trainer(
   config: decoder.DecoderConfig, params: types.PyTree
-) -> Callable[[trajectories.Packed, int], float]:
+) -> Callable[[packing.Packed, int], float]:
   """Returns (packed, negatives) -> loss, after the whole training step.
 
   Starts from a decoder's params, the head drawn at random.
@@ -187,7 +187,7 @@ def trainer(
 
 
 def sharing_row(
-  step: Callable[[trajectories.Packed, int], float],
+  step: Callable[[packing.Packed, int], float],
   tasks: Sequence[Task],
   negatives: int,
   sizes: Sizes,
@@ -195,9 +195,9 @@ def sharing_row(
   """Returns tokens and times of the three arms for K negatives."""
   short = [[cut(t, sizes.cap) for t in task] for task in tasks]
   every = shared_sequences(short, negatives)
-  part = sizes.tokens / count(trajectories.separate(every))
+  part = sizes.tokens / count(packing.separate(every))
   shared = every[: round(part * len(every))]
-  apart = trajectories.separate(shared)
+  apart = packing.separate(shared)
   length = row_length([apart, shared])
   packed = {
     'separate': trajectories.pack(apart, length),

@@ -4,7 +4,10 @@ A step of everybody's adapters as one mapped program, against one compiled
 program a person that is called in turn, with all steps in it, and against a
 loop over people and steps that calls a compiled step. Task fine-tuning, Adam;
 adapters are applied beside the kernels and never merged. Seconds are of one
-person and step. Asked is 15 times at one event a step.
+person and step. Asked is 15 times at one event a step. No mapping gains more
+than `in_turn_times_products`: against the products of texts and kernels alone,
+forward and for the gradient of the texts, at the speed of a large product that
+is timed beside them.
 
 The events most like a query are recalled for everybody at once, against the
 product of events and query alone. Asked is at most 3 times its time.
@@ -24,7 +27,7 @@ import numpy as np
 from experiments.benchmarks import program
 from prm_jax import types
 from prm_jax.lab import timing
-from prm_jax.models import adapters, decoder
+from prm_jax.models import adapters, decoder, lora
 from prm_jax.ops import recall
 from prm_jax.systems import personal_adapters
 from prm_jax.users import episodic
@@ -130,6 +133,8 @@ def training(sizes: Sizes, width: int, events: int) -> program.Row:
     )
 
   mapped = jax.jit(jax.vmap(person(S), (None, None, 0, 0, None)))
+  texts_ = jnp.ones((U * events * sizes.tokens, width))
+  product = functools.partial(jax.jit(jnp.matmul), texts_, base_kernel(base))
   whole, step = jax.jit(person(S)), jax.jit(person(1))
   alone = [
     jax.tree.map(lambda leaf: leaf[u], own)  # noqa: B023
@@ -151,12 +156,11 @@ def training(sizes: Sizes, width: int, events: int) -> program.Row:
         whole(key, base, *one, hyper)[0] for one in alone[: sizes.called]
       ],
       'loop': loop,
+      'product': product,
     },
     sizes.repeats,
   )
   calls = {'mapped': U, 'in_turn': sizes.called, 'loop': sizes.looped}
-  times = {name: arms.times[name].per(n * S) for name, n in calls.items()}
-  cores = {name: arms.cores[name] / (n * S) for name, n in calls.items()}
   together, apart = (arms.times[name].result for name in ('mapped', 'in_turn'))
   gap = max(
     float(jnp.abs(x[u] - y).max())
@@ -165,20 +169,50 @@ def training(sizes: Sizes, width: int, events: int) -> program.Row:
       jax.tree.leaves(together), jax.tree.leaves(one), strict=True
     )
   )
-  row: program.Row = {
+  return {
     'events': events,
     'width': width,
     'parameters': reader.parameters,
     'people': U,
     'tokens': sizes.tokens,
     'bytes_a_person': adapters.bytes_per_person(bank),
+    **compared(arms, calls, S, base),
+    'largest_gap': gap,
+  }
+
+
+def compared(
+  arms: Arms, calls: dict[str, int], steps: int, base: Any
+) -> program.Row:
+  """Returns microseconds of a person and step of every arm, and their ratios.
+
+  Args:
+    arms: timed.
+    calls: of people in each.
+    steps: of each person.
+    base: params of the decoder.
+  """
+  times = {name: arms.times[name].per(n * steps) for name, n in calls.items()}
+  cores = {name: arms.cores[name] / (n * steps) for name, n in calls.items()}
+  kernels = sum(leaf.size for leaf in lora.kernels(base).values())
+  # Twice: what comes of the texts, and the gradient of the texts.
+  products = 2 * kernels / base_kernel(base).size / calls['mapped']
+  times['products'] = arms.times['product'].per(1 / products)
+  cores['products'] = arms.cores['product'] * products
+  row: program.Row = {
     **{f'{n}_microseconds': 1e6 * t.median for n, t in times.items()},
     **{f'{n}_core_microseconds': 1e6 * t for n, t in cores.items()},
   }
   for name in ('in_turn', 'loop'):
     row |= times[name].times(f'{name}_times_mapped', times['mapped'])
     row[f'{name}_times_mapped_core_seconds'] = cores[name] / cores['mapped']
-  return {**row, 'largest_gap': gap}
+  row['in_turn_times_products'] = cores['in_turn'] / cores['products']
+  return row
+
+
+def base_kernel(base: Any) -> jax.Array:
+  """Returns the widest kernel `[width, 3 width]` of the lowest layer."""
+  return max(lora.kernels(base).values(), key=lambda leaf: leaf.shape[-1])[0]
 
 
 def recalling(sizes: Sizes) -> program.Row:

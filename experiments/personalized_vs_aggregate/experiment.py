@@ -1,14 +1,14 @@
 """Do personal reward models beat one model for everyone? The study."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.personalized_vs_aggregate import page, problems
-from prm_jax.lab import fitting, rows, study, told, units
+from prm_jax.lab import fitting, rows, study, units, worded
 from prm_jax.models import features
 
 _LENGTH = ({'features': 'length', 'ridge': 1.0},)
@@ -53,11 +53,13 @@ def _methods(
     people=grids.pop('people'),
   )
   work: dict[str, units.Make] = {}
+  kinds = {name: node.kind for name, node in config.methods.items()}
+  fitters = _worded(config, [kinds[name] for name in kinds if name in grids])
   for method, node in config.methods.items():
     if method in grids:
       more: dict[str, Any] = {}
-      if node.kind == told.METHOD:
-        more = {'fit': _plus(config), 'role': 'personal'}
+      if node.kind in fitters:
+        more = {'fit': fitters[node.kind], 'role': 'personal'}
       work[method] = functools.partial(
         make, node.to_dict(), grids[method], **more
       )
@@ -75,24 +77,22 @@ def _methods(
   return list(work)
 
 
-@functools.cache
-def _language(folder: str) -> told.Language:
-  return told.Language.load(Path(folder))
-
-
-def _plus(config) -> told.Plus:
-  """Returns what fits PLUS on the language model of the configuration.
+def _worded(config, kinds: Sequence[str]) -> dict[str, worded.Fitter]:
+  """Returns what fits those methods that a language model is told.
 
   Raises:
-    ValueError: none is named, or it cannot be used.
+    ValueError: no language model is named, or it cannot be used.
   """
+  named = tuple(kind for kind in kinds if kind in worded.METHODS)
+  if not named:
+    return {}
   if not config.language.model:
     raise ValueError(
       'language.model is empty: give the folder of a language model '
       '(--config.language.model=...), in the layout of Hugging Face'
     )
-  options = told.options(config.language.options.to_dict())
-  return told.Plus(_language(config.language.model), options)
+  folder = Path(config.language.model)
+  return worded.fitters(folder, named, config.language.options.to_dict())
 
 
 def _grids(config, name: str, problem: fitting.Problem) -> dict[str, Any]:

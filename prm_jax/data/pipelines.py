@@ -1,7 +1,7 @@
 """From coded tables to pairs and batches."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import grain
@@ -120,6 +120,7 @@ class _Batches(grain.sources.RandomAccessDataSource):
   batch_size: int
   seed: int
   epochs: int
+  read: Callable[[np.ndarray], types.Inputs] | None = None
 
   @property
   def count(self) -> int:
@@ -146,7 +147,9 @@ class _Batches(grain.sources.RandomAccessDataSource):
 
     taken = self.data.take(chosen)
     rows, inputs = jax.tree.map(longer, taken.rows), taken.inputs
-    if inputs is not None and inputs.index is not None:
+    if self.read is not None and inputs is not None:
+      inputs = self.read(longer(inputs.index))
+    elif inputs is not None and inputs.index is not None:
       inputs = inputs._replace(index=longer(inputs.index))
     elif inputs is not None:
       inputs = inputs._replace(value=jax.tree.map(longer, inputs.value))
@@ -154,7 +157,12 @@ class _Batches(grain.sources.RandomAccessDataSource):
 
 
 def batches(
-  data: types.Batch, *, batch_size: int, seed: int, epochs: int = 1_000_000
+  data: types.Batch,
+  *,
+  batch_size: int,
+  seed: int,
+  epochs: int = 1_000_000,
+  read: Callable[[np.ndarray], types.Inputs] | None = None,
 ) -> grain.DatasetIterator:
   """Returns an iterator of whole batches, shuffled anew every epoch.
 
@@ -167,14 +175,19 @@ def batches(
     batch_size: rows of a batch.
     seed: of the order.
     epochs: passes over the rows.
+    read: texts `[B, K]` -> inputs, where every batch has texts of its own, such
+      as `models.packing.Reader`; the data's index says which texts.
 
   Raises:
-    ValueError: there is no row.
+    ValueError: there is no row, or no index where texts are read.
   """
   count = len(data.rows.mask)
   if not count:
     raise ValueError('no row to make a batch of')
-  if data.inputs is not None and data.inputs.index is not None:
+  indexed = data.inputs is not None and data.inputs.index is not None
+  if indexed:
     data = data.over(None)
-  source = _Batches(data, min(batch_size, count), seed, epochs)
+  elif read is not None:
+    raise ValueError('texts are read by an index, and the data have none')
+  source = _Batches(data, min(batch_size, count), seed, epochs, read)
   return iter(grain.MapDataset.source(source).to_iter_dataset())

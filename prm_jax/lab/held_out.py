@@ -24,7 +24,12 @@ NOTHING = (
 
 
 def split(
-  judged: schema.Judgements, found: copies.Copies, seed: int
+  judged: schema.Judgements,
+  found: copies.Copies,
+  seed: int,
+  *,
+  salt: str = 'pairs',
+  one_in: int = _HELD,
 ) -> np.ndarray:
   """Returns 'train' or 'new_pairs' for every judgement `[n]`, by hash.
 
@@ -35,6 +40,8 @@ def split(
     judged: judgements.
     found: which texts and people are copies.
     seed: of the split.
+    salt: gives another split.
+    one_in: so many judgements one is held out.
   """
   plain = {
     text: splits.plain(judged.texts[text])
@@ -46,7 +53,7 @@ def split(
       found.person[judged.user], found.text[judged.items], strict=True
     )
   ]
-  held = splits.bucket(names, f'pairs{seed}', _HELD) == 0
+  held = splits.bucket(names, f'{salt}{seed}', one_in) == 0
   return np.where(held, folds.NEW_PAIRS, fitting.TRAIN)
 
 

@@ -7,7 +7,7 @@ and the tokenizer behind marks, and put back as ordinary tokens.
 import datetime
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -290,6 +290,54 @@ def around(chat: Chat) -> tuple[str, str]:
       f'{len(parts) - 1} times'
     )
   return parts[0], parts[1]
+
+
+def speller(chat: Chat) -> Callable[[Sequence[tuple[str, str]]], str]:
+  """Returns what spells messages up to where an answer begins.
+
+  The template is rendered once for each order of roles. Where it knows no
+  system, what a system says stands before what the user says first. Special
+  tokens in texts are not hidden: who asks has taken them out.
+
+  Args:
+    chat: of the checkpoint.
+
+  Raises:
+    TemplateError: when called: see `chat_rendering.render`; or the template
+      does not have every text once and in order.
+  """
+
+  @functools.cache
+  def parts(roles: tuple[str, ...]) -> list[str]:
+    marks = [f'{_OPEN}{i}{_CLOSE}' for i in range(len(roles))]
+    if chat.template is None:
+      return [''] + ['\n'] * len(roles)
+    both = zip(roles, marks, strict=True)
+    messages = [{'role': role, 'content': mark} for role, mark in both]
+    given: dict[str, Any] = {**chat.special, 'tools': None, 'documents': None}
+    given |= {'messages': messages, 'add_generation_prompt': True}
+    (text,) = chat_rendering.render(chat.template, [given], where=chat.where)
+    if _MARK.findall(text) != [str(i) for i in range(len(roles))]:
+      raise TemplateError(
+        f'{chat.where}: the chat template does not have each of {roles} once, '
+        'in order'
+      )
+    return _MARK.split(text)[::2]
+
+  def spelled(messages: Sequence[tuple[str, str]]) -> str:
+    roles, texts = zip(*messages, strict=True)
+    try:
+      around_ = parts(roles)
+    except TemplateError:
+      if roles[:2] != ('system', 'user'):
+        raise
+      around_ = parts(roles[1:])
+      texts = (f'{texts[0]}\n\n{texts[1]}', *texts[2:])
+    return around_[0] + ''.join(
+      text + after for text, after in zip(texts, around_[1:], strict=True)
+    )
+
+  return spelled
 
 
 def _messages(turn: Turn, role: str, what: str) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prm_jax.models import embeddings, reduce, surface
+from prm_jax.models import adapted, embeddings, reduce, surface
 from prm_jax.models import trunk as trunks
 
 BACKBONE = 'backbone'
@@ -40,6 +40,7 @@ class Source:
     encoder: str | Path | None = None,
     own: Path | None = None,
     backbone: str | Path | None = None,
+    changes: adapted.Changes | Path | None = None,
   ):
     """Names it; weights are loaded when they are first needed.
 
@@ -47,6 +48,7 @@ class Source:
       encoder: folder of a BERT checkpoint, the default one if None.
       own: .npz of one's own features, which takes the encoder's place.
       backbone: folder of a decoder, which takes it, too; see `models.trunk`.
+      changes: what training changed in its highest layers, or their folder.
 
     Raises:
       ValueError: more than one of them is given.
@@ -57,6 +59,7 @@ class Source:
       raise ValueError(f'features come from one source: {several} are given')
     self.own = own is not None
     self.backbone = Path(backbone) if backbone else None
+    self._changes = changes
     self._path = own
     self._folder = Path(encoder) if encoder else None
     self._known: dict[tuple[Any, ...], np.ndarray] = {}
@@ -67,16 +70,27 @@ class Source:
 
   @functools.cached_property
   def trunk(self) -> trunks.Trunk:
-    """Returns the frozen decoder, where there is one."""
+    """Returns the decoder, where there is one, with what training changed."""
     if self.backbone is None:
       raise ValueError('no backbone was given')
-    return trunks.Trunk.load(self.backbone)
+    found = trunks.Trunk.load(self.backbone)
+    return found if self.changes is None else found.changed(self.changes)
+
+  @functools.cached_property
+  def changes(self) -> adapted.Changes | None:
+    """Returns what training changed in the decoder; None if nothing."""
+    if isinstance(self._changes, Path):
+      return adapted.Changes.load(self._changes)
+    return self._changes
 
   @functools.cached_property
   def name(self) -> str:
-    """Returns 'encoder SHA-256', 'backbone SHA-256' or 'file SHA-256'."""
+    """Returns 'encoder SHA-256', 'backbone SHA-256' or 'file SHA-256'.
+
+    Of a backbone the files are named, which training leaves as they are.
+    """
     if self.backbone is not None:
-      return f'backbone {self.trunk.fingerprint}'
+      return f'backbone {self.trunk.base}'
     if self._path is not None:
       return f'file {_file_digest(self._path)}'
     return f'encoder {self._encoder.fingerprint}'

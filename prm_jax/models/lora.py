@@ -111,6 +111,31 @@ def merge(
   return {**params, 'params': {**inner, 'layer': layer}}
 
 
+def raised(adapters: Adapters, layers: int) -> dict[str, Adapter]:
+  """Returns adapters of all layers, that change the highest alone.
+
+  Args:
+    adapters: of some layers, the highest.
+    layers: of the decoder.
+
+  Raises:
+    ValueError: the decoder has fewer.
+  """
+
+  def pad(leaf):
+    below = layers - len(leaf)
+    if below < 0:
+      raise ValueError(
+        f'adapters of {len(leaf)} layers, and there are {layers}'
+      )
+    return jnp.pad(jnp.asarray(leaf), ((below, 0), (0, 0), (0, 0)))
+
+  return {
+    name: Adapter(*(pad(leaf) for leaf in adapter))
+    for name, adapter in adapters.items()
+  }
+
+
 def count(adapters: Adapters) -> int:
   """Returns the number of parameters."""
   return sum(leaf.size for leaf in jax.tree.leaves(dict(adapters)))

@@ -1,4 +1,4 @@
-"""What a frozen decoder says of a text: its state at the last real token.
+"""What a decoder says of a text: its state at the last real token.
 
 A trunk is the lower layers of a checkpoint and a normalisation without a scale,
 so that a reward that is linear in its features is a classifier on fewer layers.
@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prm_jax.models import adapted, classifier, decoder, embeddings, tokenizers
 from prm_jax.models import chat as chats
-from prm_jax.models import classifier, decoder, embeddings, tokenizers
 from prm_jax.models.weights import cache, huggingface, shards
 
 # Of all layers: fixed before any text is seen. A search inside the training
@@ -36,13 +36,57 @@ class Trunk(NamedTuple):
     model: a classifier whose D labels are the D features of a text.
     layers: of the checkpoint that are run.
     fingerprint: SHA-256 over weights, configuration, tokenizer, template and
-      layers.
+      layers; and over what training changed.
+    changes: of the highest layers that are run; none if None.
   """
 
   folder: Path
   model: classifier.Classifier
   layers: int
   fingerprint: str
+  changes: adapted.Changes | None = None
+
+  @property
+  def base(self) -> str:
+    """Returns the fingerprint of the checkpoint's files, without changes."""
+    return self.fingerprint if self.changes is None else self.changes.base
+
+  @property
+  def total(self) -> int:
+    """Returns how many tokens of a text are read."""
+    return min(TOTAL, self.model.config.max_position_embeddings)
+
+  @property
+  def dtype(self) -> str:
+    """Returns that of the checkpoint's files, 'BF16'; of the first tensor."""
+    first = shards.read(huggingface.weight_files(self.folder)[0])
+    return next(iter(first.values())).dtype
+
+  def changed(self, changes: adapted.Changes) -> 'Trunk':
+    """Returns the trunk whose highest layers are those that were trained.
+
+    Args:
+      changes: of this trunk.
+
+    Raises:
+      ValueError: they are of another one.
+    """
+    if changes.base != self.fingerprint:
+      raise ValueError(
+        f'{self.folder}: what was trained changes another checkpoint (or the '
+        f'same with other layers, tokenizer or template): {changes.base[:12]}, '
+        f'and this is {self.fingerprint[:12]}: give back its files'
+      )
+    try:
+      params = adapted.apply(self.model.params, changes)
+    except ValueError as error:
+      raise ValueError(f'{self.folder}: {error}') from error
+    named = hashlib.sha256(f'{changes.base} {changes.digest}'.encode())
+    return self._replace(
+      model=self.model._replace(params=params),
+      fingerprint=named.hexdigest(),
+      changes=changes,
+    )
 
   @classmethod
   def load(cls, folder: Path, *, layers: int | None = None) -> 'Trunk':
@@ -86,8 +130,7 @@ class Trunk(NamedTuple):
 
     How many texts are longer than what is read is said on standard error.
     """
-    total = min(TOTAL, self.model.config.max_position_embeddings)
-    cut = 0
+    total, cut = self.total, 0
     # The shortest first: a chunk holds texts of one length, or nearly.
     order = sorted(units, key=len)
     for first in range(0, len(order), _CHUNK):

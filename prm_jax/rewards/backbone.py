@@ -14,7 +14,7 @@ from prm_jax.models import lora, sharding
 from prm_jax.rewards import discriminative
 
 # Of a reward's params, beside the head's own.
-PARTS = ('backbone', 'adapter', 'top')
+PARTS = ('backbone', 'adapter', 'top', 'columns')
 _TEXTS = 256  # read at once
 TRAINS = ('frozen', 'adapter', 'whole')
 
@@ -33,7 +33,9 @@ class Backbone(NamedTuple):
       embeddings, are frozen.
     keep: bytes that states below the top may take. They are then computed
       once, and steps run the top alone; None: every step computes them.
-    kept: dtype of kept states; that of the computation if None.
+    kept: dtype of kept states; that of the computation if None. Where it is
+      the wider of the two, layers add to states of that dtype: their sums are
+      then float32 while their products are not.
   """
 
   config: decoders.DecoderConfig | Mapping[str, Any]
@@ -50,6 +52,13 @@ class Backbone(NamedTuple):
   def sizes(self) -> decoders.DecoderConfig:
     """Returns the configuration, which may be plain data."""
     return discriminative.sizes(self.config)
+
+  @property
+  def sums(self) -> Any:
+    """Returns the dtype of what layers read and add to."""
+    if self.kept is None:
+      return jnp.dtype(self.dtype)
+    return jnp.promote_types(self.dtype, self.kept)
 
   def bytes_of(self, texts: types.Tokens) -> int:
     """Returns how much the states of texts take that are kept."""
@@ -78,7 +87,8 @@ def backbone(
   params: those of the head for D = `hidden_size` features, `'backbone'`: the
   decoder's, and `'adapter'` where there is one. With a `top` the adapter is of
   its layers; without an adapter they are `'top'` and not in `'backbone'`, as
-  `split` has them.
+  `split` has them. Where params have `'columns'`, the head reads (state - mean)
+  @ matrix, D of which are then the columns; nothing here makes them.
 
   Args:
     head: conditions on the person after the text is read.
@@ -108,7 +118,7 @@ def backbone(
     texts = inputs.value
     if not isinstance(texts, types.Tokens):
       return texts
-    found = _blocks(functools.partial(read, params), texts)
+    found = _columns(params, _blocks(functools.partial(read, params), texts))
     if texts.end is not None:
       return found.reshape(-1, found.shape[-1])
     return found.reshape(*texts.mask.shape[:-1], found.shape[-1])
@@ -255,17 +265,8 @@ def merged(params: Mapping[str, types.PyTree]) -> types.PyTree:
   whole = {'params': trunk}
   if 'adapter' not in params:
     return whole
-  kernels = lora.kernels(whole)
-
-  def all_layers(name, leaf):  # zero in those below the top
-    below = len(kernels[name]) - len(leaf)
-    return jnp.pad(leaf, ((below, 0), (0, 0), (0, 0)))
-
-  changes = {
-    name: lora.Adapter(*(all_layers(name, leaf) for leaf in adapter))
-    for name, adapter in params['adapter'].items()
-  }
-  return lora.merge(whole, changes)
+  layers = len(jax.tree.leaves(trunk['layers'])[0])
+  return lora.merge(whole, lora.raised(params['adapter'], layers))
 
 
 def states(
@@ -361,9 +362,17 @@ def _read_top(node, top, params, texts: types.Tokens) -> jax.Array:
     above = lora.merge(above, params['adapter'])
   config = node.sizes.cut(-top)
   network: Any = decoders.Decoder(config, node.dtype, node.remat)
-  hidden = jax.lax.stop_gradient(hidden).astype(node.dtype)
+  hidden = jax.lax.stop_gradient(hidden).astype(node.sums)
   places = _places(texts)
   return _scored(network.apply(above, hidden, *places, method='read'), texts)
+
+
+def _columns(params, states: jax.Array) -> jax.Array:
+  """Returns what the head reads of states `[..., D]`."""
+  if 'columns' not in params:
+    return states
+  centred = states - params['columns']['mean']
+  return jnp.matmul(centred, params['columns']['matrix'], precision='highest')
 
 
 def _above(trunk, top: int) -> types.PyTree:
@@ -377,7 +386,7 @@ def _below(node, top, trunk, texts: types.Tokens) -> jax.Array:
   count = node.sizes.num_hidden_layers - top
   layers: Any = decoders.Stack(node.sizes, count, node.dtype)
   ids = jnp.asarray(texts.ids)
-  hidden = decoders.embedded(node.sizes, trunk, ids).astype(node.dtype)
+  hidden = decoders.embedded(node.sizes, trunk, ids).astype(node.sums)
   lower = decoders.take_layers(trunk, 0, count)
   return layers.apply(lower, hidden, *_places(texts))[0]
 

@@ -21,8 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from prm_jax import types
-from prm_jax.models import decoder
-from prm_jax.rewards import trajectories
+from prm_jax.models import decoder, packing
 from prm_jax.rewards.trajectories import SCORE, SEPARATOR
 from prm_jax.users import references
 
@@ -189,7 +188,7 @@ def _run(network, params, hidden, positions, mask):
 
 def score_packed(
   params: types.PyTree,
-  packed: trajectories.Packed,
+  packed: packing.Packed,
   *,
   config: decoder.DecoderConfig,
   dtype: Any = jnp.float32,

@@ -1,4 +1,4 @@
-"""Trajectories as token ids: the published format, truncation and packing.
+"""Trajectories as token ids: the published format and truncation.
 
 On the host, in NumPy. A sequence is
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from tokenizers import Tokenizer
 
-from prm_jax import types
+from prm_jax.models import packing
 
 # What is not a token of a text; no tokenizer knows them, so no text holds them.
 PADDING, SEPARATOR, SCORE = -1, -2, -3
@@ -46,34 +46,6 @@ class Trajectory(NamedTuple):
     """Returns the ids with the last `room` tokens of the prompt."""
     prompt = list(self.prompt[max(len(self.prompt) - room, 0) :])
     return prompt + list(self.joint) + list(self.response)
-
-
-class Packed(NamedTuple):
-  """Sequences packed into rows.
-
-  Attributes:
-    ids: `[B, T]` int32 token ids and markers; PADDING where nothing is.
-    position: `[B, T]` int32, counted from each sequence's start.
-    block: `[B, T]` int32, 1.. for the sequences of a row; 0 for padding.
-    branch: `[B, T]` int32, 0 for the stem that a sequence's branches share.
-    at: `[N, 2]` int32, row and column of every SCORE.
-  """
-
-  ids: types.ArrayLike
-  position: types.ArrayLike
-  block: types.ArrayLike
-  branch: types.ArrayLike
-  at: types.ArrayLike
-
-
-class Sequences(NamedTuple):
-  """A stem and the branches that go on from it, token ids."""
-
-  stem: list[int]
-  branches: list[list[int]]
-
-  def __len__(self) -> int:
-    return len(self.stem) + sum(map(len, self.branches))
 
 
 def tokenize(
@@ -128,7 +100,7 @@ def sequences(
   references: Sequence[Trajectory | None],
   candidates: Sequence[Sequence[Trajectory]],
   limits: Limits = Limits(),  # noqa: B008 - immutable
-) -> list[Sequences]:
+) -> list[packing.Sequences]:
   """Returns what the decoder reads of every reference and its candidates.
 
   Prompts get what reference and longest candidate leave,
@@ -162,7 +134,7 @@ def sequences(
     branches = [[*_cut(t, limits).ids(room), SCORE] for t in given]
     shared = _common(branches)
     found.append(
-      Sequences(
+      packing.Sequences(
         [*stem, SEPARATOR, *branches[0][:shared]],
         [branch[shared:] for branch in branches],
       )
@@ -183,21 +155,14 @@ def _cut(trajectory: Trajectory, limits: Limits) -> Trajectory:
   return trajectory._replace(response=trajectory.response[: limits.answer])
 
 
-def separate(shared: Sequence[Sequences]) -> list[Sequences]:
-  """Returns sequences of one branch each: every stem is read again."""
-  return [Sequences(s.stem, [branch]) for s in shared for branch in s.branches]
-
-
 def pack(
-  given: Sequence[Sequences],
+  given: Sequence[packing.Sequences],
   length: int,
   *,
   pad: bool = False,
   rows: int | None = None,
-) -> Packed:
-  """Returns the sequences in rows of `length` tokens.
-
-  The longest first, each goes into the first row with room for it.
+) -> packing.Packed:
+  """Returns `packing.pack` of sequences whose branches all end with SCORE.
 
   Args:
     given: sequences; their branches' scores keep the order.
@@ -208,45 +173,12 @@ def pack(
   Raises:
     ValueError: a sequence is longer than a row, or the rows do not suffice.
   """
-  order = sorted(range(len(given)), key=lambda i: -len(given[i]))
-  free: list[int] = []
-  place = {}
-  for i in order:
-    size = len(given[i])
-    if size > length:
-      raise ValueError(f'sequence {i} has {size} tokens, a row {length}')
-    row = next((r for r, f in enumerate(free) if f >= size and not pad), None)
-    if row is None:
-      row = len(free)
-      free.append(length)
-    place[i] = row, length - free[row]
-    free[row] -= size
-  B = len(free) if rows is None else rows
-  if len(free) > B:
-    raise ValueError(f'{len(free)} rows are needed, and {B} were given')
-  ids = np.full((B, length), PADDING, np.int32)
-  position, block, branch = (np.zeros((B, length), np.int32) for _ in range(3))
-  at = []
-  for i, sequence in enumerate(given):
-    row, start = place[i]
-    stem = len(sequence.stem)
-    here = slice(start, start + stem)
-    ids[row, here], position[row, here] = sequence.stem, np.arange(stem)
-    block[row, start : start + len(sequence)] = i + 1
-    start += stem
-    for number, tokens in enumerate(sequence.branches, 1):
-      here = slice(start, start + len(tokens))
-      ids[row, here] = tokens
-      position[row, here] = stem + np.arange(len(tokens))
-      branch[row, here] = number
-      start += len(tokens)
-      at.append((row, start - 1))
-  found = Packed(ids, position, block, branch, np.array(at, np.int32))
+  found = packing.pack(given, length, pad=pad, rows=rows, padding=PADDING)
   check(found)
   return found
 
 
-def check(packed: Packed) -> None:
+def check(packed: packing.Packed) -> None:
   """Raises ValueError unless every score is read at a SCORE, and each once."""
   ids, at = np.asarray(packed.ids), np.asarray(packed.at).reshape(-1, 2)
   wrong = np.flatnonzero(ids[tuple(at.T)] != SCORE)

@@ -7,14 +7,26 @@ import jax
 import numpy as np
 
 from prm_jax import types
-from prm_jax.runtime import writers
+from prm_jax.runtime import pace, writers
 
 
 class Log:
   """Training figures, fetched after later steps have been dispatched."""
 
-  def __init__(self, writer: writers.Writer | None, every: int):
-    self.writer, self.every = writer, every
+  def __init__(
+    self,
+    writer: writers.Writer | None,
+    every: int,
+    clock: pace.Clock | None = None,
+  ):
+    """Names where figures go.
+
+    Args:
+      writer: of the figures; they are only checked if None.
+      every: steps that one written figure averages.
+      clock: of steps; their pace is written, too, where there is one.
+    """
+    self.writer, self.every, self.clock = writer, every, clock
     self._pending: list[tuple[str, int, int, Mapping]] = []
     self._window: dict[str, types.Mean] = {}
 
@@ -32,11 +44,20 @@ class Log:
   def drain(self, end=False):
     """Fetches what is pending; writes full windows, at a phase's end all."""
     pending, self._pending = self._pending, []
-    for phase, done, step, metrics in pending:
-      means = jax.tree.map(np.atleast_1d, jax.device_get(metrics))
+    fetched = jax.device_get([metrics for *_, metrics in pending])
+    steps = sum(len(np.atleast_1d(means['loss'].total)) for means in fetched)
+    paced = {}
+    if self.clock is not None and steps:
+      paced = {
+        name: types.Mean(mean.total / steps, mean.count / steps)
+        for name, mean in self.clock.fetched(steps).items()
+      }
+    for (phase, done, step, _), found in zip(pending, fetched, strict=True):
+      means = jax.tree.map(np.atleast_1d, found)
       _check_finite(phase, step, means['loss'].total)
       for i in range(len(means['loss'].total)):
         self._merge(jax.tree.map(lambda leaf: leaf[i].item(), means))  # noqa: B023
+        self._merge(paced)
         if (done + i + 1) % self.every == 0:
           self._flush(phase, done + i + 1)
     if end and pending and self._window:

@@ -29,6 +29,28 @@ SHEETS: Mapping[str, Sheet] = {
 }
 
 
+# How a device names itself.
+_KINDS = {
+  'tpu v5p': 'v5p',
+  'tpu v5': 'v5p',
+  'tpu v5 lite': 'v5e',
+  'tpu v5e': 'v5e',
+}
+
+
+def of(kind: str) -> Sheet | None:
+  """Returns the sheet of a device by the name that it has; None if unknown.
+
+  Args:
+    kind: `jax.Device.device_kind`.
+  """
+  name = kind.lower()
+  for gpu in ('h100', 'h200'):
+    if gpu in name.split():
+      return SHEETS[gpu]
+  return SHEETS.get(_KINDS.get(name, ''))
+
+
 def on(device: str, report: Mapping[str, Any]) -> dict[str, Any]:
   """Returns how a planned step fits a device, and what it takes longest.
 

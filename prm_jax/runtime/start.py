@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from prm_jax import types
@@ -96,3 +97,45 @@ def with_hyper(
     )
   given = {name: jnp.float32(value) for name, value in hyper.items()}
   return state._replace(hyper={**state.hyper, **given})
+
+
+def check(
+  learner: types.Learner, state: types.TrainState, data: types.Batch
+) -> None:
+  """Raises ValueError where data and state do not fit, before anything runs."""
+  if not len(data.rows.mask):
+    raise ValueError('the data have no rows')
+  if jax.tree.leaves(state.people.free) and not any(
+    phase.people is not None for phase in learner.phases
+  ):
+    raise ValueError(
+      'people have free parameters, and no phase trains them: give one '
+      '`people`, an optimizer'
+    )
+  inputs = data.inputs
+  if inputs is None or inputs.index is None or inputs.value is None:
+    return
+  leaves = jax.tree.leaves(inputs.value)
+  texts = len(leaves[0]) if leaves else 0
+  if isinstance(inputs.value, types.Tokens) and inputs.value.end is not None:
+    texts = inputs.value.end.size
+  index = np.asarray(inputs.index)
+  if index.size and not 0 <= index.min() <= index.max() < texts:
+    row = int(np.argmax(((index < 0) | (index >= texts)).any(1)))
+    raise ValueError(
+      f'row {row} points to texts {index[row].tolist()}, and there are {texts}'
+    )
+
+
+def weighed(state: types.TrainState, data: types.Batch) -> types.TrainState:
+  """Returns the state that knows how much each person's rows weigh."""
+  if not isinstance(data.rows, types.Judgements):
+    return state
+  weight = np.bincount(
+    np.asarray(data.rows.user),
+    np.asarray(data.rows.mask, np.float64),
+    len(state.people.ids),
+  ).astype(np.float32)
+  return state._replace(
+    people=state.people._replace(weight=jnp.asarray(weight))
+  )

@@ -2,17 +2,17 @@
 
 import functools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import tqdm
 from jax.sharding import Mesh
 
 from prm_jax import types
 from prm_jax.runtime import compile as compiling
-from prm_jax.runtime import interrupts, logs, people, trees, writers
+from prm_jax.runtime import interrupts, logs, pace, people, trees, writers
 from prm_jax.runtime import mesh as meshes
 from prm_jax.runtime import start as starts
 from prm_jax.runtime import update as updates
@@ -173,6 +173,8 @@ def go_on(
   restore_step: int | None = None,
   writer: writers.Writer | None = None,
   log_every: int = 100,
+  paced: bool = False,
+  profile: Path | None = None,
   progress: bool = False,
 ) -> types.TrainState:
   """Returns the state after all phases of a learner, from a given state.
@@ -197,6 +199,10 @@ def go_on(
     restore_step: the checkpoint to go on from; the latest, if None.
     writer: of the training figures.
     log_every: steps that one written figure averages.
+    paced: whether figures say how fast steps are, see `pace.Clock.fetched`; the
+      first counts compiling.
+    profile: a folder for a trace of some steps, after the programs of the first
+      are compiled, which TensorBoard and Perfetto show; none if None.
     progress: whether to show a bar.
 
   Raises:
@@ -213,56 +219,19 @@ def go_on(
       f'{type(batches).__name__} has no get_state, and a checkpoint must hold '
       "the data's position: give a grain iterator"
     )
-  _check(learner, state, data)
-  state = _weighed(state, data)
+  starts.check(learner, state, data)
+  state = starts.weighed(state, data)
   trainer = _trainer(learner, mesh, how)
   with (
     interrupts.Interrupts(manager is not None) as caught,
     tqdm.tqdm(total=trainer.length, disable=not progress) as bar,
   ):
-    log = logs.Log(writer, log_every)
+    clock = pace.Clock() if paced else None
+    log = logs.Log(writer, log_every, clock)
     run = _Run(trainer, data, batches, manager, save_every, log, bar)
-    return run.all_phases(state, restore_step, caught)
-
-
-def _check(learner, state, data):
-  """Raises where data and state do not fit, before anything is computed."""
-  if not len(data.rows.mask):
-    raise ValueError('the data have no rows')
-  if jax.tree.leaves(state.people.free) and not any(
-    phase.people is not None for phase in learner.phases
-  ):
-    raise ValueError(
-      'people have free parameters, and no phase trains them: give one '
-      '`people`, an optimizer'
-    )
-  inputs = data.inputs
-  if inputs is None or inputs.index is None or inputs.value is None:
-    return
-  leaves = jax.tree.leaves(inputs.value)
-  texts = len(leaves[0]) if leaves else 0
-  if isinstance(inputs.value, types.Tokens) and inputs.value.end is not None:
-    texts = inputs.value.end.size
-  index = np.asarray(inputs.index)
-  if index.size and not 0 <= index.min() <= index.max() < texts:
-    row = int(np.argmax(((index < 0) | (index >= texts)).any(1)))
-    raise ValueError(
-      f'row {row} points to texts {index[row].tolist()}, and there are {texts}'
-    )
-
-
-def _weighed(state, data):
-  """Returns the state that knows how much each person's rows weigh."""
-  if not isinstance(data.rows, types.Judgements):
-    return state
-  weight = np.bincount(
-    np.asarray(data.rows.user),
-    np.asarray(data.rows.mask, np.float64),
-    len(state.people.ids),
-  ).astype(np.float32)
-  return state._replace(
-    people=state.people._replace(weight=jnp.asarray(weight))
-  )
+    run.trace = pace.Trace(profile)
+    with run.trace:
+      return run.all_phases(state, restore_step, caught)
 
 
 @functools.lru_cache(maxsize=32)
@@ -342,15 +311,15 @@ class _Trainer:
     """
     if self.features is None:
       return None, index
-    if not self._moved(index, params):
+    if not self.moved(index, params):
       return self.features, index
-    if self.below is None or 'backbone' in self._moved(index, params):
+    if self.below is None or 'backbone' in self.moved(index, params):
       return None, index
     steps = (i for i, phase in enumerate(self.phases) if phase.steps)
-    moves = any('backbone' in self._moved(other, params) for other in steps)
+    moves = any('backbone' in self.moved(other, params) for other in steps)
     return self.below, index if moves else None
 
-  def _moved(self, index, params):
+  def moved(self, index, params):
     """Returns which parts of what reads the texts a phase trains."""
     if index not in self._trains:
       train = self.phases[index].train
@@ -394,6 +363,7 @@ class _Run:
     self.done = 0  # steps of the whole run
     self.round = 0  # on the host: to ask the state would wait for its step
     self.saved: int | None = None
+    self.trace = pace.Trace(None)
 
   def _bare(self, state):
     """Returns the state without people who are padding."""
@@ -510,7 +480,11 @@ class _Run:
     batch, collected = self._batch(state, phase, step)
     batch = self._read(state, index, batch)
     program = self.trainer.steps(index, count, self.batches is None)
+    self.trace.step()
     state, metrics = program(self._padded(state), batch)
+    if self.log.clock is not None:
+      moved = self.trainer.moved(index, state.params)
+      self.log.clock.step(batch, pace.products(state.params, moved), count)
     self.log.add(phase.name, self.done, step, {**metrics, **collected})
     self._advance(count)
     return state
@@ -578,7 +552,8 @@ class _Run:
     if self.batches is None:
       return self.whole
     try:
-      batch = next(self.batches)
+      clock = self.log.clock
+      batch = clock.wait(self.batches) if clock else next(self.batches)
     except StopIteration:
       raise ValueError(
         f'the batches ended at step {step} of {phase.steps} of phase '

@@ -1,5 +1,6 @@
 """Where figures go: JSON-lines, the terminal, and whole JSON files."""
 
+import atexit
 import gzip
 import hashlib
 import json
@@ -74,6 +75,52 @@ class StdoutWriter:
   def truncate(self, step: int) -> None:
     """Says where the run goes on."""
     print(f'resumed from step {step}', file=sys.stdout, flush=True)
+
+
+class TensorboardWriter:
+  """Writes scalars that TensorBoard shows; needs prm_jax[tensorboard]."""
+
+  def __init__(self, folder: PathLike):
+    """Names the folder, which need not be there.
+
+    Raises:
+      ValueError: tensorboardX is not installed.
+    """
+    try:
+      import tensorboardX
+    except ImportError as error:
+      raise ValueError(
+        "TensorBoard's files need tensorboardX: pip install "
+        "'prm_jax[tensorboard]'"
+      ) from error
+    self._made = tensorboardX.SummaryWriter
+    self._folder, self._files, self._purged = str(folder), 0, 0
+    self._file: Any = None
+    atexit.register(self.close)  # a thread of its own writes; it is waited for
+
+  def write(self, step: int, phase: str, values: Mapping[str, float]) -> None:
+    """Records every figure as `PHASE/NAME`; on disk ten seconds later."""
+    if self._file is None:
+      self._files += 1
+      self._file = self._made(
+        self._folder,
+        purge_step=self._purged or None,
+        flush_secs=10,
+        filename_suffix=f'.{os.getpid()}.{self._files}',
+      )
+    for name, value in values.items():
+      self._file.add_scalar(f'{phase}/{name}', value, step)
+
+  def truncate(self, step: int) -> None:
+    """Has TensorBoard drop what was recorded after `step`."""
+    self.close()
+    self._purged = step + 1
+
+  def close(self) -> None:
+    """Waits until all is on disk; later figures open another file."""
+    if self._file is not None:
+      self._file.close()
+    self._file = None
 
 
 class Tee:

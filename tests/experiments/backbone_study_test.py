@@ -6,7 +6,7 @@ import pytest
 
 from configs import personalized_vs_aggregate
 from experiments.personalized_vs_aggregate import experiment
-from prm_jax.lab import study
+from prm_jax.lab import study, worded
 from tests import checkpoints
 
 
@@ -26,6 +26,7 @@ def config_of(folder):
   config.language.options = {
     **{'steps': 2, 'rank': 2, 'contexts': 2, 'samples': 2, 'pairs': 1},
     **{'history': 40, 'text': 24, 'response': 16, 'summary': 3},
+    **{'kept': 4, 'event': 24, 'adapter_steps': 2, 'adapter_batch': 2},
   }
   plus = [{'features': 'language model', 'steps': steps} for steps in (1, 2)]
   config.attributes.search.plus = tuple(plus)
@@ -35,11 +36,11 @@ def config_of(folder):
 def test_a_folder_is_needed(tmp_path):
   config = config_of('')
   with pytest.raises(ValueError, match=r'language\.model is empty'):
-    experiment._plus(config)
+    experiment._worded(config, ['pref', 'plus'])
 
 
 @pytest.mark.slow
-def test_plus_stands_beside_methods_on_both_kinds_of_features(tmp_path):
+def test_words_and_memories_stand_beside_both_kinds_of_features(tmp_path):
   (tmp_path / 'model').mkdir()
   words = ['the', 'a', 'is', 'it', 'of', 'and', 'to', 'you', 'please', '.']
   folder = checkpoints.write(
@@ -48,9 +49,10 @@ def test_plus_stands_beside_methods_on_both_kinds_of_features(tmp_path):
   found = study.run(experiment.STUDY, config_of(folder), tmp_path / 'run')
   rows = [row for row in found['tables']['gain'] if row['features'] == 'text']
   methods = {row['method'] for row in rows}
-  assert {'pref', 'pref_encoder', 'lore', 'plus'} <= methods
-  splits = {row['split'] for row in rows if row['method'] == 'plus'}
-  assert splits == {'new_pairs', 'new_topics', 'new_people', 'new_lexicon'}
+  assert {'pref', 'pref_encoder', 'lore', *worded.METHODS} <= methods
+  for method in worded.METHODS:
+    splits = {row['split'] for row in rows if row['method'] == method}
+    assert splits == {'new_pairs', 'new_topics', 'new_people', 'new_lexicon'}
   read = {
     row['method']: json.loads(row['choice'])['features']
     for row in found['tables']['choices']

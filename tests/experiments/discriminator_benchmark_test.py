@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import discriminator as benchmark
+from prm_jax.models import packing
 from prm_jax.rewards import trajectories
 
 
@@ -56,7 +57,7 @@ def test_the_ratio_of_tokens_is_the_formula():
 
 def test_rows_are_filled_by_all_arms():
   def arm(lengths):
-    return [trajectories.Sequences([1] * (n - 1), [[-3]]) for n in lengths]
+    return [packing.Sequences([1] * (n - 1), [[-3]]) for n in lengths]
 
   one, other = arm([30, 30, 30, 30]), arm([20, 20, 20])
   # 64 holds two of the first (94 %) and three of the second (94 %).

@@ -140,3 +140,27 @@ def test_a_template_is_told_the_time(tmp_path):
   now = datetime.datetime(2024, 7, 26)
   found = chat.encode(own, ['a'], ['b'], total=20, now=now)
   assert spelled(own, found.ids[0]) == '26 Jul 2024'
+
+
+STRICT = (
+  "{% for m in messages %}{% if m['role'] == 'system' %}"
+  "{{ raise_exception('no system') }}{% endif %}"
+  "<{{ m['role'] }}>{{ m['content'] }}</>{% endfor %}"
+  '{% if add_generation_prompt %}<assistant>{% endif %}'
+)
+
+
+def test_messages_are_spelled_as_the_template_has_them(tmp_path):
+  known = chat.Chat(None, STRICT, {}, (None, None), 'here')
+  spell = chat.speller(known)
+  turns = [('user', 'a'), ('assistant', 'b'), ('user', 'c')]
+  assert spell(turns) == '<user>a</><assistant>b</><user>c</><assistant>'
+  # A template without a system has it with what the user says first.
+  assert spell([('system', 's'), ('user', 'a')]) == '<user>s\n\na</><assistant>'
+  with pytest.raises(chat.TemplateError, match='no system'):
+    spell([('user', 'a'), ('system', 's')])
+  plain = chat.speller(known._replace(template=None))
+  assert plain([('system', 's'), ('user', 'a')]) == 's\na\n'
+  mute = chat.speller(known._replace(template='{{ messages[0].content }}'))
+  with pytest.raises(chat.TemplateError, match='does not have each of'):
+    mute(turns)

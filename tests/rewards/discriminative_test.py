@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prm_jax import types
-from prm_jax.models import decoder
+from prm_jax.models import decoder, packing
 from prm_jax.rewards import discriminative, trajectories
 from prm_jax.rewards.trajectories import Limits, Trajectory
 from prm_jax.users import references
@@ -70,7 +70,7 @@ def alone(params, ids):
 
 def test_packing_and_shared_prefixes_change_nothing(params, texts):
   shared = trajectories.sequences(*texts, LIMITS)
-  separate = trajectories.separate(shared)
+  separate = packing.separate(shared)
   want = packed_score(params, separate, 60, pad=True)
   assert len(want) == 18
   for given, length in ((shared, 100), (shared, 130), (separate, 60)):

@@ -5,6 +5,7 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
+from prm_jax.models import packing
 from prm_jax.rewards import trajectories
 from prm_jax.rewards.trajectories import SCORE, SEPARATOR, Limits, Trajectory
 
@@ -57,7 +58,7 @@ def test_prompts_share_what_answers_leave_and_keep_their_ends():
     [6, 7, 0, 31, SCORE],
   ]
   assert len(found) == 24
-  apart = trajectories.separate([found])
+  apart = packing.separate([found])
   assert [s.branches for s in apart] == [[b] for b in found.branches]
 
 

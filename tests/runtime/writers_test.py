@@ -1,9 +1,11 @@
 import json
 import math
 import os
+import struct
 
 import numpy as np
 import pytest
+from tensorboardX.proto import event_pb2
 
 from prm_jax.runtime import writers
 
@@ -94,3 +96,30 @@ def test_folder_without_permission_is_named(tmp_path):
   tmp_path.chmod(0o500)
   with pytest.raises(PermissionError, match='no permission to write'):
     writers.make_folder(tmp_path)
+
+
+def test_tensorboard_gets_figures_and_what_a_resumed_run_drops(tmp_path):
+  writer = writers.TensorboardWriter(tmp_path)
+  writer.write(4, 'joint', {'loss': 0.5})
+  writer.write(8, 'joint', {'loss': 0.25})
+  writer.truncate(4)
+  writer.write(8, 'joint', {'loss': 0.125})
+  writer.close()
+  found, restarts = [], []
+  for path in sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_ino):
+    data = path.read_bytes()
+    while data:  # length, its check, the event, its check
+      (size,) = struct.unpack('<Q', data[:8])
+      event = event_pb2.Event.FromString(data[12 : 12 + size])
+      data = data[16 + size :]
+      found += [
+        (event.step, v.tag, v.simple_value) for v in event.summary.value
+      ]
+      if event.session_log.status == event_pb2.SessionLog.START:
+        restarts.append(event.step)
+  assert sorted(found) == [
+    (4, 'joint/loss', 0.5),
+    (8, 'joint/loss', 0.125),
+    (8, 'joint/loss', 0.25),
+  ]
+  assert restarts == [5]

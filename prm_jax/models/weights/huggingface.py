@@ -403,7 +403,7 @@ def load_classifier(folder: Path) -> Classification:
     )
   # Without a head of tokens: what the trunk says is scored alone.
   config = dataclasses.replace(config, tie_word_embeddings=True)
-  labels = _labels(known, str(folder / 'config.json'))
+  labels = label_names(known, str(folder / 'config.json'))
   shape = len(labels), config.hidden_size
   score = {'kernel': _checked(tensors, 'score.weight', shape).T}
   every = name.endswith(_ENDS[1])
@@ -454,7 +454,7 @@ def _architecture(known: Mapping[str, Any]) -> str:
   return str(names[0]) if isinstance(names, list) and names else ''
 
 
-def _labels(known: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def label_names(known: Mapping[str, Any], where: str) -> tuple[str, ...]:
   """Returns the labels of a classifier: two, if config.json says nothing."""
   names, count = known.get('id2label'), known.get('num_labels')
   if names is None:

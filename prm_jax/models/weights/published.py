@@ -9,9 +9,10 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from prm_jax.models import chat as chats
@@ -23,38 +24,38 @@ _NORM, _EMBEDDING = 'model.norm.weight', 'model.embed_tokens.weight'
 _DTYPES = {'F32': 'float32', 'F16': 'float16', 'BF16': 'bfloat16'}
 _BYTES = {'F32': np.float32(1).tobytes(), 'F16': np.float16(1).tobytes()}
 _BYTES['BF16'] = _BYTES['F32'][2:]  # of a one, the upper half
+_KINDS = {'F32': np.float32, 'F16': np.float16, 'BF16': jnp.bfloat16}
 _SAYS = 'tokenizer_config.json'
 
 
-def write(
-  source: Path,
-  weight: np.ndarray,
-  folder: Path,
-  *,
-  labels: Sequence[str],
-  layers: int,
-  limit: int = shards.LIMIT,
-) -> list[Path]:
-  """Writes the lower layers of a checkpoint under a score, and its tokenizer.
+class Described(NamedTuple):
+  """What is written of a classifier beside its tensors.
 
-  transformers loads it with AutoModelForSequenceClassification. The last
-  normalisation has no scale, as `models.trunk` reads; all other tensors are
-  the checkpoint's own bytes. The score is float32.
+  Attributes:
+    config: of the checkpoint.
+    told: config.json.
+    pad: the token that pads.
+  """
+
+  config: DecoderConfig
+  told: dict[str, Any]
+  pad: str
+
+
+def describe(
+  source: Path, weight: np.ndarray, *, labels: Sequence[str], layers: int
+) -> Described:
+  """Returns what is written of a score on a checkpoint's lower layers.
 
   Args:
     source: folder of a decoder in Hugging Face's layout, with a tokenizer.
     weight: `[C, D]`, score.weight, of the normalised states.
-    folder: that is there, and empty.
     labels: C names.
     layers: of the checkpoint that are kept, the lowest.
-    limit: bytes of a shard.
-
-  Returns:
-    The files of weights.
 
   Raises:
-    ValueError: the source is no such checkpoint, or lacks a tensor; or the
-      weight is not `[C, D]`, or not finite; nothing is written then.
+    ValueError: the source is no such checkpoint; or the weight is not
+      `[C, D]`, or not finite.
   """
   known = huggingface.read_json(source / 'config.json')
   config = decoder_fields.read(known, str(source / 'config.json'))
@@ -70,21 +71,72 @@ def write(
   tensors = _trunk(source, config, layers)
   chat = chats.Chat.load(source)
   pad = chats.padding(chat)
-  dtype = tensors[_EMBEDDING].dtype
-  told = _fields(known, config, layers, _DTYPES[dtype])
+  told = _fields(known, config, layers, _DTYPES[tensors[_EMBEDDING].dtype])
   number = chat.tokenizer.token_to_id(pad)
   told |= decoder_fields.classifier(known['model_type'], labels, number)
-  scored: dict[str, shards.Tensor] = {
-    **tensors,
-    'score.weight': np.ascontiguousarray(weight, np.float32),
-  }
-  files = shards.write(scored, folder, limit=limit)
-  (folder / 'config.json').write_text(json.dumps(told, indent=2) + '\n')
+  return Described(config, told, pad)
+
+
+def write(
+  source: Path,
+  weight: np.ndarray,
+  folder: Path,
+  *,
+  labels: Sequence[str],
+  layers: int,
+  changed: Mapping[str, np.ndarray] | None = None,
+  limit: int = shards.LIMIT,
+) -> list[Path]:
+  """Writes the lower layers of a checkpoint under a score, and its tokenizer.
+
+  transformers loads it with AutoModelForSequenceClassification. The last
+  normalisation has no scale, as `models.trunk` reads; all other tensors are
+  the checkpoint's own bytes, but for those that changed, which are rounded to
+  its dtype. The score is float32.
+
+  Args:
+    source: as of `describe`.
+    weight: as of `describe`.
+    folder: that is there, and empty.
+    labels: C names.
+    layers: of the checkpoint that are kept, the lowest.
+    changed: name -> tensor, as `adapted.tensors` names them.
+    limit: bytes of a shard.
+
+  Returns:
+    The files of weights.
+
+  Raises:
+    ValueError: as of `describe`; or the source lacks a tensor, or one that
+      changed; nothing is written then.
+  """
+  described = describe(source, weight, labels=labels, layers=layers)
+  own = _trunk(source, described.config, layers)
+  tensors: dict[str, shards.Tensor] = dict(own)
+  for name, value in (changed or {}).items():
+    if name not in own or own[name].shape != value.shape:
+      raise ValueError(f'{source}: there is no {name} of {value.shape}')
+    tensors[name] = np.ascontiguousarray(value).astype(_KINDS[own[name].dtype])
+  tensors['score.weight'] = np.ascontiguousarray(weight, np.float32)
+  files = shards.write(tensors, folder, limit=limit)
+  write_texts(source, folder, described)
+  return files
+
+
+def write_texts(source: Path, folder: Path, described: Described) -> None:
+  """Writes config.json, and the tokenizer and template of a checkpoint.
+
+  Args:
+    source: folder of the checkpoint.
+    folder: that is there.
+    described: of the classifier.
+  """
+  text = json.dumps(described.told, indent=2) + '\n'
+  (folder / 'config.json').write_text(text)
   for name in huggingface.TEXTS:
     if (source / name).is_file():
       shutil.copyfile(source / name, folder / name)
-  _say_padding(folder / _SAYS, pad)
-  return files
+  _say_padding(folder / _SAYS, described.pad)
 
 
 def _trunk(

@@ -12,7 +12,8 @@ LIMIT = 5_000_000_000  # bytes of a shard
 WHOLE, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 _BLOCK = 1 << 24  # bytes that are copied at once
 _HEADER = 100_000_000  # bytes of a header, at most, as safetensors has it
-_NAMES = {'float32': 'F32', 'float16': 'F16', 'float64': 'F64'}
+_NAMES = {'float32': 'F32', 'float16': 'F16', 'bfloat16': 'BF16'}
+_NAMES['float64'] = 'F64'
 
 
 class Stored(NamedTuple):
