@@ -42,7 +42,7 @@ def picture(results: Mapping[str, Any]) -> figures.Picture | None:
 def _arrows(rows, groups, names) -> figures.Picture:
   """Draws a line from personal to matched for each conversation."""
   figure, axes = figures.panel(
-    ('Own side added for agreement gained, over the aggregate', '', '')
+    ('Own side added for agreement gained', '', '')
   )
   marks = {
     'personal': 'o',
@@ -78,8 +78,13 @@ def _arrows(rows, groups, names) -> figures.Picture:
     )
     words.append(f'{group} {across[0]:.1f} and {up[0]:.1f}')
   axes.axhline(0, color='0.4', linewidth=0.8)
-  axes.set_xlabel(f'{_GAINED.label}; circle personal, square half')
-  axes.set_ylabel(f'{_ADDED.label}; triangle matched, cross bridging')
+  axes.set_xlabel(
+    f'{_GAINED.label}
+circle personal; square half matched; '
+    'triangle matched; cross bridging',
+    fontsize=8,
+  )
+  axes.set_ylabel(_ADDED.label)
   return figures.draw(
     figure,
     'Agreement gained and own side added by personal servers, in points: '
