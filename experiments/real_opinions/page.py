@@ -41,9 +41,7 @@ def picture(results: Mapping[str, Any]) -> figures.Picture | None:
 
 def _arrows(rows, groups, names) -> figures.Picture:
   """Draws a line from personal to matched for each conversation."""
-  figure, axes = figures.panel(
-    ('Own side added for agreement gained', '', '')
-  )
+  figure, axes = figures.panel(('Own side added for agreement gained', '', ''))
   marks = {
     'personal': 'o',
     'half matched': 's',
@@ -79,8 +77,7 @@ def _arrows(rows, groups, names) -> figures.Picture:
     words.append(f'{group} {across[0]:.1f} and {up[0]:.1f}')
   axes.axhline(0, color='0.4', linewidth=0.8)
   axes.set_xlabel(
-    f'{_GAINED.label}
-circle personal; square half matched; '
+    f'{_GAINED.label}\ncircle personal; square half matched; '
     'triangle matched; cross bridging',
     fontsize=8,
   )
