@@ -17,7 +17,7 @@ from scipy import special
 
 from prm_jax.ops import tilting
 
-_HALVINGS = 24
+_HALVINGS = 40
 _ABSENT = -40.0  # log-probability of a place of a pool that holds nothing
 _BETAS = (0.02, 200.0)  # inverse temperatures among which one is looked for
 _STEPS = 24  # of their bisection
