@@ -258,6 +258,11 @@ def summary(arguments: argparse.Namespace) -> None:
 
 def audit(arguments: argparse.Namespace) -> None:
   """Serves everybody texts of a known stance, and reports what they get."""
+  if arguments.population:
+    from prm_jax.lab import population_audit
+
+    print('\n'.join(population_audit.lines(arguments.population)))
+    return
   from prm_jax.model import Model
 
   results = Model.load(arguments.workdir).audit(

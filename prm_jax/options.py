@@ -66,7 +66,12 @@ def parser() -> argparse.ArgumentParser:
   )
   _score(command('score', 'Score responses for a person.', workdir=False))
   _ask(command('ask', 'Ask a person what they prefer.'))
-  sub = command('audit', 'Measure what personal rewards break.')
+  sub = command('audit', 'Measure what personal rewards break.', workdir=False)
+  which = sub.add_mutually_exclusive_group(required=True)
+  which.add_argument('--workdir', type=Path, help='of `prm train`')
+  which.add_argument(
+    '--population', type=Path, help="folder of people's votes on statements"
+  )
   sub.add_argument('--questions', type=int, default=20, help='of each kind')
   sub.add_argument('--answers', type=int, default=24, help='to each question')
   _summary(command('summary', 'Show or edit what is written about a person.'))

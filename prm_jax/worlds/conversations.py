@@ -240,7 +240,12 @@ def halves(found: Conversation, *, seed: int) -> np.ndarray:
 
 
 def axis(
-  key: types.Key, found: Conversation, chosen: np.ndarray | None = None
+  key: types.Key,
+  found: Conversation,
+  chosen: np.ndarray | None = None,
+  *,
+  factors: int = _FACTORS,
+  held: float | None = None,
 ) -> Axis:
   """Returns what divides people most.
 
@@ -248,16 +253,21 @@ def axis(
     key: of the factorisation's start.
     found: a conversation.
     chosen: `[n]` bool, by which votes; all if None.
+    factors: at most.
+    held: variance of every factor, chosen on held-out votes: where votes are
+      few, an estimated one may switch off what divides people. Estimated if
+      None.
 
   Raises:
     ValueError: too few people are measured.
   """
   _enough(found, found.measured(), FEWEST)
-  fitted = _fit(key, found.votes(chosen), factors=_FACTORS)
+  fitted = _fit(key, found.votes(chosen), factors=factors, held=held)
   size = np.asarray(fitted.statement.variance[_AXIS:], np.float64)
-  share = float(size[0] / size.sum())
-  if size[0] < _NO_FACTOR:
-    share = float('nan')
+  if held is not None:  # the prior says nothing of which is larger
+    loadings = np.asarray(fitted.statements.mean[:, _AXIS:], np.float64)
+    size = np.mean(loadings**2, axis=0)
+  share = float(size[0] / size.sum()) if size[0] >= _NO_FACTOR else np.nan
   return Axis(
     np.asarray(fitted.people.mean[:, _AXIS]),
     np.asarray(fitted.statements.mean[:, _AXIS]),

@@ -1,0 +1,1 @@
+"""What personal rewards do to real opinions."""

@@ -1,0 +1,136 @@
+"""The study of real opinions on a made-up population."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from configs import real_opinions
+from experiments import run
+from experiments.real_opinions import experiment, power, serving, votes
+from prm_jax.lab import drawn_twice, populations
+
+
+@pytest.fixture(scope='module')
+def served():
+  config = real_opinions.get_config('smoke')
+  return serving.run(config, 'made_up')
+
+
+def of(rows, **wanted):
+  [row] = [r for r in rows if all(r[k] == v for k, v in wanted.items())]
+  return row
+
+
+def test_a_personal_server_shows_two_camps_their_own_side(served):
+  for kind in ('best', 'tilt'):
+    rows = [row for row in served['hazard'] if row['serving'] == kind]
+    personal = of(rows, server='personal')
+    assert personal['own_side_over_aggregate_low'] > 0.2
+    assert personal['stance_correlation'] > 0.7
+    assert abs(of(rows, server='held')['own_side_over_aggregate']) < 0.06
+    swapped = of(rows, server='swapped')
+    assert swapped['stance_variance'] > 0.5 * personal['stance_variance']
+    assert swapped['stance_correlation'] < 0.5
+    assert swapped['agreement'] < personal['agreement']
+
+
+def test_safeguards_remove_more_the_stronger_they_are(served):
+  rows = served['safeguards']
+  assert of(rows, guard='personal')['removed'] == pytest.approx(0)
+  for guard in ('matching', 'one_price', 'orthogonal', 'penalty'):
+    half, whole = (of(rows, guard=guard, strength=s) for s in (0.5, 1.0))
+    assert 0 < half['removed'] < whole['removed'], guard
+    assert whole['removed'] > 0.5
+
+
+def test_nothing_of_fewer_than_ten_people_is_told():
+  few = votes.made_up(90, 44)
+  rows = few.person < 9
+  cut = few._replace(
+    person=few.person[rows],
+    statement=few.statement[rows],
+    agrees=few.agrees[rows],
+  )
+  with pytest.raises(ValueError, match='fewer than 10 people'):
+    populations.halved(cut, seed=0, options=populations.Options())
+
+
+def test_means_over_halvings_leave_out_what_is_not_known():
+  def one(value):
+    return populations.Measured(
+      {'a': np.full((2, 3), value)}, {'a': np.ones(2)}, {'a': np.full(2, value)}
+    )
+
+  made = populations.averaged([one(np.nan), one(2.0)])
+  np.testing.assert_array_equal(made.correlation['a'], 2.0)
+  nothing = populations.averaged([one(np.nan)])
+  assert np.isnan(nothing.means['a']).all()
+
+
+def test_the_variance_that_predicts_is_chosen():
+  found = votes.made_up(90, 44)
+  shape = {'factors': 1, 'held_out': 0.2, 'seed': 0}
+  key = jax.random.key(0)
+  chosen = populations.chosen_variance(key, found.votes(), (1e-4, 1.0), **shape)
+  assert chosen == 1.0
+  mixed = np.random.default_rng(0).random(len(found.person)) < 0.7
+  noise = found._replace(agrees=mixed)
+  chosen = populations.chosen_variance(key, noise.votes(), (1e-4, 1.0), **shape)
+  assert chosen == 1e-4
+
+
+def test_conversations_are_held_against_each_other():
+  rows = [
+    {
+      'serving': 'best',
+      'server': 'personal',
+      'conversation': name,
+      'own_side_over_aggregate': added,
+      'agreement_over_aggregate': 0.0,
+    }
+    for name, added in (('a', 0.1), ('b', 0.3), ('control', 9.0))
+  ]
+  [row] = experiment._hazard_over(rows, 'control')
+  assert row['own_side_over_aggregate'] == pytest.approx(0.2)
+  assert row['conversations'] == 2
+  assert drawn_twice.interval('x', np.zeros(3))['x'] == 0
+
+
+def test_what_is_added_to_a_share_by_hand():
+  counts = np.array([[[1.0, 1.0], [0.0, 1.0]], [[1.0, 1.0], [0.0, 0.0]]])
+  policy = np.array([[0.5, 0.5], [1.0, 0.0]])
+  base = np.array([[0.0, 1.0], [0.5, 0.5]])
+  there = np.ones((2, 2), bool)
+  person, statement = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+  shared = power.intervals.crossing(person, statement)
+  assert power.share(policy, counts) == pytest.approx(1.5 / 2)
+  found = power.added(policy, base, counts, there, shared)
+  assert found.value == pytest.approx(1.5 / 2 - 0.5 / 1.5)
+  # Residuals by hand: of people, then of statements.
+  rows = np.array([0.0625, -0.1875, 0.125, 0.0])
+  rows -= np.array([0.0, -2 / 9, 2 / 9, 0.0])
+  by = [
+    np.square(np.bincount(unit, rows)).sum() for unit in (person, statement)
+  ]
+  both = max(*[2 * b for b in by], 2 * sum(by) - np.square(rows).sum())
+  assert found.standard_error == pytest.approx(np.sqrt(both))
+
+
+@pytest.mark.slow
+def test_the_study_runs_and_names_nobody(tmp_path):
+  config = real_opinions.get_config('smoke')
+  run.run(config, tmp_path)
+  results = json.loads((tmp_path / 'results.json').read_text())
+  planted = {row['lean']: row for row in results['tables']['power']}
+  assert planted[0.1]['found'] >= planted[0.0]['found']
+  apart = planted[0.1]['mean_added'] - planted[0.0]['mean_added']
+  assert apart == pytest.approx(0.1, abs=0.03)
+  rows = results['tables']['prediction']
+  held = of(rows, split='random', model='held')
+  assert held['gain_nats_low'] > 0
+  [row] = results['tables']['answers']
+  assert row['gain_nats'] > 0 > row['swapped_over_statement_mean']
+  assert 'Statement 3.' not in (tmp_path / 'results.json').read_text()
+  assert min(row['people'] for row in rows) >= 10
