@@ -34,6 +34,8 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   config.served = (*_AXIS, _CONTROL)
   config.control = _CONTROL
   config.folds = 5
+  config.text = True  # whether statements are read, too
+  config.encoder = ''  # all-MiniLM-L6-v2; or a folder
   config.newest = 0.2  # of each person's statements
   config.answers = (5, 10, 20, 50)
   config.strengths = (0.25, 0.5, 0.75, 1.0)
@@ -51,7 +53,7 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   if variant == 'smoke':
     config.seeds, config.folds, config.replicates = (0,), 2, 20
     config.predicted = config.served = ('made_up',)
-    config.control = ''
+    config.control, config.text = '', False
     config.answers, config.strengths = (5,), (0.5, 1.0)
     config.power.draws, config.rounds = 10, 4
     config.made_up = (90, 44)

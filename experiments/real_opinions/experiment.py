@@ -10,6 +10,7 @@ _NOTES = (
   'chosen on held-out votes of what a model learns from.',
   'No figure is over fewer than ten people.',
 )
+_BEYOND_TEXT = ('gain_over_text', 'pairs_over_text')
 _PARTS = {
   'predicted': (prediction.run, 'predicted'),
   'served': (serving.run, 'served'),
@@ -43,11 +44,12 @@ def _over(rows) -> list[study.Row]:
   found = []
   for (split, model), some in columns.grouped(rows, 'split', 'model').items():
     if model != 'person':
-      found.append(
-        {'split': split, 'model': model, 'conversations': len(some)}
-        | columns.mean('gain_nats', [row['gain_nats'] for row in some])
-        | columns.mean('pairs_gain', [row['pairs_gain'] for row in some])
-      )
+      row = {'split': split, 'model': model, 'conversations': len(some)}
+      names = ['gain_nats', 'pairs_gain']
+      names += [name for name in _BEYOND_TEXT if name in some[0]]
+      for name in names:
+        row |= columns.mean(name, [one[name] for one in some])
+      found.append(row)
   return found
 
 

@@ -111,6 +111,7 @@ TABLES: dict[str, tables.Spec | None] = {
       'held out': ('word', 'split'),
       'model': ('word', 'model'),
       **_NATS,
+      'gain beyond text and person mean': ('number', 'gain_over_text'),
       'conversations': ('count', 'conversations'),
     },
   ),

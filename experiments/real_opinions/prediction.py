@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.real_opinions import votes
+from experiments.real_opinions import text, votes
 from prm_jax.lab import drawn_twice, populations
 from prm_jax.ops import collaborative
 from prm_jax.worlds import conversations
@@ -15,6 +15,7 @@ from prm_jax.worlds import conversations
 Row = dict[str, Any]
 MODELS = ('statement', 'person', 'factors', 'held')
 _BASE = 1  # the statement and person mean, beyond which is told
+_TEXT_BASE = 'text_person'  # beyond which a person's taste in texts is told
 _MOST = 5  # factors, where their variances are estimated
 _TIMES = 2  # votes of a new person, at least, in their answers
 
@@ -23,9 +24,10 @@ def run(config, name: str) -> Row:
   """Returns rows of held-out votes, and of new people."""
   found = votes.of(config, name)
   draws = votes.draws(config, found)
+  read = text.read(config.encoder, found.texts) if config.text else None
   parts = {'random': _folds(config, found), 'newest': [_newest(config, found)]}
   rows = [
-    _row(found, draws, split, _held_out(config, found, tests))
+    _row(found, draws, split, _held_out(config, found, tests, read))
     for split, tests in parts.items()
   ]
   return {
@@ -69,21 +71,26 @@ def _fits(config, train: collaborative.Votes) -> list[collaborative.Fit]:
   ]
 
 
-def _held_out(config, found, tests) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _held_out(
+  config, found, tests, read
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Yields held-out rows of measured people, and P(agrees) `[n, models]`."""
   measured = found.measured()
   for test in tests:
-    fits = _fits(config, found.votes(~test))
+    train = found.votes(~test)
+    fits = _fits(config, train)
+    chances = [populations.agreement(fit) for fit in fits]
+    if read is not None:
+      chances += text.predicted(train, fits[_BASE], read)
     rows = np.flatnonzero(test & measured[found.person])
     where = found.person[rows], found.statement[rows]
-    yield rows, np.stack([populations.agreement(f)[where] for f in fits], 1)
+    yield rows, np.stack([chance[where] for chance in chances], 1)
 
 
 def _row(found, draws, split: str, predicted) -> list[Row]:
-  """Returns a row for each of `MODELS`."""
-  M = len(MODELS)
-  losses = np.zeros((len(draws.person), 2 * M + 1))
-  pairs = np.zeros((len(draws.person), M + 1))
+  """Returns a row for each of `MODELS`, and of `text.MODELS` if read."""
+  losses: Any = 0.0
+  pairs: Any = 0.0
   people: set[int] = set()
   n = 0
   for rows, chance in predicted:
@@ -99,6 +106,8 @@ def _row(found, draws, split: str, predicted) -> list[Row]:
     n += len(rows)
   if len(people) < conversations.FEWEST:
     return []
+  M = pairs.shape[1] - 1
+  models = (*MODELS, *text.MODELS)[:M]
   loss = drawn_twice.ratio(losses[:, :M], losses[:, -1:])
   right = drawn_twice.ratio(losses[:, M:-1], losses[:, -1:])
   won = drawn_twice.ratio(pairs[:, :M], pairs[:, -1:])
@@ -109,14 +118,26 @@ def _row(found, draws, split: str, predicted) -> list[Row]:
     | drawn_twice.interval('accuracy', right[:, i])
     | drawn_twice.interval('pairs', won[:, i])
     | drawn_twice.interval('pairs_gain', won[:, i] - won[:, _BASE])
+    | _beyond_text(models, model, loss, won)
     | {'people': len(people), 'votes': n}
-    for i, model in enumerate(MODELS)
+    for i, model in enumerate(models)
   ]
+
+
+def _beyond_text(models, model: str, loss, won) -> Row:
+  """Returns what a person's taste in texts adds to everybody's."""
+  if model != 'text_personal':
+    return {}
+  own, base = models.index(model), models.index(_TEXT_BASE)
+  return {
+    **drawn_twice.interval('gain_over_text', loss[:, base] - loss[:, own]),
+    **drawn_twice.interval('pairs_over_text', won[:, own] - won[:, base]),
+  }
 
 
 def _pairs(draws, who, what, agrees, chance) -> np.ndarray:
   """Returns sums of pairs of one person's votes that are told apart."""
-  total = np.zeros((len(draws.person), len(MODELS) + 1))
+  total = np.zeros((len(draws.person), chance.shape[1] + 1))
   person, statement, values = [], [], []
   for one in np.unique(who):
     mine = np.flatnonzero(who == one)

@@ -8,7 +8,7 @@ import pytest
 
 from configs import real_opinions
 from experiments import run
-from experiments.real_opinions import experiment, power, serving, votes
+from experiments.real_opinions import experiment, power, serving, text, votes
 from prm_jax.lab import drawn_twice, populations
 
 
@@ -116,6 +116,38 @@ def test_what_is_added_to_a_share_by_hand():
   ]
   both = max(*[2 * b for b in by], 2 * sum(by) - np.square(rows).sum())
   assert found.standard_error == pytest.approx(np.sqrt(both))
+
+
+def test_a_reader_of_texts_finds_what_is_in_them_and_no_more():
+  rng = np.random.default_rng(1)
+  x = text.components(rng.normal(size=(200, 5)), 5)
+  assert np.mean((x**2).sum(1)) == pytest.approx(1)
+  told = 1.0 + x @ rng.normal(size=x.shape[1])
+  assert np.corrcoef(text.seen(x, told), told)[0, 1] > 0.99
+  noise = rng.normal(size=200)
+  assert text.seen(x, noise).std() < 0.3 * noise.std()
+
+
+def test_a_taste_that_texts_say_is_predicted_of_them():
+  """Two camps like opposite texts; everybody alike, texts say nothing."""
+  found = votes.made_up(60, 40)
+  train = np.random.default_rng(0).random(len(found.person)) < 0.5
+  known = found.votes(train)
+  base = populations.fit(jax.random.key(0), known, factors=0)
+  loading = np.random.default_rng(0).normal(size=40)  # the camps' own
+  read = np.stack([loading, np.roll(loading, 7)], 1)
+  made = text.predicted(known, base, read)
+  rows = ~train
+  where = found.person[rows], found.statement[rows]
+  losses = dict(
+    zip(
+      text.MODELS,
+      [populations.log_loss(p[where], found.agrees[rows]).mean() for p in made],
+      strict=True,
+    )
+  )
+  assert losses['text_personal'] < losses['text_person'] - 0.02
+  assert losses['crowd_and_text'] < losses['text_personal']
 
 
 @pytest.mark.slow
