@@ -1,15 +1,12 @@
 """The study of real opinions on a made-up population."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
 
 from configs import real_opinions
-from experiments import run
 from experiments.real_opinions import experiment, power, serving, text, votes
-from prm_jax.lab import drawn_twice, populations
+from prm_jax.lab import drawn_twice, populations, study
 
 
 @pytest.fixture(scope='module')
@@ -153,8 +150,7 @@ def test_a_taste_that_texts_say_is_predicted_of_them():
 @pytest.mark.slow
 def test_the_study_runs_and_names_nobody(tmp_path):
   config = real_opinions.get_config('smoke')
-  run.run(config, tmp_path)
-  results = json.loads((tmp_path / 'results.json').read_text())
+  results = study.run(experiment.STUDY, config, tmp_path)
   planted = {row['lean']: row for row in results['tables']['power']}
   assert planted[0.1]['found'] >= planted[0.0]['found']
   apart = planted[0.1]['mean_added'] - planted[0.0]['mean_added']
