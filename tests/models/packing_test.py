@@ -138,9 +138,8 @@ class Losses:
     self.found.append(values['loss'])
 
 
-@pytest.mark.parametrize(
-  'how', ['shared', pytest.param('packed', marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('how', ['shared', 'packed'])
 def test_training_has_the_losses_of_padded_texts(how):
   learner = aggregate.mlp(
     steps=5, backbone=backbone.Backbone(CONFIG, 'whole'), learning_rate=0.01
