@@ -77,29 +77,24 @@ def with_a_language_model(config: config_dict.ConfigDict) -> None:
     'whiten': False,
     'length': True,
   }
-  known, encoder = ('backbone',), ('sentences',)
-  node.search = {
-    'people': 100,
-    'aggregate': grid(known, ridge=(10.0, 100.0)),
-    'pref': grid(known, dim=(8,), basis_ridge=(30.0, 300.0)),
-    'pref_encoder': grid(encoder, dim=(8,), basis_ridge=(30.0, 300.0)),
-    'lore': grid(known, dim=(8,), basis_ridge=(1.0, 10.0)),
-    'plus': grid(('language model',), steps=(steps // 4, steps)),
-    'recalled_events': grid(known, events=(2, 4), rate=(0.0,)),
-    'personal_adapters': grid(known, events=(0,), rate=(3e-3, 1e-2)),
-    'adapters_and_events': grid(known, events=(4,), rate=(3e-3, 1e-2)),
-  }
-  own = config.methods
-  config.methods = {
-    'aggregate': own.aggregate,
-    'pref': own.pref,
-    'pref_encoder': own.pref,
-    'lore': own.lore,
-    'plus': {'kind': 'plus'},
-    'recalled_events': {'kind': 'recalled_events'},
-    'personal_adapters': {'kind': 'personal_adapters'},
-    'adapters_and_events': {'kind': 'adapters_and_events'},
-  }
+  beside_the_encoder(config, 'backbone')
+  known = ('backbone',)
+  node.search.update(
+    {
+      'plus': grid(('language model',), steps=(steps // 4, steps)),
+      'recalled_events': grid(known, events=(2, 4), rate=(0.0,)),
+      'personal_adapters': grid(known, events=(0,), rate=(3e-3, 1e-2)),
+      'adapters_and_events': grid(known, events=(4,), rate=(3e-3, 1e-2)),
+    }
+  )
+  config.methods.update(
+    {
+      'plus': {'kind': 'plus'},
+      'recalled_events': {'kind': 'recalled_events'},
+      'personal_adapters': {'kind': 'personal_adapters'},
+      'adapters_and_events': {'kind': 'adapters_and_events'},
+    }
+  )
 
 
 def read_by_a_decoder(config: config_dict.ConfigDict) -> None:
@@ -115,13 +110,18 @@ def read_by_a_decoder(config: config_dict.ConfigDict) -> None:
     'token': 'last',
     'layers': (),  # `token_states.DEPTHS` of all; 16 and 26 of SmolLM2's
   }
-  states, encoder = ('states',), ('sentences',)
-  node.search = {
+  beside_the_encoder(config, 'states')
+
+
+def beside_the_encoder(config: config_dict.ConfigDict, name: str) -> None:
+  """Has methods read one feature set, and PReF the encoder's, too."""
+  known, encoder = (name,), ('sentences',)
+  config.attributes.search = {
     'people': 100,
-    'aggregate': grid(states, ridge=(10.0, 100.0)),
-    'pref': grid(states, dim=(8,), basis_ridge=(30.0, 300.0)),
+    'aggregate': grid(known, ridge=(10.0, 100.0)),
+    'pref': grid(known, dim=(8,), basis_ridge=(30.0, 300.0)),
     'pref_encoder': grid(encoder, dim=(8,), basis_ridge=(30.0, 300.0)),
-    'lore': grid(states, dim=(8,), basis_ridge=(1.0, 10.0)),
+    'lore': grid(known, dim=(8,), basis_ridge=(1.0, 10.0)),
   }
   own = config.methods
   config.methods = {
