@@ -80,7 +80,10 @@ def _mean(total: float, count: float) -> types.Mean:
 
 
 def tokens(batch: types.Batch) -> float:
-  """Returns how many tokens a batch's texts have, padding left out.
+  """Returns how many tokens a step reads, padding left out.
+
+  As `rewards.reading` has it: of texts that an index points into, fewer are
+  read, all or those that are pointed at; packed rows are read whole.
 
   Args:
     batch: rows; 0 where what they read is no text.
@@ -88,7 +91,10 @@ def tokens(batch: types.Batch) -> float:
   value = None if batch.inputs is None else batch.inputs.value
   if not isinstance(value, types.Tokens):
     return 0.0
-  return float(np.sum(np.asarray(value.mask) > 0))
+  real, index = np.asarray(value.mask) > 0, batch.inputs.index
+  if index is not None and value.end is None and np.size(index) < len(real):
+    real = real[np.asarray(index)]
+  return float(real.sum())
 
 
 def products(params: types.PyTree, moved: Set[str]) -> float:

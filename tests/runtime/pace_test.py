@@ -59,6 +59,16 @@ def test_figures_are_of_the_time_between_two_fetches(clock, monkeypatch):
   assert set(clock.fetched(1)) == {'seconds_per_step', 'input_wait'}
 
 
+def test_tokens_are_those_that_a_step_reads():
+  mask = np.tri(5, 6, dtype=np.int32)  # texts of 1 to 5 tokens
+  few = types.Inputs(types.Tokens(mask, mask), np.array([[4, 1]]))
+  assert pace.tokens(types.Batch(None, few)) == 5 + 2
+  many = few._replace(index=np.array([[4, 1], [4, 0], [4, 2]]))
+  assert pace.tokens(types.Batch(None, many)) == 15  # all, each once
+  packed = few.value._replace(end=np.zeros((5, 2), np.int32))
+  assert pace.tokens(types.Batch(None, few._replace(value=packed))) == 15
+
+
 def test_sheets_are_found_by_the_name_of_the_device():
   assert sheets.of(H100) == sheets.of('NVIDIA H100') == sheets.SHEETS['h100']
   assert sheets.of('NVIDIA H200') == sheets.SHEETS['h200']
