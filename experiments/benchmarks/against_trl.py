@@ -17,7 +17,7 @@ One core: `taskset -c 0 python -m ...`. Run it on an idle machine.
 import functools
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ import optax
 from experiments.benchmarks import against_torch, program
 from prm_jax import types
 from prm_jax.data import load
-from prm_jax.lab import timing
+from prm_jax.lab import curves, timing
 from prm_jax.learners import aggregate
 from prm_jax.models import decoder, packing
 from prm_jax.models.weights import huggingface
@@ -133,14 +133,12 @@ def ours(
     return learner, state
 
   def run(how, steps):
-    losses = _Losses()
+    curve = curves.Curve()
     reader = packing.Reader(*data, sizes.row, how, sizes.multiple)
     stream = _Ordered(rows, sizes.pairs, reader)
     learner, state = begun(steps)
-    train.go_on(
-      learner, state, rows, batches=stream, writer=losses, log_every=1
-    )
-    return losses.found
+    train.go_on(learner, state, rows, batches=stream, writer=curve, log_every=1)
+    return [row['loss'] for row in curve.rows]
 
   return {how: functools.partial(run, how) for how in packing.HOW}
 
@@ -159,20 +157,6 @@ class _Ordered:
     self.next += self.size
     some = self.rows.take(chosen)
     return types.Batch(some.rows, self.read(np.asarray(some.inputs.index)))
-
-
-class _Losses:
-  """A writer that keeps the losses."""
-
-  def __init__(self) -> None:
-    self.found: list[float] = []
-
-  def write(self, step: int, phase: str, values: Mapping[str, float]) -> None:
-    del step, phase
-    self.found.append(values['loss'])
-
-  def truncate(self, step: int) -> None:
-    del self.found[step:]
 
 
 def theirs(

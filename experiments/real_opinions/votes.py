@@ -12,16 +12,7 @@ from prm_jax.worlds import conversations
 
 @functools.lru_cache(maxsize=2)
 def _read(name: str, folder: str) -> conversations.Conversation:
-  said = load.opinions(name, folder or None)
-  return conversations.conversation(
-    name,
-    said.statements,
-    said.accepted,
-    said.person,
-    said.statement,
-    said.vote,
-    len(said.group),
-  )
+  return populations.conversation(load.opinions(name, folder or None))
 
 
 @functools.lru_cache(maxsize=2)

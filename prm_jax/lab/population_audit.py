@@ -35,15 +35,7 @@ def lines(
       few people have enough votes.
   """
   said = load.opinions_in(folder)
-  found = conversations.conversation(
-    said.conversation,
-    said.statements,
-    said.accepted,
-    said.person,
-    said.statement,
-    said.vote,
-    len(said.group),
-  )
+  found = populations.conversation(said)
   draws = drawn_twice.draws(found.people, len(found.texts), replicates, seed=0)
   made, people = [], 0
   for seed in range(halvings):

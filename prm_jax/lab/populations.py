@@ -17,6 +17,7 @@ from scipy import special
 
 from prm_jax import types
 from prm_jax.audits import served_votes
+from prm_jax.data import schema
 from prm_jax.lab import columns, drawn_twice
 from prm_jax.ops import collaborative, tilting
 from prm_jax.worlds import conversations
@@ -80,6 +81,23 @@ class Halved(NamedTuple):
   bridging: np.ndarray
   variance: float
   measuring: collaborative.Fit
+
+
+def conversation(said: schema.Opinions) -> conversations.Conversation:
+  """Returns votes, as files have them, as a conversation.
+
+  Raises:
+    ValueError: as of `conversations.conversation`.
+  """
+  return conversations.conversation(
+    said.conversation,
+    said.statements,
+    said.accepted,
+    said.person,
+    said.statement,
+    said.vote,
+    len(said.group),
+  )
 
 
 def agreement(fitted: collaborative.Fit) -> np.ndarray:

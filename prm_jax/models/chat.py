@@ -274,22 +274,28 @@ def around(chat: Chat) -> tuple[str, str]:
   """
   if chat.template is None:
     return '', '\n'
-  mark = f'{_OPEN}0{_CLOSE}'
-  given = {
-    **chat.special,
-    'tools': None,
-    'documents': None,
-    'messages': [{'role': 'user', 'content': mark}],
-    'add_generation_prompt': True,
-  }
-  (text,) = chat_rendering.render(chat.template, [given], where=chat.where)
-  parts = text.split(mark)
+  parts = _MARK.split(_marked(chat, chat.template, ('user',)))[::2]
   if len(parts) != 2:
     raise TemplateError(
       f'{chat.where}: the chat template has what a user says '
       f'{len(parts) - 1} times'
     )
   return parts[0], parts[1]
+
+
+def _marked(chat: Chat, template: str, roles: Sequence[str]) -> str:
+  """Returns messages up to where an answer begins, a mark for each text."""
+  given = {
+    **chat.special,
+    'tools': None,
+    'documents': None,
+    'messages': [
+      {'role': role, 'content': f'{_OPEN}{i}{_CLOSE}'}
+      for i, role in enumerate(roles)
+    ],
+    'add_generation_prompt': True,
+  }
+  return chat_rendering.render(template, [given], where=chat.where)[0]
 
 
 def speller(chat: Chat) -> Callable[[Sequence[tuple[str, str]]], str]:
@@ -309,14 +315,9 @@ def speller(chat: Chat) -> Callable[[Sequence[tuple[str, str]]], str]:
 
   @functools.cache
   def parts(roles: tuple[str, ...]) -> list[str]:
-    marks = [f'{_OPEN}{i}{_CLOSE}' for i in range(len(roles))]
     if chat.template is None:
       return [''] + ['\n'] * len(roles)
-    both = zip(roles, marks, strict=True)
-    messages = [{'role': role, 'content': mark} for role, mark in both]
-    given: dict[str, Any] = {**chat.special, 'tools': None, 'documents': None}
-    given |= {'messages': messages, 'add_generation_prompt': True}
-    (text,) = chat_rendering.render(chat.template, [given], where=chat.where)
+    text = _marked(chat, chat.template, roles)
     if _MARK.findall(text) != [str(i) for i in range(len(roles))]:
       raise TemplateError(
         f'{chat.where}: the chat template does not have each of {roles} once, '

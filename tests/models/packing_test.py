@@ -9,6 +9,7 @@ import pytest
 
 from prm_jax import types
 from prm_jax.data import pipelines
+from prm_jax.lab import curves
 from prm_jax.learners import aggregate
 from prm_jax.models import decoder, packing
 from prm_jax.rewards import backbone, reading, scalar
@@ -127,17 +128,6 @@ def test_a_prompt_with_more_than_a_row_of_responses_is_read_again():
   )
 
 
-class Losses:
-  """A writer that keeps what is written."""
-
-  def __init__(self):
-    self.found: list[float] = []
-
-  def write(self, step, phase, values):
-    del step, phase
-    self.found.append(values['loss'])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('how', ['shared', 'packed'])
 def test_training_has_the_losses_of_padded_texts(how):
@@ -149,7 +139,7 @@ def test_training_has_the_losses_of_padded_texts(how):
     stream = pipelines.batches(
       rows(), batch_size=4, seed=3, read=reader(how, multiple=4)
     )
-    kept = Losses()
+    kept = curves.Curve()
     train.fit(
       learner,
       rows(),
@@ -159,7 +149,7 @@ def test_training_has_the_losses_of_padded_texts(how):
       writer=kept,
       log_every=1,
     )
-    return kept.found
+    return [row['loss'] for row in kept.rows]
 
   found, want = losses(how), losses('padded')
   assert len(want) == 5
