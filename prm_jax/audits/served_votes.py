@@ -147,14 +147,28 @@ def at_divergence(
     policy_of: inverse temperature -> policy `[U, M]`.
     wanted: in nats.
   """
-  beta = tilting.inverse_temperature(
+  return policy_of(_beta(some, policy_of, wanted))
+
+
+def beta_at(some: Pools, score: np.ndarray, wanted: float) -> float:
+  """Returns the inverse temperature at which a tilt diverges so much.
+
+  Args:
+    some: pools.
+    score: `[U, M]`.
+    wanted: mean divergence from chance, in nats.
+  """
+  return _beta(some, lambda beta: tilted(some, beta)(score), wanted)
+
+
+def _beta(some: Pools, policy_of, wanted: float) -> float:
+  return tilting.inverse_temperature(
     lambda beta: divergence(some, policy_of(beta)),
     wanted,
     least=_BETAS[0],
     most=_BETAS[1],
     steps=_STEPS,
   )
-  return policy_of(beta)
 
 
 # ------------------------------------------------------------------ safeguards
