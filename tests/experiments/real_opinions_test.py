@@ -79,6 +79,14 @@ def test_nothing_of_fewer_than_ten_people_is_told():
     populations.halved(cut, seed=0, options=populations.Options())
 
 
+def test_where_nobody_stands_apart_both_sides_are_everybody():
+  agrees = np.array([[0.9, 0.2], [0.5, 0.4]])
+  alike = populations._sides(agrees, np.zeros(2))
+  np.testing.assert_allclose(alike, [[0.7, 0.3]] * 2)
+  apart = populations._sides(agrees, np.array([1.0, -1.0]))
+  np.testing.assert_allclose(apart, agrees)
+
+
 def test_means_over_halvings_leave_out_what_is_not_known():
   def one(value):
     return populations.Measured(
