@@ -44,7 +44,7 @@ def _work(config, folder: units.Folder) -> dict[str, units.Make]:
 
 
 def _real(config) -> bool:
-  return 'data' in config and 'names' not in config.data
+  return config.variant == 'real'
 
 
 def _source(config, folder: units.Folder) -> features.Source:

@@ -144,7 +144,7 @@ def answer(gains: Sequence[study.Row]) -> list[str]:
     detectable = row['smallest_detectable_gain']
     said.append(
       f'Real people, {_SPLITS[row["split"]]}: PReF on '
-      f'{words.ARMS[row["set"]]} gains {phrases.interval(row, "gain")} points '
+      f'{words.ARMS[row["set"]]} gains {phrases.interval(row, "gain")} '
       'over PReF on MiniLM '
       f'({row["people"]} people, {row["pairs"]} choices); a gain of '
       f'{100 * detectable:.1f} points would likely have been found.'
