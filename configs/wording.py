@@ -5,14 +5,16 @@
 --config=configs/wording.py:whole   whole answers beside, one seed, a fifth of
                                     the texts and half of the people
 
-In each, the two highest layers of one frozen reading are trained, too.
+--config=configs/wording.py:real    real people, LLMFAO: frozen features alone
+
+In the others, the two highest layers of one frozen reading are trained, too.
 """
 
 from ml_collections import config_dict
 
 from configs import personalized_vs_aggregate as main_study
 
-VARIANTS = ('smoke', 'full', 'whole')
+VARIANTS = ('smoke', 'full', 'whole', 'real')
 BASELINE = 'sentences'  # of the encoder
 # Fixed before new words are looked at: a search inside the training rows, even
 # over held-out templates, prefers the encoder. The layers are those of a trial
@@ -36,6 +38,8 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   """Returns the configuration of a variant, as plain data."""
   if variant not in VARIANTS:
     raise ValueError(f'unknown variant {variant!r}: one of {VARIANTS}')
+  if variant == 'real':
+    return _real().lock()
   smoke = variant == 'smoke'
   config = main_study.world('smoke' if smoke else 'full')
   config.study, config.variant = 'wording', variant
@@ -85,3 +89,36 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   }
   config.bars = BARS
   return config.lock()
+
+
+def _real() -> config_dict.ConfigDict:
+  """Returns the configuration for real people, of whom no truth is known."""
+  encoder = main_study.text_features(
+    (3, 5, 6), 128, unit='sentence', whiten=False
+  )
+
+  def read(*layers: int) -> dict:
+    return {**encoder, 'token': 'last', 'layers': layers}
+
+  return config_dict.ConfigDict(
+    {
+      'study': 'wording',
+      'variant': 'real',
+      'seeds': (0,),
+      'data': {'dir': ''},
+      'language': {'model': ''},
+      'features': {
+        BASELINE: encoder,
+        'last_upper': read(UPPER),
+        'last_both': read(LOWER, UPPER),
+      },
+      'methods': {
+        'aggregate': {'kind': 'aggregate'},
+        'pref': {'kind': 'pref', 'dim': 4, 'steps': 200},
+      },
+      'search': {
+        'aggregate': {'ridge': (10.0, 100.0, 1000.0, 10000.0)},
+        'pref': {'ridge': (100.0, 1000.0), 'basis_ridge': (300.0, 3000.0)},
+      },
+    }
+  )

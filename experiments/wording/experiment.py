@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments.personalized_vs_aggregate import problems
-from experiments.wording import page, tables, templates, trained
+from experiments.wording import page, real, tables, templates, trained
 from prm_jax.lab import fitting, rows, study, units
 from prm_jax.models import embeddings, features, token_states, tokenizers
 from prm_jax.systems import linear_scores
@@ -21,8 +21,7 @@ _STATES = 'states'  # folder of units that were read
 _PROTOCOL = fitting.Protocol(answers=(), panel_answers=1, controlled=())
 _NOTES = (
   'Feature sets are never searched among: within each, aggregate and PReF have '
-  'the same two configurations, chosen by the likelihood of held-out training '
-  'prompts of 100 people.',
+  'as many configurations, chosen by the likelihood of held-out training rows.',
   'Intervals are over people and prompts; on new wording also over marker '
   'templates, of which there are eight of each attribute and pole: these are '
   'drawn anew, and every sentence that changes is scored by the fitted model. '
@@ -36,10 +35,16 @@ _NOTES = (
 def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   """Returns what makes each seed, with a unit a feature set and method."""
   source = _source(config, folder)
+  if _real(config):
+    return real.work(config, source, folder)
   return {
     f'seed{seed}': units.record(_seed, config, folder, source, seed)
     for seed in config.seeds
   }
+
+
+def _real(config) -> bool:
+  return config.variant == 'real'
 
 
 def _source(config, folder: units.Folder) -> features.Source:
@@ -228,6 +233,8 @@ def _fitted(
 
 
 def _tables(config, folder: units.Folder) -> study.Tables:
+  if _real(config):
+    return real.tables(config, folder)
   cells, texts = [], {}
   source = _source(config, folder)
   read: list[dict[str, Any]] = []
@@ -254,6 +261,8 @@ def _tables(config, folder: units.Folder) -> study.Tables:
 
 
 def _predictions(config, folder: units.Folder) -> Iterator[str]:
+  if _real(config):
+    return real.predictions(config, folder)
   cells = []
   for seed in config.seeds:
     made = folder.read(f'seed{seed}').record
@@ -261,6 +270,10 @@ def _predictions(config, folder: units.Folder) -> Iterator[str]:
   return rows.prediction_lines(rows.group(cells))
 
 
-STUDY = study.Study(
-  _work, _tables, tables.answer, page.PAGE, _NOTES, _predictions
-)
+def _answer(made: study.Tables) -> list[str]:
+  if 'real_gains' in made:
+    return real.answer(made['real_gains'])
+  return tables.answer(made)
+
+
+STUDY = study.Study(_work, _tables, _answer, page.PAGE, _NOTES, _predictions)

@@ -106,6 +106,38 @@ PAGE = page.Page(
         'configurations a method': ('count', 'configurations'),
       },
     ),
+    'real_gains': tables.Spec(
+      'Real people: what features and people are worth',
+      'LLMFAO: real people chose between answers of some sixty models to '
+      'thirteen prompts. Accuracy gained on the same choices, in points; over '
+      'people and prompts. Every person, pair and prompt is new once in three '
+      'folds. A smallest detectable gain is found in 80 of 100 repetitions '
+      'with other people and prompts.',
+      {
+        'features': ('text', 'set'),
+        'method': ('word', 'method'),
+        'less': ('text', 'baseline'),
+        'by': ('word', 'baseline_method'),
+        'asked': ('word', 'split'),
+        'gain': ('points', 'gain'),
+        'smallest detectable': ('points', 'smallest_detectable_gain'),
+        'people': ('count', 'people'),
+        'prompts': ('count', 'units'),
+        'choices': ('count', 'pairs'),
+      },
+    ),
+    'real_accuracy': tables.Spec(
+      'Real people: how often the right one of two is told',
+      'Over people and prompts.',
+      {
+        'features': ('text', 'set'),
+        'method': ('word', 'method'),
+        'asked': ('word', 'split'),
+        'accuracy': ('points', 'accuracy'),
+        'people': ('count', 'people'),
+        'choices': ('count', 'pairs'),
+      },
+    ),
     'training': tables.Spec(
       'What training came to',
       'Nats a judgement of held-out training prompts. The frozen head trains '

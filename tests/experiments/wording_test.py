@@ -237,3 +237,27 @@ def same_margins(run):
   assert sure.sum() > 100
   np.testing.assert_array_equal((margin > 0)[sure], (predicted > 0.5)[sure])
   assert json.loads((run / 'results.json').read_text())['study'] == 'wording'
+
+
+@pytest.mark.slow
+def test_real_people_choose_between_answers(tmp_path, real_data):
+  (tmp_path / 'model').mkdir()
+  config = wording.get_config('real').unlock()
+  config.data.dir = str(real_data)
+  config.language.model = str(
+    checkpoints.write(tmp_path / 'model', ['the', 'a', 'is', 'it', '.'])
+  )
+  config.features.last_upper.layers = (2,)
+  config.features.last_both.layers = (1, 2)
+  config.methods.pref.steps = 3
+  found = study.run(experiment.STUDY, config, tmp_path / 'run')
+  gains = found['tables']['real_gains']
+  less = [(row['method'], row['baseline_method']) for row in gains]
+  # Each against one model for everyone, and two against the encoder, twice.
+  assert less.count(('pref', 'aggregate')) == 3 * 2
+  assert less.count(('pref', 'pref')) == less.count(('aggregate',) * 2) == 4
+  for row in gains:
+    assert row['people'] > 50
+    assert row['smallest_detectable_gain'] > 0.005
+  said = ' '.join(found['answer'])
+  assert said.count('would likely have been found') == 4
