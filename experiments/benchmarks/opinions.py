@@ -6,6 +6,7 @@ core_seconds are of the processor, over all cores, and say what a machine that
 does other work can tell. Asked are 30 seconds on two cores.
 """
 
+import functools
 import statistics
 import time
 from typing import Any, NamedTuple
@@ -56,7 +57,7 @@ def measure(sizes: Sizes) -> program.Tables:
     cores[server].clear()
   times = timing.side_by_side(
     {
-      server: lambda server=server: loop(server, sizes.rounds)
+      server: functools.partial(loop, server, sizes.rounds)
       for server in opinion_loop.SERVERS
     },
     sizes.repeats,
