@@ -50,20 +50,7 @@ def parser() -> argparse.ArgumentParser:
   sub.add_argument('--methods', help='personal ones, with commas between')
   sub = command('train', 'Fit a reward model to judgements.')
   features(sub)
-  sub.add_argument(
-    '--method', help='what a comparison in --workdir chose, or pref'
-  )
-  sub.add_argument(
-    '--mesh', default='', help='devices that share the fit, such as data:8'
-  )
-  sub.add_argument(
-    '--adapt',
-    help='layers of --backbone that train with the reward: frozen, lora:N, '
-    'lora:N:RANK or full:N, the highest N',
-  )
-  sub.add_argument(
-    '--precision', help='in which --adapt computes: float32 or bfloat16'
-  )
+  _train(sub)
   _score(command('score', 'Score responses for a person.', workdir=False))
   _ask(command('ask', 'Ask a person what they prefer.'))
   sub = command('audit', 'Measure what personal rewards break.', workdir=False)
@@ -87,6 +74,38 @@ def parser() -> argparse.ArgumentParser:
   _plan(command('plan', 'What would a fit need?', workdir=False))
   _convert(command('convert', 'Write a public set as lines.', workdir=False))
   return parser
+
+
+def _train(sub: argparse.ArgumentParser) -> None:
+  sub.add_argument(
+    '--method', help='what a comparison in --workdir chose, or pref'
+  )
+  sub.add_argument(
+    '--mesh', default='', help='devices that share the fit, such as data:8'
+  )
+  sub.add_argument(
+    '--log',
+    choices=('jsonl', 'tensorboard'),
+    help="tensorboard: training figures in --workdir's folder tensorboard, too",
+  )
+  sub.add_argument(
+    '--profile', type=Path, help='folder for a trace of five steps'
+  )
+  sub.add_argument(
+    '--restore-step',
+    type=int,
+    metavar='N',
+    help='go on from this checkpoint, and replace later ones; the last one if '
+    'not given',
+  )
+  sub.add_argument(
+    '--adapt',
+    help='layers of --backbone that train with the reward: frozen, lora:N, '
+    'lora:N:RANK or full:N, the highest N',
+  )
+  sub.add_argument(
+    '--precision', help='in which --adapt computes: float32 or bfloat16'
+  )
 
 
 def _score(sub: argparse.ArgumentParser) -> None:

@@ -129,10 +129,7 @@ class Checkpoints:
     self.wait()
     step = self.latest() if step is None else step
     if step is None or step not in self.steps():
-      raise CheckpointError(
-        f'{self.folder} has no checkpoint of step {step}; its steps: '
-        f'{self.steps() or "none"}'
-      )
+      raise _missing(self.folder, step, self.steps())
     self._verify(step)
     self._compare(step, like, data)
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -207,6 +204,28 @@ class Checkpoints:
         f'{where} was saved {"with" if kept else "without"} a data iterator: '
         'resume with the same kind of batches'
       )
+
+
+def check_step(folder: writers.PathLike, step: int) -> None:
+  """Raises CheckpointError where a folder has no checkpoint of a step.
+
+  Nothing is opened or made: for who asks before the data are read.
+
+  Args:
+    folder: of `Checkpoints`; it need not be there.
+    step: that is to be restored.
+  """
+  folder = pathlib.Path(folder)
+  names = [path.name for path in folder.glob('*') if path.is_dir()]
+  steps = sorted(int(name) for name in names if name.isdecimal())
+  if step not in steps:
+    raise _missing(folder, step, steps)
+
+
+def _missing(folder, step, steps) -> CheckpointError:
+  return CheckpointError(
+    f'{folder} has no checkpoint of step {step}; its steps: {steps or "none"}'
+  )
 
 
 def _layout(tree: types.PyTree) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from prm_jax import types
 from prm_jax.runtime import sheets
@@ -138,6 +139,16 @@ class Trace:
   def __exit__(self, *_: object) -> None:
     """Ends the trace, of a run that ended before the last step, too."""
     self._stop()
+    if self.folder is not None and self._seen <= self.first:
+      logging.warning(
+        '%s: no trace, for this run took %d steps and one begins after %d',
+        *(self.folder, self._seen, self.first),
+      )
+
+  @property
+  def wanted(self) -> bool:
+    """Returns whether the trace is not complete: steps are to come alone."""
+    return self.folder is not None and self._seen <= self.last
 
   def step(self) -> None:
     """Begins or ends the trace before a program runs."""

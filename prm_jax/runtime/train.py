@@ -73,6 +73,11 @@ def length(learner: types.Learner) -> int:
   )
 
 
+def steps(learner: types.Learner) -> int:
+  """Returns how many steps a whole run descends."""
+  return sum(learner.phases[index].steps for _, index in schedule(learner))
+
+
 def finished(
   learner: types.Learner, state: types.TrainState
 ) -> types.TrainState:
@@ -202,7 +207,8 @@ def go_on(
     paced: whether figures say how fast steps are, see `pace.Clock.fetched`; the
       first counts compiling.
     profile: a folder for a trace of some steps, after the programs of the first
-      are compiled, which TensorBoard and Perfetto show; none if None.
+      are compiled, which TensorBoard and Perfetto show; none if None. Until it
+      is made, every step is a program of its own.
     progress: whether to show a bar.
 
   Raises:
@@ -473,7 +479,8 @@ class _Run:
     if phase.accumulate > 1:
       return self._accumulated(state, index, step)
     count = 1
-    if self.batches is None and phase.collect is None:
+    whole = self.batches is None and phase.collect is None
+    if whole and not self.trace.wanted:
       count = phase.steps - step
       if self.manager:
         count = min(count, self.every - self.done % self.every)
@@ -482,12 +489,16 @@ class _Run:
     program = self.trainer.steps(index, count, self.batches is None)
     self.trace.step()
     state, metrics = program(self._padded(state), batch)
-    if self.log.clock is not None:
-      moved = self.trainer.moved(index, state.params)
-      self.log.clock.step(batch, pace.products(state.params, moved), count)
+    self._count(state, index, batch, count)
     self.log.add(phase.name, self.done, step, {**metrics, **collected})
     self._advance(count)
     return state
+
+  def _count(self, state, index, batch, count=1):
+    """Counts what steps have read, where somebody asks how fast they are."""
+    if self.log.clock is not None:
+      moved = self.trainer.moved(index, state.params)
+      self.log.clock.step(batch, pace.products(state.params, moved), count)
 
   def _accumulated(self, state, index, step):
     """Returns the state after a step over several batches."""
@@ -498,11 +509,14 @@ class _Run:
     ]
     found = [(self._read(state, index, b), means) for b, means in found]
     begin, count, add, finish = self.trainer.accumulation(index)
+    self.trace.step()
     made, _ = begin(self._padded(state), found[0][0])
     for program in (count, add):
       for batch, _ in found:
         made, _ = program(made, batch)
     state, metrics = finish(made, found[-1][0])
+    for batch, _ in found:
+      self._count(state, index, batch)
     collected: dict[str, types.Mean] = {}
     for _, means in found:
       for name, mean in means.items():
