@@ -84,6 +84,18 @@ def _train(sub: argparse.ArgumentParser) -> None:
     '--mesh', default='', help='devices that share the fit, such as data:8'
   )
   sub.add_argument(
+    '--processes',
+    metavar='N',
+    help='share the fit with other processes that run this command, too: auto '
+    'where JAX finds them (TPU pods, srun), or how many',
+  )
+  sub.add_argument(
+    '--process', type=int, help="of N, this one's number, from 0"
+  )
+  sub.add_argument(
+    '--coordinator', metavar='HOST:PORT', help='of N, where the first listens'
+  )
+  sub.add_argument(
     '--log',
     choices=('jsonl', 'tensorboard'),
     help="tensorboard: training figures in --workdir's folder tensorboard, too",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -19,7 +20,9 @@ from prm_jax.elicitation import pool
 from prm_jax.heads import assembled
 from prm_jax.lab import fitting, held_out
 from prm_jax.models import features
-from prm_jax.runtime import checkpoint, pace, train, writers
+from prm_jax.runtime import checkpoint, pace, processes, train, writers
+from prm_jax.runtime import mesh as meshes
+from prm_jax.runtime.compile import laid_out
 from prm_jax.setting import Setting
 from prm_jax.systems import inference
 from prm_jax.users import bank as banks
@@ -188,7 +191,7 @@ def fit(
 
 def _results(known: Setting, judged, copied, cell, workdir) -> dict[str, Any]:
   """Returns the content of results.json; writes what was predicted."""
-  if workdir is not None:
+  if workdir is not None and processes.first():
     writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
   return held_out.results(dataclasses.asdict(known), judged, copied, cell)
 
@@ -289,8 +292,10 @@ def _given(
 
 def _begin(workdir: Path | None, known: Setting, digest: str) -> None:
   """Writes what is fitted, or compares it with what was begun there."""
+  what = {**known.described(), 'data': digest}
+  processes.same('the data or options', json.dumps(what, sort_keys=True))
   if workdir is not None:
-    checkpoint.check_config(workdir, {**known.described(), 'data': digest})
+    processes.on_first(lambda: checkpoint.check_config(workdir, what))
 
 
 def _alike(judged: schema.Judgements, table, says) -> np.ndarray:
@@ -320,9 +325,11 @@ def _evaluated(known: Setting, state, judged, table, where):
   """Returns what the model and others predict of what was held out."""
   learner = known.learner()
   fitted = fitting.Fitted(learner, state, table, known.people, known.key)
-  return held_out.evaluate(
-    fitted, known.method, judged, table, where, seed=known.seed
-  )
+  mesh = meshes.in_use()  # of several processes: each evaluates for itself
+  with meshes.use(None if processes.share(mesh) else mesh):
+    return held_out.evaluate(
+      fitted, known.method, judged, table, where, seed=known.seed
+    )
 
 
 def _trains(
@@ -500,11 +507,16 @@ def _fit(
   common |= watch.options(workdir)
   with checkpoint.Checkpoints(workdir / _CHECKPOINTS) as manager:
     step = watch.restore_step or manager.latest() or 0
+    mesh = meshes.in_use()
+    shared = processes.share(mesh)
     if step > last:
-      return manager.restore(setting.finished(), step=step)
+      like = setting.finished()
+      like = processes.everywhere(like) if shared else like
+      return processes.local(manager.restore(like, step=step))
     state = train.fit(learner, data, manager=manager, save_every=100, **common)
-    state = _finished(learner, state, data, user_ids)
-    manager.save(last + 1, state)
+    # What follows is small, and the same in every process.
+    state = _finished(learner, processes.local(state), data, user_ids)
+    manager.save(last + 1, laid_out(state, mesh) if shared else state)
     manager.wait()
   return state
 

@@ -132,16 +132,17 @@ class Checkpoints:
       raise _missing(self.folder, step, self.steps())
     self._verify(step)
     self._compare(step, like, data)
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def target(leaf):
       where = getattr(leaf, 'sharding', None) or device
       return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
 
     items = {'state': ocp.args.StandardRestore(jax.tree.map(target, like))}
+    found = self._manager.restore(step, args=ocp.args.Composite(**items))
     if data is not None:
-      items['data'] = grain.checkpoint.CheckpointRestore(data)
-    return self._manager.restore(step, args=ocp.args.Composite(**items)).state
+      _move(data, self.folder / str(step) / 'data')
+    return found.state
 
   def _seal(self) -> None:
     """Lists the files of the step being saved, before it gets its name."""
@@ -225,6 +226,18 @@ def check_step(folder: writers.PathLike, step: int) -> None:
 def _missing(folder, step, steps) -> CheckpointError:
   return CheckpointError(
     f'{folder} has no checkpoint of step {step}; its steps: {steps or "none"}'
+  )
+
+
+def _move(data: Any, folder: pathlib.Path) -> None:
+  """Moves a grain iterator to a position that was saved.
+
+  All processes that shared the fit were at the same one, and others go on.
+  """
+  text = next(folder.glob('process_0-of-*.json')).read_text(encoding='utf-8')
+  known = data.get_state()
+  data.set_state(
+    text.encode() if isinstance(known, bytes) else json.loads(text)
   )
 
 
