@@ -22,6 +22,18 @@ class CheckpointError(ValueError):
   """A checkpoint that cannot be used; the message says what can be done."""
 
 
+class _Manager(ocp.CheckpointManager):
+  """Orbax's, which does not ask whether to stop: the run does.
+
+  JAX counts the questions of a process to find a step at which all stop, and
+  would not find it where two ask with numbers of their own.
+  """
+
+  def reached_preemption(self, step: int) -> bool:
+    del step
+    return False
+
+
 class Checkpoints:
   """The checkpoints of one run, in one folder, written by one process.
 
@@ -52,7 +64,7 @@ class Checkpoints:
     self.folder = writers.make_folder(folder).resolve()
     self._config = json.loads(json.dumps(writers.plain(config or {})))
     self._saving: int | None = None
-    self._manager = ocp.CheckpointManager(
+    self._manager = _Manager(
       self.folder,
       options=ocp.CheckpointManagerOptions(
         max_to_keep=keep,

@@ -67,8 +67,10 @@ def start(
       raise ValueError(f'--coordinator={coordinator}: write HOST:PORT')
     if number >= count:
       raise ValueError(f'--process={number}: of {count}, from 0 to {count - 1}')
-  # Of processors alone; other devices have their own.
+  # Of processors alone; other devices have their own. Programs in the background
+  # would share few threads, and one that waits for another process keeps its own.
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+  jax.config.update('jax_cpu_enable_async_dispatch', False)
   try:
     if processes == AUTO:
       jax.distributed.initialize()
@@ -147,11 +149,13 @@ def together() -> Iterator[None]:
   except AgreedError:
     raise
   except Exception as error:
-    if not isinstance(error, (ValueError, KeyError, OSError)):
-      traceback.print_exc()  # a defect
-    print(f'prm: process {jax.process_index()}: {error}', file=sys.stderr)
-    sys.stderr.flush()
-    os._exit(2)
+    try:
+      if not isinstance(error, (ValueError, KeyError, OSError)):
+        traceback.print_exc()  # a defect
+      print(f'prm: process {jax.process_index()}: {error}', file=sys.stderr)
+      sys.stderr.flush()
+    finally:  # nobody may read what is said
+      os._exit(2)
 
 
 _LETTERS = 4096  # of a message between processes
