@@ -67,8 +67,9 @@ def start(
       raise ValueError(f'--coordinator={coordinator}: write HOST:PORT')
     if number >= count:
       raise ValueError(f'--process={number}: of {count}, from 0 to {count - 1}')
-  # Of processors alone; other devices have their own. Programs in the background
-  # would share few threads, and one that waits for another process keeps its own.
+  # Of processors alone; other devices have their own. Programs in the
+  # background share few threads, and one that waits for others keeps its own:
+  # two that wait block each other for good, which was seen.
   jax.config.update('jax_cpu_collectives_implementation', 'gloo')
   jax.config.update('jax_cpu_enable_async_dispatch', False)
   try:
