@@ -9,7 +9,7 @@ the changed decoder says, as it would be to any other.
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import registry, types
-from prm_jax.models import adapted, lora, reduce
+from prm_jax.models import adapted, decoder_config, lora, reduce
 from prm_jax.models import chat as chats
 from prm_jax.models import trunk as trunks
 from prm_jax.rewards import backbone
@@ -118,7 +118,7 @@ def given(
   text: str | None,
   precision: str | None,
   options: Mapping[str, Any],
-  method: str,
+  method: str | None,
   backbone: str | None,
 ) -> tuple[Plan | None, dict[str, Any]]:
   """Returns the plan and the options that are the learner's own.
@@ -127,7 +127,7 @@ def given(
     text: of `--adapt`; None where it was not given.
     precision: of `--precision`; None where it was not given.
     options: of both.
-    method: that is fitted.
+    method: that is fitted; None of several that are compared.
     backbone: folder of the decoder; None where an encoder reads.
 
   Raises:
@@ -145,7 +145,7 @@ def given(
   own = {name: options[name] for name in NUMBERS if name in options}
   found = parse(text, own, precision or '')
   rest = {name: of for name, of in options.items() if name not in own}
-  if found is not None and method not in METHODS:
+  if found is not None and method not in (None, *METHODS):
     raise ValueError(
       f'--adapt={text}: {method} is not fitted together with a language '
       f'model: one of {list(METHODS)} is, or leave it frozen'
@@ -158,11 +158,101 @@ def given(
   return found, rest
 
 
-class Texts:
-  """Texts as token ids, and their states below the layers that train.
+def backbone_of(
+  plan: Plan, config: decoder_config.DecoderConfig
+) -> backbone.Backbone:
+  """Returns what reads a decoder's states below the layers that train.
 
-  States are kept as one array of all tokens, in the dtype of the computation.
+  Args:
+    plan: what trains.
+    config: of the layers that are read, those that train the highest.
   """
+  return backbone.Backbone(
+    config,
+    'adapter' if plan.form == adapted.LORA else 'whole',
+    rank=plan.rank,
+    dtype=jnp.dtype(plan.precision),
+    top=plan.layers,
+    kept=jnp.float32,  # what layers add up; it is stored as they compute
+  )
+
+
+class States:
+  """Texts' states below the layers that train, of all tokens in one array.
+
+  They are kept in the dtype of the computation.
+
+  Attributes:
+    node: what reads them.
+    lengths: `[M]` tokens of each text.
+  """
+
+  def __init__(
+    self,
+    node: backbone.Backbone,
+    params: types.PyTree,
+    ids: Sequence[Sequence[int]],
+  ):
+    """Names them; `compute` runs the layers.
+
+    Args:
+      node: from `backbone_of`.
+      params: of its decoder.
+      ids: M texts' token ids.
+    """
+    self.node, self._params, self._ids = node, params, ids
+    self.lengths = np.array([*map(len, ids)], int)
+    self._start = np.concatenate([[0], np.cumsum(self.lengths)])
+    self._states = np.zeros((0, 0))
+
+  @property
+  def bytes(self) -> int:
+    """Returns how much all of them take."""
+    width = self.node.sizes.hidden_size
+    return int(self._start[-1]) * width * jnp.dtype(self.node.dtype).itemsize
+
+  def compute(self) -> None:
+    """Runs the layers that do not train, once over every text."""
+    if len(self._states):
+      return
+    node, params, top = self.node, self._params, self.node.top
+    assert top is not None  # of `backbone_of`
+    shape = int(self._start[-1]), node.sizes.hidden_size
+    self._states = np.zeros(shape, node.dtype)
+
+    @jax.jit
+    def below(params, texts):
+      return backbone.states(node, top, params, texts).ids
+
+    order = np.argsort(self.lengths, kind='stable')
+    for first in range(0, len(order), _CHUNK):
+      rows = order[first : first + _CHUNK].tolist()
+      filled = [*rows, *rows[:1] * (_CHUNK - len(rows))]
+      ids = [list(self._ids[row]) for row in filled]
+      block = chats.Texts(ids, np.zeros(len(ids), bool)).tokens()
+      states = np.asarray(below(params, block))
+      for place, row in enumerate(rows):
+        own = slice(self._start[row], self._start[row + 1])
+        self._states[own] = states[place, : own.stop - own.start]
+
+  def at(self, tokens: np.ndarray) -> np.ndarray:
+    """Returns states `[..., D]` by their number, counted through all texts."""
+    return self._states[tokens]
+
+  def tokens(self, rows: np.ndarray) -> types.Tokens:
+    """Returns the states `[n, T, D]` of some texts; T is a power of two."""
+    lengths = self.lengths[rows]
+    T = 1 << max(int(lengths.max()) - 1, 0).bit_length()
+    ids = np.zeros((len(rows), T, self._states.shape[1]), self._states.dtype)
+    for place, row in enumerate(rows.tolist()):
+      own = self._states[self._start[row] : self._start[row + 1]]
+      ids[place, : len(own)] = own
+    mask = np.arange(T) < lengths[:, None]
+    return types.Tokens(ids, mask.astype(np.int32))
+
+
+class Texts(States):
+  """Responses to prompts as a trunk reads them, and their states."""
 
   def __init__(
     self,
@@ -194,62 +284,21 @@ class Texts:
         else f'--adapt: of {trunk.folder} one layer is read, which stays as it '
         'is: leave it frozen'
       )
-    chat = trunk.model.chat
+    model, chat = trunk.model, trunk.model.chat
     assert chat is not None  # of every trunk
-    self.plan, self.trunk = plan, trunk
-    self.node = backbone.Backbone(
-      trunk.model.config,
-      'adapter' if plan.form == adapted.LORA else 'whole',
-      rank=plan.rank,
-      dtype=jnp.dtype(plan.precision),
-      top=plan.layers,
-      kept=jnp.float32,  # what layers add up; it is stored as they compute
+    self.trunk = trunk
+    super().__init__(
+      backbone_of(plan, model.config),
+      model.params,
+      chats.encode(chat, prompts, responses, total=trunk.total).ids,
     )
-    total = trunk.total
-    self._ids = chats.encode(chat, prompts, responses, total=total).ids
-    self._start = np.concatenate([[0], np.cumsum([*map(len, self._ids)])])
-    self._width = trunk.model.config.hidden_size
-    needs = int(self._start[-1]) * self._width * self.node.dtype.itemsize
-    if needs > memory * 1e9:
+    if self.bytes > memory * 1e9:
       raise ValueError(
-        f'--adapt: states of {self._start[-1]:,} tokens below the layers that '
-        f'train take {needs:,} bytes; they may take {memory * 1e9:,.0f} '
-        f'(--memory={-(-needs // 10**9)} lets them, --precision=bfloat16 '
-        'halves them)'
+        f'--adapt: states of {self.lengths.sum():,} tokens below the layers '
+        f'that train take {self.bytes:,} bytes; they may take '
+        f'{memory * 1e9:,.0f} (--memory={-(-self.bytes // 10**9)} lets them, '
+        '--precision=bfloat16 halves them)'
       )
-    self._states = np.zeros((0, 0))
-
-  def compute(self) -> None:
-    """Runs the layers that do not train, once over every text."""
-    shape = int(self._start[-1]), self._width
-    self._states = np.zeros(shape, self.node.dtype)
-    params, node = self.trunk.model.params, self.node
-
-    @jax.jit
-    def below(params, texts):
-      return backbone.states(node, self.plan.layers, params, texts).ids
-
-    order = np.argsort(np.diff(self._start), kind='stable')
-    for first in range(0, len(order), _CHUNK):
-      rows = order[first : first + _CHUNK].tolist()
-      filled = [*rows, *rows[:1] * (_CHUNK - len(rows))]
-      ids = [self._ids[row] for row in filled]
-      block = chats.Texts(ids, np.zeros(len(ids), bool)).tokens()
-      states = np.asarray(below(params, block))
-      for place, row in enumerate(rows):
-        own = slice(self._start[row], self._start[row + 1])
-        self._states[own] = states[place, : own.stop - own.start]
-
-  def tokens(self, rows: np.ndarray) -> types.Tokens:
-    """Returns the states `[n, T, D]` of some texts; T is a power of two."""
-    lengths = np.diff(self._start)[rows]
-    T = 1 << max(int(lengths.max()) - 1, 0).bit_length()
-    ids = np.zeros((len(rows), T, self._width), self._states.dtype)
-    for place, row in enumerate(rows.tolist()):
-      own = self._states[self._start[row] : self._start[row + 1]]
-      ids[place, : len(own)] = own
-    mask = np.arange(T) < lengths[:, None]
-    return types.Tokens(ids, mask.astype(np.int32))
 
 
 class Rows(NamedTuple):
@@ -299,49 +348,61 @@ def batches(
 
 
 def phase(
-  plan: Plan, texts: Texts, method: str, options: Mapping[str, Any], steps: int
+  plan: Plan,
+  node: backbone.Backbone | None,
+  method: str,
+  options: Mapping[str, Any],
+  steps: int,
 ) -> types.Phase:
   """Returns the phase in which layers, reward and people descend together.
 
   Args:
     plan: what trains, at which rates.
-    texts: of the trunk.
+    node: what reads the texts; None where the reward and people train alone,
+      on columns that are given.
     method: a kind of `METHODS`.
     options: of its learner.
     steps: at most.
   """
-  node = {'kind': method, **options, 'backbone': texts.node}
-  learner = registry.build('learner', node)
+  learner = registry.build(
+    'learner', {'kind': method, **options, 'backbone': node}
+  )
   (joint,) = (of for of in learner.phases if of.name == 'joint')
+  head = optimizers.adam(plan.head_rate, steps)
+  people = optimizers.people_adam(plan.people_rate, steps)
+  joint = joint._replace(
+    optimizer=head, people=None if joint.people is None else people, steps=steps
+  )
+  if node is None:
+    return joint
   low_rank = plan.form == adapted.LORA
   rate = optimizers.adam(plan.trunk_rate, steps)
-  people = optimizers.people_adam(plan.people_rate, steps)
   return joint._replace(
     optimizer=optimizers.by_path(
-      {
-        'adapter' if low_rank else 'top': rate,
-        '': optimizers.adam(plan.head_rate, steps),
-      }
+      {'adapter' if low_rank else 'top': rate, '': head}
     ),
-    people=None if joint.people is None else people,
     # The last normalisation has no scale, and a published one has none.
     train='-columns|-backbone' if low_rank else '-columns|-norm',
-    steps=steps,
   )
 
 
 def started(
-  plan: Plan, texts: Texts, state: types.TrainState, columns: reduce.Reduction
+  plan: Plan,
+  trunk: types.PyTree,
+  state: types.TrainState,
+  columns: reduce.Reduction,
+  targets: Sequence[str] = lora.TARGETS,
 ) -> types.TrainState:
   """Returns the state in which the frozen fit reads states below the layers.
 
   Args:
     plan: what trains.
-    texts: of the trunk.
+    trunk: params of the decoder whose highest layers train.
     state: of the learner, fitted to the frozen trunk's columns.
     columns: what it read of the trunk's state.
+    targets: kernels that LoRA changes.
   """
-  top = backbone.split(texts.trunk.model.params, plan.layers)['top']
+  top = backbone.split(trunk, plan.layers)['top']
   read: dict[str, Any] = {
     'columns': {
       'mean': jnp.asarray(columns.mean, jnp.float32),
@@ -350,11 +411,17 @@ def started(
   }
   if plan.form == adapted.LORA:
     key = jax.random.fold_in(state.key, _KEY)
-    read |= {'backbone': top, 'adapter': lora.init(key, top, rank=plan.rank)}
+    factors = lora.init(key, top, rank=plan.rank, targets=targets)
+    read |= {'backbone': top, 'adapter': factors}
   else:
     read['top'] = top
   params = {**state.params, 'reward': {**state.params['reward'], **read}}
   return state._replace(params=params, opt_state={}, average=())
+
+
+def trained(reward: Mapping[str, types.PyTree]) -> types.PyTree:
+  """Returns what `adapted.Changes` keep of a reward's trained params."""
+  return reward.get('adapter') or reward['top']['params']['layers']
 
 
 def fit(
@@ -393,7 +460,7 @@ def fit(
   texts.compute()
   trains = np.flatnonzero(rows.fits)
   each = -(-len(trains) // plan.batch)
-  training = phase(plan, texts, method, options, plan.epochs * each)
+  training = phase(plan, texts.node, method, options, plan.epochs * each)
 
   def batch(step: int) -> types.Batch:
     epoch, place = divmod(step, each)
@@ -405,7 +472,7 @@ def fit(
     *batches(texts, rows.judged, np.flatnonzero(rows.validates), plan.batch)
   ]
   common: dict[str, Any] = {'stretch': each, 'patience': plan.patience}
-  state = started(plan, texts, state, columns)
+  state = started(plan, texts.trunk.model.params, state, columns)
   if workdir is None:
     found = early.fit(training, state, batch, validation, **common)
   else:
@@ -414,9 +481,8 @@ def fit(
         training, state, batch, validation, manager=manager, **common
       )
   own = found.best['reward']
-  leaves = own.get('adapter') or own['top']['params']['layers']
   changes = adapted.rounded(
-    adapted.Changes(plan.form, texts.trunk.fingerprint, leaves),
+    adapted.Changes(plan.form, texts.trunk.fingerprint, trained(own)),
     texts.trunk.dtype,
   )
   _tell(found, each)

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prm_jax import kept_memories, kept_summaries, registry, training
+from prm_jax import adapting, kept_memories, kept_summaries, registry, training
 from prm_jax.audits import copies
 from prm_jax.data import schema
-from prm_jax.lab import compare, folds, told, units, worded
+from prm_jax.lab import adapted_fits, compare, folds, told, units, worded
 from prm_jax.model import Model
 from prm_jax.models import features
 from prm_jax.runtime import checkpoint, writers
@@ -32,6 +32,8 @@ def run(
   seed: int = 0,
   memory: float = training.MEMORY,
   audit: bool = True,
+  adapt: str | None = None,
+  precision: str | None = None,
 ) -> dict[str, Any]:
   """Returns what personal reward models gain on somebody's judgements.
 
@@ -43,7 +45,8 @@ def run(
     data: a file of judgements or ratings.
     workdir: of the comparison, and of the model that is trained after it.
     methods: personal ones; all that the data can bear if None.
-    options: of methods that tell a language model; see `lab.worded`.
+    options: of methods that tell a language model, see `lab.worded`; and of
+      `adapt`.
     encoder: folder of a BERT checkpoint; the default one if None.
     own_features: .npz of features of one's own, in the encoder's place.
     backbone: folder of a frozen decoder, whose features take the encoder's
@@ -54,14 +57,18 @@ def run(
     memory: gigabytes that the file may take.
     audit: whether to fit the best personal model to all data, and to measure
       what it breaks.
+    adapt: layers of the backbone that train with methods linear in a person's
+      vector, in fits beside those on the frozen one; see `adapting.parse`.
+    precision: in which that is computed; 'float32' if None.
 
   Raises:
-    ValueError: the data cannot be used, or have changed since the comparison
-      was begun.
+    ValueError: the data or an option cannot be used, or the data have changed
+      since the comparison was begun.
     CheckpointError: the folder is of another comparison.
   """
-  from prm_jax.report import page  # draws: heavy, and only needed here
-
+  plan, options = adapting.given(
+    *(adapt, precision, options or {}), None, backbone
+  )
   path, folder = Path(data), Path(workdir) / FOLDER
   digest = writers.file_digest(path) if path.is_file() else ''
   _check_data(path, digest, folder)
@@ -73,31 +80,100 @@ def run(
     name, judged, copies.find(judged), source, components, seed
   )
   found = compare.run(
-    given, folder, digest=digest, methods=methods, options=options
+    *(given, folder),
+    digest=digest,
+    methods=methods,
+    options=options,
+    plan=plan,
+    memory=memory,
   )
   chosen = chosen_model(found.choice, components, reading)
   writers.write_json_atomic(folder / _CHOICE, chosen)
+  read = {'encoder': encoder, 'backbone': backbone, 'reading': reading}
+  audited = _audit(found, given, folder, read) if audit else []
+  if writers.file_digest(path) != digest:
+    raise ValueError(f'{path} changed while it was compared: begin anew')
+  config = {'data': path.name, 'digest': digest, 'choice': chosen}
+  if plan is not None:
+    config['adapt'] = plan.described()
+  notes = [*found.notes, *report.lines()]
+  return _written(folder, given, found, config, notes, audited)
+
+
+def _written(
+  folder: Path,
+  given: folds.Data,
+  found: compare.Comparison,
+  config,
+  notes,
+  audited,
+) -> dict[str, Any]:
+  """Returns results, and writes them, predictions and the page."""
+  from prm_jax.report import page  # draws: heavy, and only needed here
+
   results: dict[str, Any] = {
     'study': 'compare',
     'config': {
-      **{'data': path.name, 'digest': digest, 'features': source.name},
-      **{'components': components, 'seed': seed, 'choice': chosen},
+      **config,
+      'features': given.source.name,
+      'components': given.components,
+      'seed': given.seed,
     },
-    'seeds': [seed],
-    'notes': [*found.notes, *report.lines()],
+    'seeds': [given.seed],
+    'notes': notes,
     'tables': found.tables,
   }
-  read = {'encoder': encoder, 'backbone': backbone, 'reading': reading}
-  audited = _audit(found, given, folder, read) if audit else []
   if audited:
     results['tables']['audit'] = audited
-  results['answer'] = page.plain_answer(results)
-  if writers.file_digest(path) != digest:
-    raise ValueError(f'{path} changed while it was compared: begin anew')
+  results['answer'] = [*page.plain_answer(results), *_trained(results)]
   writers.write_lines(folder / training.PREDICTIONS, found.predictions)
   writers.write_json_atomic(folder / 'results.json', results)
-  page.write_page(results, folder / 'report' / 'index.html')
+  page.write_page(results, folder / 'report' / 'index.html', _page())
   return results
+
+
+def _page():
+  """Returns what the page shows beside what every page knows."""
+  from prm_jax.report import page, tables
+
+  trained = tables.Spec(
+    'What training layers of the language model gained',
+    'Points, on the same judgements: a method whose own training went on in '
+    'the layers, less itself on the frozen model; a personal one also less the '
+    'model for everyone whose layers trained.',
+    {
+      'method': ('word', 'method'),
+      'less': ('word', 'baseline'),
+      'people asked': ('word', 'split'),
+      'answers': ('text', 'answers'),
+      'gain': ('points', 'gain'),
+      'people': ('count', 'people'),
+      'units': ('count', 'units'),
+      'pairs': ('count', 'pairs'),
+      'resampled': ('text', 'resampled'),
+    },
+  )
+  return page.Page(specs={'adapted': trained})
+
+
+def _trained(results: Mapping[str, Any]) -> list[str]:
+  """Returns what layers gained for people who were seen, in sentences."""
+  from prm_jax.report import phrases, tables
+
+  said = []
+  for row in results['tables'].get('adapted', ()):
+    if row['answers'] == 'all' and row['split'] == folds.NEW_PAIRS:
+      name = row['method'].removesuffix(adapted_fits.SUFFIX)
+      less = row['baseline'].removesuffix(adapted_fits.SUFFIX)
+      over = 'itself on the frozen language model'
+      if less != row['baseline']:
+        over = f'{tables.word(less)} with layers that trained, too'
+      gain = phrases.interval(row, 'gain')
+      said.append(
+        f'With layers that train, {tables.word(name)} gains {gain} over {over} '
+        '(new pairs of people who were seen).'
+      )
+  return said
 
 
 def _check_data(path: Path, digest: str, folder: Path) -> None:

@@ -160,8 +160,8 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     'reading': arguments.reading,
     'components': arguments.components,
     'memory': arguments.memory,
-    'adapt': getattr(arguments, 'adapt', None),
-    'precision': getattr(arguments, 'precision', None),
+    'adapt': arguments.adapt,
+    'precision': arguments.precision,
   }
   known = {name: value for name, value in known.items() if value is not None}
   return {**known, 'seed': arguments.seed}

@@ -19,38 +19,14 @@ def parser() -> argparse.ArgumentParser:
     sub.set_defaults(command=name)
     return sub
 
-  def features(sub):
-    sub.add_argument('--data', type=Path, required=True, help='JSON lines')
-    sub.add_argument('--components', type=int, help='columns of a text')
-    sub.add_argument('--encoder', help='folder of a BERT checkpoint')
-    sub.add_argument('--features', type=Path, help='.npz keyed by text hash')
-    sub.add_argument(
-      '--backbone', help="folder of a language model, in the encoder's place"
-    )
-    sub.add_argument(
-      '--reading',
-      metavar='UNIT:TOKEN[:LAYERS]',
-      help='what of --backbone is read, as sentence:last:16,26: units of the '
-      'response alone, a token and layers; the last token of prompt and '
-      'response together if not given; never searched',
-    )
-    sub.add_argument('--seed', type=int, default=0)
-    sub.add_argument('--memory', type=float, help='gigabytes it may take')
-    sub.add_argument(
-      '--set',
-      action='append',
-      default=[],
-      metavar='NAME=NUMBER',
-      help='an option of the method, such as basis_ridge=100; where several '
-      'are compared, of those that tell a language model of people',
-    )
-
   sub = command('compare', 'Do personal models help on your data?')
-  features(sub)
+  _features(sub)
+  _adapts(sub, 'aggregate, pref and lore, beside them on the frozen model')
   sub.add_argument('--methods', help='personal ones, with commas between')
   sub = command('train', 'Fit a reward model to judgements.')
-  features(sub)
+  _features(sub)
   _train(sub)
+  _adapts(sub, 'the reward')
   _score(command('score', 'Score responses for a person.', workdir=False))
   _ask(command('ask', 'Ask a person what they prefer.'))
   sub = command('audit', 'Measure what personal rewards break.', workdir=False)
@@ -110,9 +86,40 @@ def _train(sub: argparse.ArgumentParser) -> None:
     help='go on from this checkpoint, and replace later ones; the last one if '
     'not given',
   )
+
+
+def _features(sub: argparse.ArgumentParser) -> None:
+  sub.add_argument('--data', type=Path, required=True, help='JSON lines')
+  sub.add_argument('--components', type=int, help='columns of a text')
+  sub.add_argument('--encoder', help='folder of a BERT checkpoint')
+  sub.add_argument('--features', type=Path, help='.npz keyed by text hash')
+  sub.add_argument(
+    '--backbone', help="folder of a language model, in the encoder's place"
+  )
+  sub.add_argument(
+    '--reading',
+    metavar='UNIT:TOKEN[:LAYERS]',
+    help='what of --backbone is read, as sentence:last:16,26: units of the '
+    'response alone, a token and layers; the last token of prompt and '
+    'response together if not given; never searched',
+  )
+  sub.add_argument('--seed', type=int, default=0)
+  sub.add_argument('--memory', type=float, help='gigabytes it may take')
+  sub.add_argument(
+    '--set',
+    action='append',
+    default=[],
+    metavar='NAME=NUMBER',
+    help='an option of the method, such as basis_ridge=100; where several '
+    'are compared, of those that tell a language model of people, and of '
+    '--adapt',
+  )
+
+
+def _adapts(sub: argparse.ArgumentParser, fitted: str) -> None:
   sub.add_argument(
     '--adapt',
-    help='layers of --backbone that train with the reward: frozen, lora:N, '
+    help=f'layers of --backbone that train with {fitted}: frozen, lora:N, '
     'lora:N:RANK or full:N, the highest N',
   )
   sub.add_argument(

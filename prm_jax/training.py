@@ -179,7 +179,7 @@ def fit(
   )
   _begin(workdir, known, digest)
   if begun is not None:
-    source = _adapted(known, begun, read, workdir)
+    source = _adapted(known, source, begun, read, workdir)
     read = _read(kind, source, judged, says, components)
   batch = _said(judged, says, read)
   state = _fit(known, batch, judged.user_ids, workdir, watch)
@@ -261,7 +261,11 @@ def _begun(plan, source, judged, copied, says, seed: int, memory: float):
 
 
 def _adapted(
-  known: Setting, begun: _Begun, read: _Read, workdir: Path | None
+  known: Setting,
+  source: features.Source,
+  begun: _Begun,
+  read: _Read,
+  workdir: Path | None,
 ) -> features.Source:
   """Returns the decoder whose highest layers have trained with a reward."""
   rows = begun.rows
@@ -277,7 +281,7 @@ def _adapted(
     seed=known.seed,
     workdir=workdir,
   )
-  return features.Source(backbone=known.backbone, changes=changes)
+  return source.changed(changes)
 
 
 def _given(

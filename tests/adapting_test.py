@@ -3,13 +3,12 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from prm_jax import adapting, setting, types
 from prm_jax.lab import fitting
-from prm_jax.models import adapted, classifier, decoder, features, reduce, trunk
+from prm_jax.models import adapted, decoder, features, reduce, trunk
 from prm_jax.models.weights import huggingface
 from prm_jax.rewards import backbone, scalar
 from prm_jax.runtime import early, train
@@ -88,7 +87,8 @@ def test_the_start_reads_what_the_frozen_fit_reads(read):
   ).learner()
   key, spec = jax.random.key(0), types.Spec(COLUMNS, 4)
   begun = adapting.started(
-    plan, states, state.init(key, spec), reader.reductions['backbone']
+    *(plan, base.model.params, state.init(key, spec)),
+    reader.reductions['backbone'],
   )
   reward = backbone.under(scalar.linear(), states.node)
   found = reward.features(
@@ -144,7 +144,7 @@ def test_personal_methods_train_people_beside_layers(read, method):
   plan = adapting.parse('lora:2', {'trunk_rate': 0.02, 'epochs': 2})
   changes, states, _, _ = fitted(read, plan, method=method, dim=2)
   assert changes.layers == 2
-  training = adapting.phase(plan, states, method, {'dim': 2}, 4)
+  training = adapting.phase(plan, states.node, method, {'dim': 2}, 4)
   assert training.people is not None
   again, *_ = fitted(read, plan, method=method, dim=2)
   assert again.digest == changes.digest  # nothing is drawn anew
@@ -223,24 +223,6 @@ SMOL = decoder.DecoderConfig(
 )
 
 
-class Drawn(adapting.Texts):
-  """Texts of random ids, on random weights of no checkpoint."""
-
-  def __init__(self, plan, params, ids):
-    self.plan = plan
-    self.trunk = trunk.Trunk(
-      *('', classifier.Classifier(SMOL, params, {}, (), False), 4, '')
-    )
-    self.node = backbone.Backbone(
-      *(SMOL, 'adapter', plan.rank),
-      dtype=jnp.dtype(plan.precision),
-      top=plan.layers,
-      kept=jnp.float32,
-    )
-    self._ids, self._width = ids, SMOL.hidden_size
-    self._start = np.concatenate([[0], np.cumsum([*map(len, ids)])])
-
-
 @pytest.mark.slow
 def test_half_precision_loses_as_much_as_single():
   """100 steps of two layers: every loss within 1 % of float32's."""
@@ -273,11 +255,12 @@ def test_half_precision_loses_as_much_as_single():
   losses = {}
   for precision in adapting.PRECISIONS:
     plan = adapting.parse('lora:2:4', {'batch': 8}, precision)
-    texts = Drawn(plan, params, ids)
+    node = adapting.backbone_of(plan, SMOL)
+    texts = adapting.States(node, params, ids)
     texts.compute()
     assert texts.tokens(np.arange(2)).ids.dtype == precision
-    steps = adapting.phase(plan, texts, 'pref', {'dim': 2}, 100)
-    start = adapting.started(plan, texts, state, columns)
+    steps = adapting.phase(plan, node, 'pref', {'dim': 2}, 100)
+    start = adapting.started(plan, params, state, columns)
 
     def rows(step, texts=texts):
       some = np.random.default_rng(step).permutation(40)[:8]

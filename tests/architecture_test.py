@@ -62,7 +62,14 @@ ALLOWED |= {
 }
 _BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {
-  'lab': {*_BELOW, 'history_texts', 'lab', 'memory_texts', 'report'},
+  'lab': {
+    *_BELOW,
+    'adapting',
+    'history_texts',
+    'lab',
+    'memory_texts',
+    'report',
+  },
   'kept_summaries': {'runtime', 'users'},
   'kept_memories': {
     *('types', 'runtime', 'models', 'systems', 'users', 'kept_summaries')
@@ -93,8 +100,8 @@ ALLOWED |= {
   'benchmarking': {*_BELOW, 'exported', 'judging_benchmark', 'stance_pool'},
   'judging_benchmark': {'audits', 'data', 'models', 'rewards'},
   'comparing': {
-    *(*_BELOW, 'kept_memories', 'kept_summaries', 'lab', 'setting'),
-    *('training', 'model', 'report'),
+    *(*_BELOW, 'adapting', 'kept_memories', 'kept_summaries', 'lab'),
+    *('setting', 'training', 'model', 'report'),
   },
 }
 # Package -> where it may be imported.

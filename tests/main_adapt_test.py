@@ -120,3 +120,57 @@ def test_layers_train_and_go_with_the_model(
     )
   small = ('--questions=6', '--answers=2')
   assert run('audit', f'--workdir={work}', *small) == 0
+
+
+def test_what_cannot_be_compared_with_layers_is_named(files, tmp_path, capsys):
+  folder, data, _ = files
+  model = f'--backbone={folder}'
+  for more, message in (
+    (('--adapt=lora:1',), 'give its folder with --backbone'),
+    (('--adapt=lora:1', model, '--methods=vpl'), "one of ['lore', 'pref'] is"),
+    (('--adapt=lora:9', model, '--methods=pref'), 'train 1 to 2'),
+    (
+      ('--adapt=lora:1', model, '--reading=text:last', '--methods=pref'),
+      'without --reading',
+    ),
+    (('--adapt=lora:1', model, '--set=epochs=0'), 'epochs=0: give a whole'),
+    (('--precision=bfloat16', model), 'of what --adapt trains'),
+  ):
+    work = tmp_path / 'run'
+    assert run('compare', f'--workdir={work}', f'--data={data}', *more) == 2
+    assert message in capsys.readouterr().err
+    assert not work.exists()
+
+
+@pytest.mark.slow
+def test_layers_are_compared_beside_the_frozen_model(files, tmp_path, capsys):
+  folder, data, _ = files
+  work, plain = tmp_path / 'run', tmp_path / 'plain'
+  more = (f'--data={data}', f'--backbone={folder}', '--components=15')
+  more = (*more, '--methods=pref')
+  adapt = ('--adapt=lora:2:4', '--set=epochs=3', '--set=trunk_rate=0.02')
+  assert run('compare', f'--workdir={work}', *more, *adapt) == 0
+  said = capsys.readouterr()
+  assert 'With layers that train, PReF gains' in said.out
+  assert 'adapting: ' in said.err
+  results = json.loads((work / 'compare' / 'results.json').read_text())
+  rows = results['tables']['adapted']
+  assert {(row['method'], row['baseline']) for row in rows} == {
+    ('aggregate_adapted', 'aggregate'),
+    ('pref_adapted', 'pref'),
+    ('pref_adapted', 'aggregate_adapted'),
+  }
+  assert any(row['gain'] for row in rows)  # something moved
+  page = (work / 'compare' / 'report' / 'index.html').read_text()
+  assert 'What training layers of the language model gained' in page
+  # The search, the choice and every other table are the frozen model's.
+  assert run('compare', f'--workdir={plain}', *more) == 0
+  alone = json.loads((plain / 'compare' / 'results.json').read_text())
+  for name in ('accuracy', 'gain', 'controls'):
+    assert results['tables'][name] == alone['tables'][name]
+  assert results['config']['choice'] == alone['config']['choice']
+  assert results['config']['adapt']['rank'] == 4
+  # What is done is not done again, and another plan is another comparison.
+  assert run('compare', f'--workdir={work}', *more, *adapt) == 0
+  assert 'adapting: ' not in capsys.readouterr().err
+  assert run('compare', f'--workdir={work}', *more) == 2

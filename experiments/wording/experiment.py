@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments.personalized_vs_aggregate import problems
-from experiments.wording import page, tables, templates
+from experiments.wording import page, real, tables, templates, trained
 from prm_jax.lab import fitting, rows, study, units
 from prm_jax.models import embeddings, features, token_states, tokenizers
 from prm_jax.systems import linear_scores
@@ -21,8 +21,7 @@ _STATES = 'states'  # folder of units that were read
 _PROTOCOL = fitting.Protocol(answers=(), panel_answers=1, controlled=())
 _NOTES = (
   'Feature sets are never searched among: within each, aggregate and PReF have '
-  'the same two configurations, chosen by the likelihood of held-out training '
-  'prompts of 100 people.',
+  'as many configurations, chosen by the likelihood of held-out training rows.',
   'Intervals are over people and prompts; on new wording also over marker '
   'templates, of which there are eight of each attribute and pole: these are '
   'drawn anew, and every sentence that changes is scored by the fitted model. '
@@ -36,10 +35,16 @@ _NOTES = (
 def _work(config, folder: units.Folder) -> dict[str, units.Make]:
   """Returns what makes each seed, with a unit a feature set and method."""
   source = _source(config, folder)
+  if _real(config):
+    return real.work(config, source, folder)
   return {
     f'seed{seed}': units.record(_seed, config, folder, source, seed)
     for seed in config.seeds
   }
+
+
+def _real(config) -> bool:
+  return config.variant == 'real'
 
 
 def _source(config, folder: units.Folder) -> features.Source:
@@ -53,7 +58,8 @@ def _seed(
   config, folder: units.Folder, source: features.Source, seed: int
 ) -> dict:
   """Makes a seed's units; returns the names of its problem and methods."""
-  problem = _problem(config, source, seed)
+  changes = f'trained-seed{seed}'
+  problem = _problem(config, source, seed, lambda: folder.read(changes))
   sets = fitting.FeatureSets(problem)
   work: dict[str, units.Make] = {
     problem.name: lambda: fitting.rows_unit(problem, _PROTOCOL)
@@ -70,23 +76,41 @@ def _seed(
       work[f'{problem.name}.{methods[-1]}'] = functools.partial(
         _fitted, config, problem, sets, arm, method
       )
-  folder.make_all(work, problem.name)
+  start = f'{problem.name}.{config.adapting.frozen}-pref'
+  folder.make_all(work, problem.name)  # what trains starts from a frozen fit
+  choice = folder.read(start).record['choice']
+  work = {
+    changes: lambda: trained.unit(
+      *(config, source, problem, sets, choice),
+      folder.path.parent / 'training' / f'seed{seed}',
+    )
+  }
+  for arm in trained.ARMS:
+    methods.append(f'{arm}-pref')
+    make = functools.partial(_fitted, config, problem, sets, arm, 'pref')
+    if arm in trained.HEADS:
+      head = functools.partial(_head, config, folder, changes, arm, choice)
+      make = functools.partial(make, head=head)
+    work[f'{problem.name}.{methods[-1]}'] = make
+  folder.make_all(work, f'{problem.name}, trained')
   return {'problem': problem.name, 'methods': methods}
 
 
-def _problem(config, source: features.Source, seed: int) -> fitting.Problem:
+def _problem(
+  config, source: features.Source, seed: int, changes: units.Make
+) -> fitting.Problem:
   """Returns the simulated people, with marker sentences after their texts."""
   problem = next(problems.problems(config, _DATA, seed, source))
   prompts = {name for name in problem.prompt_ids if name.startswith('train/')}
   train = np.array([name in prompts for name in problem.prompt_ids])
   more = templates.markers(tables.NEW_WORDING).sentences
-  made = features.configured(
-    config.attributes.features,
-    source,
-    [*problem.texts, *more],
-    np.concatenate([train, np.zeros(len(more), bool)]),
-    [''] * (len(train) + len(more)),
-  )
+  texts = [*problem.texts, *more]
+  looked = np.concatenate([train, np.zeros(len(more), bool)])
+  nodes = config.attributes.features
+  made = {
+    **features.configured(nodes, source, texts, looked, [''] * len(texts)),
+    **trained.makers(config, source, texts, looked, changes),
+  }
   return dataclasses.replace(problem, features=made, truth=dict)
 
 
@@ -137,31 +161,51 @@ def _tokens(encoder: Any, texts: list[str]) -> int:
   return sum(map(len, tokenizers.encode(encoder.tokenizer, texts)[0]))
 
 
+def _head(config, folder: units.Folder, changes: str, arm: str, start):
+  """Returns the choice and the learner of a head as it was trained."""
+  basis = folder.read(changes).arrays[f'basis/{arm}']
+  return {**start, 'features': arm}, functools.partial(trained.given, basis)
+
+
 def _fitted(
-  config, problem: fitting.Problem, sets, arm: str, method: str
+  config, problem: fitting.Problem, sets, arm: str, method: str, head=None
 ) -> units.Unit:
   """Returns what a method on a feature set predicts; and of other templates.
 
   Arrays besides predictions: `margin` `[B]` of the judgements of new wording,
   and `score` `[S, U]` of its marker sentences by person; see `templates`. None
   where texts are read whole.
+
+  Args:
+    config: of the study.
+    problem: with its features.
+    sets: of the problem.
+    arm: a feature set.
+    method: in the configuration.
+    head: returns a choice, and a change of the learner, in place of a search.
   """
   kept: list[fitting.Fitted] = []
-
-  def fit(*arguments):
-    kept[:] = [fitting.Fitted.fit(*arguments)]
-    return kept[0]
-
   node, search = config.methods[method].to_dict(), config.search
   choices: list[dict[str, Any]] = [{'features': arm}]
   for name, values in search[method].items():
     choices = [{**row, name: value} for row in choices for value in values]
+  more: dict[str, Any] = {}
+  if head is not None:
+    choice, more['change'] = head()
+    choices = [choice]
+
+  def fit(*arguments):
+    kept[:] = [fitting.Fitted.fit(*arguments, **more)]
+    return kept[0]
+
   started = time.process_time()
   unit = fitting.method_unit(
     problem, _PROTOCOL, node, choices, people=search.people, sets=sets, fit=fit
   )
   unit.record['cpu_seconds'] = round(time.process_time() - started, 1)
-  if config.attributes.features[arm]['unit'] == 'text':
+  nodes = config.attributes.features
+  read = nodes[config.adapting.frozen if arm in trained.ARMS else arm]
+  if read['unit'] == 'text':
     return unit
   table, fitted = sets[arm], kept[0]
   weights = linear_scores.weights(
@@ -175,7 +219,7 @@ def _fitted(
   user = np.asarray(problem.judged.rows.user)[index]
   items = np.asarray(problem.judged.inputs.index)[index]
   gap = table[items[:, 0]] - table[items[:, 1]]
-  M, width = len(problem.texts), config.attributes.features[arm]['components']
+  M, width = len(problem.texts), read['components']
   return units.Unit(
     unit.record,
     unit.arrays
@@ -189,6 +233,8 @@ def _fitted(
 
 
 def _tables(config, folder: units.Folder) -> study.Tables:
+  if _real(config):
+    return real.tables(config, folder)
   cells, texts = [], {}
   source = _source(config, folder)
   read: list[dict[str, Any]] = []
@@ -203,8 +249,11 @@ def _tables(config, folder: units.Folder) -> study.Tables:
   moved = tables.Moved(config, folder, cells, texts)
   found = {
     'shares': tables.shares(cells, moved),
-    'differences': tables.differences(cells, moved),
+    'differences': tables.differences(config, cells, moved),
     'costs': tables.costs(cells, read),
+    'training': tables.training(
+      [folder.read(f'trained-seed{seed}').record for seed in config.seeds]
+    ),
     'choices': rows.choice_table(cells),
   }
   bars = tables.bars(config.bars, found['shares'], found['differences'])
@@ -212,6 +261,8 @@ def _tables(config, folder: units.Folder) -> study.Tables:
 
 
 def _predictions(config, folder: units.Folder) -> Iterator[str]:
+  if _real(config):
+    return real.predictions(config, folder)
   cells = []
   for seed in config.seeds:
     made = folder.read(f'seed{seed}').record
@@ -219,6 +270,10 @@ def _predictions(config, folder: units.Folder) -> Iterator[str]:
   return rows.prediction_lines(rows.group(cells))
 
 
-STUDY = study.Study(
-  _work, _tables, tables.answer, page.PAGE, _NOTES, _predictions
-)
+def _answer(made: study.Tables) -> list[str]:
+  if 'real_gains' in made:
+    return real.answer(made['real_gains'])
+  return tables.answer(made)
+
+
+STUDY = study.Study(_work, _tables, _answer, page.PAGE, _NOTES, _predictions)

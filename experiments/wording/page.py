@@ -10,7 +10,7 @@ def _picture(results) -> figures.Picture | None:
   rows = [
     {**row, 'named': words.NAMES.get(row['set'], row['set'])}
     for row in tables.rows_of(results, 'shares')
-    if row['method'] == 'pref'
+    if row['method'] == 'pref' and row['set'] in words.NAMES
   ]
   if not rows:
     return None
@@ -47,7 +47,7 @@ PAGE = page.Page(
   specs={
     'bars': tables.Spec(
       'What had to be shown',
-      'Of last tokens, frozen, by PReF.',
+      'Of last tokens, by PReF.',
       {
         'features': ('text', 'set'),
         'what': ('text', 'bar'),
@@ -75,10 +75,14 @@ PAGE = page.Page(
       },
     ),
     'differences': tables.Spec(
-      'Share of the oracle, less MiniLM',
-      'On the same judgements; intervals as above.',
+      'Share of the oracle, less that of other features',
+      'On the same judgements; intervals as above. What was trained is less '
+      'the same layers frozen, too; a head, as it was trained and not fitted '
+      'anew, is less one that trained for at most as many epochs on frozen '
+      'layers.',
       {
         'features': ('text', 'set'),
+        'less': ('text', 'baseline'),
         'method': ('word', 'method'),
         'wording': ('word', 'split'),
         'difference': ('number', 'difference'),
@@ -100,6 +104,54 @@ PAGE = page.Page(
         'reading, CPU seconds': ('number', 'read_cpu_seconds'),
         'fits, CPU seconds': ('number', 'fit_cpu_seconds'),
         'configurations a method': ('count', 'configurations'),
+      },
+    ),
+    'real_gains': tables.Spec(
+      'Real people: what features and people are worth',
+      'LLMFAO: real people chose between answers of some sixty models to '
+      'thirteen prompts. Accuracy gained on the same choices, in points; over '
+      'people and prompts. Every person, pair and prompt is new once in three '
+      'folds. A smallest detectable gain is found in 80 of 100 repetitions '
+      'with other people and prompts.',
+      {
+        'features': ('text', 'set'),
+        'method': ('word', 'method'),
+        'less': ('text', 'baseline'),
+        'by': ('word', 'baseline_method'),
+        'asked': ('word', 'split'),
+        'gain': ('points', 'gain'),
+        'smallest detectable': ('points', 'smallest_detectable_gain'),
+        'people': ('count', 'people'),
+        'prompts': ('count', 'units'),
+        'choices': ('count', 'pairs'),
+      },
+    ),
+    'real_accuracy': tables.Spec(
+      'Real people: how often the right one of two is told',
+      'Over people and prompts.',
+      {
+        'features': ('text', 'set'),
+        'method': ('word', 'method'),
+        'asked': ('word', 'split'),
+        'accuracy': ('points', 'accuracy'),
+        'people': ('count', 'people'),
+        'choices': ('count', 'pairs'),
+      },
+    ),
+    'training': tables.Spec(
+      'What training came to',
+      'Nats a judgement of held-out training prompts. The frozen head trains '
+      'base rewards and people alone. CPU seconds with validation, on one '
+      'thread; tokens with those of validation, once each.',
+      {
+        'trained': ('text', 'set'),
+        'seed': ('count', 'seed'),
+        'before': ('number', 'before'),
+        'at best': ('number', 'best'),
+        'steps': ('count', 'steps'),
+        'kept after': ('count', 'kept_step'),
+        'tokens': ('count', 'tokens'),
+        'CPU seconds': ('number', 'cpu_seconds'),
       },
     ),
   },

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from configs.wording import BASELINE
-from experiments.wording import templates, words
+from experiments.wording import templates, trained, words
 from prm_jax.lab import columns, rows, study, units
 from prm_jax.ops import intervals, margins
 
@@ -100,14 +100,25 @@ def shares(cells: Sequence[rows.Cell], moved: Moved) -> list[study.Row]:
   return found
 
 
-def differences(cells: Sequence[rows.Cell], moved: Moved) -> list[study.Row]:
-  """Returns each feature set's share less the encoder's, on the same rows."""
+def differences(
+  config, cells: Sequence[rows.Cell], moved: Moved
+) -> list[study.Row]:
+  """Returns each feature set's share less another's, on the same rows.
+
+  Those are less the encoder's; what was trained is also less its own frozen
+  reading, less the head that trained alone, and less the frozen set that it is
+  read beside.
+  """
+  frozen, beside = config.adapting.frozen, config.adapting.beside
+  pairs = [(name, BASELINE) for name in _methods(cells)]
+  pairs += [('adapted-pref', frozen), ('adapted_beside-pref', beside)]
+  pairs += [('frozen_head-pref', frozen), ('adapted_head-pref', 'frozen_head')]
   (group,) = rows.group(cells).values()
   found = []
-  for method in _methods(cells):
+  for method, baseline in pairs:
     arm, learner = method.split('-')
-    other = f'{BASELINE}-{learner}'
-    if arm == BASELINE:
+    other = f'{baseline}-{learner}'
+    if arm == baseline:
       continue
     for split in words.SPLITS:
       key = f'{method}|{split}|all|'
@@ -125,11 +136,29 @@ def differences(cells: Sequence[rows.Cell], moved: Moved) -> list[study.Row]:
         over = None if one is None or two is None else one - two
       found.append(
         _named(method, split)
-        | {'baseline': BASELINE, 'people': gap.first, 'prompts': gap.second}
+        | {'baseline': baseline, 'people': gap.first, 'prompts': gap.second}
         | {'seeds': len(cells)}
         | _interval('difference', gap, over, moved)
       )
   return found
+
+
+def training(made: Sequence[Mapping[str, Any]]) -> list[study.Row]:
+  """Returns what each seed's training came to, from `trained.unit`."""
+  return [
+    {
+      'set': arm,
+      'seed': record['seed'],
+      'before': record[arm]['validation_nats'][0],
+      'best': min(record[arm]['validation_nats']),
+      **{
+        name: record[arm][name]
+        for name in ('steps', 'kept_step', 'tokens', 'cpu_seconds')
+      },
+    }
+    for record in made
+    for arm in trained.HEADS
+  ]
 
 
 def _interval(
@@ -198,6 +227,8 @@ def costs(
 ) -> list[study.Row]:
   """Returns what each feature set cost, all seeds together."""
   found = []
+  # Fits alone of what was trained, beside what `training` says.
+  read = [*read, *({'set': arm, 'layers': None} for arm in trained.ARMS)]
   for (arm,), some in columns.grouped(read, 'set').items():
     fits = [
       cell.record['methods'][name]['cpu_seconds']
@@ -210,12 +241,14 @@ def costs(
         'set': arm,
         'layers': some[0]['layers'],
         **{
-          name: sum(row[name] for row in some)
+          name: sum(row.get(name, 0) for row in some)
           for name in ('new_units', 'new_tokens')
         },
-        'read_cpu_seconds': round(sum(row['cpu_seconds'] for row in some), 1),
+        'read_cpu_seconds': round(
+          sum(row.get('cpu_seconds', 0.0) for row in some), 1
+        ),
         'fit_cpu_seconds': round(sum(fits), 1),
-        'configurations': 2,
+        'configurations': 1 if arm in trained.HEADS else 2,
       }
     )
   return found
@@ -241,6 +274,11 @@ def bars(
       what = f'share of the oracle, {words.SPLITS[row["split"]]}'
       bar(row['set'], what, row['share'], wanted[row['split']])
   for row in gaps:
+    if (row['set'], row['split']) == ('adapted', SHARED) and (
+      row['baseline'] != BASELINE
+    ):
+      what = f'share less {row["baseline"]}, {words.SPLITS[SHARED]}'
+      bar('adapted', what, row['difference'], wanted['adapted'])
     last = row['method'] == 'pref' and row['set'].startswith('last')
     if last and row['split'] == NEW_WORDING:
       what = 'share less MiniLM, new wording'
@@ -272,6 +310,7 @@ def answer(made: study.Tables) -> list[str]:
       if row['set'] == arm
       and row['method'] == 'pref'
       and row['split'] == NEW_WORDING
+      and row['baseline'] == BASELINE
     ]
     if gap:
       text += (
@@ -280,6 +319,7 @@ def answer(made: study.Tables) -> list[str]:
         f'{_limit(gap[0]["difference_high"])}] points against MiniLM'
       )
     said.append(f'{text}.')
+  said += _gained(made['differences'])
   missed = [row for row in made['bars'] if row['met'] == 'no']
   if missed:
     said.append(
@@ -288,8 +328,28 @@ def answer(made: study.Tables) -> list[str]:
       + '.'
     )
   elif made['bars']:
-    said.append('Everything that had to be shown of last tokens is shown.')
+    said.append('Everything that had to be shown is shown.')
   return said
+
+
+def _gained(gaps: Sequence[study.Row]) -> list[str]:
+  """Returns what training the layers changed, in a sentence."""
+  some = {
+    row['split']: row
+    for row in gaps
+    if row['set'] == 'adapted' and row['baseline'] != BASELINE
+  }
+  if not some:
+    return []
+  said = [
+    f'{100 * row["difference"]:+.1f} [{_limit(row["difference_low"])}, '
+    f'{_limit(row["difference_high"])}] on {words.SPLITS[split]}'
+    for split, row in some.items()
+  ]
+  return [
+    'Training the two highest layers changes the share of the oracle, in '
+    f'points over the same layers frozen: {"; ".join(said)}.'
+  ]
 
 
 def _percent(row: study.Row) -> str:

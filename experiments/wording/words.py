@@ -11,6 +11,9 @@ ARMS = {
   'last_both': 'SmolLM2, last token of layers 16 and 26',
   'mean_upper': 'SmolLM2, mean token of layer 26',
   'whole_both': 'SmolLM2, last token of whole answers, layers 16 and 26',
+  'whole_upper': 'SmolLM2, last token of whole answers, layer 26',
+  'adapted': 'SmolLM2, last token of layer 26, the two highest layers trained',
+  'adapted_beside': 'the trained layers beside the frozen layers 16 and 26',
 }
 # In pictures, where there is little room.
 NAMES = {
@@ -19,4 +22,7 @@ NAMES = {
   'last_both': 'SmolLM2, last token,\nlayers 16 and 26',
   'mean_upper': 'SmolLM2, mean,\nlayer 26',
   'whole_both': 'SmolLM2, last token\nof whole answers',
+  'whole_upper': 'whole answers,\nlayer 26',
+  'adapted': 'two layers\ntrained',
+  'adapted_beside': 'trained beside\nfrozen',
 }

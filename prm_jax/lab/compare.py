@@ -15,10 +15,19 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from prm_jax import registry, types
+from prm_jax import adapting, registry, types
 from prm_jax.audits import copies
 from prm_jax.data import schema
-from prm_jax.lab import fitting, folds, habits, rows, told, units, worded
+from prm_jax.lab import (
+  adapted_fits,
+  fitting,
+  folds,
+  habits,
+  rows,
+  told,
+  units,
+  worded,
+)
 from prm_jax.runtime import checkpoint
 
 _ANSWERS = (0, 1, 2, 5, 10, 20, 50)  # of a new person, nested
@@ -63,6 +72,8 @@ def run(
   digest: str,
   methods: Sequence[str] | None = None,
   options: Mapping[str, float] | None = None,
+  plan: adapting.Plan | None = None,
+  memory: float = math.inf,
 ) -> Comparison:
   """Returns the comparison, of which what is in `folder` is not done again.
 
@@ -74,13 +85,18 @@ def run(
       data can bear if None. Those of `worded` are compared where they are
       named, and the source of features is a language model.
     options: of methods of `worded`.
+    plan: what trains of the language model, in fits beside those of the
+      methods that are linear in a person's vector; None if it stays frozen.
+    memory: gigabytes that the plan's states may take.
 
   Raises:
     ValueError: a method or an option is unknown, or there is nothing to train
-      on.
+      on, or no method that the plan is of.
     CheckpointError: the folder is of other data or another setting.
   """
   work = _Work(data, methods, options or {})
+  if plan is not None:
+    work.adapt(plan, memory)
   checkpoint.check_config(
     folder,
     {
@@ -90,6 +106,7 @@ def run(
       'seed': data.seed,
       'methods': sorted(work.methods),
       **{name: fit.settings for name, fit in work.worded.items()},
+      **({'adapt': plan.described()} if plan else {}),
     },
   )
   work.folder = units.Folder(folder / 'units')
@@ -140,6 +157,7 @@ class _Work:
     self.methods, self.left_out = self._borne(methods)
     self.worded = self._worded(options)
     self.protocol = self._protocol()
+    self.adapted: list[str] = []  # methods that layers train with, too
 
   def _borne(self, asked) -> tuple[list[str], list[dict[str, Any]]]:
     """Returns the methods that are compared, and who is left out and why."""
@@ -202,6 +220,14 @@ class _Work:
     assert self.data.source.backbone is not None  # `_borne` refuses
     return worded.fitters(self.data.source.backbone, named, options)
 
+  def adapt(self, plan: adapting.Plan, memory: float) -> None:
+    """Adds fits together with layers of the language model; see `run`."""
+    self.adapted = adapted_fits.check(self.methods)
+    data = self.data
+    self._adapts = adapted_fits.Adapted(
+      *(plan, data.source, data.judged, data.components, memory)
+    )
+
   def _protocol(self) -> fitting.Protocol:
     """Returns how many answers of new people are asked for."""
     least = _PANEL[-1]
@@ -237,6 +263,10 @@ class _Work:
         if method == rows.TRAITS:
           make = functools.partial(self._habits, name)
         late[f'{name}.{method}'] = make
+    for method in self.adapted:
+      for name in self.cases:
+        unit = f'{name}.{adapted_fits.name(method)}'
+        late[unit] = functools.partial(self._adapted, name, method)
     return {**early, **late}
 
   def _rows(self, name: str) -> units.Unit:
@@ -314,6 +344,20 @@ class _Work:
       fit=self.worded.get(method, fitting.Fitted.fit),
     )
 
+  def _adapted(self, name: str, method: str) -> units.Unit:
+    """Returns the unit of a method with layers, of its frozen choice."""
+    frozen = f'{name}.{method}'
+    self.folder.make(frozen, functools.partial(self._method, name, method))
+    return fitting.method_unit(
+      self.cases[name].problem,
+      self.protocol,
+      {'kind': method},
+      [self.folder.read(frozen).record['choice']],
+      people=_SEARCHED,
+      sets=self.sets[name],
+      fit=self._adapts,
+    )
+
   def _habits(self, name: str) -> units.Unit:
     case = self.cases[name]
     choice = self._aggregate(name).record['choice']
@@ -352,6 +396,7 @@ class _Work:
     return (
       f'{left} of {count} pieces of work are left, about {minutes} minutes on '
       f'two cores: {len(self.methods)} methods, {len(self.cases)} folds'
+      + (f'; beside {len(self.adapted)} with layers' if self.adapted else '')
     )
 
   def _worded_seconds(self, problem, method: str, rounds: int) -> float:
@@ -414,6 +459,8 @@ class _Work:
       'left_out': self.left_out,
       'choices': rows.choice_table(cells),
     }
+    if self.adapted:
+      tables['adapted'] = self._adapted_gains()
     last = best[self.regimes[-1]]
     return Comparison(
       tables,
@@ -422,6 +469,14 @@ class _Work:
       self._notes(cells),
       rows.prediction_lines(groups),
     )
+
+  def _adapted_gains(self) -> list[dict[str, Any]]:
+    """Returns what layers gained, apart from the tables of the frozen model."""
+    both = [*self.adapted, *map(adapted_fits.name, self.adapted)]
+    groups = rows.group(
+      [rows.read(self.folder, name, both) for name in self.cases]
+    )
+    return adapted_fits.table(groups, self.adapted, _REPLICATES)
 
   def _best(self, cells, regime: str) -> dict[str, Any]:
     """Returns what validation rows chose, of all and of personal methods."""

@@ -57,7 +57,7 @@ class Changes(NamedTuple):
   def digest(self) -> str:
     """Returns the SHA-256 of the form, the base and all values."""
     found = hashlib.sha256(f'{self.form} {self.base}'.encode())
-    for name, leaf in sorted(_flat(self.leaves).items()):
+    for name, leaf in sorted(flat(self.leaves).items()):
       found.update(f'{name} {leaf.shape}'.encode())
       found.update(np.ascontiguousarray(leaf, '<f4').tobytes())
     return found.hexdigest()
@@ -70,7 +70,7 @@ class Changes(NamedTuple):
       **told: plain data that the card keeps, such as how they were trained.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shards.write_file(_flat(self.leaves), folder / WEIGHTS)
+    shards.write_file(flat(self.leaves), folder / WEIGHTS)
     card = {'version': VERSION, 'form': self.form, 'base': self.base}
     card |= {'layers': self.layers, 'rank': self.rank, 'digest': self.digest}
     # The card last: a folder without one was not finished.
@@ -106,7 +106,7 @@ class Changes(NamedTuple):
     return changes
 
 
-def _flat(tree: types.PyTree) -> dict[str, np.ndarray]:
+def flat(tree: types.PyTree) -> dict[str, np.ndarray]:
   """Returns path -> float32."""
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
   return {

@@ -104,6 +104,22 @@ class Source:
     found = trunks.Trunk.load(self.backbone)
     return found if self.changes is None else found.changed(self.changes)
 
+  def changed(
+    self, changes: adapted.Changes, cache_dir: Path | None = None
+  ) -> 'Source':
+    """Returns the decoder as training left it; its weights are shared.
+
+    Args:
+      changes: of the highest layers.
+      cache_dir: of what it reads; the user's cache folder if None.
+
+    Raises:
+      ValueError: they are of another decoder.
+    """
+    found = Source(backbone=self.backbone, changes=changes, cache_dir=cache_dir)
+    found.__dict__['trunk'] = self.trunk.changed(changes)  # not loaded anew
+    return found
+
   @functools.cached_property
   def changes(self) -> adapted.Changes | None:
     """Returns what training changed in the decoder; None if nothing."""
@@ -193,7 +209,9 @@ class Source:
       return self.read(responses, self.reading)
     key = _digest_of([*prompts, *responses]), BACKBONE
     if key not in self._known:
-      self._known[key] = self.trunk(prompts, responses)
+      self._known[key] = self.trunk(
+        prompts, responses, cache_dir=self.cache_dir
+      )
     return self._known[key]
 
 

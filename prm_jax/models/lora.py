@@ -15,6 +15,8 @@ import jax.numpy as jnp
 
 from prm_jax import types
 
+TARGETS = ('query', 'value')
+
 
 class Adapter(NamedTuple):
   """A change of one kernel in every layer: scale * a @ b.
@@ -36,7 +38,7 @@ def init(
   params: types.PyTree,
   *,
   rank: int,
-  targets: Sequence[str] = ('query', 'value'),
+  targets: Sequence[str] = TARGETS,
 ) -> dict[str, Adapter]:
   """Returns adapters that change nothing yet.
 

@@ -115,7 +115,7 @@ class Trunk(NamedTuple):
     D = config.hidden_size
     model = classifier.Classifier(
       config.cut(0, count),
-      jax.tree.map(jnp.asarray, _lower(config, params, count)),
+      jax.tree.map(jnp.asarray, lower(config, params, count)),
       {'kernel': jnp.eye(D), 'bias': jnp.zeros(D)},
       tuple(map(str, range(D))),
       every=False,
@@ -195,8 +195,14 @@ def _chat(folder: Path, config: decoder.DecoderConfig) -> chats.Chat:
   return chat
 
 
-def _lower(config, params, count: int) -> dict[str, Any]:
-  """Returns the params of the lower layers, normalised without a scale."""
+def lower(config, params, count: int) -> dict[str, Any]:
+  """Returns the params of the lower layers, normalised without a scale.
+
+  Args:
+    config: of the whole decoder.
+    params: of it.
+    count: of the layers that stay.
+  """
   whole = dict(params['params'])
   whole.pop('head', None)
   whole['layers'] = decoder.take_layers(params, 0, count)['params']

@@ -1,13 +1,18 @@
 """The study of new wording: templates that are drawn anew, tables, a run."""
 
 import json
+from typing import NamedTuple
 
+import jax
 import numpy as np
 import pytest
 
 from configs import wording
-from experiments.wording import experiment, tables, templates, words
-from prm_jax.lab import study
+from experiments.wording import experiment, tables, templates, trained, words
+from prm_jax import adapting, types
+from prm_jax.lab import fitting, study
+from prm_jax.models import embeddings, features, lora, reduce, token_states
+from prm_jax.rewards import backbone, scalar
 from prm_jax.worlds import attributes
 from tests import checkpoints
 
@@ -78,6 +83,7 @@ def gap(low):
   return {
     **{'set': 'last_both', 'method': 'pref', 'split': words.NEW_WORDING},
     **{'difference': 0.15, 'difference_low': low, 'difference_high': 0.2},
+    'baseline': wording.BASELINE,
   }
 
 
@@ -110,9 +116,82 @@ def test_variants_are_checked_and_the_rule_stands_in_the_configuration():
   }
   assert 'features' not in full.search.pref
   whole = wording.get_config('whole').attributes
-  assert set(whole.features) == {'sentences', 'last_both', 'whole_both'}
+  assert set(whole.features) == {
+    *('sentences', 'last_both', 'whole_both', 'whole_upper')
+  }
   assert whole.features.whole_both.unit == 'text'
   assert whole.responses_per_prompt < full.attributes.responses_per_prompt
+
+
+@pytest.mark.parametrize('unit', ['sentence', 'text'])
+def test_what_starts_to_train_reads_what_is_frozen(tmp_path, unit):
+  known = ['tea', 'milk', 'hot', 'cold', '.']
+  folder = checkpoints.write(tmp_path, known, num_hidden_layers=3)
+  source = features.Source(backbone=folder, cache_dir=tmp_path / 'states')
+  texts = ['tea hot. milk.', 'cold. tea. tea hot.', 'milk', 'hot milk tea.']
+  reading = token_states.Reading(unit, 'last', (2,))
+  states = source.states(reading)
+  columns = reduce.principal_components(
+    source.read(texts, reading), np.arange(4), 3, whiten=False
+  )
+  plan = adapting.parse('lora:1:2')
+  model = trained.lowest(states.model, 2)
+  node = adapting.backbone_of(plan, model.config)
+  parts = [embeddings.sentences(text) for text in texts]
+  if unit == 'text':
+    parts = [[text] for text in texts]
+  length = np.arange(4.0, dtype=np.float32)[:, None]
+  read = trained.Texts(node, model.params, states, parts, length)
+  params = {
+    'columns': {
+      'mean': np.float32(columns.mean),
+      'matrix': np.float32(columns.directions / columns.scale),
+    },
+    **backbone.split(model.params, 1),
+  }
+  params['backbone'] = params.pop('top')
+  params['adapter'] = lora.init(jax.random.key(0), params['backbone'], rank=2)
+  one = backbone.under(scalar.linear(), node).features
+  chosen = np.array([2, 0, 3, 1])
+  found = trained.summed(one, params, read(chosen))
+  want = columns(source.read(texts, reading))[chosen]
+  np.testing.assert_allclose(found[:, :3], want, atol=1e-3)
+  np.testing.assert_array_equal(found[:, 3:], length[chosen])
+  # The factors are in it: another b is another text.
+  params['adapter'] = {
+    name: of._replace(b=of.b + 0.5) for name, of in params['adapter'].items()
+  }
+  other = trained.summed(one, params, read(chosen))
+  assert np.abs(other - found)[:, :3].max() > 1e-2
+
+
+def test_a_batch_holds_all_that_was_said_of_its_prompts():
+  items = np.array([[0, 1], [2, 3], [0, 1], [4, 5], [1, 0]])
+  judged = fitting.judgements(np.arange(5), items, [1, 0, 1, 0, 0])
+  names = ['a', 'a', 'b', 'b', 'c', 'c']
+  holds = trained.Batches(
+    Said(judged, names), np.array([0, 1, 3, 4]), 2, lambda texts: texts
+  )
+  assert len(holds) == 2
+  seen = []
+  for step in range(2):
+    batch = holds.batch(step)
+    real = batch.rows.mask > 0
+    assert len(real) == 1024
+    assert len(batch.inputs.value) == 64
+    texts = batch.inputs.value[batch.inputs.index[real]]
+    np.testing.assert_array_equal(texts, items[batch.rows.example_id[real]])
+    said = {names[text] for text in texts[:, 0]}
+    assert len(said) == (2, 1)[step]
+    seen += batch.rows.example_id[real].tolist()
+  assert sorted(seen) == [0, 1, 3, 4]  # row 2 was not chosen
+
+
+class Said(NamedTuple):
+  """What `Batches` reads of a problem."""
+
+  judged: types.Batch
+  prompt_ids: list[str]
 
 
 @pytest.mark.slow
@@ -123,11 +202,21 @@ def test_the_study_runs_and_its_draws_agree_with_what_was_predicted(tmp_path):
   config.language.model = str(checkpoints.write(tmp_path / 'model', known))
   found = study.run(experiment.STUDY, config, tmp_path / 'run')
   shares = found['tables']['shares']
-  assert len(shares) == 4 * 2 * 2
+  assert len(shares) == (4 * 2 + len(trained.ARMS)) * 2
   for row in shares:
     assert row['share_low'] <= row['share'] <= row['share_high']
   new = [row for row in shares if row['split'] == words.NEW_WORDING]
   assert all(row['templates_standard_error'] > 0 for row in new)
+  trains = {row['set']: row for row in found['tables']['training']}
+  assert trains['adapted_head']['tokens'] > trains['frozen_head']['tokens'] == 0
+  # Both start from one fit, which the layers read as the frozen columns do.
+  starts = [row['before'] for row in trains.values()]
+  assert starts[0] == pytest.approx(starts[1], abs=1e-4)
+  less = {
+    (row['set'], row['baseline']) for row in found['tables']['differences']
+  }
+  assert {('adapted', 'last_upper'), ('adapted_beside', 'last_both')} <= less
+  assert ('adapted_head', 'frozen_head') in less
   costs = {row['set']: row for row in found['tables']['costs']}
   assert costs['last_both']['layers'] == 2
   assert costs['last_both']['new_units'] > 400
@@ -148,3 +237,27 @@ def same_margins(run):
   assert sure.sum() > 100
   np.testing.assert_array_equal((margin > 0)[sure], (predicted > 0.5)[sure])
   assert json.loads((run / 'results.json').read_text())['study'] == 'wording'
+
+
+@pytest.mark.slow
+def test_real_people_choose_between_answers(tmp_path, real_data):
+  (tmp_path / 'model').mkdir()
+  config = wording.get_config('real').unlock()
+  config.data.dir = str(real_data)
+  config.language.model = str(
+    checkpoints.write(tmp_path / 'model', ['the', 'a', 'is', 'it', '.'])
+  )
+  config.features.last_upper.layers = (2,)
+  config.features.last_both.layers = (1, 2)
+  config.methods.pref.steps = 3
+  found = study.run(experiment.STUDY, config, tmp_path / 'run')
+  gains = found['tables']['real_gains']
+  less = [(row['method'], row['baseline_method']) for row in gains]
+  # Each against one model for everyone, and two against the encoder, twice.
+  assert less.count(('pref', 'aggregate')) == 3 * 2
+  assert less.count(('pref', 'pref')) == less.count(('aggregate',) * 2) == 4
+  for row in gains:
+    assert row['people'] > 50
+    assert row['smallest_detectable_gain'] > 0.005
+  said = ' '.join(found['answer'])
+  assert said.count('would likely have been found') == 4
