@@ -5,6 +5,7 @@ import contextvars
 import math
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -163,7 +164,7 @@ def own_rows(mesh: Mesh) -> tuple[int, int]:
   """
   count = row_devices(mesh)
   held: dict[int, set[int]] = {}
-  where = NamedSharding(mesh, ROWS).devices_indices_map((count,))
+  where: Any = NamedSharding(mesh, ROWS).devices_indices_map((count,))
   for device, (rows,) in where.items():
     held.setdefault(device.process_index, set()).add(rows.start or 0)
   parts = sorted({tuple(sorted(rows)) for rows in held.values()})

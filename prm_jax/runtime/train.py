@@ -228,32 +228,32 @@ def go_on(
       f'{type(batches).__name__} has no get_state, and a checkpoint must hold '
       "the data's position: give a grain iterator"
     )
-  if processes.share(mesh):
-    writer, progress = _of_several(learner, mesh, how, writer, progress)
+  several = _of_several(learner, mesh, how)
+  if several and not processes.first():
+    writer, progress = None, False
   starts.check(learner, state, data)
   state = starts.weighed(state, data)
   trainer = _trainer(learner, mesh, how)
   with (
-    interrupts.Interrupts(
-      manager is not None, several=processes.share(mesh)
-    ) as caught,
+    interrupts.Interrupts(manager is not None, several=several) as caught,
     tqdm.tqdm(total=trainer.length, disable=not progress) as bar,
   ):
     clock = pace.Clock() if paced else None
     log = logs.Log(writer, log_every, clock)
     run = _Run(trainer, data, batches, manager, save_every, log, bar)
-    run.trace = pace.Trace(profile, writes=processes.first())
     run.parts = parts
-    with run.trace:
+    with pace.Trace(profile, writes=processes.first()) as run.trace:
       return run.all_phases(state, restore_step, caught)
 
 
-def _of_several(learner, mesh, how, writer, progress):
-  """Returns writer and progress of this process of a shared fit.
+def _of_several(learner, mesh, how):
+  """Returns whether several processes share the fit.
 
   Raises:
-    ValueError: the fit cannot be shared.
+    ValueError: they cannot share it.
   """
+  if not processes.share(mesh):
+    return False
   processes.check(mesh)
   if how != 'jit':
     raise ValueError(f'how={how!r}: several processes share a fit under jit')
@@ -263,7 +263,7 @@ def _of_several(learner, mesh, how, writer, progress):
         f'phase {phase.name!r} collects on the host, which several processes '
         'cannot share yet: take the devices of one'
       )
-  return (writer, progress) if processes.first() else (None, False)
+  return True
 
 
 @functools.lru_cache(maxsize=32)

@@ -77,14 +77,18 @@ def test_a_mesh_of_all_processes_is_needed(monkeypatch):
   processes.check(Mesh(0, 1, 2))
 
 
-def test_a_fit_of_several_is_refused_what_it_cannot_share(bilinear):
-  mesh, learner = Mesh(0), bilinear.learner(2)
+def test_a_fit_of_several_is_refused_what_it_cannot_share(
+  bilinear, monkeypatch
+):
+  mesh, learner = Mesh(0, 1), bilinear.learner(2)
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
   with pytest.raises(ValueError, match="how='pmap': several processes"):
-    train._of_several(learner, mesh, 'pmap', None, False)
+    train._of_several(learner, mesh, 'pmap')
   collects = learner.phases[1]._replace(collect=lambda key, state, batch: batch)
   learner = learner._replace(phases=(learner.phases[0], collects))
   with pytest.raises(ValueError, match="phase 'joint' collects on the host"):
-    train._of_several(learner, mesh, 'jit', None, False)
+    train._of_several(learner, mesh, 'jit')
+  assert not train._of_several(learner, None, 'jit')
 
 
 def test_parts_of_a_batch_are_its_rows_in_order(bilinear):
