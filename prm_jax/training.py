@@ -302,15 +302,25 @@ def _begin(workdir: Path | None, known: Setting, digest: str) -> None:
     processes.on_first(lambda: checkpoint.check_config(workdir, what))
 
 
+def read_alike(judged: schema.Judgements, table: np.ndarray) -> np.ndarray:
+  """Returns in which judgements `[n]` both responses are read alike.
+
+  Args:
+    judged: N judgements of M texts.
+    table: `[M, C]` features.
+  """
+  first, second = (table[judged.items[:, side]] for side in (0, 1))
+  # The same text in another batch differs by rounding.
+  return np.abs(first - second).max(1) < _ALIKE
+
+
 def _alike(judged: schema.Judgements, table, says) -> np.ndarray:
   """Returns which pairs `[n]` are read alike; those that train are said.
 
   Their difference is 0 whatever is learned: longer responses than are read,
   that differ behind, or words that the tokenizer does not know.
   """
-  first, second = (table[judged.items[:, side]] for side in (0, 1))
-  # The same text in another batch differs by rounding.
-  found = np.abs(first - second).max(1) < _ALIKE
+  found = read_alike(judged, table)
   if count := int((found & says).sum()):
     print(
       f'{count} of {int(says.sum())} judgements that train compare responses '

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -359,3 +360,23 @@ def test_killed_it_goes_on(tmp_path):
   folder = units.Folder(run / 'compare' / 'units')
   assert folder.done('pairs-fold0.aggregate')
   assert not (run / 'compare' / 'results.json').exists()
+
+
+def test_judgements_that_a_language_model_reads_alike_are_left_out(tmp_path):
+  path = write(tmp_path / 'mine.jsonl', rows(people=3, each=4))
+  judged, _ = schema.read_jsonl(path)
+  table = np.arange(len(judged.texts), dtype=np.float32)[:, None]
+  table[judged.items[2]] = 7
+  source = types.SimpleNamespace(
+    backbone='folder', together=lambda prompts, texts: table
+  )
+  left, notes = comparing._read_apart(judged, source)
+  same = (table[judged.items[:, 0]] == table[judged.items[:, 1]])[:, 0]
+  assert same[2]
+  assert len(left.user) == len(judged.user) - same.sum()
+  assert notes == [
+    f'{same.sum()} judgements are left out: the language model reads both '
+    'responses alike.'
+  ]
+  source.backbone = None
+  assert comparing._read_apart(judged, source) == (judged, [])
