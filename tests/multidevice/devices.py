@@ -53,6 +53,7 @@ def environment(devices: int, flags: str = '') -> dict[str, str]:
   return os.environ | {
     'XLA_FLAGS': f'{count} {flags}',
     'JAX_PLATFORMS': 'cpu',
+    'TQDM_MININTERVAL': '30',  # a pipe that nobody reads yet fills up
     'PYTHONPATH': os.pathsep.join(map(str, paths)),
   }
 
