@@ -73,13 +73,8 @@ def run(
   digest = writers.file_digest(path) if path.is_file() else ''
   _check_data(path, digest, folder)
   training.check_memory(path, memory)
-  judged, report = schema.read_jsonl(path)
   source = features.Source(encoder, own_features, backbone, reading=reading)
-  judged, alike = _read_apart(judged, source)
-  name = path.name.partition('.')[0]
-  given = folds.Data(
-    name, judged, copies.find(judged), source, components, seed
-  )
+  given, said = _data(path, source, components, seed)
   found = compare.run(
     *(given, folder),
     digest=digest,
@@ -97,8 +92,19 @@ def run(
   config = {'data': path.name, 'digest': digest, 'choice': chosen}
   if plan is not None:
     config['adapt'] = plan.described()
-  notes = [*found.notes, *report.lines(), *alike]
+  notes = [*found.notes, *said]
   return _written(folder, given, found, config, notes, audited)
+
+
+def _data(
+  path: Path, source: features.Source, components: int, seed: int
+) -> tuple[folds.Data, list[str]]:
+  """Returns what is compared on, and notes of what was left out."""
+  judged, report = schema.read_jsonl(path)
+  judged, alike = _read_apart(judged, source)
+  name, same = path.name.partition('.')[0], copies.find(judged)
+  data = folds.Data(name, judged, same, source, components, seed)
+  return data, [*report.lines(), *alike]
 
 
 def _read_apart(judged, source: features.Source):
