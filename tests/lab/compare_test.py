@@ -74,13 +74,14 @@ def counted():
 
 
 METHODS = ['hierarchical']
+OPTIONS = {'methods': METHODS, 'components': 9}
 
 
 @pytest.fixture(scope='module')
 def compared(tmp_path_factory):
   folder = tmp_path_factory.mktemp('compared')
   path = write(folder / 'mine.jsonl', rows())
-  results = comparing.run(path, folder / 'run', methods=METHODS, components=9)
+  results = comparing.run(path, folder / 'run', **OPTIONS, audit=False)
   return path, folder / 'run', results
 
 
@@ -141,7 +142,6 @@ def test_every_table_is_there(compared):
   ties = {row['method']: row for row in tables['ties']}
   assert 0 < ties['aggregate']['tie_share'] < 1
   assert ties['hierarchical']['log_loss'] < ties['aggregate']['log_loss']
-  assert tables['audit']
 
 
 def test_more_answers_of_a_new_person_help(compared):
@@ -197,8 +197,15 @@ def test_a_comparison_is_not_done_again(compared, monkeypatch):
   monkeypatch.setattr(
     compare.fitting, 'method_unit', lambda *a, **k: pytest.fail('done again')
   )
-  again = comparing.run(path, run, methods=METHODS, components=9)
+  again = comparing.run(path, run, **OPTIONS, audit=False)
   assert again['answer'] == results['answer']
+
+
+@pytest.mark.slow
+def test_the_best_personal_model_is_audited(compared):
+  path, run, _ = compared
+  results = comparing.run(path, run, **OPTIONS)
+  assert {row['method'] for row in results['tables']['audit']} >= {'personal'}
 
 
 def test_training_takes_what_was_chosen(compared, capsys):
