@@ -18,7 +18,7 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from prm_jax import types
 from prm_jax.models import decoder
-from prm_jax.models.weights import decoder_fields, huggingface
+from prm_jax.models.weights import decoder_fields, huggingface, pointers
 
 # Flax name of a layer's module -> its name in the file.
 _LAYER = {
@@ -308,6 +308,7 @@ def _dequantised(file: _File, name: str) -> np.ndarray:
 
 def _read(path: Path) -> _File:
   """Returns a file's fields and tensors, all known to lie inside it."""
+  pointers.refuse(path)
   try:
     with path.open('rb') as raw:
       if raw.read(4) != b'GGUF':

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from prm_jax import types
 from prm_jax.models import decoder, encoder
-from prm_jax.models.weights import decoder_fields
+from prm_jax.models.weights import decoder_fields, pointers
 
 # Flax name of a layer's module -> its name in the file.
 _BERT_LAYER = {
@@ -89,7 +89,6 @@ TEXTS = (
   *('tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json'),
   'chat_template.jinja',
 )
-_POINTER = b'version https://git-lfs'
 _INDEX = 'model.safetensors.index.json'
 _FLOATS = ('F16', 'BF16', 'F32', 'F64')
 
@@ -252,6 +251,7 @@ def read_json(path: Path) -> dict[str, Any]:
   Raises:
     ValueError: there is none.
   """
+  pointers.refuse(path)
   try:
     known = json.loads(path.read_text())
   except (OSError, ValueError) as error:
@@ -267,12 +267,7 @@ def _open(paths: Iterable[Path], prefix: str) -> Tensors:
   for path in paths:
     if not path.is_file():
       raise ValueError(f'{path} is missing')
-    with path.open('rb') as raw:
-      if raw.read(len(_POINTER)) == _POINTER:
-        raise ValueError(
-          f'{path} is a Git LFS pointer and not the weights: fetch them with '
-          '`git lfs pull` in its repository'
-        )
+    pointers.refuse(path)
     try:
       file = safe_open(path, framework='numpy')
     except SafetensorError as error:

@@ -222,15 +222,6 @@ def test_errors_name_the_option_that_is_wrong(saved):
     huggingface.load_decoder(folder)
 
 
-def test_pointers_of_git_lfs_are_named(saved):
-  folder, *_ = saved()
-  path = folder / 'model.safetensors'
-  text = 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n'
-  path.write_text(text)
-  with pytest.raises(ValueError, match=r'is a Git LFS pointer .*git lfs pull'):
-    huggingface.load_decoder(folder)
-
-
 def test_what_no_architecture_has_is_not_saved(tiny_decoder, tmp_path):
   config, params = tiny_decoder('mistral', mlp_bias=True)
   with pytest.raises(ValueError, match='no architecture has'):
