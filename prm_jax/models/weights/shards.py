@@ -97,6 +97,21 @@ def read(path: Path) -> dict[str, Stored]:
   return found
 
 
+def refuse_twice(name: str, path: Path, home: Path | None) -> None:
+  """Refuses a tensor that lies in a checkpoint twice.
+
+  Args:
+    name: of the tensor.
+    path: of the file in which it was found.
+    home: where it was found before; None where it was not.
+
+  Raises:
+    ValueError: it was.
+  """
+  if home is not None:
+    raise ValueError(f'{path}: tensor {name} is also in {home}')
+
+
 def write(
   tensors: Mapping[str, Tensor], folder: Path, *, limit: int = LIMIT
 ) -> list[Path]:
