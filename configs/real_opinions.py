@@ -15,6 +15,15 @@ _AXIS = (
   'scoop-hivemind.ubi',
 )
 _CONTROL = 'bg2050-volunteers'
+_SISTERS = (
+  ('american-assembly.bowling-green', _CONTROL),
+  (
+    'scoop-hivemind.taxes',
+    'scoop-hivemind.affordable-housing',
+    'scoop-hivemind.ubi',
+    'scoop-hivemind.freshwater',
+  ),
+)
 
 
 def get_config(variant: str = 'full') -> config_dict.ConfigDict:
@@ -38,7 +47,10 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   config.encoder = ''  # all-MiniLM-L6-v2; or a folder
   config.newest = 0.2  # of each person's statements
   config.answers = (5, 10, 20, 50)
-  config.strengths = (0.25, 0.5, 0.75, 1.0)
+  config.strengths = (0.25, 0.5, 0.75, 0.9, 1.0, 1.25)
+  # Of a guard that takes less than most at its whole strength.
+  config.beyond = {'one_price': (1.5, 2.0, 2.5)}
+  config.sisters = _SISTERS  # of one town, or of one platform's people
   config.replicates = 400
   config.options = {}  # of `populations.Options` other than its own
   config.power = {'leans': (0.025, 0.05, 0.1), 'draws': 200}
@@ -53,8 +65,9 @@ def get_config(variant: str = 'full') -> config_dict.ConfigDict:
   if variant == 'smoke':
     config.seeds, config.folds, config.replicates = (0,), 2, 20
     config.predicted = config.served = ('made_up',)
-    config.control, config.text = '', False
+    config.control, config.text, config.sisters = '', False, ()
     config.answers, config.strengths = (5,), (0.5, 1.0)
+    config.beyond = {}
     config.power.draws, config.rounds = 10, 4
     config.made_up = (90, 44)
   return config.lock()

@@ -52,13 +52,22 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
   if arguments.judge:
     return _written(output, _judge(arguments, rows))
   model = Exported.load(arguments.model, label=arguments.label)
-  found, cut = scores(model, arguments.user, rows)
+  found, cut, alike = scores(model, arguments.user, rows)
+  if alike.any():
+    if alike.all():
+      raise ValueError(
+        f'--data={arguments.data}: right and wrong answers are read alike in '
+        'every row: they differ behind what the model reads'
+      )
+    apart = np.flatnonzero(~alike)
+    rows, found = rows.take(apart), [found[row] for row in apart]
   results: dict[str, Any] = {
     'study': 'benchmark',
     'config': {
       'benchmark': rows.name,
       'prompts': len(rows.prompts),
       'texts_truncated': cut,
+      'read_alike': int(alike.sum()),
     },
     'seeds': [0],
     'tables': {
@@ -70,6 +79,16 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
   if cut:
     results['answer'].append(
       f'{cut} texts were longer than what the model reads, and truncated.'
+    )
+  if alike.any():
+    results['answer'].append(
+      f'In {int(alike.sum())} rows a right answer and a wrong one are read '
+      'alike, because they differ behind what is read: these are left out.'
+    )
+  if rows.name == benchmark_files.OWN:
+    results['answer'].append(
+      "All people's judgements are scored by one reward, "
+      + (f'that of {arguments.user}.' if arguments.user else "everybody's.")
     )
   if arguments.hazards:
     told = hazards(model, arguments.user)
@@ -128,8 +147,11 @@ def _judge(
 
 def scores(
   model: Exported, user: str | None, rows: benchmark_files.Rows
-) -> tuple[list[np.ndarray], int]:
-  """Returns scores of every row's answers, and how many texts were truncated.
+) -> tuple[list[np.ndarray], int, np.ndarray]:
+  """Returns scores of every row's answers, and what could not be read whole.
+
+  That is how many texts were truncated, and in which rows `[N]` a right and a
+  wrong answer are then the same tokens.
 
   Args:
     model: which scores.
@@ -142,17 +164,24 @@ def scores(
   each = zip(rows.prompts, rows.answers, strict=True)
   pairs = [(prompt, text) for prompt, texts in each for text in texts]
   known = sorted(set(pairs))
-  told, cut = [], 0
+  told, read, cut = [], [], 0
   for first in range(0, len(known), _BATCH):
     some = zip(*known[first : first + _BATCH], strict=True)
     prompts, responses = map(list, some)
     found = model.score(user, prompts, responses)
     told.append(found.scores)
+    read.append(found.read)
     cut += int(found.cut.sum())
   number = {pair: at for at, pair in enumerate(known)}
-  flat = np.concatenate(told)[[number[pair] for pair in pairs]]
-  ends = np.cumsum([len(texts) for texts in rows.answers])
-  return np.split(flat, ends[:-1]), cut
+  places = [number[pair] for pair in pairs]
+  ends = np.cumsum([len(texts) for texts in rows.answers])[:-1]
+  same = np.split(np.concatenate(read)[places], ends)
+  alike = [
+    bool(np.isin(one[list(right)], np.delete(one, list(right))).any())
+    for one, right in zip(same, rows.right, strict=True)
+  ]
+  flat = np.concatenate(told)[places]
+  return np.split(flat, ends), cut, np.array(alike, bool)
 
 
 def table(

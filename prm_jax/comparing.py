@@ -7,7 +7,7 @@ from typing import Any
 
 from prm_jax import adapting, kept_memories, kept_summaries, registry, training
 from prm_jax.audits import copies
-from prm_jax.data import schema
+from prm_jax.data import pipelines, schema
 from prm_jax.lab import adapted_fits, compare, folds, told, units, worded
 from prm_jax.model import Model
 from prm_jax.models import features
@@ -73,12 +73,8 @@ def run(
   digest = writers.file_digest(path) if path.is_file() else ''
   _check_data(path, digest, folder)
   training.check_memory(path, memory)
-  judged, report = schema.read_jsonl(path)
   source = features.Source(encoder, own_features, backbone, reading=reading)
-  name = path.name.partition('.')[0]
-  given = folds.Data(
-    name, judged, copies.find(judged), source, components, seed
-  )
+  given, said = _data(path, source, components, seed)
   found = compare.run(
     *(given, folder),
     digest=digest,
@@ -96,8 +92,39 @@ def run(
   config = {'data': path.name, 'digest': digest, 'choice': chosen}
   if plan is not None:
     config['adapt'] = plan.described()
-  notes = [*found.notes, *report.lines()]
+  notes = [*found.notes, *said]
   return _written(folder, given, found, config, notes, audited)
+
+
+def _data(
+  path: Path, source: features.Source, components: int, seed: int
+) -> tuple[folds.Data, list[str]]:
+  """Returns what is compared on, and notes of what was left out."""
+  judged, report = schema.read_jsonl(path)
+  judged, alike = _read_apart(judged, source)
+  name, same = path.name.partition('.')[0], copies.find(judged)
+  data = folds.Data(name, judged, same, source, components, seed)
+  return data, [*report.lines(), *alike]
+
+
+def _read_apart(judged, source: features.Source):
+  """Returns judgements of which a language model reads two texts, and a note.
+
+  Responses may differ behind what it reads: which is better cannot be told.
+  """
+  if source.backbone is None or isinstance(judged, schema.Ratings):
+    return judged, []
+  table = source.together(judged.prompt_texts, judged.texts)
+  alike = training.read_alike(judged, table)
+  if alike.all():
+    raise ValueError('in every judgement both responses are read alike')
+  if not alike.any():
+    return judged, []
+  note = (
+    f'{int(alike.sum())} judgements are left out: the language model reads '
+    'both responses alike.'
+  )
+  return pipelines.select(judged, ~alike), [note]
 
 
 def _written(

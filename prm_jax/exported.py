@@ -123,7 +123,7 @@ class Exported(NamedTuple):
     """
     vector = self.vector(user)
     told = score_texts(self.model, prompts, responses, total=self.total)
-    return Scored(self.of_labels(told.scores, vector), told.cut)
+    return told._replace(scores=self.of_labels(told.scores, vector))
 
   def score_spelled(
     self, user: str | None, prompts: Sequence[str], responses: Sequence[str]
@@ -140,7 +140,7 @@ class Exported(NamedTuple):
     """
     vector = self.vector(user)
     told = score_spelled(self.model, prompts, responses, total=self.total)
-    return Scored(self.of_labels(told.scores, vector), told.cut)
+    return told._replace(scores=self.of_labels(told.scores, vector))
 
   def of_labels(self, scores: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """Returns what labels' scores `[N, C]` are for a person, `[N]`.

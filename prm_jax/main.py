@@ -51,10 +51,28 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def train(arguments: argparse.Namespace) -> None:
   """Fits a reward model to a file of judgements, and evaluates it."""
-  from prm_jax import comparing
+  if arguments.processes is None:
+    for name in ('coordinator', 'process'):
+      if getattr(arguments, name) is not None:
+        raise ValueError(f'--{name}: of a fit of several, with --processes')
+    _trained(arguments)
+    return
+  from prm_jax.runtime import processes
+
+  processes.start(  # before anything looks for devices
+    arguments.processes,
+    coordinator=arguments.coordinator,
+    process=arguments.process,
+  )
+  with processes.together():
+    _trained(arguments)
+
+
+def _trained(arguments: argparse.Namespace) -> None:
+  from prm_jax import comparing, training
   from prm_jax.model import Model
   from prm_jax.report import page
-  from prm_jax.runtime import mesh
+  from prm_jax.runtime import mesh, processes
 
   settings = _given(arguments)
   chosen = comparing.chosen(arguments.workdir)
@@ -68,16 +86,39 @@ def train(arguments: argparse.Namespace) -> None:
   if settings.get('method') == 'plus':
     _tell(_told(arguments, settings), arguments.workdir)
     return
-  if arguments.mesh and settings.get('adapt') not in (None, 'frozen'):
-    raise ValueError('--mesh: --adapt trains on one device: leave one out')
-  with mesh.use(mesh.parse(arguments.mesh) if arguments.mesh else None):
+  watch = training.Watch(progress=True, **_watched(arguments))
+  if settings.get('adapt') not in (None, 'frozen'):
+    _refuse(arguments, '--adapt trains on one device, and stops by itself')
+  devices = mesh.parse(arguments.mesh) if arguments.mesh else None
+  if arguments.processes is not None:
+    devices = devices or mesh.make_mesh()
+    processes.check(devices)
+  with mesh.use(devices):
     model = Model.fit(
-      arguments.data, workdir=arguments.workdir, progress=True, **settings
+      arguments.data, workdir=arguments.workdir, watch=watch, **settings
     )
+  if not processes.first():
+    return
   results = dict(model.results)
   if 'answer' not in results:
     results['answer'] = page.plain_answer(results)
   _tell(results, arguments.workdir)
+
+
+def _watched(arguments: argparse.Namespace) -> dict[str, Any]:
+  """Returns the given fields of `training.Watch`."""
+  names = 'log', 'profile', 'restore_step'
+  known = {name: getattr(arguments, name) for name in names}
+  return {name: value for name, value in known.items() if value is not None}
+
+
+def _refuse(arguments: argparse.Namespace, why: str) -> None:
+  """Raises ValueError where an option is given that a fit does not take."""
+  given = {'mesh': arguments.mesh, 'processes': arguments.processes}
+  given |= _watched(arguments)
+  for name, value in given.items():
+    if value not in (None, ''):
+      raise ValueError(f'--{name.replace("_", "-")}: {why}: leave it out')
 
 
 def _told(arguments, settings: dict[str, Any]) -> dict[str, Any]:
@@ -93,8 +134,7 @@ def _told(arguments, settings: dict[str, Any]) -> dict[str, Any]:
     raise ValueError(
       'plus writes about people with a language model: give --backbone=FOLDER'
     )
-  if arguments.mesh:
-    raise ValueError('--mesh: plus trains on one device')
+  _refuse(arguments, 'plus trains on one device, and writes its own figures')
   known = {k: v for k, v in settings.items() if k not in ('method', 'kind')}
   results = summary_training.fit(arguments.data, arguments.workdir, **known)
   return {'answer': page.plain_answer(results), **results}

@@ -24,7 +24,7 @@ from prm_jax.elicitation import pool, terminal
 from prm_jax.elicitation import session as sessions
 from prm_jax.models import features
 from prm_jax.ops import acquisition, bayes
-from prm_jax.runtime import checkpoint, export, train, writers
+from prm_jax.runtime import checkpoint, export, processes, train, writers
 from prm_jax.systems import inference, scoring
 from prm_jax.users import bank as banks
 from prm_jax.worlds import stances
@@ -109,7 +109,7 @@ class Model:
     fitted = training.fit(
       data, method=method, workdir=Path(workdir) if workdir else None, **options
     )
-    if workdir:
+    if workdir and processes.first():
       _write(Path(workdir), fitted.reader, fitted.kept)
     return cls(
       fitted.setting,

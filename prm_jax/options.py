@@ -25,12 +25,7 @@ def parser() -> argparse.ArgumentParser:
   sub.add_argument('--methods', help='personal ones, with commas between')
   sub = command('train', 'Fit a reward model to judgements.')
   _features(sub)
-  sub.add_argument(
-    '--method', help='what a comparison in --workdir chose, or pref'
-  )
-  sub.add_argument(
-    '--mesh', default='', help='devices that share the fit, such as data:8'
-  )
+  _train(sub)
   _adapts(sub, 'the reward')
   _score(command('score', 'Score responses for a person.', workdir=False))
   _ask(command('ask', 'Ask a person what they prefer.'))
@@ -55,6 +50,42 @@ def parser() -> argparse.ArgumentParser:
   _plan(command('plan', 'What would a fit need?', workdir=False))
   _convert(command('convert', 'Write a public set as lines.', workdir=False))
   return parser
+
+
+def _train(sub: argparse.ArgumentParser) -> None:
+  sub.add_argument(
+    '--method', help='what a comparison in --workdir chose, or pref'
+  )
+  sub.add_argument(
+    '--mesh', default='', help='devices that share the fit, such as data:8'
+  )
+  sub.add_argument(
+    '--processes',
+    metavar='N',
+    help='share the fit with other processes that run this command, too: auto '
+    'where JAX finds them (TPU pods, srun), or how many',
+  )
+  sub.add_argument(
+    '--process', type=int, help="of N, this one's number, from 0"
+  )
+  sub.add_argument(
+    '--coordinator', metavar='HOST:PORT', help='of N, where the first listens'
+  )
+  sub.add_argument(
+    '--log',
+    choices=('jsonl', 'tensorboard'),
+    help="tensorboard: training figures in --workdir's folder tensorboard, too",
+  )
+  sub.add_argument(
+    '--profile', type=Path, help='folder for a trace of five steps'
+  )
+  sub.add_argument(
+    '--restore-step',
+    type=int,
+    metavar='N',
+    help='go on from this checkpoint, and replace later ones; the last one if '
+    'not given',
+  )
 
 
 def _features(sub: argparse.ArgumentParser) -> None:

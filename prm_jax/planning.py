@@ -134,6 +134,20 @@ def plan(request: Request) -> dict[str, Any]:
   Raises:
     ValueError: the request cannot be planned, or there are fewer devices.
   """
+  from prm_jax.runtime import plan as planned
+
+  what = asked(request)
+  return planned.report(planned.step(*what), what[-1])
+
+
+def asked(request: Request) -> tuple[Any, Any, Any, Any]:
+  """Returns learner, sizes, shapes of a batch and mesh of a request.
+
+  They are what `runtime.plan.step` takes.
+
+  Raises:
+    ValueError: the request cannot be planned, or there are fewer devices.
+  """
   import jax
   import jax.numpy as jnp
 
@@ -141,7 +155,6 @@ def plan(request: Request) -> dict[str, Any]:
   from prm_jax.models.weights import decoder_fields, huggingface
   from prm_jax.rewards import backbone as trunks
   from prm_jax.runtime import mesh as meshes
-  from prm_jax.runtime import plan as planned
 
   check(request)
   mesh = meshes.parse(request.mesh)
@@ -171,10 +184,7 @@ def plan(request: Request) -> dict[str, Any]:
     of(jnp.int32), of(jnp.float32), of(jnp.float32), of(jnp.int32)
   )
   spec = types.Spec(config.hidden_size, request.people, request.pairs)
-  made = planned.step(
-    learner, spec, types.Batch(rows, types.Inputs(texts)), mesh
-  )
-  return planned.report(made, mesh)
+  return learner, spec, types.Batch(rows, types.Inputs(texts)), mesh
 
 
 def _takes(method: str, registry: Any) -> set[str]:

@@ -110,6 +110,8 @@ def server(
         status = 200
       except RequestError as refusal:
         told, status = {'error': str(refusal)}, refusal.status
+      except Exception as error:  # of ours: who asks gets an answer
+        told, status = {'error': f'{type(error).__name__}: {error}'}, 500
       data = json.dumps(told).encode()
       self.send_response(status)
       self.send_header('Content-Type', 'application/json')
@@ -164,6 +166,7 @@ def answer(
     raise RequestError(
       400, f'unknown fields {unknown}: {list(_FIELDS)} are read'
     )
+  spelled: tuple[list[str], list[str]] = ([], [])
   who = request.get('user', user)
   if who is not None and not isinstance(who, str):
     raise RequestError(400, 'user: is no text')
@@ -171,7 +174,8 @@ def answer(
     if 'query' in request:
       if 'responses' in request:
         raise RequestError(400, 'query or responses: give one of them')
-      told = model.score_spelled(who, *_spelled(request))
+      spelled = _spelled(request)
+      told = model.score_spelled(who, *spelled)
     else:
       prompts = _list(request, 'prompts', str | list)
       responses = _list(request, 'responses', str | list, len(prompts))
@@ -182,6 +186,9 @@ def answer(
     raise RequestError(400, str(error)) from error
   scores = told.scores.tolist()
   logs = {'truncated': told.cut.astype(float).tolist()}
+  if request.get('query') and request.get('prompts'):
+    # Whether a query does not begin with its prompt, letter by letter.
+    logs['read_whole'] = [float(not prompt) for prompt in spelled[0]]
   return {'rewards': scores, 'scores': scores, 'extra_logs': logs}
 
 
@@ -191,11 +198,13 @@ def _spelled(request: Mapping[str, Any]) -> tuple[list[str], list[str]]:
   if request.get('prompts') is None:
     return [''] * len(texts), texts
   prompts = _list(request, 'prompts', str, len(texts))
-  for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True)):
-    if not text.startswith(prompt):
-      raise RequestError(400, f'query {number} does not begin with its prompt')
-  both = zip(prompts, texts, strict=True)
-  return prompts, [text[len(prompt) :] for prompt, text in both]
+  # What a decoder made of the tokens may begin with BOS or a space: such a text
+  # is read whole, and its special tokens are special.
+  both = [
+    (prompt, text[len(prompt) :]) if text.startswith(prompt) else ('', text)
+    for prompt, text in zip(prompts, texts, strict=True)
+  ]
+  return [prompt for prompt, _ in both], [text for _, text in both]
 
 
 def _list(

@@ -111,10 +111,12 @@ def _check(row: Any) -> None:
   for name in ('prompt', 'response'):
     if name not in row:
       raise ValueError(f'{name}: is missing')
-    if not isinstance(row[name], str | list) or not row[name]:
+    given = row[name]
+    none = given == [] or (name == 'prompt' and not given)
+    if not isinstance(given, str | list) or none:
       raise ValueError(f'{name}: is neither a text nor a list of messages')
     try:
-      json.dumps(row[name], ensure_ascii=False).encode()
+      json.dumps(given, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
       raise ValueError(
         f'{name}: holds half of a character (a lone surrogate): it was cut in '

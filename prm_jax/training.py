@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import math
 import sys
 from collections.abc import Mapping
@@ -19,7 +20,9 @@ from prm_jax.elicitation import pool
 from prm_jax.heads import assembled
 from prm_jax.lab import fitting, held_out
 from prm_jax.models import features
-from prm_jax.runtime import checkpoint, train, writers
+from prm_jax.runtime import checkpoint, pace, processes, train, writers
+from prm_jax.runtime import mesh as meshes
+from prm_jax.runtime.compile import laid_out
 from prm_jax.setting import Setting
 from prm_jax.systems import inference
 from prm_jax.users import bank as banks
@@ -30,6 +33,67 @@ _START, _ROW, _TEXT = 6e8, 6e2, 1.6e4  # bytes that were measured
 MEMORY = 4.0  # gigabytes that a fit may take
 _ALIKE = 1e-4  # columns of one text vary less
 PREDICTIONS = 'predictions.jsonl.gz'
+LOGS = ('jsonl', 'tensorboard')  # where training figures go
+_CHECKPOINTS = 'checkpoints'
+
+
+class Watch(NamedTuple):
+  """How a fit is watched, and from where it goes on.
+
+  Attributes:
+    progress: whether to show a bar.
+    log: 'tensorboard' writes figures to `WORKDIR/tensorboard`, too; they are in
+      `WORKDIR/metrics.jsonl` in any case. With it, or a profile, figures say
+      how fast steps are.
+    profile: a folder for a trace of some steps, see `train.go_on`.
+    restore_step: the checkpoint to go on from; the latest, if None. Later ones
+      are replaced.
+  """
+
+  progress: bool = False
+  log: str = 'jsonl'
+  profile: Path | None = None
+  restore_step: int | None = None
+
+  def check(self, method: str, options: Mapping[str, Any], workdir) -> None:
+    """Raises ValueError where a fit cannot be watched so.
+
+    Args:
+      method: that is fitted.
+      options: of its learner.
+      workdir: of the fit; None where nothing is written.
+    """
+    if self.log not in LOGS:
+      raise ValueError(f'--log={self.log}: one of {list(LOGS)}')
+    if workdir is None and self._replace(progress=False) != Watch():
+      raise ValueError('log, profile and restore_step need a workdir')
+    if self.log == 'tensorboard':
+      writers.TensorboardWriter(workdir)  # which says what is not installed
+    learner = registry.build('learner', {'kind': method, **options})
+    first, steps = pace.Trace.first, train.steps(learner)
+    if self.profile is not None and steps <= first:
+      raise ValueError(
+        f'--profile: a trace begins after {first} steps, and {method} takes '
+        f'{steps}'
+      )
+    if self.restore_step is not None:
+      checkpoint.check_step(workdir / _CHECKPOINTS, self.restore_step)
+
+  def options(self, workdir: Path) -> dict[str, Any]:
+    """Returns options of `train.fit` for a fit that writes to a folder."""
+    figures: writers.Writer = writers.JsonlWriter(workdir / 'metrics.jsonl')
+    if self.log == 'tensorboard':
+      board = writers.TensorboardWriter(workdir / self.log)
+      figures = writers.Tee(figures, board)
+    return {
+      'writer': figures,
+      'paced': self.log == 'tensorboard' or self.profile is not None,
+      'profile': self.profile,
+      'restore_step': self.restore_step,
+    }
+
+
+_UNWATCHED = Watch()
 
 
 class Fitted(NamedTuple):
@@ -60,7 +124,7 @@ def fit(
   seed: int = 0,
   evaluate: bool = True,
   memory: float = MEMORY,
-  progress: bool = False,
+  watch: Watch = _UNWATCHED,
 ) -> Fitted:
   """Returns a model fitted to nine tenths of the judgements.
 
@@ -82,13 +146,14 @@ def fit(
     seed: of the split and of the fit.
     evaluate: measure it on the rest, beside the aggregate and controls.
     memory: gigabytes that a file may take.
-    progress: whether to show a bar.
+    watch: the fit's figures, trace and the checkpoint to go on from.
 
   Raises:
     ValueError: the data or an option cannot be used; nothing is written.
     CheckpointError: the workdir belongs to another setting.
   """
   plan, options = _given(adapt, precision, options or {}, method, backbone)
+  watch.check(method, options, workdir)
   judged, copied, digest = judgements(data, seed, memory)
   where = held_out.split(judged, copied, seed)
   source = features.Source(encoder, own_features, backbone, reading=reading)
@@ -117,7 +182,7 @@ def fit(
     source = _adapted(known, source, begun, read, workdir)
     read = _read(kind, source, judged, says, components)
   batch = _said(judged, says, read)
-  state = _fit(known, batch, judged.user_ids, workdir, progress)
+  state = _fit(known, batch, judged.user_ids, workdir, watch)
   kept = pool.choose(judged, read.table, where == fitting.TRAIN, seed)
   rest = evaluate and _evaluated(known, state, judged, read.table, where)
   results = _results(known, judged, copied, rest, workdir) if rest else {}
@@ -126,7 +191,7 @@ def fit(
 
 def _results(known: Setting, judged, copied, cell, workdir) -> dict[str, Any]:
   """Returns the content of results.json; writes what was predicted."""
-  if workdir is not None:
+  if workdir is not None and processes.first():
     writers.write_lines(workdir / PREDICTIONS, held_out.lines(cell))
   return held_out.results(dataclasses.asdict(known), judged, copied, cell)
 
@@ -231,8 +296,22 @@ def _given(
 
 def _begin(workdir: Path | None, known: Setting, digest: str) -> None:
   """Writes what is fitted, or compares it with what was begun there."""
+  what = {**known.described(), 'data': digest}
+  processes.same('the data or options', json.dumps(what, sort_keys=True))
   if workdir is not None:
-    checkpoint.check_config(workdir, {**known.described(), 'data': digest})
+    processes.on_first(lambda: checkpoint.check_config(workdir, what))
+
+
+def read_alike(judged: schema.Judgements, table: np.ndarray) -> np.ndarray:
+  """Returns in which judgements `[n]` both responses are read alike.
+
+  Args:
+    judged: N judgements of M texts.
+    table: `[M, C]` features.
+  """
+  first, second = (table[judged.items[:, side]] for side in (0, 1))
+  # The same text in another batch differs by rounding.
+  return np.abs(first - second).max(1) < _ALIKE
 
 
 def _alike(judged: schema.Judgements, table, says) -> np.ndarray:
@@ -241,9 +320,7 @@ def _alike(judged: schema.Judgements, table, says) -> np.ndarray:
   Their difference is 0 whatever is learned: longer responses than are read,
   that differ behind, or words that the tokenizer does not know.
   """
-  first, second = (table[judged.items[:, side]] for side in (0, 1))
-  # The same text in another batch differs by rounding.
-  found = np.abs(first - second).max(1) < _ALIKE
+  found = read_alike(judged, table)
   if count := int((found & says).sum()):
     print(
       f'{count} of {int(says.sum())} judgements that train compare responses '
@@ -262,9 +339,11 @@ def _evaluated(known: Setting, state, judged, table, where):
   """Returns what the model and others predict of what was held out."""
   learner = known.learner()
   fitted = fitting.Fitted(learner, state, table, known.people, known.key)
-  return held_out.evaluate(
-    fitted, known.method, judged, table, where, seed=known.seed
-  )
+  mesh = meshes.in_use()  # of several processes: each evaluates for itself
+  with meshes.use(None if processes.share(mesh) else mesh):
+    return held_out.evaluate(
+      fitted, known.method, judged, table, where, seed=known.seed
+    )
 
 
 def _trains(
@@ -422,7 +501,7 @@ def _fit(
   data: types.Batch,
   user_ids: list[str],
   workdir: Path | None,
-  progress: bool,
+  watch: Watch,
 ) -> types.TrainState:
   """Returns the fitted state with everybody's belief; goes on where it was.
 
@@ -433,21 +512,25 @@ def _fit(
   common: dict[str, Any] = {
     'key': setting.key,
     'spec': setting.spec,
-    'progress': progress,
+    'progress': watch.progress,
   }
   if workdir is None:
     state = train.fit(learner, data, **common)
     return _finished(learner, state, data, user_ids)
   last = train.length(learner)
-  metrics = writers.JsonlWriter(workdir / 'metrics.jsonl')
-  with checkpoint.Checkpoints(workdir / 'checkpoints') as manager:
-    if (manager.latest() or 0) > last:
-      return manager.restore(setting.finished())
-    state = train.fit(
-      learner, data, manager=manager, writer=metrics, save_every=100, **common
-    )
-    state = _finished(learner, state, data, user_ids)
-    manager.save(last + 1, state)
+  common |= watch.options(workdir)
+  with checkpoint.Checkpoints(workdir / _CHECKPOINTS) as manager:
+    step = watch.restore_step or manager.latest() or 0
+    mesh = meshes.in_use()
+    shared = processes.share(mesh)
+    if step > last:
+      like = setting.finished()
+      like = processes.everywhere(like) if shared else like
+      return processes.local(manager.restore(like, step=step))
+    state = train.fit(learner, data, manager=manager, save_every=100, **common)
+    # What follows is small, and the same in every process.
+    state = _finished(learner, processes.local(state), data, user_ids)
+    manager.save(last + 1, laid_out(state, mesh) if shared else state)
     manager.wait()
   return state
 

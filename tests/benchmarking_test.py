@@ -236,7 +236,7 @@ def test_the_command_writes_what_it_says(tmp_path, monkeypatch, capsys):
   def score(user, prompts, responses):
     seen.extend(responses)
     found = np.array([wise(text) for text in responses], np.float32)
-    return Scored(found, found > 0)
+    return Scored(found, found > 0, np.arange(len(found)))
 
   model = SimpleNamespace(score=score)
   monkeypatch.setattr(exported.Exported, 'load', lambda *a, **k: model)
@@ -275,7 +275,7 @@ def test_what_a_stranger_serves_is_audited():
 
   def score(user, prompts, responses):
     found = np.array([len(text) for text in responses], np.float32)
-    return Scored(found, found < 0)
+    return Scored(found, found < 0, np.arange(len(found)))
 
   rows = benchmarking.hazards(SimpleNamespace(score=score), None)
   found = {(row['method'], row['quantity']): row for row in rows}
@@ -289,3 +289,33 @@ def test_released_files_are_what_they_are_called(real_data):
     rows = benchmark_files.read(name, real_data)
     assert rows.name == name
     assert group in rows.group
+
+
+def test_rows_that_are_read_alike_are_left_out_and_counted(
+  tmp_path, monkeypatch, capsys
+):
+  def score(user, prompts, responses):
+    short = [text[:3] for text in responses]
+    found = np.array([len(set(text)) for text in short], np.float32)
+    read = np.array([hash(text) for text in short], np.int64)
+    return Scored(found, np.ones(len(found), bool), read)
+
+  model = SimpleNamespace(score=score)
+  monkeypatch.setattr(exported.Exported, 'load', lambda *a, **k: model)
+  rows = [
+    {'input': f'p{n}', 'output_1': a, 'output_2': 'aaa b', 'label': 1}
+    | {'subset': 'LLMBar/Natural'}
+    for n, a in enumerate(['abc', 'aaa c', 'aab'])
+  ]
+  data = save(tmp_path / 'd.jsonl', rows)
+  assert main.run(['benchmark', '--model=m', f'--data={data}']) == 0
+  said = capsys.readouterr().out
+  assert 'In 1 rows a right answer and a wrong one are read alike' in said
+  assert 'llmbar, overall: 1.000' in said
+  assert 'of 2 prompts' in said
+  data = save(tmp_path / 'e.jsonl', rows[1:2])
+  assert main.run(['benchmark', '--model=m', f'--data={data}']) == 2
+  assert 'are read alike in every row' in capsys.readouterr().err
+  half = save(tmp_path / 'f.jsonl', [{**rows[0], 'output_1': '\ud83d'}])
+  assert main.run(['benchmark', '--model=m', f'--data={half}']) == 2
+  assert 'holds half of a character' in capsys.readouterr().err

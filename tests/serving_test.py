@@ -87,7 +87,10 @@ def test_every_form_of_a_request_is_served(model, address):
       assert status == 200
       assert told['rewards'] == told['scores']
       close(told['rewards'], want)
-      assert told['extra_logs'] == {'truncated': [0.0, 0.0]}
+      logs = {'truncated': [0.0, 0.0]}
+      if {'query', 'prompts'} <= set(body):
+        logs['read_whole'] = [0.0, 0.0]
+      assert told['extra_logs'] == logs
   first = model.score('ann', ['hi'], plain[:1]).scores
   other = model.score('bob', ['hi'], plain[:1]).scores
   assert np.abs(first - other).max() > 0.01
@@ -119,7 +122,8 @@ def test_spelled_ids_are_those_of_the_template(model):
     ([1], 400, 'is a JSON object'),
     ({}, 400, 'prompts: is no list'),
     ({'query': []}, 400, 'query: is no list of 1 to'),
-    ({'query': ['a'], 'prompts': ['b']}, 400, 'not begin with its prompt'),
+    ({'prompts': ['a'], 'responses': ['\ud83d']}, 400, 'half of a character'),
+    ({'query': ['\ud83d']}, 400, 'half of a character'),
     ({'query': ['a'], 'prompts': ['a', 'b']}, 400, '2 entries, and 1'),
     ({'query': ['a'], 'responses': ['a']}, 400, 'give one of them'),
     ({'query': [3]}, 400, 'an entry is of another kind'),
@@ -181,3 +185,26 @@ def test_the_command_serves_until_it_is_interrupted(model, monkeypatch, capsys):
   assert 'Authorization: Bearer ' in capsys.readouterr().err
   assert main.run(['serve', '--model=m', '--user=who']) == 2
   assert "'who'" in capsys.readouterr().err
+
+
+def test_a_query_that_does_not_begin_with_its_prompt_is_read_whole(model):
+  prompt = rendered('hi')
+  body = {
+    'query': [prompt + 'ho', ' ' + prompt + 'ho'],
+    'prompts': [prompt] * 2,
+  }
+  told = serving.answer(model, body)
+  assert told['extra_logs']['read_whole'] == [0.0, 1.0]
+  close(
+    told['rewards'][:1],
+    serving.answer(model, {'query': [prompt + 'ho']})['rewards'],
+  )
+
+
+def test_a_fault_of_ours_is_an_answer(model, address, monkeypatch):
+  def broken(*arguments):
+    raise TypeError('not so')
+
+  monkeypatch.setattr(serving, 'answer', broken)
+  status, told = post(address, {'prompts': ['a'], 'responses': ['b']})
+  assert (status, told) == (500, {'error': 'TypeError: not so'})

@@ -24,7 +24,7 @@ class Lengths:
   def score(self, user, prompts, responses):
     self.seen.append(len(responses))
     sizes = np.array([len(response) for response in responses], np.float32)
-    return Scored(sizes * self.vector(user), sizes > 9)
+    return Scored(sizes * self.vector(user), sizes > 9, np.arange(len(sizes)))
 
 
 @pytest.fixture
@@ -86,6 +86,8 @@ def test_standard_input_is_read(model, monkeypatch, capsys):
     ('[]', 'expected an object'),
     ('{"prompt": "p"}', 'response: is missing'),
     ('{"prompt": "p", "response": 3}', 'response: is neither'),
+    ('{"prompt": "p", "response": []}', 'response: is neither'),
+    ('{"prompt": "", "response": "r"}', 'prompt: is neither'),
     ('{"prompt": "p", "response": "\\ud800"}', 'half of a character'),
     ('{"prompt": "p", "response": "r", "score": 1}', "a field 'score' of its"),
   ],

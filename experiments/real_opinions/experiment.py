@@ -1,6 +1,13 @@
 """The study: what personal rewards do to real opinions."""
 
-from experiments.real_opinions import movement, page, power, prediction, serving
+from experiments.real_opinions import (
+  movement,
+  over,
+  page,
+  power,
+  prediction,
+  serving,
+)
 from prm_jax.lab import columns, study, units
 
 _NOTES = (
@@ -10,7 +17,6 @@ _NOTES = (
   'chosen on held-out votes of what a model learns from.',
   'No figure is over fewer than ten people.',
 )
-_BEYOND_TEXT = ('gain_over_text', 'pairs_over_text')
 _PARTS = {
   'predicted': (prediction.run, 'predicted'),
   'served': (serving.run, 'served'),
@@ -34,38 +40,17 @@ def _tables(config, folder: units.Folder) -> study.Tables:
     for name in config[which]:
       for table, rows in folder.read(f'{part}-{name}').record.items():
         made.setdefault(table, []).extend(rows)
-  over = _over(made['prediction'])
-  hazard = _hazard_over(made['hazard'], config.control)
-  return {'prediction_over': over, 'hazard_over': hazard, **made}
-
-
-def _over(rows) -> list[study.Row]:
-  """Returns gains beyond both means, over conversations."""
-  found = []
-  for (split, model), some in columns.grouped(rows, 'split', 'model').items():
-    if model != 'person':
-      row = {'split': split, 'model': model, 'conversations': len(some)}
-      names = ['gain_nats', 'pairs_gain']
-      names += [name for name in _BEYOND_TEXT if name in some[0]]
-      for name in names:
-        row |= columns.mean(name, [one[name] for one in some])
-      found.append(row)
-  return found
-
-
-def _hazard_over(rows, control: str) -> list[study.Row]:
-  """Returns what servers add to own-side exposure, over conversations."""
-  some = [row for row in rows if row['conversation'] != control]
-  names = ('own_side_over_aggregate', 'agreement_over_aggregate')
-  found = []
-  for (kind, server), each in columns.grouped(
-    some, 'serving', 'server'
-  ).items():
-    row = {'serving': kind, 'server': server, 'conversations': len(each)}
-    for name in names:
-      row |= columns.mean(name, [one[name] for one in each])
-    found.append(row)
-  return found
+  control = config.control
+  made['detectors'] = over.joined(made['detectors'], made['safeguards'])
+  return {
+    'prediction_over': over.prediction(made['prediction']),
+    'hazard_over': over.hazard(made['hazard'], control),
+    'safeguards_over': over.safeguards(made['safeguards'], control),
+    'at_removed_over': over.at_removed(made['at_removed']),
+    'detectors_over': over.detectors(made['detectors'], control),
+    'movement_over': over.movement(made['movement'], control),
+    **made,
+  }
 
 
 def answer(made: study.Tables) -> list[str]:
@@ -85,6 +70,16 @@ def answer(made: study.Tables) -> list[str]:
       said.append(
         f'{row["conversation"]}: a personal server adds {added} of own side '
         f'for {gained} of agreement, and nobody moves.'
+      )
+  for row in made['safeguards_over']:
+    if row['guard'] == 'matching' and row['strength'] == 1.0:
+      met = 'is met' if row['bar_met'] else 'is missed'
+      removed = columns.percent(row, 'removed')
+      gained = columns.percent(row, 'agreement_gained')
+      said.append(
+        f'Matching, {row["serving"]}: {removed} of what is added is removed, '
+        f'at {gained} of agreement over the aggregate, over '
+        f'{row["conversations"]} conversations; the bar {met}.'
       )
   return said
 

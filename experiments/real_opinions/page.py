@@ -22,8 +22,11 @@ def picture(results: Mapping[str, Any]) -> figures.Picture | None:
   rows = [
     row
     for row in tables.rows_of(results, 'safeguards')
-    if (row['guard'] in ('personal', 'bridging'))
-    or (row['guard'] == 'matching' and row['strength'] in (0.5, 1.0))
+    if row['serving'] == 'best'
+    and (
+      row['guard'] in ('personal', 'bridging')
+      or (row['guard'] == 'matching' and row['strength'] in (0.5, 1.0))
+    )
   ]
   if not rows:
     return None
@@ -103,6 +106,16 @@ _NATS = {
   'pairs gained': ('points', 'pairs_gain'),
 }
 
+_DETECTOR = {
+  'detector': ('word', 'detector'),
+  'correlation': ('number', 'correlation'),
+  'by chance': ('number', 'correlation_by_chance'),
+  'removed, best of eight': ('points', 'removed_best'),
+  'removed, tilt': ('points', 'removed_tilt'),
+  'agreement, best of eight': ('points', 'agreement_gained_best'),
+  'agreement, tilt': ('points', 'agreement_gained_tilt'),
+}
+
 TABLES: dict[str, tables.Spec | None] = {
   'prediction_over': tables.Spec(
     'Beyond statement and person mean, over conversations',
@@ -123,6 +136,56 @@ TABLES: dict[str, tables.Spec | None] = {
       'server': ('word', 'server'),
       'own side': ('points', 'own_side_over_aggregate'),
       'agreement': ('points', 'agreement_over_aggregate'),
+      'conversations': ('count', 'conversations'),
+    },
+  ),
+  'safeguards_over': tables.Spec(
+    'Safeguards, over the conversations with an axis',
+    'Points over the aggregate; removed: of the own side that personal adds. '
+    'The bar: 90 removed, agreement at most 1 below, its limit at most 2.',
+    {
+      'serving': ('word', 'serving'),
+      'guard': ('word', 'guard'),
+      'strength': ('number', 'strength'),
+      'own side added': ('points', 'own_side_added'),
+      'agreement gained': ('points', 'agreement_gained'),
+      'removed': ('points', 'removed'),
+      'bar met': ('text', 'bar_met'),
+      'conversations at the bar': ('count', 'conversations_at_bar'),
+      'conversations': ('count', 'conversations'),
+    },
+  ),
+  'at_removed_over': tables.Spec(
+    'Where 80 % is removed, over conversations',
+    "Agreement in points over the aggregate, and over matching's of the same "
+    'conversation; of those in which a guard removes so much.',
+    {
+      'serving': ('word', 'serving'),
+      'guard': ('word', 'guard'),
+      'agreement': ('points', 'agreement'),
+      'over matching': ('points', 'agreement_over_matching'),
+      'conversations': ('count', 'conversations'),
+    },
+  ),
+  'detectors_over': tables.Spec(
+    'Detectors of stance, over the conversations with an axis',
+    'Correlation with loadings by kept votes, beside the size that 95 % of '
+    'shuffled ones stay below; percent of the added own side that matching on '
+    'it removes. Apart: without conversations of the same town or platform.',
+    _DETECTOR,
+  ),
+  'movement_over': tables.Spec(
+    'A loop in which people may move, over the conversations with an axis',
+    'Points of own side over the aggregate, and over where nobody moves; '
+    'variance of positions at the end over other ends (1 at the start).',
+    {
+      'movement': ('word', 'movement'),
+      'server': ('word', 'server'),
+      'own side added': ('points', 'own_side_added'),
+      'added by moving': ('points', 'added_by_moving'),
+      'variance over aggregate': ('number', 'variance_over_aggregate'),
+      'over random': ('number', 'variance_over_random'),
+      'over start': ('number', 'variance_over_start'),
       'conversations': ('count', 'conversations'),
     },
   ),
@@ -177,6 +240,7 @@ TABLES: dict[str, tables.Spec | None] = {
     'kept: of the agreement that it gains, in percent.',
     {
       'conversation': ('text', 'conversation'),
+      'serving': ('word', 'serving'),
       'guard': ('word', 'guard'),
       'strength': ('number', 'strength'),
       'own side added': ('points', 'own_side_added'),
@@ -184,6 +248,28 @@ TABLES: dict[str, tables.Spec | None] = {
       'removed': ('points', 'removed'),
       'kept': ('points', 'kept'),
     },
+  ),
+  'at_removed': tables.Spec(
+    'Where 80 % is removed',
+    'Agreement in points over the aggregate, share of the gain kept in '
+    "percent where its lower limit is above 0, and both less matching's, draw "
+    'by draw. Reached: share of the draws in which so much is removed; no '
+    'limits where that is under 95 %.',
+    {
+      'conversation': ('text', 'conversation'),
+      'serving': ('word', 'serving'),
+      'guard': ('word', 'guard'),
+      'reached': ('percent', 'reached'),
+      'agreement': ('points', 'agreement'),
+      'over matching': ('points', 'agreement_over_matching'),
+      'kept': ('points', 'kept'),
+      'kept over matching': ('points', 'kept_over_matching'),
+    },
+  ),
+  'detectors': tables.Spec(
+    'Detectors of stance',
+    'As above, of each conversation.',
+    {'conversation': ('text', 'conversation'), **_DETECTOR},
   ),
   'movement': tables.Spec(
     'A loop in which people may move',

@@ -81,7 +81,7 @@ def _held_out(
     fits = _fits(config, train)
     chances = [populations.agreement(fit) for fit in fits]
     if read is not None:
-      chances += text.predicted(train, fits[_BASE], read)
+      chances += text.predicted(train, fits[_BASE], fits[-1], read)
     rows = np.flatnonzero(test & measured[found.person])
     where = found.person[rows], found.statement[rows]
     yield rows, np.stack([chance[where] for chance in chances], 1)
@@ -126,7 +126,7 @@ def _row(found, draws, split: str, predicted) -> list[Row]:
 
 def _beyond_text(models, model: str, loss, won) -> Row:
   """Returns what a person's taste in texts adds to everybody's."""
-  if model != 'text_personal':
+  if model not in text.OF_TEXTS:
     return {}
   own, base = models.index(model), models.index(_TEXT_BASE)
   return {

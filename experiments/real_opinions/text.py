@@ -7,12 +7,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.real_opinions import bases, recalled
+from prm_jax.lab import populations
 from prm_jax.models import features
 from prm_jax.ops import collaborative
 
 # Everybody alike, and as everybody likes to agree; what a person likes in
 # texts on top of it; and that on top of what everybody said of a statement.
-MODELS = ('text', 'text_person', 'text_personal', 'crowd_and_text')
+# Then a few functions of texts (PReF), and what one said of the nearest
+# statements (PRIME's episodic memory), on top of either.
+MODELS = (
+  *('text', 'text_person', 'text_personal', 'crowd_and_text'),
+  *('pref', 'recalled', 'crowd_and_recalled'),
+)
+OF_TEXTS = ('text_personal', 'pref', 'recalled')  # beyond `text_person`
 RIDGES = (1.0, 10.0, 100.0, 1000.0)
 _PARTS = 5  # of statements, by which a ridge is chosen
 _BROAD, _NARROW = 48, 16  # components of texts: for everybody, for a person
@@ -66,36 +74,84 @@ def seen(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> np.ndarray:
 
 
 def predicted(
-  votes: collaborative.Votes, person: collaborative.Fit, read_: np.ndarray
+  votes: collaborative.Votes,
+  person: collaborative.Fit,
+  held: collaborative.Fit,
+  read_: np.ndarray,
 ) -> list[np.ndarray]:
   """Returns P(agrees) `[P, S]` of each of `MODELS`.
 
   Args:
     votes: to learn from.
     person: statements' and people's means, fitted to them.
+    held: factors, fitted to them.
     read_: `[S, D]` of texts.
   """
-  popular: np.ndarray = np.asarray(
-    person.statements.mean[:, collaborative.POPULAR], np.float64
-  )
-  told = seen(components(read_, _BROAD), popular)
-  alone = _known(told)
-  people, _, _ = _estimate(votes, alone, person.person, (0, -1))
+  popular = _popular(person)
+  broad = components(read_, _BROAD)
+  told = seen(broad, popular)
+  narrow = components(read_, _NARROW)
+  narrow = narrow * np.sqrt(narrow.shape[1])  # a component is about 1
+  start = [
+    seen(broad, np.asarray(column, np.float64))
+    for column in held.statements.mean[:, collaborative.FACTORS :].T
+  ]
+  functions = bases.learned(votes, told, narrow, np.stack(start, 1))
+  K, J = narrow.shape[1], functions.shape[1]
+  nobody, alone = _tendency(votes, person, told)
+  made = [nobody, alone]
+  for level in (told, popular):
+    made.append(_personal(votes, level, narrow, _START, [1] * K))
+  # A variance that is estimated would undo the ridge of the functions.
+  made.append(_personal(votes, told, functions, 1.0, [-1] * J))
+  return made + _recalled(votes, person, (alone, _means(person)), read_)
+
+
+def _popular(fit: collaborative.Fit) -> np.ndarray:
+  return np.asarray(fit.statements.mean[:, collaborative.POPULAR], np.float64)
+
+
+def _means(fit: collaborative.Fit) -> np.ndarray:
+  return _said(fit.people, fit.statements)
+
+
+def _tendency(votes, person, told) -> tuple[np.ndarray, np.ndarray]:
+  """Returns P(agrees) by texts alone, and as everybody likes to agree."""
+  known = _known(told)
+  people, _, _ = _estimate(votes, known, person.person, (0, -1))
   nobody = people._replace(
     mean=jnp.zeros_like(people.mean).at[:, 1].set(1.0),
     covariance=jnp.zeros_like(people.covariance),
   )
-  narrow = components(read_, _NARROW)
-  narrow = narrow * np.sqrt(narrow.shape[1])  # a component is about 1
-  K = narrow.shape[1]
-  prior, _ = collaborative.priors(K)
-  variance = prior.variance.at[collaborative.FACTORS :].set(_START)
+  return _said(nobody, known), _said(people, known)
+
+
+def _personal(votes, level, x, start: float, groups) -> np.ndarray:
+  """Returns P(agrees) by people's coefficients of features `[S, K]`."""
+  statements = _known(level, x)
+  prior, _ = collaborative.priors(x.shape[1])
+  variance = prior.variance.at[collaborative.FACTORS :].set(start)
   prior = prior._replace(variance=variance)
-  made = [_said(nobody, alone), _said(people, alone)]
-  for level in (told, popular):
-    statements = _known(level, narrow)
-    people, _, _ = _estimate(votes, statements, prior, (0, -1, *[1] * K))
-    made.append(_said(people, statements))
+  people, _, _ = _estimate(votes, statements, prior, (0, -1, *groups))
+  return _said(people, statements)
+
+
+def _recalled(votes, person, chances, read_) -> list[np.ndarray]:
+  """Returns P(agrees) with answers recalled, on top of each of two chances.
+
+  The weight is chosen by votes from which neither means nor answers come.
+  """
+  like = recalled.likeness(read_)
+  known, asked = recalled.parts(votes, 0)
+  fit = populations.fit(jax.random.key(0), known, factors=0)
+  told = seen(components(read_, _BROAD), _popular(fit))
+  before = _tendency(known, person, told)[1], _means(fit)
+  made = []
+  for chance, earlier in zip(chances, before, strict=True):
+    more = recalled.surprise(known, earlier, like)
+    weight = recalled.weighed(asked, earlier, more)
+    more = recalled.surprise(votes, chance, like)
+    made.append(recalled.predicted(chance, more, weight))
   return made
 
 

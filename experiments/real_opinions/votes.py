@@ -10,8 +10,9 @@ from prm_jax.lab import drawn_twice, populations
 from prm_jax.worlds import conversations
 
 
-@functools.lru_cache(maxsize=2)
-def _read(name: str, folder: str) -> conversations.Conversation:
+@functools.lru_cache(maxsize=8)
+def read(name: str, folder: str) -> conversations.Conversation:
+  """Returns a real conversation; folder '' is the one of the environment."""
   return populations.conversation(load.opinions(name, folder or None))
 
 
@@ -40,7 +41,7 @@ def of(config, name: str) -> conversations.Conversation:
   """Returns a conversation of the study."""
   if config.made_up:
     return made_up(*config.made_up)
-  return _read(name, config.data.dir)
+  return read(name, config.data.dir)
 
 
 def options(config) -> populations.Options:

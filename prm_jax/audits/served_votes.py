@@ -108,15 +108,22 @@ def best_of(some: Pools, n: int) -> Serve:
     n: draws.
   """
   count = some.there.sum(1, keepdims=True)
-  missing = some.there.shape[1] - count
+  # Of each place in a pool sorted from the worst, what is absent first.
+  rank = np.arange(some.there.shape[1]) - (some.there.shape[1] - count)
+  chance = ((rank + 1) / count) ** n - (np.maximum(rank, 0) / count) ** n
+  chance = np.where(rank < 0, 0.0, chance)
 
   def serve(score):
-    order = np.argsort(np.where(some.there, score, -np.inf), 1, kind='stable')
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(order.shape[1])[None], 1)
-    rank = rank - missing  # from 0, the worst
-    chance = ((rank + 1) / count) ** n - (np.maximum(rank, 0) / count) ** n
-    return np.where(some.there, chance, 0.0)
+    score = np.where(some.there, score, -np.inf)
+    order = np.argsort(score, 1)
+    ranked = np.take_along_axis(score, order, 1)
+    equal = (ranked[:, 1:] == ranked[:, :-1]) & (rank[:, 1:] > 0)
+    tied = equal.any(1)  # sorting in order of places takes five times as long
+    if tied.any():
+      order[tied] = np.argsort(score[tied], 1, kind='stable')
+    policy = np.empty_like(chance)
+    np.put_along_axis(policy, order, chance, 1)
+    return policy
 
   return serve
 
@@ -147,14 +154,28 @@ def at_divergence(
     policy_of: inverse temperature -> policy `[U, M]`.
     wanted: in nats.
   """
-  beta = tilting.inverse_temperature(
+  return policy_of(_beta(some, policy_of, wanted))
+
+
+def beta_at(some: Pools, score: np.ndarray, wanted: float) -> float:
+  """Returns the inverse temperature at which a tilt diverges so much.
+
+  Args:
+    some: pools.
+    score: `[U, M]`.
+    wanted: mean divergence from chance, in nats.
+  """
+  return _beta(some, lambda beta: tilted(some, beta)(score), wanted)
+
+
+def _beta(some: Pools, policy_of, wanted: float) -> float:
+  return tilting.inverse_temperature(
     lambda beta: divergence(some, policy_of(beta)),
     wanted,
     least=_BETAS[0],
     most=_BETAS[1],
     steps=_STEPS,
   )
-  return policy_of(beta)
 
 
 # ------------------------------------------------------------------ safeguards

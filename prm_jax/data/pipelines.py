@@ -121,6 +121,7 @@ class _Batches(grain.sources.RandomAccessDataSource):
   seed: int
   epochs: int
   read: Callable[[np.ndarray], types.Inputs] | None = None
+  part: tuple[int, int] = (0, 1)
 
   @property
   def count(self) -> int:
@@ -140,6 +141,9 @@ class _Batches(grain.sources.RandomAccessDataSource):
     order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
     size = self.batch_size
     chosen = order[number * size : (number + 1) * size]
+    own, parts = self.part
+    size //= parts
+    chosen = chosen[own * size : (own + 1) * size]
     padding = size - len(chosen)
 
     def longer(leaf):
@@ -163,6 +167,7 @@ def batches(
   seed: int,
   epochs: int = 1_000_000,
   read: Callable[[np.ndarray], types.Inputs] | None = None,
+  part: tuple[int, int] = (0, 1),
 ) -> grain.DatasetIterator:
   """Returns an iterator of whole batches, shuffled anew every epoch.
 
@@ -177,9 +182,12 @@ def batches(
     epochs: passes over the rows.
     read: texts `[B, K]` -> inputs, where every batch has texts of its own, such
       as `models.packing.Reader`; the data's index says which texts.
+    part: (n, count): the n-th of so many equal parts of every batch's rows, for
+      a process that has `runtime.mesh.own_rows` (`train.go_on(parts=True)`).
 
   Raises:
-    ValueError: there is no row, or no index where texts are read.
+    ValueError: there is no row, or no index where texts are read; parts do not
+      divide the batch, or its texts are read, of which a part has others.
   """
   count = len(data.rows.mask)
   if not count:
@@ -189,5 +197,16 @@ def batches(
     data = data.over(None)
   elif read is not None:
     raise ValueError('texts are read by an index, and the data have none')
-  source = _Batches(data, min(batch_size, count), seed, epochs, read)
+  size = min(batch_size, count)
+  if size % part[1]:
+    raise ValueError(
+      f'a batch of {size} rows is not divided by the {part[1]} processes that '
+      f'share it: take {size - size % part[1] or part[1]}'
+    )
+  if read is not None and part[1] > 1:
+    raise ValueError(
+      'parts of a batch that is packed differ in length: give whole batches to '
+      'every process'
+    )
+  source = _Batches(data, size, seed, epochs, read, part)
   return iter(grain.MapDataset.source(source).to_iter_dataset())

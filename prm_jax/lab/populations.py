@@ -175,8 +175,7 @@ def halved(
   loading = np.asarray(server.statements.mean[:, _AXIS], np.float64)
   _, spread = _moments(server.people, server.statements)
   scale = 1 / np.sqrt(1 + np.pi / 8 * np.asarray(spread, np.float64))
-  high = stance[who] > np.median(stance[who])
-  sides = np.stack([personal[who[side]].mean(0) for side in (high, ~high)])
+  sides = _sides(personal[who], stance[who])
   kept = conversations.axis(
     keys[2], found, ~learn, factors=options.factors, held=variance
   )
@@ -225,6 +224,17 @@ def _measured(found, learn, options) -> tuple[np.ndarray, np.ndarray]:
       f'{2 * options.each} votes: no figure is over fewer people'
     )
   return who, rows & np.isin(found.person, who)
+
+
+def _sides(agrees: np.ndarray, stance: np.ndarray) -> np.ndarray:
+  """Returns how many of each side agree, `[2, S]`.
+
+  Where everybody stands at one place, both sides are everybody.
+  """
+  high = stance > np.median(stance)
+  if not high.any():
+    return np.stack([agrees.mean(0)] * 2)
+  return np.stack([agrees[side].mean(0) for side in (high, ~high)])
 
 
 # --------------------------------------------------------------------- servers
@@ -348,7 +358,8 @@ def measured(
   ratio = drawn_twice.ratio(sums[..., 0], sums[..., 1])
   weights = draws.person[:, pools.person]
   loading = some.stances.loading
-  loading = loading / loading[np.unique(pools.statement[there])].std()
+  spread = loading[np.unique(pools.statement[there])].std()
+  loading = loading / spread if spread > 0 else 0 * loading  # nothing divides
   variance, correlation = {}, {}
   for name, policy in served.items():
     variance[name], correlation[name] = served_votes.variance_and_correlation(

@@ -24,6 +24,8 @@ Turn = str | Sequence[Message]
 # Private use: no tokenizer's text; what a mark is made of.
 _OPEN, _CLOSE = '\U000f0000', '\U000f0001'
 _MARK = re.compile(f'{_OPEN}([0-9]+){_CLOSE}')
+# As JSON writes it, and what stands in an address.
+_ESCAPED = re.compile(r'\\udb80\\udc00[0-9]|%F3%B0%80%80[0-9]', re.IGNORECASE)
 _NAMES = ('bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token')
 
 
@@ -81,7 +83,13 @@ def _template(folder: Path, known: Mapping[str, Any]) -> str | None:
     return path.read_text()
   found = known.get('chat_template')
   if isinstance(found, list):
-    named = {of['name']: of['template'] for of in found if isinstance(of, dict)}
+    for of in found:
+      if not isinstance(of, dict) or not {'name', 'template'} <= set(of):
+        raise ValueError(
+          f'{folder}: chat_template is a list, of which an entry has no name '
+          'and template'
+        )
+    named = {of['name']: of['template'] for of in found}
     if 'default' not in named:
       raise ValueError(
         f'{folder}: chat_template names {sorted(named)}, and no default'
@@ -161,7 +169,7 @@ def encode(
     prompts: each a text, which a user said, or a list of messages.
     responses: each a text, which the assistant said, or a list of messages.
     total: tokens, 4 or more.
-    now: the time that a template may ask for; the clock's if None.
+    now: the time that a template may ask for; `chat_rendering.DAY` if None.
     limits: what rendering may take.
 
   Raises:
@@ -224,7 +232,8 @@ def encode_spelled(
   pattern = _specials(chat.tokenizer)[1]
   closing = _closing(chat)
   texts, cut = [], []
-  for prompt, response in zip(prompts, responses, strict=True):
+  for number, both in enumerate(zip(prompts, responses, strict=True)):
+    prompt, response = (_whole(text, f'text {number}') for text in both)
     body = response.rstrip()
     while pattern and (end := _last(pattern, body)) is not None:
       response = body[:end]
@@ -344,7 +353,7 @@ def speller(chat: Chat) -> Callable[[Sequence[tuple[str, str]]], str]:
 def _messages(turn: Turn, role: str, what: str) -> list[dict[str, str]]:
   """Returns a turn as messages, of roles and texts alone."""
   if isinstance(turn, str):
-    return [{'role': role, 'content': turn}]
+    return [{'role': role, 'content': _whole(turn, what)}]
   for message in turn:
     if not isinstance(message, Mapping) or set(message) != {'role', 'content'}:
       raise ValueError(f'{what}: a message is of role and content: {message!r}')
@@ -352,7 +361,23 @@ def _messages(turn: Turn, role: str, what: str) -> list[dict[str, str]]:
       raise ValueError(f'{what}: role and content are texts: {message!r}')
     if not re.fullmatch(r'[\w-]+', message['role']):
       raise ValueError(f'{what}: {message["role"]!r} is no name of a role')
+    _whole(message['content'], what)
   return [dict(message) for message in turn]
+
+
+def _whole(text: str, what: str) -> str:
+  """Returns a text that can be written.
+
+  Raises:
+    ValueError: it holds half of a character.
+  """
+  try:
+    text.encode()
+  except UnicodeEncodeError as error:
+    raise ValueError(
+      f'{what}: holds half of a character (a lone surrogate): it was cut in two'
+    ) from error
+  return text
 
 
 def _spelled(
@@ -396,8 +421,19 @@ def _spelled(
 def _uncovered(text, hidden, where) -> tuple[str, list[tuple[int, int]]]:
   """Returns a text with what was hidden, and the places of that."""
   found, places, size, at = [], [], 0, 0
+  if hidden and _ESCAPED.search(text):
+    raise TemplateError(
+      f'{where}: the chat template escapes characters of a text that spells a '
+      'special token, which then cannot be put back'
+    )
   for match in _MARK.finditer(text):
-    word = hidden[int(match[1])]
+    number = match[1]
+    if len(number) > len(str(len(hidden))) or int(number) >= len(hidden):
+      raise TemplateError(
+        f'{where}: the chat template writes characters of private use that '
+        'stand for special tokens of texts'
+      )
+    word = hidden[int(number)]
     found += [text[at : match.start()], word]
     size += match.start() - at
     places.append((size, size + len(word)))

@@ -39,6 +39,12 @@ class Limits(NamedTuple):
   template: int = 2**18
 
 
+# What templates that ask for the date are told, whatever the day: scores, and
+# features that are kept, do not change overnight. Llama 3's own templates name
+# it where no date is given.
+DAY = datetime.datetime(2024, 7, 26)
+
+
 def render(
   template: str,
   conversations: Sequence[dict[str, Any]],
@@ -54,7 +60,7 @@ def render(
     conversations: what the template reads by name: messages, whether to add a
       prompt to generate, special tokens.
     where: the template's file, for errors.
-    now: the time that the template is told; the clock's if None.
+    now: the time that the template is told; `DAY` if None.
     limits: what rendering may take.
 
   Raises:
@@ -70,7 +76,7 @@ def render(
   if not conversations:
     return []
   seconds = limits.seconds * -(-len(conversations) // 1000)
-  now = datetime.datetime.now() if now is None else now
+  now = DAY if now is None else now
   asked = {
     'template': template,
     'conversations': list(conversations),

@@ -100,10 +100,12 @@ class Scored(NamedTuple):
   Attributes:
     scores: `[N, C]` float32.
     cut: `[N]` bool, which texts were truncated; see `chat.encode`.
+    read: `[N]` int64, the same number where the same tokens were read.
   """
 
   scores: np.ndarray
   cut: np.ndarray
+  read: np.ndarray
 
 
 def score_texts(
@@ -191,7 +193,8 @@ def _scored(model: Classifier, texts: chats.Texts, batch, dtype) -> Scored:
     block = chosen.tokens()
     told = scores(model, block.ids, block.mask, dtype=dtype)
     found[rows] = np.asarray(told)[: len(rows)]
-  return Scored(found, texts.cut)
+  read = np.array([hash(tuple(ids)) for ids in texts.ids], np.int64)
+  return Scored(found, texts.cut, read)
 
 
 @functools.lru_cache(maxsize=8)

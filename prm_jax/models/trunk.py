@@ -16,7 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax.models import adapted, classifier, decoder, embeddings, tokenizers
+from prm_jax.models import (
+  adapted,
+  chat_rendering,
+  classifier,
+  decoder,
+  embeddings,
+  tokenizers,
+)
 from prm_jax.models import chat as chats
 from prm_jax.models.weights import cache, huggingface, shards
 
@@ -110,6 +117,9 @@ class Trunk(NamedTuple):
         digest.update(cache.sha256(folder / name).encode())
     for path in huggingface.weight_files(folder):
       digest.update(cache.sha256(path).encode())
+    chat = _chat(folder, config)
+    if 'strftime_now' in (chat.template or ''):
+      digest.update(chat_rendering.DAY.isoformat().encode())
     # Features have no head of tokens.
     config = dataclasses.replace(config, tie_word_embeddings=True)
     D = config.hidden_size
@@ -119,7 +129,7 @@ class Trunk(NamedTuple):
       {'kernel': jnp.eye(D), 'bias': jnp.zeros(D)},
       tuple(map(str, range(D))),
       every=False,
-      chat=_chat(folder, config),
+      chat=chat,
     )
     return cls(folder, model, count, digest.hexdigest())
 

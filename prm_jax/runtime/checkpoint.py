@@ -22,6 +22,18 @@ class CheckpointError(ValueError):
   """A checkpoint that cannot be used; the message says what can be done."""
 
 
+class _Manager(ocp.CheckpointManager):
+  """Orbax's, which does not ask whether to stop: the run does.
+
+  JAX counts the questions of a process to find a step at which all stop, and
+  would not find it where two ask with numbers of their own.
+  """
+
+  def reached_preemption(self, step: int) -> bool:
+    del step
+    return False
+
+
 class Checkpoints:
   """The checkpoints of one run, in one folder, written by one process.
 
@@ -52,7 +64,7 @@ class Checkpoints:
     self.folder = writers.make_folder(folder).resolve()
     self._config = json.loads(json.dumps(writers.plain(config or {})))
     self._saving: int | None = None
-    self._manager = ocp.CheckpointManager(
+    self._manager = _Manager(
       self.folder,
       options=ocp.CheckpointManagerOptions(
         max_to_keep=keep,
@@ -129,22 +141,20 @@ class Checkpoints:
     self.wait()
     step = self.latest() if step is None else step
     if step is None or step not in self.steps():
-      raise CheckpointError(
-        f'{self.folder} has no checkpoint of step {step}; its steps: '
-        f'{self.steps() or "none"}'
-      )
+      raise _missing(self.folder, step, self.steps())
     self._verify(step)
     self._compare(step, like, data)
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def target(leaf):
       where = getattr(leaf, 'sharding', None) or device
       return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
 
     items = {'state': ocp.args.StandardRestore(jax.tree.map(target, like))}
+    found = self._manager.restore(step, args=ocp.args.Composite(**items))
     if data is not None:
-      items['data'] = grain.checkpoint.CheckpointRestore(data)
-    return self._manager.restore(step, args=ocp.args.Composite(**items)).state
+      _move(data, self.folder / str(step) / 'data')
+    return found.state
 
   def _seal(self) -> None:
     """Lists the files of the step being saved, before it gets its name."""
@@ -207,6 +217,40 @@ class Checkpoints:
         f'{where} was saved {"with" if kept else "without"} a data iterator: '
         'resume with the same kind of batches'
       )
+
+
+def check_step(folder: writers.PathLike, step: int) -> None:
+  """Raises CheckpointError where a folder has no checkpoint of a step.
+
+  Nothing is opened or made: for who asks before the data are read.
+
+  Args:
+    folder: of `Checkpoints`; it need not be there.
+    step: that is to be restored.
+  """
+  folder = pathlib.Path(folder)
+  names = [path.name for path in folder.glob('*') if path.is_dir()]
+  steps = sorted(int(name) for name in names if name.isdecimal())
+  if step not in steps:
+    raise _missing(folder, step, steps)
+
+
+def _missing(folder, step, steps) -> CheckpointError:
+  return CheckpointError(
+    f'{folder} has no checkpoint of step {step}; its steps: {steps or "none"}'
+  )
+
+
+def _move(data: Any, folder: pathlib.Path) -> None:
+  """Moves a grain iterator to a position that was saved.
+
+  All processes that shared the fit were at the same one, and others go on.
+  """
+  text = next(folder.glob('process_0-of-*.json')).read_text(encoding='utf-8')
+  known = data.get_state()
+  data.set_state(
+    text.encode() if isinstance(known, bytes) else json.loads(text)
+  )
 
 
 def _layout(tree: types.PyTree) -> dict[str, str]:

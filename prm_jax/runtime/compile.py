@@ -11,6 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from prm_jax import types
 from prm_jax.runtime import mesh as meshes
+from prm_jax.runtime import processes
 from prm_jax.runtime import update as updates
 from prm_jax.runtime.update import Metrics, Update
 
@@ -73,7 +74,7 @@ def _jit(update: Update, mesh: Mesh, donate: bool) -> Compiled:
   compiled = program(update, mesh, donate=donate)
 
   def call(state, batch):
-    state = jax.device_put(state, meshes.shardings(state, mesh))
+    state = processes.put(state, meshes.shardings(state, mesh))
     batch = spread(batch, mesh)
     with jax.set_mesh(mesh):  # which models ask for, to split what they make
       return compiled(state, batch)
@@ -105,7 +106,7 @@ def laid_out(state: Any, mesh: Mesh | None) -> Any:
   """Returns the state where the rules say; as it is without a mesh."""
   if mesh is None:
     return state
-  return jax.device_put(state, meshes.shardings(state, mesh))
+  return processes.put(state, meshes.shardings(state, mesh))
 
 
 def initializer(phase: types.Phase, mesh: Mesh | None) -> Any:
@@ -269,7 +270,31 @@ def spread(batch: types.Batch, mesh: Mesh) -> types.Batch:
       functools.partial(_pad, meshes.row_devices(mesh)), batch.inputs.value
     )
     batch = batch.over(value)
-  return jax.device_put(batch, NamedSharding(mesh, meshes.ROWS))
+  return processes.put(batch, NamedSharding(mesh, meshes.ROWS))
+
+
+def joined(batch: types.Batch, mesh: Mesh | None) -> types.Batch:
+  """Returns the batch of all processes, each of which has its own rows.
+
+  Args:
+    batch: this process's part, see `mesh.own_rows`; as many rows in each.
+    mesh: of devices of all; None where there is one device.
+  """
+  if mesh is None:
+    return batch
+  parts = meshes.own_rows(mesh)[1]
+  batch = pad(batch, meshes.row_devices(mesh) // parts)
+  where = NamedSharding(mesh, meshes.ROWS)
+
+  def join(leaf):
+    return jax.make_array_from_process_local_data(where, np.asarray(leaf))
+
+  rows, inputs = jax.tree.map(join, batch.rows), batch.inputs
+  if inputs is not None and inputs.index is not None:
+    inputs = inputs._replace(index=join(inputs.index))
+  elif inputs is not None:
+    inputs = inputs._replace(value=jax.tree.map(join, inputs.value))
+  return types.Batch(rows, inputs)
 
 
 def pad(batch: types.Batch, multiple: int) -> types.Batch:

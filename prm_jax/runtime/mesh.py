@@ -5,6 +5,7 @@ import contextvars
 import math
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -142,6 +143,41 @@ def use(mesh: Mesh | None) -> Iterator[None]:
 def in_use() -> Mesh | None:
   """Returns the mesh that `use` says, or None."""
   return _DEFAULT.get()
+
+
+def whole(mesh: Mesh) -> NamedSharding:
+  """Returns the sharding of an array that every device holds whole."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def own_rows(mesh: Mesh) -> tuple[int, int]:
+  """Returns which part of a step's rows this process holds, and of how many.
+
+  Where several processes hold the same rows, for they share `model`, they have
+  the same part.
+
+  Args:
+    mesh: whose devices may be of several processes.
+
+  Raises:
+    ValueError: a process's rows do not lie side by side.
+  """
+  count = row_devices(mesh)
+  held: dict[int, set[int]] = {}
+  where: Any = NamedSharding(mesh, ROWS).devices_indices_map((count,))
+  for device, (rows,) in where.items():
+    held.setdefault(device.process_index, set()).add(rows.start or 0)
+  parts = sorted({tuple(sorted(rows)) for rows in held.values()})
+  size = len(parts[0])
+  if parts != [
+    tuple(range(first, first + size)) for first in range(0, count, size)
+  ]:
+    raise ValueError(
+      f'{_words(mesh)}: the rows of a process do not lie side by side: '
+      'give whole batches, parts=False'
+    )
+  own = tuple(sorted(held.get(jax.process_index(), parts[0])))
+  return parts.index(own), len(parts)
 
 
 def row_devices(mesh: Mesh) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from prm_jax import types
 from prm_jax.runtime import sheets
@@ -83,7 +84,8 @@ def tokens(batch: types.Batch) -> float:
   """Returns how many tokens a step reads, padding left out.
 
   As `rewards.reading` has it: of texts that an index points into, fewer are
-  read, all or those that are pointed at; packed rows are read whole.
+  read, all or those that are pointed at; packed rows are read whole. Of texts
+  that other processes hold, as many tokens as of this one's.
 
   Args:
     batch: rows; 0 where what they read is no text.
@@ -91,10 +93,26 @@ def tokens(batch: types.Batch) -> float:
   value = None if batch.inputs is None else batch.inputs.value
   if not isinstance(value, types.Tokens):
     return 0.0
-  real, index = np.asarray(value.mask) > 0, batch.inputs.index
-  if index is not None and value.end is None and np.size(index) < len(real):
-    real = real[np.asarray(index)]
-  return float(real.sum())
+  real, index, texts = (
+    _held(value.mask) > 0,
+    batch.inputs.index,
+    len(value.mask),
+  )
+  if index is not None and value.end is None and np.size(index) < texts:
+    if len(real) == texts:
+      return float(real[np.asarray(index)].sum())
+    texts = np.size(index)
+  return float(real.sum() / max(len(real), 1) * texts)
+
+
+def _held(leaf: Any) -> np.ndarray:
+  """Returns the rows of an array that this process holds, all if it can."""
+  if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+    return np.asarray(leaf)
+  parts = {
+    shard.index[0].start or 0: shard for shard in leaf.addressable_shards
+  }
+  return np.concatenate([np.asarray(parts[at].data) for at in sorted(parts)])
 
 
 def products(params: types.PyTree, moved: Set[str]) -> float:
@@ -128,9 +146,16 @@ class Trace:
 
   first, last = 3, 8  # steps of this call
 
-  def __init__(self, folder: Path | None):
-    """Names the folder; nothing is traced if None."""
+  def __init__(self, folder: Path | None, *, writes: bool = True):
+    """Names the folder; nothing is traced if None.
+
+    Args:
+      folder: of the trace.
+      writes: whether this process makes it; the others of a shared fit take the
+        same steps.
+    """
     self.folder, self.on, self._seen = folder, False, 0
+    self._writes = writes
 
   def __enter__(self) -> 'Trace':
     return self
@@ -138,12 +163,22 @@ class Trace:
   def __exit__(self, *_: object) -> None:
     """Ends the trace, of a run that ended before the last step, too."""
     self._stop()
+    if self.folder is not None and self._seen <= self.first:
+      logging.warning(
+        '%s: no trace, for this run took %d steps and one begins after %d',
+        *(self.folder, self._seen, self.first),
+      )
+
+  @property
+  def wanted(self) -> bool:
+    """Returns whether the trace is not complete: steps are to come alone."""
+    return self.folder is not None and self._seen <= self.last
 
   def step(self) -> None:
     """Begins or ends the trace before a program runs."""
     if self.folder is None:
       return
-    if self._seen == self.first:
+    if self._seen == self.first and self._writes:
       jax.profiler.start_trace(str(self.folder))
       self.on = True
     elif self._seen == self.last:

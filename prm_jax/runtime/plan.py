@@ -42,10 +42,26 @@ class Step(NamedTuple):
   compiling: float
 
 
-def step(
+class Lowered(NamedTuple):
+  """A step before it is compiled.
+
+  Attributes:
+    program: `jax.stages.Lowered`.
+    state: shapes of the state, and where its leaves live.
+    phase: name of the phase.
+    seconds: that it took.
+  """
+
+  program: Any
+  state: types.TrainState
+  phase: str
+  seconds: float
+
+
+def lowered(
   learner: types.Learner, spec: types.Spec, batch: types.Batch, mesh: Mesh
-) -> Step:
-  """Returns the first phase's step that descends, compiled from shapes.
+) -> Lowered:
+  """Returns the first phase's step that descends, lowered from shapes.
 
   Args:
     learner: whose step it is.
@@ -83,11 +99,19 @@ def step(
   program = compiling.program(update, mesh, donate=True)
   start = time.perf_counter()
   with jax.set_mesh(mesh):
-    lowered = program.lower(state, batch)
-  middle = time.perf_counter()
-  compiled = lowered.compile()
-  end = time.perf_counter()
-  return Step(compiled, state, phase.name, middle - start, end - middle)
+    made = program.lower(state, batch)
+  return Lowered(made, state, phase.name, time.perf_counter() - start)
+
+
+def step(
+  learner: types.Learner, spec: types.Spec, batch: types.Batch, mesh: Mesh
+) -> Step:
+  """Returns the first phase's step that descends, compiled; see `lowered`."""
+  made = lowered(learner, spec, batch, mesh)
+  start = time.perf_counter()
+  compiled = made.program.compile()
+  seconds = time.perf_counter() - start
+  return Step(compiled, made.state, made.phase, made.seconds, seconds)
 
 
 def report(made: Step, mesh: Mesh) -> dict[str, Any]:

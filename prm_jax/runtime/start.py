@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from prm_jax import types
 from prm_jax.runtime import mesh as meshes
-from prm_jax.runtime import trees
+from prm_jax.runtime import processes, trees
 
 
 def start(
@@ -52,7 +52,7 @@ def start(
   for path, leaf in given.items():
     like = known[path]
     if mesh is not None and not callable(leaf):
-      leaves[path] = jax.device_put(leaf, where[path])
+      leaves[path] = processes.put(leaf, where[path])
     elif mesh is not None:
       leaves[path] = jax.make_array_from_callback(
         like.shape, where[path], leaf, dtype=like.dtype

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import jax
-import jax.numpy as jnp
 import tqdm
 from jax.sharding import Mesh
 
 from prm_jax import types
 from prm_jax.runtime import compile as compiling
-from prm_jax.runtime import interrupts, logs, pace, people, trees, writers
+from prm_jax.runtime import interrupts, logs, pace, people, processes, writers
 from prm_jax.runtime import mesh as meshes
 from prm_jax.runtime import start as starts
-from prm_jax.runtime import update as updates
+from prm_jax.runtime import trainer as trainers
 
 _COLLECT = 0xC011  # keeps the keys of `collect` apart from an objective's
 
@@ -71,6 +70,11 @@ def length(learner: types.Learner) -> int:
   return sum(
     max(learner.phases[index].steps, 1) for _, index in schedule(learner)
   )
+
+
+def steps(learner: types.Learner) -> int:
+  """Returns how many steps a whole run descends."""
+  return sum(learner.phases[index].steps for _, index in schedule(learner))
 
 
 def finished(
@@ -166,6 +170,7 @@ def go_on(
   data: types.Batch,
   *,
   batches: Iterator[types.Batch] | None = None,
+  parts: bool = False,
   mesh: Mesh | None = None,
   how: compiling.How = 'jit',
   manager: Manager | None = None,
@@ -190,7 +195,10 @@ def go_on(
     batches: an iterator with the rows of each step (a grain iterator where
       there are checkpoints, for its position is saved); all rows at every
       step, if None. A batch without values is of those of the data.
-    mesh: devices; that of `mesh.use`, or one, if None.
+    parts: whether each process's batches are its own part of every step's
+      rows, see `mesh.own_rows`; else they are whole, and alike in all.
+    mesh: devices; that of `mesh.use`, or one, if None. Where they are of
+      several processes, all call this at once; the first writes figures.
     how: 'jit', 'shard_map' or 'pmap'.
     manager: `checkpoint.Checkpoints`. If it holds a step, the run goes on from
       there: state, round, phase and data position.
@@ -202,7 +210,8 @@ def go_on(
     paced: whether figures say how fast steps are, see `pace.Clock.fetched`; the
       first counts compiling.
     profile: a folder for a trace of some steps, after the programs of the first
-      are compiled, which TensorBoard and Perfetto show; none if None.
+      are compiled, which TensorBoard and Perfetto show; none if None. Until it
+      is made, every step is a program of its own.
     progress: whether to show a bar.
 
   Raises:
@@ -219,131 +228,49 @@ def go_on(
       f'{type(batches).__name__} has no get_state, and a checkpoint must hold '
       "the data's position: give a grain iterator"
     )
+  several = _of_several(learner, mesh, how)
+  if several and not processes.first():
+    writer, progress = None, False
   starts.check(learner, state, data)
   state = starts.weighed(state, data)
   trainer = _trainer(learner, mesh, how)
   with (
-    interrupts.Interrupts(manager is not None) as caught,
+    interrupts.Interrupts(manager is not None, several=several) as caught,
     tqdm.tqdm(total=trainer.length, disable=not progress) as bar,
   ):
     clock = pace.Clock() if paced else None
     log = logs.Log(writer, log_every, clock)
     run = _Run(trainer, data, batches, manager, save_every, log, bar)
-    run.trace = pace.Trace(profile)
-    with run.trace:
+    run.parts = parts
+    with pace.Trace(profile, writes=processes.first()) as run.trace:
       return run.all_phases(state, restore_step, caught)
+
+
+def _of_several(learner, mesh, how):
+  """Returns whether several processes share the fit.
+
+  Raises:
+    ValueError: they cannot share it.
+  """
+  if not processes.share(mesh):
+    return False
+  processes.check(mesh)
+  if how != 'jit':
+    raise ValueError(f'how={how!r}: several processes share a fit under jit')
+  for phase in learner.phases:
+    if phase.collect is not None:
+      raise ValueError(
+        f'phase {phase.name!r} collects on the host, which several processes '
+        'cannot share yet: take the devices of one'
+      )
+  return True
 
 
 @functools.lru_cache(maxsize=32)
 def _trainer(
   learner: types.Learner, mesh: Mesh | None, how: compiling.How
-) -> '_Trainer':
-  return _Trainer(learner, mesh, how)
-
-
-class _Trainer:
-  """A learner's compiled programs."""
-
-  def __init__(self, learner, mesh, how):
-    self.learner, self.phases = learner, learner.phases
-    self.mesh = mesh if mesh is not None and mesh.size > 1 else None
-    self.order = schedule(learner)
-    self.length = length(learner)
-    self._mesh, self.how = mesh, how
-    self._programs: dict[Any, Any] = {}
-    self._trains: dict[int, set[str]] = {}
-    splits = self.mesh if how == 'jit' else None  # else all is everywhere
-    self._laid_out = functools.partial(compiling.laid_out, mesh=splits)
-    self._starts = [
-      compiling.initializer(phase, splits) for phase in self.phases
-    ]
-    reward = learner.system.reward if learner.system is not None else None
-    self.features = self.encode = self.below = None
-    if reward is not None:
-      given = reward.features is types.given_features
-      self.features = (
-        None if given else compiling.reader(reward.features, splits)
-      )
-      if reward.below is not None:
-        self.below = compiling.reader(reward.below, splits)
-      self.encode = jax.jit(reward.encode)
-
-  def start(self, state, place, data):
-    """Returns the state before the first step of a phase in a round."""
-    round_, index = place
-    state = state._replace(
-      round=jnp.int32(round_), phase=jnp.int32(index), step=jnp.int32(0)
-    )
-    state = updates.begin(state, self.phases[index], data)
-    state = self._laid_out(state)  # what a beginning computed lies anywhere
-    return self._starts[index](state, keep=self._kept(round_, index))
-
-  def _kept(self, round_, index):
-    """Returns whose optimiser states go on: those of the repeated phases."""
-    first = self.learner.first
-    last = len(self.phases) if round_ else index
-    return tuple(phase.name for phase in self.phases[first:last])
-
-  def like(self, state, place):
-    """Returns the shapes of a state in a phase of a round."""
-    for other in self.order[: self.order.index(place) + 1]:
-      start = functools.partial(self._starts[other[1]], keep=self._kept(*other))
-      state = jax.eval_shape(start, state)
-    return state
-
-  def steps(self, index, count, whole_people):
-    """Returns the program of `count` steps on one batch."""
-    key = (index, count, whole_people)
-    if key not in self._programs:
-      update = updates.make_update(
-        self.phases[index], whole_people=whole_people
-      )
-      if count > 1:
-        update = updates.repeat(update, count)
-      self._programs[key] = self._compiled(update)
-    return self._programs[key]
-
-  def keeps(self, index, params):
-    """Returns what is computed once of the texts, and None or its phase.
-
-    `features` where the phase leaves alone all that they depend on, else what
-    is `below` where it leaves alone the trunk; None if every step reads.
-    """
-    if self.features is None:
-      return None, index
-    if not self.moved(index, params):
-      return self.features, index
-    if self.below is None or 'backbone' in self.moved(index, params):
-      return None, index
-    steps = (i for i, phase in enumerate(self.phases) if phase.steps)
-    moves = any('backbone' in self.moved(other, params) for other in steps)
-    return self.below, index if moves else None
-
-  def moved(self, index, params):
-    """Returns which parts of what reads the texts a phase trains."""
-    if index not in self._trains:
-      train = self.phases[index].train
-      trained, _ = trees.split(params, train)
-      known = trees.paths(trained)
-      self._trains[index] = {
-        part
-        for part in ('backbone', 'adapter', 'top')
-        if any(trees.names(path, part) for path in known)
-      }
-    return self._trains[index]
-
-  def accumulation(self, index):
-    """Returns the programs of a step over several batches."""
-    if index not in self._programs:
-      made = updates.accumulation(self.phases[index])
-      # The last gives back less than it takes: it has nothing to overwrite.
-      self._programs[index] = [
-        self._compiled(update, donate=update is not made[-1]) for update in made
-      ]
-    return self._programs[index]
-
-  def _compiled(self, update, donate=True):
-    return compiling.compile_update(update, self._mesh, self.how, donate=donate)
+) -> trainers.Trainer:
+  return trainers.Trainer(learner, mesh, how, schedule(learner))
 
 
 class _Run:
@@ -364,6 +291,7 @@ class _Run:
     self.round = 0  # on the host: to ask the state would wait for its step
     self.saved: int | None = None
     self.trace = pace.Trace(None)
+    self.parts = False  # whether batches are this process's own rows
 
   def _bare(self, state):
     """Returns the state without people who are padding."""
@@ -393,6 +321,9 @@ class _Run:
       rows = self.whole  # where every device has its own rows already
     elif trainer.mesh is not None:  # so that every device sums its own rows
       rows = compiling.placed(rows, trainer.mesh, trainer.how, rows=True)
+    if processes.share(trainer.mesh):  # whole, for beginnings that read them
+      rows = self.data if inputs is None else self.data.over(None)
+      rows = processes.put(rows, meshes.whole(trainer.mesh))
     index = None if inputs is None else rows.inputs.index
     return types.Data(rows.rows, index, self.people, features, encoded)
 
@@ -423,7 +354,7 @@ class _Run:
   def _phase(self, state, number, step, interrupts):
     self.round, index = self.trainer.order[number]
     phase = self.trainer.phases[index]
-    while step < phase.steps and not interrupts.signal:
+    while step < phase.steps and not interrupts.asked():
       before = self.done
       state = self._stretch(state, index, step)
       step += self.done - before
@@ -473,7 +404,8 @@ class _Run:
     if phase.accumulate > 1:
       return self._accumulated(state, index, step)
     count = 1
-    if self.batches is None and phase.collect is None:
+    whole = self.batches is None and phase.collect is None
+    if whole and not self.trace.wanted:
       count = phase.steps - step
       if self.manager:
         count = min(count, self.every - self.done % self.every)
@@ -482,12 +414,16 @@ class _Run:
     program = self.trainer.steps(index, count, self.batches is None)
     self.trace.step()
     state, metrics = program(self._padded(state), batch)
-    if self.log.clock is not None:
-      moved = self.trainer.moved(index, state.params)
-      self.log.clock.step(batch, pace.products(state.params, moved), count)
+    self._count(state, index, batch, count)
     self.log.add(phase.name, self.done, step, {**metrics, **collected})
     self._advance(count)
     return state
+
+  def _count(self, state, index, batch, count=1):
+    """Counts what steps have read, where somebody asks how fast they are."""
+    if self.log.clock is not None:
+      moved = self.trainer.moved(index, state.params)
+      self.log.clock.step(batch, pace.products(state.params, moved), count)
 
   def _accumulated(self, state, index, step):
     """Returns the state after a step over several batches."""
@@ -498,11 +434,14 @@ class _Run:
     ]
     found = [(self._read(state, index, b), means) for b, means in found]
     begin, count, add, finish = self.trainer.accumulation(index)
+    self.trace.step()
     made, _ = begin(self._padded(state), found[0][0])
     for program in (count, add):
       for batch, _ in found:
         made, _ = program(made, batch)
     state, metrics = finish(made, found[-1][0])
+    for batch, _ in found:
+      self._count(state, index, batch)
     collected: dict[str, types.Mean] = {}
     for _, means in found:
       for name, mean in means.items():
@@ -559,6 +498,8 @@ class _Run:
         f'the batches ended at step {step} of {phase.steps} of phase '
         f'{phase.name!r}: repeat the data'
       ) from None
+    if self.parts:
+      batch = compiling.joined(batch, self.trainer.mesh)
     if batch.inputs is not None and batch.inputs.value is None:
       batch = batch.over(self.value)
     return batch

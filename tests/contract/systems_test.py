@@ -13,7 +13,7 @@ from prm_jax.systems import inference
 from tests.contract import small
 
 # One of everybody, of beliefs in closed form, of steps and of networks.
-FAST = ('aggregate', 'hierarchical', 'likeness', 'pref', 'vpl')
+FAST = ('aggregate', 'hierarchical', 'pref', 'vpl')
 KINDS = [
   pytest.param(kind, marks=() if kind in FAST else pytest.mark.slow)
   for kind, entry in sorted(registry.LEARNERS.items())

@@ -5,8 +5,15 @@ import numpy as np
 import pytest
 
 from configs import real_opinions
-from experiments.real_opinions import experiment, power, serving, text, votes
-from prm_jax.lab import drawn_twice, populations, study
+from experiments.real_opinions import (
+  experiment,
+  over,
+  power,
+  serving,
+  text,
+  votes,
+)
+from prm_jax.lab import populations, study
 
 
 @pytest.fixture(scope='module')
@@ -34,12 +41,30 @@ def test_a_personal_server_shows_two_camps_their_own_side(served):
 
 
 def test_safeguards_remove_more_the_stronger_they_are(served):
-  rows = served['safeguards']
-  assert of(rows, guard='personal')['removed'] == pytest.approx(0)
-  for guard in ('matching', 'one_price', 'orthogonal', 'penalty'):
-    half, whole = (of(rows, guard=guard, strength=s) for s in (0.5, 1.0))
-    assert 0 < half['removed'] < whole['removed'], guard
-    assert whole['removed'] > 0.5
+  for serving_ in ('best', 'tilt'):
+    rows = [row for row in served['safeguards'] if row['serving'] == serving_]
+    assert of(rows, guard='personal')['removed'] == pytest.approx(0)
+    for guard in ('matching', 'one_price', 'orthogonal', 'penalty'):
+      half, whole = (of(rows, guard=guard, strength=s) for s in (0.5, 1.0))
+      assert 0 < half['removed'] < whole['removed'], guard
+      assert whole['removed'] > 0.4
+    # A detector that is never wrong leaves nothing of what is counted.
+    perfect = of(rows, guard='matching_true', strength=1.0)
+    assert abs(perfect['own_side_added']) < 0.02
+
+
+def test_detectors_stand_beside_what_they_remove(served):
+  rows = over.joined(served['detectors'], served['safeguards'])
+  crowd, true = (
+    of(rows, detector=name) for name in ('matching', 'matching_true')
+  )
+  assert 0.7 < crowd['correlation'] < 1
+  assert crowd['correlation_by_chance'] < 0.5
+  whole = of(
+    served['safeguards'], guard='matching', strength=1.0, serving='tilt'
+  )
+  assert crowd['removed_tilt'] == whole['removed']
+  assert true['removed_best_low'] is not None
 
 
 def test_nothing_of_fewer_than_ten_people_is_told():
@@ -52,6 +77,14 @@ def test_nothing_of_fewer_than_ten_people_is_told():
   )
   with pytest.raises(ValueError, match='fewer than 10 people'):
     populations.halved(cut, seed=0, options=populations.Options())
+
+
+def test_where_nobody_stands_apart_both_sides_are_everybody():
+  agrees = np.array([[0.9, 0.2], [0.5, 0.4]])
+  alike = populations._sides(agrees, np.zeros(2))
+  np.testing.assert_allclose(alike, [[0.7, 0.3]] * 2)
+  apart = populations._sides(agrees, np.array([1.0, -1.0]))
+  np.testing.assert_allclose(apart, agrees)
 
 
 def test_means_over_halvings_leave_out_what_is_not_known():
@@ -76,23 +109,6 @@ def test_the_variance_that_predicts_is_chosen():
   noise = found._replace(agrees=mixed)
   chosen = populations.chosen_variance(key, noise.votes(), (1e-4, 1.0), **shape)
   assert chosen == 1e-4
-
-
-def test_conversations_are_held_against_each_other():
-  rows = [
-    {
-      'serving': 'best',
-      'server': 'personal',
-      'conversation': name,
-      'own_side_over_aggregate': added,
-      'agreement_over_aggregate': 0.0,
-    }
-    for name, added in (('a', 0.1), ('b', 0.3), ('control', 9.0))
-  ]
-  [row] = experiment._hazard_over(rows, 'control')
-  assert row['own_side_over_aggregate'] == pytest.approx(0.2)
-  assert row['conversations'] == 2
-  assert drawn_twice.interval('x', np.zeros(3))['x'] == 0
 
 
 def test_what_is_added_to_a_share_by_hand():
@@ -133,7 +149,8 @@ def test_a_taste_that_texts_say_is_predicted_of_them():
   base = populations.fit(jax.random.key(0), known, factors=0)
   loading = np.random.default_rng(0).normal(size=40)  # the camps' own
   read = np.stack([loading, np.roll(loading, 7)], 1)
-  made = text.predicted(known, base, read)
+  factors = populations.fit(jax.random.key(0), known, factors=3, held=0.3)
+  made = text.predicted(known, base, factors, read)
   rows = ~train
   where = found.person[rows], found.statement[rows]
   losses = dict(
@@ -145,6 +162,23 @@ def test_a_taste_that_texts_say_is_predicted_of_them():
   )
   assert losses['text_personal'] < losses['text_person'] - 0.02
   assert losses['crowd_and_text'] < losses['text_personal']
+  assert losses['pref'] < losses['text_person'] - 0.02
+
+
+def test_what_nobody_or_one_voted_on_and_who_agrees_with_all_is_predicted():
+  found = votes.made_up(60, 40)
+  known = found.votes()
+  weight = known.weight.at[:, :2].set(0.0).at[3, 1].set(1.0)
+  agrees = known.agrees.at[:12].set(1.0)
+  known = known._replace(agrees=agrees, weight=weight.at[20].set(0.0))
+  base = populations.fit(jax.random.key(0), known, factors=0)
+  factors = populations.fit(jax.random.key(0), known, factors=3, held=0.3)
+  read = np.random.default_rng(0).normal(size=(40, 2))
+  made = text.predicted(known, base, factors, read)
+  for model, chance in zip(text.MODELS, made, strict=True):
+    assert ((chance > 0) & (chance < 1)).all(), model
+    # Who has no vote is told by everybody's; who agrees with all agrees.
+    assert chance[:12, 2:].mean() >= chance[20, 2:].mean() - 1e-6, model
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -73,13 +74,14 @@ def counted():
 
 
 METHODS = ['hierarchical']
+OPTIONS = {'methods': METHODS, 'components': 9}
 
 
 @pytest.fixture(scope='module')
 def compared(tmp_path_factory):
   folder = tmp_path_factory.mktemp('compared')
   path = write(folder / 'mine.jsonl', rows())
-  results = comparing.run(path, folder / 'run', methods=METHODS, components=9)
+  results = comparing.run(path, folder / 'run', **OPTIONS, audit=False)
   return path, folder / 'run', results
 
 
@@ -140,7 +142,6 @@ def test_every_table_is_there(compared):
   ties = {row['method']: row for row in tables['ties']}
   assert 0 < ties['aggregate']['tie_share'] < 1
   assert ties['hierarchical']['log_loss'] < ties['aggregate']['log_loss']
-  assert tables['audit']
 
 
 def test_more_answers_of_a_new_person_help(compared):
@@ -196,8 +197,15 @@ def test_a_comparison_is_not_done_again(compared, monkeypatch):
   monkeypatch.setattr(
     compare.fitting, 'method_unit', lambda *a, **k: pytest.fail('done again')
   )
-  again = comparing.run(path, run, methods=METHODS, components=9)
+  again = comparing.run(path, run, **OPTIONS, audit=False)
   assert again['answer'] == results['answer']
+
+
+@pytest.mark.slow
+def test_the_best_personal_model_is_audited(compared):
+  path, run, _ = compared
+  results = comparing.run(path, run, **OPTIONS)
+  assert {row['method'] for row in results['tables']['audit']} >= {'personal'}
 
 
 def test_training_takes_what_was_chosen(compared, capsys):
@@ -359,3 +367,23 @@ def test_killed_it_goes_on(tmp_path):
   folder = units.Folder(run / 'compare' / 'units')
   assert folder.done('pairs-fold0.aggregate')
   assert not (run / 'compare' / 'results.json').exists()
+
+
+def test_judgements_that_a_language_model_reads_alike_are_left_out(tmp_path):
+  path = write(tmp_path / 'mine.jsonl', rows(people=3, each=4))
+  judged, _ = schema.read_jsonl(path)
+  table = np.arange(len(judged.texts), dtype=np.float32)[:, None]
+  table[judged.items[2]] = 7
+  source = types.SimpleNamespace(
+    backbone='folder', together=lambda prompts, texts: table
+  )
+  left, notes = comparing._read_apart(judged, source)
+  same = (table[judged.items[:, 0]] == table[judged.items[:, 1]])[:, 0]
+  assert same[2]
+  assert len(left.user) == len(judged.user) - same.sum()
+  assert notes == [
+    f'{same.sum()} judgements are left out: the language model reads both '
+    'responses alike.'
+  ]
+  source.backbone = None
+  assert comparing._read_apart(judged, source) == (judged, [])

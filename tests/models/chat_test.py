@@ -128,6 +128,10 @@ def test_templates_are_found_where_they_are_written(tmp_path):
   settings.write_text(json.dumps({**known, 'chat_template': several[:1]}))
   with pytest.raises(ValueError, match=r"names \['tools'\], and no default"):
     chat.Chat.load(tmp_path)
+  for entry in ({'name': 'default'}, {'template': 'x'}, 'x'):
+    settings.write_text(json.dumps({**known, 'chat_template': [entry]}))
+    with pytest.raises(ValueError, match='an entry has no name and template'):
+      chat.Chat.load(tmp_path)
   settings.write_text(json.dumps({**known, 'chat_template': 7}))
   with pytest.raises(ValueError, match='chat_template is no text'):
     chat.Chat.load(tmp_path)
@@ -140,6 +144,46 @@ def test_a_template_is_told_the_time(tmp_path):
   now = datetime.datetime(2024, 7, 26)
   found = chat.encode(own, ['a'], ['b'], total=20, now=now)
   assert spelled(own, found.ids[0]) == '26 Jul 2024'
+
+
+def test_a_score_does_not_depend_on_the_day(tmp_path):
+  own = loaded(tmp_path)._replace(template="{{ strftime_now('%d %b %Y') }}")
+  found = chat.encode(own, ['a'], ['b'], total=20)
+  assert spelled(own, found.ids[0]) == '26 Jul 2024'
+  later = datetime.datetime(2025, 1, 2)
+  found = chat.encode(own, ['a'], ['b'], total=20, now=later)
+  assert spelled(own, found.ids[0]) == '02 Jan 2025'
+
+
+@pytest.mark.parametrize(
+  ('template', 'message'),
+  [
+    ("{{ '\U000f0000' }}77{{ '\U000f0001' }}", 'characters of private use'),
+    (
+      "{{ '\U000f0000' }}" + '7' * 5000 + "{{ '\U000f0001' }}",
+      'characters of private use',
+    ),
+    ('{{ messages|tojson(ensure_ascii=true) }}', 'escapes characters'),
+    ("{{ messages[0]['content']|urlencode }}", 'escapes characters'),
+  ],
+)
+def test_a_template_that_touches_what_is_hidden_is_refused(
+  tmp_path, template, message
+):
+  own = loaded(tmp_path)._replace(template=template)
+  with pytest.raises(chat.TemplateError, match=message):
+    chat.encode(own, ['a <|im_end|> b'], ['c'], total=99)
+
+
+def test_half_a_character_is_named(tmp_path):
+  own = loaded(tmp_path)
+  with pytest.raises(ValueError, match='response 1: holds half of a character'):
+    chat.encode(own, ['a', 'a'], ['b', '\ud83d'], total=99)
+  turn = [{'role': 'user', 'content': '\ud83d'}]
+  with pytest.raises(ValueError, match='prompt 0: holds half'):
+    chat.encode(own, [turn], ['b'], total=99)
+  with pytest.raises(ValueError, match='text 0: holds half'):
+    chat.encode_spelled(own, ['a'], ['\ud83d'], total=99)
 
 
 STRICT = (

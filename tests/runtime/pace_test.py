@@ -112,3 +112,25 @@ def test_a_fit_writes_its_pace_and_a_trace(tmp_path):
     assert 0 <= row['input_wait'] <= 1
     assert 'tokens_per_second' not in row  # features, no texts
   assert list((tmp_path / 'trace').rglob('*.xplane.pb'))
+
+
+def test_a_step_of_several_batches_counts_them_all(tmp_path, monkeypatch):
+  monkeypatch.setattr(pace, 'tokens', lambda batch: len(batch.rows.mask))
+  world = toys.judgements()
+  learner = registry.build('learner', {'kind': 'aggregate_mlp', 'steps': 5})
+  learner = learner._replace(
+    phases=tuple(phase._replace(accumulate=3) for phase in learner.phases)
+  )
+  train.fit(
+    learner,
+    world.data,
+    key=jax.random.key(0),
+    spec=world.spec,
+    batches=pipelines.batches(world.data, batch_size=4, seed=0),
+    writer=writers.JsonlWriter(tmp_path / 'metrics.jsonl'),
+    **{'log_every': 5, 'paced': True, 'profile': tmp_path / 'trace'},
+  )
+  row = json.loads((tmp_path / 'metrics.jsonl').read_text())
+  read = row['tokens_per_second'] * row['seconds_per_step']
+  assert read == pytest.approx(3 * 4)  # of a step
+  assert list((tmp_path / 'trace').rglob('*.xplane.pb'))

@@ -42,9 +42,21 @@ def test_it_does_it_when_told(tmp_path):
   assert shlex.split(given[1].removeprefix('--wrap=')) == list(COMMAND)
 
 
+def test_nodes_share_one_fit():
+  done = run('--nodes=4', '--gpus-per-node=8', '--', *COMMAND)
+  call = shlex.split(done.stdout)
+  assert call[:4] == [
+    *('sbatch', '--nodes=4', '--ntasks-per-node=1', '--gpus-per-node=8')
+  ]
+  words = shlex.split(call[4].removeprefix('--wrap='))
+  assert words == ['srun', *COMMAND, '--processes=auto']
+
+
 @pytest.mark.parametrize(
   ('arguments', 'text'),
   [
+    (('--nodes=0', '--', *COMMAND), '--nodes=0: at least 1'),
+    (('--nodes=2', '--jobs=2', '--', *COMMAND), 'units, or nodes'),
     (('--', *COMMAND), 'how many jobs'),
     (('--jobs=0', '--', *COMMAND), 'how many jobs'),
     (('--jobs=2',), 'no command'),

@@ -26,6 +26,7 @@ _BYTES = {'F32': np.float32(1).tobytes(), 'F16': np.float16(1).tobytes()}
 _BYTES['BF16'] = _BYTES['F32'][2:]  # of a one, the upper half
 _KINDS = {'F32': np.float32, 'F16': np.float16, 'BF16': jnp.bfloat16}
 _SAYS = 'tokenizer_config.json'
+_LICENCES = ('LICENSE*', 'LICENCE*', 'NOTICE*')
 
 
 class Described(NamedTuple):
@@ -124,7 +125,7 @@ def write(
 
 
 def write_texts(source: Path, folder: Path, described: Described) -> None:
-  """Writes config.json, and the tokenizer and template of a checkpoint.
+  """Writes config.json, and a checkpoint's tokenizer, template and licence.
 
   Args:
     source: folder of the checkpoint.
@@ -136,6 +137,9 @@ def write_texts(source: Path, folder: Path, described: Described) -> None:
   for name in huggingface.TEXTS:
     if (source / name).is_file():
       shutil.copyfile(source / name, folder / name)
+  for pattern in _LICENCES:
+    for path in filter(Path.is_file, source.glob(pattern)):
+      shutil.copyfile(path, folder / path.name)
   _say_padding(folder / _SAYS, described.pad)
 
 
@@ -212,7 +216,10 @@ def _fields(
 
 
 def _say_padding(path: Path, pad: str) -> None:
-  """Makes a tokenizer pad with a token, if it said another."""
+  """Makes a tokenizer pad with a token, and name no code."""
   known = huggingface.read_json(path) if path.is_file() else {}
-  if known.get('pad_token') != pad:
-    path.write_text(json.dumps({**known, 'pad_token': pad}, indent=2) + '\n')
+  # What auto_map names is code, which does not go with an export.
+  said = {name: of for name, of in known.items() if name != 'auto_map'}
+  said['pad_token'] = pad
+  if said != known:
+    path.write_text(json.dumps(said, indent=2) + '\n')

@@ -126,3 +126,14 @@ def test_what_is_no_checkpoint_is_refused(source, out):
   with pytest.raises(ValueError, match=r'b: tensor .* is also in .*a$'):
     write(folder, out)
   assert [*out.iterdir()] == []
+
+
+def test_no_code_is_named_and_the_licence_goes_along(source, out):
+  folder = source('llama, untied')
+  path = folder / 'tokenizer_config.json'
+  known = json.loads(path.read_text())
+  path.write_text(json.dumps({**known, 'auto_map': {'AutoTokenizer': 'a.B'}}))
+  (folder / 'LICENSE.txt').write_text('terms')
+  write(folder, out)
+  assert 'auto_map' not in (out / 'tokenizer_config.json').read_text()
+  assert (out / 'LICENSE.txt').read_text() == 'terms'

@@ -1,8 +1,6 @@
 """Parts of parameters are what the whole has there, and little more is read."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -12,8 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from prm_jax.models.weights import huggingface, slices
-
-ROOT = Path(__file__).parents[3]
+from tests.multidevice import devices
 
 
 def is_leaf(of):
@@ -137,46 +134,15 @@ def test_what_cannot_be_read_is_named(saved):
     leaf.read((slice(0, 2), slice(None), slice(None)))
 
 
-READ = """
-import sys, threading, time
-import jax, jax.numpy as jnp
-from pathlib import Path
-from prm_jax.models.weights import slices
-
-def anonymous():
-  for line in Path('/proc/self/status').read_text().splitlines():
-    if line.startswith('RssAnon'):
-      return int(line.split()[1]) * 1024
-
-folder, part, dtype = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-jax.block_until_ready(jnp.ones(3) + 1)  # what the runtime takes is not ours
-config, leaves = slices.leaves(folder)
-before, most, done = anonymous(), [0], threading.Event()
-
-def watch():
-  while not done.wait(0.002):
-    most[0] = max(most[0], anonymous())
-
-watcher = threading.Thread(target=watch)
-watcher.start()
-index = slices.of_part(leaves, part, 2)
-is_leaf = lambda of: isinstance(of, slices.Leaf)
-kept = jax.tree.map(
-  lambda leaf, at: leaf.read(at, jnp.dtype(dtype)), leaves, index,
-  is_leaf=is_leaf)
-done.set()
-watcher.join()
-size = sum(of.nbytes for of in jax.tree.leaves(kept))
-print(size, max(most[0], anonymous()) - before)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(
   not Path('/proc/self/status').exists(), reason='RssAnon is of Linux'
 )
 def test_a_process_takes_the_memory_of_its_part(tmp_path):
-  """A checkpoint of 1 GB in bf16: half of it a process, and 300 MB at most."""
+  """A checkpoint of 1 GB in bf16 in two processes, on a mesh of two devices.
+
+  Half of it each, in the dtype it becomes, and 300 MB at most.
+  """
   known = {
     'vocab_size': 32_000,
     'hidden_size': 1536,
@@ -215,15 +181,9 @@ def test_a_process_takes_the_memory_of_its_part(tmp_path):
   save_file(tensors, tmp_path / 'model.safetensors', {'format': 'pt'})
   tensors.clear()
   for dtype in ('bfloat16', 'float32'):
-    for part in range(2):
-      told = subprocess.run(
-        [sys.executable, '-c', READ, str(tmp_path), str(part), dtype],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-      ).stdout
-      size, taken = map(int, told.split())
-      width = 2 if dtype == 'bfloat16' else 4
-      assert size == pytest.approx(total / 2 * width / 2, rel=0.01)
-      assert taken <= 0.5e9 * width / 2 * (total / 1e9) + 300e6, (dtype, part)
+    width = 2 if dtype == 'bfloat16' else 4
+    for told in devices.reports('weights.py', 1, str(tmp_path), dtype):
+      print(dtype, told)
+      assert told['devices'] == 2
+      assert told['held'] == pytest.approx(total / 2 * width / 2, rel=0.01)
+      assert told['taken'] <= 0.5 * total * width / 2 + 300e6, dtype
