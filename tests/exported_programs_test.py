@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -59,15 +60,27 @@ def test_token_ids_are_scored_in_any_number(model, tmp_path):
 def test_an_export_that_was_stopped_is_not_there(model, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'flatbuffers', np)  # as if it were there
   monkeypatch.setattr(exported_programs, '_exported', lambda *a: b'program')
-  out = tmp_path / 'out'
+  out = tmp_path / 'here' / 'out'
   with monkeypatch.context() as patch:
     patch.setattr(exported_programs.shards, 'write_file', lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
       exported_programs.write(model, out)
-  assert [*tmp_path.iterdir()] == []
+  assert [*out.parent.iterdir()] == []
   exported_programs.write(model, out)
-  assert [path.name for path in tmp_path.iterdir()] == ['out']
+  assert [path.name for path in out.parent.iterdir()] == ['out']
   assert (out / exported_programs.CARD).is_file()
+
+
+def finished(model):
+  """Returns a model with the moments that a fit leaves, all of them zero."""
+  like, state = model.setting.finished(), model.state
+  kept = jax.tree.map(
+    lambda of: jnp.zeros(of.shape, of.dtype),
+    (like.opt_state, like.people.moments),
+  )
+  people = state.people._replace(moments=kept[1])
+  state = state._replace(opt_state=kept[0], people=people)
+  return dataclasses.replace(model, state=state)
 
 
 @pytest.mark.slow
@@ -81,7 +94,7 @@ def test_programs_are_what_the_command_scores(
   pytest.importorskip('flatbuffers')
   changed = form and exports_made.changes(checkpoint, form, layers=1)
   made = exports_made.model(checkpoint, method, dim=2, changed=changed)
-  made.save(tmp_path / 'run')
+  finished(made).save(tmp_path / 'run')
   given, out = tmp_path / 'texts.jsonl', tmp_path / 'scores.jsonl'
   given.write_text(
     ''.join(
