@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
   if output is not None and output.exists() and any(output.iterdir()):
     raise ValueError(f'--output={output} has something in it: choose another')
   rows = benchmark_files.read(arguments.data)
+  benchmarks.check_groups(rows.name, rows.group)
   if arguments.judge:
     return _written(output, _judge(arguments, rows))
   model = Exported.load(arguments.model, label=arguments.label)

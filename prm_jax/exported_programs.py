@@ -48,8 +48,7 @@ def write(model: Model, folder: Path, *, user: str | None = None) -> None:
     ValueError: flatbuffers is not installed, or the backbone is another one
       than in training; nothing is written then.
   """
-  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-    raise FileExistsError(f'{folder} has something in it: choose another')
+  writers.refuse_filled(folder)
   try:
     import flatbuffers  # noqa: F401 (what jax.export writes with)
   except ImportError as error:
@@ -71,30 +70,28 @@ def write(model: Model, folder: Path, *, user: str | None = None) -> None:
       'source': model.setting.source,
       'programs': {'any': 'score.stablehlo'},
     }
-  folder.mkdir(parents=True, exist_ok=True)
-  for name, program in made.items():
-    (folder / name).write_bytes(program)
-  if weights:
-    shards.write_file(weights, folder / WEIGHTS)
-  else:
-    model.reader.save(folder / 'reader.npz')
-  if model.setting.kind == features.BACKBONE:
-    for name in huggingface.TEXTS:
-      path = model.source.trunk.folder / name
-      if path.is_file():
-        shutil.copyfile(path, folder / name)
-  writers.write_json_atomic(
-    folder / CARD,
-    {
-      'written_by': f'prm_jax {__version__}, jax {jax.__version__}',
-      'method': model.setting.method,
-      'of': None if user is None else linear_scores.hashed(user),
-      'personal_data': user is not None,
-      **known,
-      'gives': {'score': ['b']},
-      'platforms': _PLATFORMS,
-    },
-  )
+  known = {
+    'written_by': f'prm_jax {__version__}, jax {jax.__version__}',
+    'method': model.setting.method,
+    'of': None if user is None else linear_scores.hashed(user),
+    'personal_data': user is not None,
+    **known,
+    'gives': {'score': ['b']},
+    'platforms': _PLATFORMS,
+  }
+  with writers.whole_folder(folder) as part:
+    for name, program in made.items():
+      (part / name).write_bytes(program)
+    if weights:
+      shards.write_file(weights, part / WEIGHTS)
+    else:
+      model.reader.save(part / 'reader.npz')
+    if model.setting.kind == features.BACKBONE:
+      for name in huggingface.TEXTS:
+        path = model.source.trunk.folder / name
+        if path.is_file():
+          shutil.copyfile(path, part / name)
+    writers.write_json_atomic(part / CARD, known)
 
 
 def _of_tokens(model: Model, context: Any):

@@ -8,7 +8,6 @@ beside, in prm.json, and changes no comparison.
 
 import dataclasses
 import hashlib
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -127,8 +126,7 @@ def write(
     ValueError: the model is not linear in a decoder's state, an id is
       missing, or there is nothing to merge; nothing is written then.
   """
-  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-    raise FileExistsError(f'{folder} has something in it: choose another')
+  writers.refuse_filled(folder)
   read = _trunk(model)
   low_rank = read.changes is not None and read.changes.form == adapted.LORA
   if merge and not low_rank:
@@ -144,33 +142,27 @@ def write(
   made = model_card.calibrate(
     workdir, model.setting.method, _training_scores(model, user), user
   )
-  part = folder.with_name(f'.{folder.name}.part')
-  if part.exists():
-    shutil.rmtree(part)  # of an export that was stopped
-  writers.make_folder(part)
-  _weights(read, found.weight, part, labels, limit, merge=merge)
   name = labels[0] if user is not None or one else 'people'
   known = _about(model, read, found, made, name, user, hashed=ids is None)
-  writers.write_json_atomic(part / exported.CARD, known)
   shared = user is None and bool(found.people)
-  if shared:
-    exported.write_people(
-      part / exported.PEOPLE, known['base'], found.people, hashed=ids is None
+  with writers.whole_folder(folder) as part:
+    _weights(read, found.weight, part, labels, limit, merge=merge)
+    writers.write_json_atomic(part / exported.CARD, known)
+    if shared:
+      exported.write_people(
+        part / exported.PEOPLE, known['base'], found.people, hashed=ids is None
+      )
+    text = _of_layers(model, read, merge)
+    if merge and read.dtype != 'F32':
+      text += _rounded(model, user, part)
+    model_card.write(
+      part / 'README.md',
+      title=f'Reward model of {_of(user, found)}',
+      holds=[text, *_holds(user, found, ids is None, made), _USE],
+      setting=dataclasses.asdict(model.setting),
+      found=made,
+      workdir=workdir,
     )
-  text = _of_layers(model, read, merge)
-  if merge and read.dtype != 'F32':
-    text += _rounded(model, user, part)
-  model_card.write(
-    part / 'README.md',
-    title=f'Reward model of {_of(user, found)}',
-    holds=[text, *_holds(user, found, ids is None, made), _USE],
-    setting=dataclasses.asdict(model.setting),
-    found=made,
-    workdir=workdir,
-  )
-  if folder.exists():
-    folder.rmdir()  # it is empty
-  part.rename(folder)
 
 
 def _weights(

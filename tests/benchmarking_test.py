@@ -205,6 +205,13 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path, row, message):
   assert str(path) in str(error.value)
 
 
+def test_a_row_of_no_group_is_refused_before_a_model_is_read(tmp_path, capsys):
+  rows = [judge_bench(0), judge_bench(1, source='law')]
+  data = save(tmp_path / 'd.jsonl', rows)
+  assert main.run(['benchmark', '--model=none', f'--data={data}']) == 2
+  assert "row 2: 'law' is no group of judge_bench" in capsys.readouterr().err
+
+
 def test_names_are_folders_of_data(tmp_path, monkeypatch):
   folder = tmp_path / 'rm_bench'
   folder.mkdir()

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -54,6 +55,70 @@ def test_token_ids_are_scored_in_any_number(model, tmp_path):
     np.testing.assert_allclose(
       found, want[:count], atol=2e-5 * np.abs(want).max()
     )
+
+
+def test_an_export_that_was_stopped_is_not_there(model, tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'flatbuffers', np)  # as if it were there
+  monkeypatch.setattr(exported_programs, '_exported', lambda *a: b'program')
+  out = tmp_path / 'here' / 'out'
+  with monkeypatch.context() as patch:
+    patch.setattr(exported_programs.shards, 'write_file', lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+      exported_programs.write(model, out)
+  assert [*out.parent.iterdir()] == []
+  exported_programs.write(model, out)
+  assert [path.name for path in out.parent.iterdir()] == ['out']
+  assert (out / exported_programs.CARD).is_file()
+
+
+def finished(model):
+  """Returns a model with the moments that a fit leaves, all of them zero."""
+  like, state = model.setting.finished(), model.state
+  kept = jax.tree.map(
+    lambda of: jnp.zeros(of.shape, of.dtype),
+    (like.opt_state, like.people.moments),
+  )
+  people = state.people._replace(moments=kept[1])
+  state = state._replace(opt_state=kept[0], people=people)
+  return dataclasses.replace(model, state=state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('method', 'form'), [('rfm', None), ('lore', 'lora'), ('rfm', 'full')]
+)
+def test_programs_are_what_the_command_scores(
+  method, form, checkpoint, private_cache, tmp_path
+):
+  """Of a reward that is not linear, and of layers that were trained."""
+  pytest.importorskip('flatbuffers')
+  changed = form and exports_made.changes(checkpoint, form, layers=1)
+  made = exports_made.model(checkpoint, method, dim=2, changed=changed)
+  finished(made).save(tmp_path / 'run')
+  given, out = tmp_path / 'texts.jsonl', tmp_path / 'scores.jsonl'
+  given.write_text(
+    ''.join(
+      json.dumps({'prompt': prompt, 'response': response}) + '\n'
+      for prompt, response in zip(PROMPTS, RESPONSES, strict=True)
+    )
+  )
+  call = [f'--workdir={tmp_path / "run"}', '--user=u1']
+  assert main.run(['score', *call, f'--data={given}', f'--output={out}']) == 0
+  rows = map(json.loads, out.read_text().splitlines())
+  want = np.array([row['score'] for row in rows])
+  folder = tmp_path / 'programs'
+  more = ['--format=stablehlo', f'--output={folder}']
+  assert main.run(['export', *call, *more]) == 0
+  run = programs.deserialize((folder / 'score_96.stablehlo').read_bytes())
+  texts = chat.encode(chat.Chat.load(folder), PROMPTS, RESPONSES, total=96)
+  ids, mask = np.zeros((2, len(PROMPTS), 96), np.int32)
+  for row, text in enumerate(texts.ids):
+    ids[row, : len(text)], mask[row, : len(text)] = text, 1
+  found = np.asarray(
+    run.call(load_file(folder / 'weights.safetensors'), ids, mask)
+  )
+  np.testing.assert_allclose(found, want, atol=2e-5 * np.abs(want).max())
+  assert np.ptp(want) > 0.01
 
 
 def test_columns_are_scored_where_there_is_no_backbone(model, tmp_path):

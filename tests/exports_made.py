@@ -124,7 +124,7 @@ def model(
   known = Setting(
     *(method, options, PEOPLE, table.shape[1], seed, None),
     *(kind, components, 60, source.name, str(folder)),
-    None if changed is None else {'form': changed.form},
+    adapt=None if changed is None else {'form': changed.form},
   )
   learner = known.learner()
   state = learner.init(known.key, known.spec)

@@ -49,6 +49,15 @@ SECTIONS: dict[str, dict[str, int]] = {
 PRIOR_SETS = ('anthropic_helpful', 'anthropic_hhh', 'shp', 'summarize')
 SUBSETS_2 = ('Factuality', 'Precise IF', 'Math', 'Safety', 'Focus')
 DOMAINS = ('chat', 'math', 'code', 'safety')
+SOURCES = ('mmlu-pro', 'livebench-reasoning', 'livebench-math', 'livecodebench')
+# Benchmark -> what the name of a row's group is, or begins with; of others any
+# name is a group.
+GROUPS: dict[str, tuple[str, ...]] = {
+  'reward_bench': tuple(name for of in SECTIONS.values() for name in of),
+  'reward_bench_2': (*SUBSETS_2, 'Ties'),
+  'rm_bench': DOMAINS,
+  'judge_bench': SOURCES,
+}
 
 
 class Credits(NamedTuple):
@@ -418,6 +427,31 @@ def means(value: np.ndarray, names: Sequence[str]) -> dict[str, float]:
   found, index = np.unique(np.asarray(names), return_inverse=True)
   mean = np.bincount(index, value) / np.bincount(index)
   return {str(n): float(m) for n, m in zip(found, mean, strict=True)}
+
+
+def check_groups(name: str, groups: Sequence[str]) -> None:
+  """Refuses a row of a group that a benchmark has not, before it is scored.
+
+  Args:
+    name: of the benchmark.
+    groups: n subsets, domains or sources, of the rows in their order.
+
+  Raises:
+    ValueError: a row is of an unknown group; row and group are named.
+  """
+  known = GROUPS.get(name)
+  if known is None:
+    return
+  for row, group in enumerate(groups, 1):
+    of = group
+    if name == 'rm_bench':
+      of = group.split('-')[0]
+    elif name == 'judge_bench':
+      of = next((start for start in known if group.startswith(start)), group)
+    if of not in known:
+      raise ValueError(
+        f'row {row}: {group!r} is no group of {name}: one of {sorted(known)}'
+      )
 
 
 def refuse(unknown: set[str], known: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from prm_jax.audits import benchmarks
 
 INVALID = -1
 TIE = -2
-SOURCES = ('mmlu-pro', 'livebench-reasoning', 'livebench-math', 'livecodebench')
+SOURCES = benchmarks.SOURCES
 
 
 class Orders(NamedTuple):

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from prm_jax.models.weights import pointers
+
 
 @dataclasses.dataclass(frozen=True)
 class BertConfig:
@@ -30,6 +32,7 @@ class BertConfig:
     Raises:
       ValueError: a field is missing, or the model is not of BERT's family.
     """
+    pointers.refuse(path)
     known = json.loads(path.read_text())
     wanted = {
       'model_type': ('bert',),

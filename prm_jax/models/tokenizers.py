@@ -7,6 +7,8 @@ from pathlib import Path
 import tokenizers
 from tokenizers.implementations import BertWordPieceTokenizer
 
+from prm_jax.models.weights import pointers
+
 
 def load(folder: Path, max_length: int | None) -> tokenizers.Tokenizer:
   """Returns a checkpoint's tokenizer, which never pads.
@@ -20,12 +22,15 @@ def load(folder: Path, max_length: int | None) -> tokenizers.Tokenizer:
   """
   path, vocabulary = folder / 'tokenizer.json', folder / 'vocab.txt'
   if path.is_file():
+    pointers.refuse(path)
     try:
       tokenizer = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:
       raise ValueError(f'{path} is not a tokenizer: {error}') from error
   elif vocabulary.is_file():
     settings = folder / 'tokenizer_config.json'
+    pointers.refuse(vocabulary)
+    pointers.refuse(settings)
     known = json.loads(settings.read_text()) if settings.is_file() else {}
     wordpiece = BertWordPieceTokenizer(
       str(vocabulary), lowercase=known.get('do_lower_case', True)

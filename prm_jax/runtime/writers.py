@@ -1,14 +1,16 @@
 """Where figures go: JSON-lines, the terminal, and whole JSON files."""
 
 import atexit
+import contextlib
 import gzip
 import hashlib
 import json
 import math
 import os
 import pathlib
+import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -225,6 +227,49 @@ def make_folder(folder: PathLike) -> pathlib.Path:
       'change its permissions'
     )
   return folder
+
+
+def refuse_filled(folder: PathLike) -> None:
+  """Refuses a place for a new folder in which there is something already.
+
+  Args:
+    folder: new or empty.
+
+  Raises:
+    FileExistsError: it is neither.
+  """
+  folder = pathlib.Path(folder)
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    raise FileExistsError(f'{folder} has something in it: choose another')
+
+
+@contextlib.contextmanager
+def whole_folder(folder: PathLike) -> Iterator[pathlib.Path]:
+  """Yields where to write a folder that appears whole or not at all.
+
+  What a writer that was killed left is removed by the next one.
+
+  Args:
+    folder: new or empty.
+
+  Raises:
+    FileExistsError: as of `refuse_filled`.
+    PermissionError: files cannot be written beside it.
+  """
+  refuse_filled(folder)
+  folder = pathlib.Path(folder).resolve()
+  part = folder.with_name(f'.{folder.name}.part')
+  if part.exists():
+    shutil.rmtree(part)
+  make_folder(part)
+  try:
+    yield part
+  except BaseException:
+    shutil.rmtree(part, ignore_errors=True)
+    raise
+  if folder.exists():
+    folder.rmdir()  # it is empty
+  part.rename(folder)
 
 
 def file_digest(path: PathLike) -> str:

@@ -2,12 +2,10 @@
 
 After the trunk, aggregate, PReF and LoRe score a text by w_u . x: for PReF
 w_u = W lambda_u, for LoRe W softmax(lambda_u). As `score.weight` under the
-trunk, that is an ordinary reward model, a label a person.
+trunk, that is an ordinary reward model, which `prm_jax.exporting` writes.
 """
 
 import hashlib
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,9 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.models import decoder
-from prm_jax.models.weights import huggingface
-from prm_jax.rewards import backbone
 
 _PROBES = 16  # features on which the vector is compared with the reward
 _TOLERANCE = 1e-4  # of the largest score
@@ -131,93 +126,6 @@ def factors(
   return Factors(basis, coefficients)
 
 
-def publish(
-  system: types.System,
-  params: Any,
-  contexts: types.PyTree,
-  config: decoder.DecoderConfig,
-  folder: Path,
-  *,
-  people: Sequence[str] | None,
-  ids: bool = False,
-  pad: int | None = None,
-  source: Path | None = None,
-) -> tuple[str, ...]:
-  """Writes a fitted reward on a decoder as a published reward model.
-
-  transformers loads it with AutoModelForSequenceClassification, and
-  `classifier.Classifier.load` does: a label a person, in their order, and of
-  one person an ordinary reward model. README.md says what it is.
-
-  Args:
-    system: reward and user model, linear after the trunk.
-    params: of both.
-    contexts: of P people, leaves `[P, ...]`.
-    config: of the trunk.
-    folder: new or empty.
-    people: P ids; None if the one context is everybody's.
-    ids: whether labels are the ids; hashes of them if False.
-    pad: see `huggingface.save_classifier`.
-    source: the checkpoint that the trunk was, whose tokenizer and template go
-      with it.
-
-  Returns:
-    The labels `[P]`.
-
-  Raises:
-    ValueError: the method has no such vectors, or two people have one id; see
-      `weights`.
-    FileExistsError: the folder has something in it.
-  """
-  if people is None:
-    labels: tuple[str, ...] = ('everybody',)
-  elif len(set(people)) != len(people):
-    raise ValueError('two people have one id')
-  else:
-    labels = tuple(people) if ids else tuple(map(hashed, people))
-  found = weights(system, params, contexts, config.hidden_size)
-  if len(found) != len(labels):
-    raise ValueError(f'{len(labels)} people, and contexts of {len(found)}')
-  trunk = backbone.merged(params['reward'])
-  huggingface.save_classifier(
-    config, trunk, found, folder, labels=labels, pad=pad, source=source
-  )
-  spelled = 'the id' if ids else 'a SHA-256 hash of the id'
-  card = _CARD.format(
-    of='everybody' if people is None else f'people: {len(labels)} labels',
-    spelled='' if people is None else _PERSONAL.format(spelled=spelled),
-    texts='with its tokenizer' if source else 'without a tokenizer',
-    versions=f'jax {jax.__version__}',
-  )
-  (folder / 'README.md').write_text(card)
-  return labels
-
-
 def hashed(person: str) -> str:
   """Returns the label of a person whose id is not written."""
   return hashlib.sha256(person.encode()).hexdigest()[:16]
-
-
-_PERSONAL = """
-**This is personal data.** Each label is {spelled} of a person, and its row of
-score.weight says what this person likes. A hash of an id that can be guessed
-can be guessed too. Scores of two people do not compare.
-"""
-_CARD = """---
-library_name: transformers
-pipeline_tag: text-classification
----
-
-# Reward model of {of}
-
-A score is how much a response is expected to be liked, in logits: the
-difference of two responses to one prompt is the log-odds that the first is
-preferred. Scores of responses to two prompts do not compare.
-{spelled}
-Written by prm_jax ({versions}), float32, {texts}. Score prompt and response
-together, in the chat template's form; the score is that of the last token.
-
-What it was trained on, how well it ranks held-out judgements, with intervals
-and beside one reward for everybody, and what the audits of hazards found is
-for the person who publishes it to add: without that, do not publish it.
-"""

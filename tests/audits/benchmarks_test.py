@@ -256,3 +256,21 @@ def test_unknown_names_are_refused():
   ):
     with pytest.raises(ValueError, match=r'names|prior set|3\]|styles'):
       call()
+
+
+@pytest.mark.parametrize(
+  ('name', 'group', 'unknown'),
+  [
+    ('reward_bench', 'hep-cpp', 'hep'),
+    ('reward_bench_2', 'Ties', 'ties'),
+    ('rm_bench', 'safety-refuse', 'poems-chat'),
+    ('judge_bench', 'mmlu-pro-law', 'law'),
+    ('llmbar', 'LLMBar/Natural', None),
+    ('judgements', 'ann', None),
+  ],
+)
+def test_a_row_of_no_group_is_named(name, group, unknown):
+  benchmarks.check_groups(name, [group, group])
+  if unknown is not None:
+    with pytest.raises(ValueError, match=f"row 2: '{unknown}' is no group of"):
+      benchmarks.check_groups(name, [group, unknown])

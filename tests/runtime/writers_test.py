@@ -98,6 +98,32 @@ def test_folder_without_permission_is_named(tmp_path):
     writers.make_folder(tmp_path)
 
 
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+  out = tmp_path / 'out'
+  (tmp_path / '.out.part').mkdir()
+  (tmp_path / '.out.part' / 'old').write_text('of one that was killed')
+
+  def stop():
+    with writers.whole_folder(out) as part:
+      (part / 'a').write_text('half')
+      raise KeyboardInterrupt
+
+  with pytest.raises(KeyboardInterrupt):
+    stop()
+  assert [*tmp_path.iterdir()] == []
+  out.mkdir()
+  with writers.whole_folder(out) as part:
+    (part / 'a').write_text('whole')
+    assert [*out.iterdir()] == []
+  assert [path.name for path in tmp_path.iterdir()] == ['out']
+  assert [path.name for path in out.iterdir()] == ['a']
+  with (
+    pytest.raises(FileExistsError, match='has something in it'),
+    writers.whole_folder(out),
+  ):
+    pass
+
+
 def test_tensorboard_gets_figures_and_what_a_resumed_run_drops(tmp_path):
   writer = writers.TensorboardWriter(tmp_path)
   writer.write(4, 'joint', {'loss': 0.5})

@@ -1,6 +1,4 @@
-"""Linear rewards as vectors, and as published reward models."""
-
-import json
+"""Linear rewards as vectors."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +11,6 @@ from prm_jax.models.weights import huggingface
 from prm_jax.rewards import backbone, factorized
 from prm_jax.systems import linear_scores
 from prm_jax.users import gaussian
-from tests.models import chat_templates
 
 PEOPLE, J = 3, 2
 D = toys.READER.hidden_size
@@ -71,24 +68,16 @@ def texts():
     ('aggregate', {'trains': 'whole'}),
   ],
 )
-def test_an_export_scores_as_the_reward_does(kind, trunk, tmp_path):
+def test_a_score_under_the_trunk_is_the_reward(kind, trunk, tmp_path):
   system, params, contexts = fitted(kind, **trunk)
   count = 1 if kind == 'aggregate' else PEOPLE
-  people = [f'p{at}' for at in range(count)]
-  people = None if kind == 'aggregate' else people
-  labels = linear_scores.publish(
-    system, params, contexts, toys.READER, tmp_path / 'out', people=people
+  weight = linear_scores.weights(system, params, contexts, D)
+  whole = backbone.merged(params['reward'])
+  labels = [f'p{at}' for at in range(count)]
+  huggingface.save_classifier(
+    toys.READER, whole, weight, tmp_path, labels=labels
   )
-  own = classifier.Classifier.load(tmp_path / 'out')
-  assert own.labels == labels
-  card = (tmp_path / 'out' / 'README.md').read_text()
-  assert ('personal data' in card) == (people is not None)
-  assert '{' not in card
-  if people is None:
-    assert labels == ('everybody',)
-  else:
-    assert labels == tuple(map(linear_scores.hashed, people))
-    assert not any(f'{person} ' in card for person in people)
+  own = classifier.Classifier.load(tmp_path)
   given = texts()
   found = classifier.scores(own, given.ids, given.mask)
 
@@ -137,33 +126,6 @@ def test_a_top_stands_on_its_layers(tmp_path):
     want = system.reward.features(params['reward'], given)
     np.testing.assert_allclose(found, want, atol=1e-5)
   assert layers > 1
-
-
-def test_an_export_has_what_reads_its_texts(tmp_path):
-  source, out = tmp_path / 'source', tmp_path / 'out'
-  source.mkdir()
-  chat_templates.save(source, 'qwen')
-  system, params, contexts = fitted('pref', trains='frozen')
-  weight = linear_scores.weights(system, params, contexts, D)
-  given = toys.READER, backbone.merged(params['reward']), weight, out
-  options = {'labels': ['a', 'b', 'c'], 'pad': 0, 'source': source}
-  huggingface.save_classifier(*given, **options)
-  known = json.loads((out / 'config.json').read_text())
-  assert known['architectures'] == ['LlamaForSequenceClassification']
-  assert known['id2label'] == {'0': 'a', '1': 'b', '2': 'c'}
-  assert known['pad_token_id'] == 0
-  for name in ('tokenizer.json', 'tokenizer_config.json'):
-    assert (out / name).read_bytes() == (source / name).read_bytes()
-  with pytest.raises(FileExistsError, match='has something in it'):
-    huggingface.save_classifier(*given, **options)
-  new = tmp_path / 'new'
-  with pytest.raises(ValueError, match=r'of \(2, 8\) labels'):
-    huggingface.save_classifier(*given[:3], new, labels=['a', 'b'])
-  with pytest.raises(ValueError, match='not finite'):
-    huggingface.save_classifier(
-      *given[:2], weight * np.nan, new, labels=['a', 'b', 'c']
-    )
-  assert not new.exists()
 
 
 @pytest.mark.parametrize('kind', ['pref', 'lore', 'aggregate'])

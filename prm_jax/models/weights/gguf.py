@@ -18,7 +18,7 @@ from tokenizers import decoders, models, pre_tokenizers
 
 from prm_jax import types
 from prm_jax.models import decoder
-from prm_jax.models.weights import decoder_fields, huggingface
+from prm_jax.models.weights import decoder_fields, huggingface, named, pointers
 
 # Flax name of a layer's module -> its name in the file.
 _LAYER = {
@@ -99,13 +99,11 @@ def load_decoder(path: Path) -> tuple[decoder.DecoderConfig, types.PyTree]:
     count = heads.get(name.split('.', 2)[-1])
     return _halves(value, count) if count else value
 
-  tensors = huggingface.Tensors(
+  tensors = named.Tensors(
     str(path), frozenset(file.tensors), read, 'its fields say'
   )
   shapes = huggingface.decoder_shapes(config)
-  return config, huggingface.fill(
-    shapes, tensors, _name, ignored=lambda name: False
-  )
+  return config, named.fill(shapes, tensors, _name, ignored=lambda name: False)
 
 
 def load_tokenizer(path: Path) -> tokenizers.Tokenizer:
@@ -308,6 +306,7 @@ def _dequantised(file: _File, name: str) -> np.ndarray:
 
 def _read(path: Path) -> _File:
   """Returns a file's fields and tensors, all known to lie inside it."""
+  pointers.refuse(path)
   try:
     with path.open('rb') as raw:
       if raw.read(4) != b'GGUF':

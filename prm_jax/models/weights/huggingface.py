@@ -3,11 +3,8 @@
 import dataclasses
 import functools
 import json
-import re
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +15,7 @@ from safetensors.numpy import save_file
 
 from prm_jax import types
 from prm_jax.models import decoder, encoder
-from prm_jax.models.weights import decoder_fields
+from prm_jax.models.weights import decoder_fields, named, pointers, shards
 
 # Flax name of a layer's module -> its name in the file.
 _BERT_LAYER = {
@@ -84,130 +81,14 @@ _OLD_NAMES = {
 }
 _ENDS = ('ForSequenceClassification', 'ForTokenClassification')
 _HEAD = 'lm_head.weight'
+_ROWS = 1024  # that are compared at once
 # What of a checkpoint says how texts are read.
 TEXTS = (
   *('tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json'),
   'chat_template.jinja',
 )
-_POINTER = b'version https://git-lfs'
 _INDEX = 'model.safetensors.index.json'
 _FLOATS = ('F16', 'BF16', 'F32', 'F64')
-
-
-class Tensors(NamedTuple):
-  """The tensors of a checkpoint, read one by one.
-
-  Attributes:
-    where: the file, for errors.
-    names: of all.
-    read: (name) -> array, in the file's orientation `[out, in]`.
-    said: what says which shapes they have, for errors.
-    options: end of a name -> the options that say it.
-    opened: (name) -> a tensor of which parts are read, of a safetensors file.
-  """
-
-  where: str
-  names: frozenset[str]
-  read: Callable[[str], np.ndarray]
-  said: str = 'config.json says'
-  options: Mapping[str, str] = MappingProxyType({})
-  opened: Callable[[str], Any] | None = None
-
-  def option(self, name: str) -> str:
-    """Returns the options of a tensor; '' if none is known."""
-    ends = (of for end, of in self.options.items() if name.endswith(end))
-    return next(ends, '')
-
-  def named(self, name: str) -> str:
-    """Returns how an error names a tensor: its options stand before it."""
-    option = self.option(name)
-    return f'{option}: tensor {name}' if option else f'tensor {name}'
-
-
-def fill(
-  shapes: types.PyTree,
-  tensors: Tensors,
-  name_of: Callable[[list[str]], str],
-  ignored: Callable[[str], bool],
-) -> types.PyTree:
-  """Returns a tree of parameters, float32, filled from named tensors.
-
-  Args:
-    shapes: of the parameters.
-    tensors: of the checkpoint.
-    name_of: (keys in the tree) -> name; `{}` in it stands for the layer, whose
-      tensors are stacked.
-    ignored: (name) -> whether a tensor may be left unused.
-
-  Raises:
-    ValueError: a tensor is missing, unused, of the wrong shape, or not finite.
-  """
-  used = set()
-
-  def take(name, shape, transposed):
-    used.add(name)
-    value = _checked(tensors, name, shape[::-1] if transposed else shape)
-    return value.T if transposed else value
-
-  def leaf(path, shape):
-    keys = [entry.key for entry in path[1:]]
-    name, transposed = name_of(keys), keys[-1] == 'kernel'
-    if '{}' not in name:
-      return take(name, shape.shape, transposed)
-    count, *inner = shape.shape
-    for index in range(count):
-      _require(tensors, name.format(index))
-    first = take(name.format(0), tuple(inner), transposed)
-    stacked = np.empty((count, *first.shape), np.float32)
-    stacked[0] = first
-    for index in range(1, count):
-      stacked[index] = take(name.format(index), tuple(inner), transposed)
-    return stacked
-
-  params = jax.tree_util.tree_map_with_path(leaf, shapes)
-  unused = sorted(name for name in tensors.names - used if not ignored(name))
-  if unused:
-    said = sorted({_option(tensors, used, name) for name in unused} - {''})
-    raise ValueError(
-      f'{tensors.where}: the model does not use the tensors '
-      + ', '.join(unused[:8])
-      + (f' and {len(unused) - 8} more' if len(unused) > 8 else '')
-      + (f': {tensors.said} so ({"; ".join(said)})' if said else '')
-    )
-  return params
-
-
-def _option(tensors: Tensors, used: set[str], name: str) -> str:
-  """Returns the options that say that a tensor is not there; '' if unknown."""
-  if not tensors.options:
-    return ''
-  anywhere = re.sub(r'\d+', '{}', name)  # in the layers that there are
-  if any(re.sub(r'\d+', '{}', other) == anywhere for other in used):
-    return 'num_hidden_layers'
-  return tensors.option(name)
-
-
-def _require(tensors: Tensors, name: str) -> None:
-  if name not in tensors.names:
-    raise ValueError(f'{tensors.where}: {tensors.named(name)} is missing')
-
-
-def _checked(tensors: Tensors, name: str, shape: tuple[int, ...]) -> np.ndarray:
-  """Returns a tensor as float32, of the shape, and finite."""
-  _require(tensors, name)
-  value = tensors.read(name)
-  if value.shape != shape:
-    turned = ', transposed' if value.shape == shape[::-1] else ''
-    raise ValueError(
-      f'{tensors.where}: {tensors.named(name)} is {value.shape}{turned}, '
-      f'{tensors.said} {shape}'
-    )
-  value = np.array(value, np.float32)  # a copy: the file may be closed
-  if not np.isfinite(value).all():
-    raise ValueError(
-      f'{tensors.where}: {tensors.named(name)} holds values that are not finite'
-    )
-  return value
 
 
 def model_folder(folder: Path) -> Path:
@@ -236,10 +117,10 @@ def weight_files(folder: Path) -> list[Path]:
     return [whole]
   if not index.is_file():
     raise ValueError(f'{whole} is missing: only safetensors are read')
-  shards = read_json(index).get('weight_map')
-  if not isinstance(shards, dict) or not shards:
+  home = read_json(index).get('weight_map')
+  if not isinstance(home, dict) or not home:
     raise ValueError(f'{index}: weight_map is missing')
-  names = {str(shard) for shard in shards.values()}
+  names = {str(shard) for shard in home.values()}
   for name in names:
     if Path(name).name != name:
       raise ValueError(f'{index}: {name!r} is not the name of a file beside it')
@@ -252,6 +133,7 @@ def read_json(path: Path) -> dict[str, Any]:
   Raises:
     ValueError: there is none.
   """
+  pointers.refuse(path)
   try:
     known = json.loads(path.read_text())
   except (OSError, ValueError) as error:
@@ -261,18 +143,13 @@ def read_json(path: Path) -> dict[str, Any]:
   return known
 
 
-def _open(paths: Iterable[Path], prefix: str) -> Tensors:
+def _open(paths: Iterable[Path], prefix: str) -> named.Tensors:
   """Returns the tensors of safetensors files, named without a prefix."""
   home: dict[str, tuple[Path, Any, str]] = {}
   for path in paths:
     if not path.is_file():
       raise ValueError(f'{path} is missing')
-    with path.open('rb') as raw:
-      if raw.read(len(_POINTER)) == _POINTER:
-        raise ValueError(
-          f'{path} is a Git LFS pointer and not the weights: fetch them with '
-          '`git lfs pull` in its repository'
-        )
+    pointers.refuse(path)
     try:
       file = safe_open(path, framework='numpy')
     except SafetensorError as error:
@@ -281,8 +158,7 @@ def _open(paths: Iterable[Path], prefix: str) -> Tensors:
       name = full.removeprefix(prefix)
       for old, new in _OLD_NAMES.items():
         name = name.replace(old, new)
-      if name in home:
-        raise ValueError(f'{path}: tensor {full} is also in {home[name][0]}')
+      shards.refuse_twice(full, path, home[name][0] if name in home else None)
       home[name] = (path, file, full)
 
   def opened(name):
@@ -300,7 +176,7 @@ def _open(paths: Iterable[Path], prefix: str) -> Tensors:
     return home[name][1].get_tensor(home[name][2])
 
   where = str(next(iter(paths)))
-  return Tensors(where, frozenset(home), read, opened=opened)
+  return named.Tensors(where, frozenset(home), read, opened=opened)
 
 
 def load_bert(folder: Path) -> tuple[encoder.BertConfig, Any]:
@@ -319,7 +195,7 @@ def load_bert(folder: Path) -> tuple[encoder.BertConfig, Any]:
   shapes = jax.eval_shape(
     encoder.Bert(config).init, jax.random.key(0), ids, ids
   )
-  params = fill(shapes, tensors, _bert_name, ignored=lambda name: True)
+  params = named.fill(shapes, tensors, _bert_name, ignored=lambda name: True)
   return config, params
 
 
@@ -348,22 +224,48 @@ def load_decoder(folder: Path) -> tuple[decoder.DecoderConfig, types.PyTree]:
     ValueError: a file or tensor is missing, broken, or of the wrong shape, or
       the model does not use a tensor; or it is a classifier.
   """
+  config, tensors = language_files(folder)
+  return config, _filled(config, tensors)
+
+
+def language_files(folder: Path) -> tuple[decoder.DecoderConfig, named.Tensors]:
+  """Returns what `load_decoder` reads of, its head as the file has it.
+
+  Args:
+    folder: as of `load_decoder`.
+
+  Raises:
+    ValueError: a file is missing or broken, or it is a classifier.
+  """
   known, config, tensors = decoder_files(folder)
   if (name := _architecture(known)).endswith(_ENDS):
     raise ValueError(
       f'{folder}: {name} scores texts and writes none: '
       '`classifier.Classifier.load` reads it, and its trunk'
     )
-  if config.tie_word_embeddings and _HEAD in tensors.names:
-    head = tensors.read(_HEAD)
-    if not np.array_equal(head, tensors.read('embed_tokens.weight')):
-      logging.warning(
-        '%s: tie_word_embeddings is true, and lm_head.weight is not the '
-        'embedding: lm_head.weight is taken, as transformers 5 does',
-        tensors.where,
-      )
-      config = dataclasses.replace(config, tie_word_embeddings=False)
-  return config, _filled(config, tensors)
+  tied = config.tie_word_embeddings and _HEAD in tensors.names
+  if tied and not _same(tensors, _HEAD, 'embed_tokens.weight'):
+    logging.warning(
+      '%s: tie_word_embeddings is true, and lm_head.weight is not the '
+      'embedding: lm_head.weight is taken, as transformers 5 does',
+      tensors.where,
+    )
+    config = dataclasses.replace(config, tie_word_embeddings=False)
+  return config, tensors
+
+
+def _same(tensors: named.Tensors, *names: str) -> bool:
+  """Returns whether two tensors are equal, some rows of which are read."""
+  for name in names:
+    named.require(tensors, name)
+  assert tensors.opened is not None
+  one, other = map(tensors.opened, names)
+  shape = one.get_shape()
+  count = shape[0] if shape else 0
+  rows = [slice(at, min(at + _ROWS, count)) for at in range(0, count, _ROWS)]
+  return shape == other.get_shape() and all(
+    np.array_equal(one[some], other[some]) for some in rows
+  )
 
 
 class Classification(NamedTuple):
@@ -405,12 +307,12 @@ def load_classifier(folder: Path) -> Classification:
   config = dataclasses.replace(config, tie_word_embeddings=True)
   labels = label_names(known, str(folder / 'config.json'))
   shape = len(labels), config.hidden_size
-  score = {'kernel': _checked(tensors, 'score.weight', shape).T}
+  score = {'kernel': named.checked(tensors, 'score.weight', shape).T}
   every = name.endswith(_ENDS[1])
   if 'score.bias' in tensors.names or (
     every and known.get('token_classification_bias', True)
   ):
-    score['bias'] = _checked(tensors, 'score.bias', shape[:1])
+    score['bias'] = named.checked(tensors, 'score.bias', shape[:1])
   else:
     score['bias'] = np.zeros(shape[:1], np.float32)
   trunk = _filled(config, tensors, 'score.weight', 'score.bias')
@@ -419,7 +321,7 @@ def load_classifier(folder: Path) -> Classification:
 
 def decoder_files(
   folder: Path,
-) -> tuple[dict[str, Any], decoder.DecoderConfig, Tensors]:
+) -> tuple[dict[str, Any], decoder.DecoderConfig, named.Tensors]:
   """Returns the fields of config.json, the configuration and the tensors.
 
   Args:
@@ -437,15 +339,25 @@ def decoder_files(
   return known, config, tensors._replace(options=_OPTIONS)
 
 
-def _filled(config, tensors: Tensors, *others: str) -> types.PyTree:
+def _filled(config, tensors: named.Tensors, *others: str) -> types.PyTree:
   """Returns a decoder's parameters; tensors of other names may be there."""
-
-  def ignored(name):
-    head = name == _HEAD and config.tie_word_embeddings
-    return head or name in others or name.endswith('rotary_emb.inv_freq')
-
   name_of = functools.partial(decoder_name, config)
-  return fill(decoder_shapes(config), tensors, name_of, ignored)
+  ignored = functools.partial(unread, config, others=others)
+  return named.fill(decoder_shapes(config), tensors, name_of, ignored)
+
+
+def unread(
+  config: decoder.DecoderConfig, name: str, others: Collection[str] = ()
+) -> bool:
+  """Returns whether a decoder's file may hold a tensor that is not read.
+
+  Args:
+    config: of the decoder.
+    name: of the tensor.
+    others: names of what is read elsewhere.
+  """
+  head = name == _HEAD and config.tie_word_embeddings
+  return head or name in others or name.endswith('rotary_emb.inv_freq')
 
 
 def _architecture(known: Mapping[str, Any]) -> str:
@@ -525,9 +437,11 @@ def save_classifier(
   *,
   labels: Sequence[str],
   pad: int | None = None,
-  source: Path | None = None,
 ) -> None:
-  """Writes an ordinary reward model: AutoModelForSequenceClassification's.
+  """Writes a decoder under a score, float32, as `load_classifier` reads it.
+
+  Parameters that lie in memory: `published.write` copies a checkpoint's own
+  bytes, and `prm export` is the way from a fitted model.
 
   Args:
     config: of the trunk; a head of tokens is left out.
@@ -537,8 +451,6 @@ def save_classifier(
     labels: C names.
     pad: id of the token that pads; transformers scores batches by it, at the
       last token that is another, so it should not end a text.
-    source: the checkpoint whose tokenizer and template go with it; none go if
-      None.
 
   Raises:
     FileExistsError: the folder has something in it.
@@ -559,9 +471,6 @@ def save_classifier(
   known = decoder_fields.write(config)
   known |= decoder_fields.classifier(known['model_type'], labels, pad)
   _write(known, tensors, folder)
-  for name in TEXTS if source else ():
-    if source and (source / name).is_file():
-      shutil.copyfile(source / name, folder / name)
 
 
 def _named(

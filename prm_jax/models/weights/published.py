@@ -148,11 +148,14 @@ def _trunk(
 ) -> dict[str, shards.Stored | shards.Filled]:
   """Returns the tensors of the lower layers, named as transformers has them."""
   found: dict[str, shards.Stored | shards.Filled] = {}
+  home: dict[str, Path] = {}
   for path in huggingface.weight_files(source):
     if not path.is_file():
       raise ValueError(f'{path} is missing')
     for name, of in shards.read(path).items():
       full = name if name.startswith('model.') else f'model.{name}'
+      shards.refuse_twice(name, path, home.get(full))
+      home[full] = path
       at = _LAYER.match(full)
       if at is not None and int(at[1]) >= layers:
         continue

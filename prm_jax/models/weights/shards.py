@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from prm_jax.models.weights import pointers
+
 LIMIT = 5_000_000_000  # bytes of a shard
 WHOLE, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 _BLOCK = 1 << 24  # bytes that are copied at once
@@ -69,6 +71,7 @@ def read(path: Path) -> dict[str, Stored]:
   Raises:
     ValueError: it is none, or is cut short.
   """
+  pointers.refuse(path)
   length = path.stat().st_size
   with path.open('rb') as file:
     size = int.from_bytes(file.read(8), 'little')
@@ -92,6 +95,21 @@ def read(path: Path) -> dict[str, Stored]:
     if not 8 + size <= of.start <= of.stop <= length:
       raise ValueError(f'{path}: tensor {name} lies outside the file')
   return found
+
+
+def refuse_twice(name: str, path: Path, home: Path | None) -> None:
+  """Refuses a tensor that lies in a checkpoint twice.
+
+  Args:
+    name: of the tensor.
+    path: of the file in which it was found.
+    home: where it was found before; None where it was not.
+
+  Raises:
+    ValueError: it was.
+  """
+  if home is not None:
+    raise ValueError(f'{path}: tensor {name} is also in {home}')
 
 
 def write(

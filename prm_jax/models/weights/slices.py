@@ -15,9 +15,8 @@ import numpy as np
 
 from prm_jax import types
 from prm_jax.models import decoder
-from prm_jax.models.weights import huggingface
+from prm_jax.models.weights import huggingface, named
 
-_HEAD = 'lm_head.weight'
 Index = tuple[slice, ...]
 
 
@@ -31,7 +30,7 @@ class Leaf(NamedTuple):
     transposed: whether the file has the last two axes the other way round.
   """
 
-  tensors: huggingface.Tensors
+  tensors: named.Tensors
   name: str
   shape: tuple[int, ...]
   transposed: bool
@@ -75,22 +74,19 @@ class Leaf(NamedTuple):
 def leaves(folder: Path) -> tuple[decoder.DecoderConfig, types.PyTree]:
   """Returns configuration and parameters of a language model, none of it read.
 
+  But for the head of a file that should have none: where it differs from the
+  embedding, a few rows at a time, it is taken, as `load_decoder` does.
+
   Args:
     folder: as of `huggingface.load_decoder`.
 
   Raises:
-    ValueError: a file or tensor is missing, broken, or of the wrong shape; or
-      `tie_word_embeddings` is true beside another lm_head.weight.
+    ValueError: as of `huggingface.load_decoder`, but for values, which are
+      seen where they are read.
   """
-  _, config, tensors = huggingface.decoder_files(folder)
-  opened = tensors.opened
+  config, tensors = huggingface.language_files(folder)
+  opened, used = tensors.opened, set[str]()
   assert opened is not None
-  if config.tie_word_embeddings and _HEAD in tensors.names:
-    raise ValueError(
-      f'{tensors.where}: tie_word_embeddings is true, and there is a '
-      'lm_head.weight, of which parts cannot be told to be the embedding: '
-      'say false in config.json, or remove the tensor'
-    )
 
   def leaf(path, of):
     keys = [entry.key for entry in path[1:]]
@@ -98,6 +94,7 @@ def leaves(folder: Path) -> tuple[decoder.DecoderConfig, types.PyTree]:
     found = Leaf(tensors, name, tuple(of.shape), keys[-1] == 'kernel')
     shape = found.shape['{}' in name :]
     shape = shape[::-1] if found.transposed else shape
+    used.update(found.names)
     for each in found.names:
       if each not in tensors.names:
         raise ValueError(f'{tensors.where}: {tensors.named(each)} is missing')
@@ -110,7 +107,10 @@ def leaves(folder: Path) -> tuple[decoder.DecoderConfig, types.PyTree]:
     return found
 
   shapes = huggingface.decoder_shapes(config)
-  return config, jax.tree_util.tree_map_with_path(leaf, shapes)
+  made = jax.tree_util.tree_map_with_path(leaf, shapes)
+  unread = functools.partial(huggingface.unread, config)
+  named.refuse_unused(tensors, used, unread)
+  return config, made
 
 
 def load(

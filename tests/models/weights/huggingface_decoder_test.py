@@ -222,15 +222,6 @@ def test_errors_name_the_option_that_is_wrong(saved):
     huggingface.load_decoder(folder)
 
 
-def test_pointers_of_git_lfs_are_named(saved):
-  folder, *_ = saved()
-  path = folder / 'model.safetensors'
-  text = 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n'
-  path.write_text(text)
-  with pytest.raises(ValueError, match=r'is a Git LFS pointer .*git lfs pull'):
-    huggingface.load_decoder(folder)
-
-
 def test_what_no_architecture_has_is_not_saved(tiny_decoder, tmp_path):
   config, params = tiny_decoder('mistral', mlp_bias=True)
   with pytest.raises(ValueError, match='no architecture has'):
@@ -240,3 +231,21 @@ def test_what_no_architecture_has_is_not_saved(tiny_decoder, tmp_path):
   with pytest.raises(ValueError, match=r'embed_tokens\.weight is \(270, 32\)'):
     huggingface.save_decoder(wider, params, tmp_path)
   assert not list(tmp_path.iterdir())
+
+
+def test_a_classifier_is_written_whole_or_not_at_all(tiny_decoder, tmp_path):
+  config, params = tiny_decoder()
+  weight, out = np.ones((2, 32), np.float32), tmp_path / 'out'
+  options = {'labels': ['a', 'b'], 'pad': 0}
+  with pytest.raises(ValueError, match=r'of \(1, 32\) labels'):
+    huggingface.save_classifier(config, params, weight, out, labels=['a'])
+  with pytest.raises(ValueError, match='not finite'):
+    huggingface.save_classifier(config, params, weight * np.nan, out, **options)
+  assert not out.exists()
+  huggingface.save_classifier(config, params, weight, out, **options)
+  known = json.loads((out / 'config.json').read_text())
+  assert known['architectures'] == ['LlamaForSequenceClassification']
+  assert known['id2label'] == {'0': 'a', '1': 'b'}
+  assert known['pad_token_id'] == 0
+  with pytest.raises(FileExistsError, match='has something in it'):
+    huggingface.save_classifier(config, params, weight, out, **options)

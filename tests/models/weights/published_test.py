@@ -119,6 +119,12 @@ def test_what_is_no_checkpoint_is_refused(source, out):
   path.unlink()
   with pytest.raises(ValueError, match='is missing'):
     write(folder, out)
+  index = folder / 'model.safetensors.index.json'
+  index.write_text(json.dumps({'weight_map': {name: 'a', 'other': 'b'}}))
+  for shard in 'ab':
+    save_file(tensors, folder / shard)
+  with pytest.raises(ValueError, match=r'b: tensor .* is also in .*a$'):
+    write(folder, out)
   assert [*out.iterdir()] == []
 
 

@@ -80,6 +80,31 @@ def test_devices_have_what_the_whole_has(saved):
   assert jax.tree.map(np.shape, shapes) == jax.tree.map(np.shape, whole)
 
 
+@pytest.mark.parametrize('changed', [False, True])
+def test_a_head_beside_a_tied_embedding_is_what_the_file_says(
+  saved, changed, monkeypatch, caplog
+):
+  monkeypatch.setattr(huggingface, '_ROWS', 100)  # of 270: the last differs
+  folder = saved()
+  path = folder / 'model.safetensors'
+  tensors = load_file(path)
+  head = tensors['model.embed_tokens.weight'].copy()
+  head[-1] += changed
+  save_file({**tensors, 'lm_head.weight': head}, path)
+  config, whole = huggingface.load_decoder(folder)
+  assert config.tie_word_embeddings is not changed
+  with caplog.at_level('WARNING'):
+    found, leaves = slices.leaves(folder)
+  assert ('lm_head.weight is taken' in caplog.text) is changed
+  assert found == config
+
+  def same(leaf, of):
+    everything = tuple(map(slice, of.shape))
+    np.testing.assert_array_equal(leaf.read(everything), of)
+
+  jax.tree.map(same, leaves, whole, is_leaf=is_leaf)
+
+
 def test_what_cannot_be_read_is_named(saved):
   folder = saved()
   path = folder / 'model.safetensors'
@@ -88,12 +113,19 @@ def test_what_cannot_be_read_is_named(saved):
   for changed, message in (
     ({name: None}, f'{name.removeprefix("model.")} is missing'),
     ({name: tensors[name][:3].copy()}, 'up_proj.weight is .3, 32.'),
-    ({'lm_head.weight': np.eye(3)}, 'say false in config.json'),
+    ({'model.layers.0.mlp.up_proj.bias': np.ones(64)}, r'so \(mlp_bias\)'),
   ):
     known = {k: v for k, v in {**tensors, **changed}.items() if v is not None}
     save_file(known, path)
     with pytest.raises(ValueError, match=message):
       slices.leaves(folder)
+  settings = folder / 'config.json'
+  text = settings.read_text()
+  settings.write_text(text.replace('ForCausalLM', 'ForSequenceClassification'))
+  save_file({**tensors, 'score.weight': np.ones((1, 32))}, path)
+  with pytest.raises(ValueError, match='scores texts and writes none'):
+    slices.leaves(folder)
+  settings.write_text(text)
   save_file({**tensors, name: tensors[name] * np.nan}, path)
   _, leaves = slices.leaves(folder)
   leaf = leaves['params']['layers']['layer']['up']['kernel']
