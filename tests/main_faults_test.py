@@ -193,6 +193,7 @@ def test_a_few_people_s_ten_judgements_train_and_score(
 # ----------------------------------------------- what made a model's features
 
 
+@pytest.mark.slow
 def test_other_features_are_refused_before_anything_is_written(
   judged, tmp_path, capsys
 ):

@@ -33,6 +33,7 @@ def fit(workdir, **watch):
   )
 
 
+@pytest.mark.slow
 def test_a_fit_is_traced_drawn_and_goes_on_from_a_named_step(tmp_path):
   plain = fit(tmp_path / 'plain').state.params['reward']
   workdir, trace = tmp_path / 'run', tmp_path / 'trace'

@@ -524,6 +524,7 @@ def test_variance_over_rounds_is_a_covariance_of_odd_and_even_ones():
   assert abs(none) < 0.05
 
 
+@pytest.mark.slow
 def test_beliefs_of_everybody_are_those_of_each():
   rng = np.random.default_rng(5)
   user = gaussian.gaussian(dim=J, capacity=4)

@@ -21,8 +21,11 @@ KINDS = [
   # Those write, or read histories: `critics_test` and `summarizers_test`.
   and entry.role not in ('critic', 'summarizer')
 ]
+FAST = ('pref', 'adapter')  # in a default run
 CASES = [
-  pytest.param(kind, trains, marks=[] if kind == 'pref' else [pytest.mark.slow])
+  pytest.param(
+    kind, trains, marks=[] if (kind, trains) == FAST else [pytest.mark.slow]
+  )
   for kind in KINDS
   for trains in backbone.TRAINS
 ]
@@ -118,6 +121,7 @@ def test_states_below_the_top_are_read_once(kind, trains, monkeypatch):
     assert any(not leaf for leaf in jax.tree.leaves(same)) == (name == part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'top', [{}, pytest.param({'top': 1, 'keep': 10**6}, marks=pytest.mark.slow)]
 )

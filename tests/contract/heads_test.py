@@ -16,14 +16,12 @@ LEARNERS = [
   for kind, entry in sorted(registry.LEARNERS.items())
   if 'head' in inspect.signature(entry.factory).parameters
 ]
-# A learner of everybody and one of people, with some heads of every kind.
-SOME = ('disentangled', 'plackett_luce', 'quantiles', 'rao_kupper')
-ALONE = ('aggregate', 'rao_kupper')
+# A learner of people, with a head of lists and one of ties.
+SOME = ('plackett_luce', 'rao_kupper')
 
 
 def fast(kind, head):
-  # The aggregate has no rows of people: one head tells.
-  return head in SOME if kind == 'pref' else (kind, head) == ALONE
+  return kind == 'pref' and head in SOME
 
 
 CASES = [

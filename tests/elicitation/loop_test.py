@@ -31,6 +31,7 @@ def simulate(acquire, questions=6, available=None, threshold=0.0):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('acquire', loop.ACQUISITIONS)
 def test_no_question_twice_and_beliefs_are_the_posteriors(acquire):
   trace = simulate(acquire)

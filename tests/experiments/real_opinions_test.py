@@ -141,6 +141,7 @@ def test_a_reader_of_texts_finds_what_is_in_them_and_no_more():
   assert text.seen(x, noise).std() < 0.3 * noise.std()
 
 
+@pytest.mark.slow
 def test_a_taste_that_texts_say_is_predicted_of_them():
   """Two camps like opposite texts; everybody alike, texts say nothing."""
   found = votes.made_up(60, 40)

@@ -144,6 +144,7 @@ def names(folder):
   return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_machines_share_a_folder_and_one_tabulates(tmp_path):
   few = '--config.acquisitions=("random",)'
   done = offers(tmp_path, few, '--seeds=1', '--notabulate')
@@ -163,6 +164,7 @@ def test_machines_share_a_folder_and_one_tabulates(tmp_path):
     assert path.stat().st_mtime_ns == when, 'made again'
 
 
+@pytest.mark.slow
 def test_a_grid_has_a_folder_a_point(tmp_path):
   done = offers(
     tmp_path,

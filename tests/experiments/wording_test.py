@@ -123,7 +123,9 @@ def test_variants_are_checked_and_the_rule_stands_in_the_configuration():
   assert whole.responses_per_prompt < full.attributes.responses_per_prompt
 
 
-@pytest.mark.parametrize('unit', ['sentence', 'text'])
+@pytest.mark.parametrize(
+  'unit', [pytest.param('sentence', marks=pytest.mark.slow), 'text']
+)
 def test_what_starts_to_train_reads_what_is_frozen(tmp_path, unit):
   known = ['tea', 'milk', 'hot', 'cold', '.']
   folder = checkpoints.write(tmp_path, known, num_hidden_layers=3)

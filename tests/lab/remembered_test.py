@@ -36,6 +36,7 @@ def fitted(request, model, problem):  # noqa: F811
   return fit(request.param, model, problem)
 
 
+@pytest.mark.slow
 def test_predictions_read_the_persons_own_memory(fitted):
   judged = fitted.problem.judged
   whole = fitted.contexts(judged)

@@ -102,6 +102,7 @@ def test_of_one_prompt_judgements_are_asked_one_after_the_others():
   assert not told.episodes(alone, alone.training)
 
 
+@pytest.mark.slow
 def test_a_summary_is_of_a_persons_own_first_answers(fitted):
   problem = fitted.problem
   whole = fitted.contexts(problem.training)

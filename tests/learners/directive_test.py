@@ -46,6 +46,7 @@ def learner_of(replies, **options):
   )
 
 
+@pytest.mark.slow
 def test_verdicts_alone_are_broadcast_and_hints_alone_are_the_teachers():
   made, _ = collected(learner_of(hinting(), directed=0.0))
   np.testing.assert_array_equal(made.advantage, -1.0)

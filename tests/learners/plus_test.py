@@ -40,6 +40,7 @@ def start(learner):
   return learner.init(jax.random.key(0), WORLD.spec)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'part', ['summarizer', pytest.param('reward', marks=pytest.mark.slow)]
 )

@@ -478,6 +478,7 @@ def test_siblings_are_right_answers_of_others():
   np.testing.assert_array_equal(found[2], [10, 10, -1, 10])
 
 
+@pytest.mark.slow
 def test_sdpo_teaches_wrong_answers_and_right_ones_with_siblings():
   def verify(problem, tokens):
     del tokens
@@ -517,6 +518,7 @@ def test_sdpo_teaches_wrong_answers_and_right_ones_with_siblings():
     )
 
 
+@pytest.mark.slow
 def test_second_tries_are_credited_over_the_first_tries_mean():
   def verify(problem, tokens):
     del tokens
@@ -556,6 +558,7 @@ def test_second_tries_are_credited_over_the_first_tries_mean():
       rltf.rltf(**settings, loss=loss)
 
 
+@pytest.mark.slow
 def test_a_group_without_a_first_reward_credits_no_second_try():
   def verify(problem, tokens):
     del tokens

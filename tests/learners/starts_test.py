@@ -66,6 +66,7 @@ def test_people_who_are_the_aggregate_have_no_bases_of_their_own():
   assert np.abs(personal(np.zeros(D, np.float32))).max() > 1
 
 
+@pytest.mark.slow
 def test_a_ridge_without_end_leaves_the_aggregate():
   features, said, index = problem()
   data = types.Batch(said, types.Inputs(features, index))

@@ -153,6 +153,7 @@ def test_greedy_is_the_full_forward_passs_argmax():
   np.testing.assert_array_equal(found.logprob, 0)
 
 
+@pytest.mark.slow
 def test_sliding_layers_and_caps_hold_in_the_cache():
   """Prompts and suffixes longer than the window, on either side of padding."""
   config = dataclasses.replace(
@@ -381,6 +382,7 @@ def test_log_probability_is_the_samplers():
   np.testing.assert_allclose(scored[:, 6:], found.base_logprob, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_log_probability_has_a_gradient():
   ids, mask = padded(PROMPTS)
 

@@ -133,6 +133,7 @@ def test_attention_is_the_plain_sum():
   np.testing.assert_allclose(found, weight @ v @ kernels[3], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_text_reads_the_answers_about_what_is_alike_alone():
   pairs, label, mask = answers()
   text = pairs[2].mean(0) + 0.01

@@ -204,6 +204,7 @@ def test_duplicates_are_equals():
   assert float(gain[1]) < float(gain[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('people', [1, 300])
 def test_everybody_at_once_and_one_alone(people):
   rng = np.random.default_rng(2)

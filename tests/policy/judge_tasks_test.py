@@ -178,6 +178,7 @@ def test_special_tokens_of_answers_are_no_tokens():
   assert (asked.ids == tiny_judge.WORDS.index(tiny_judge.END)).sum() == 3
 
 
+@pytest.mark.slow
 def test_two_steps_of_judges_of_texts():
   """A tiny random judge: rewards differ, and it learns from them."""
   now = {}  # one learner, whose programs are compiled once, for all formats

@@ -192,6 +192,7 @@ def test_a_score_read_elsewhere_is_not_a_number(params, texts):
     trajectories.check(packed._replace(at=packed.at[1:]))
 
 
+@pytest.mark.slow
 def test_gradients_reach_markers_and_head_alone_at_the_start(texts):
   fresh = REWARD.init(jax.random.key(0), None)
   packed = trajectories.pack(trajectories.sequences(*texts, LIMITS), 100)

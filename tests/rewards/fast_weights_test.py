@@ -192,6 +192,7 @@ def test_belief_goes_on_where_it_stopped_and_people_are_apart(params):
     np.testing.assert_allclose(rows[person], alone.score[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_margin_rises_by_the_published_amount_where_reading_is_linear():
   """rate |k_a - k_b|^2 (v . head): with the last layer alone, and no norm.
 

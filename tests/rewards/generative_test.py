@@ -430,6 +430,7 @@ def test_a_model_writes_what_is_read():
   assert alone.texts == found.texts[:1]
 
 
+@pytest.mark.slow
 def test_both_orders_share_what_comes_before_the_answers():
   """And texts are what they are without sharing."""
   form = judge_formats.j1(wording=judge_formats.Wording(before='J'))
@@ -470,6 +471,7 @@ def test_a_thought_that_the_template_opens_is_a_thought(judge):
     assert not found.texts[0][0][0].startswith('<think>')
 
 
+@pytest.mark.slow
 def test_a_knockout_is_one_program_whatever_its_rounds_and_lengths():
   """Seven to one matches of answers of 1 to 30 lines, and another question."""
   form = judge_formats.j1(wording=judge_formats.Wording(before='J'))

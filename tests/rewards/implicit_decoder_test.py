@@ -131,6 +131,7 @@ def test_the_prompt_cancels_with_a_reference():
   assert abs(whole[0, 0] - marked[0, 0]) > 1e-3
 
 
+@pytest.mark.slow
 def test_an_adapter_has_its_backbone_for_reference():
   reward, start = made(beta=BETA, adapter=2)
   params = nudged(start)
@@ -141,6 +142,7 @@ def test_an_adapter_has_its_backbone_for_reference():
   np.testing.assert_allclose(found[0, 0], BETA * gap.sum(), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'adapter', [pytest.param(None, marks=pytest.mark.slow), 2]
 )

@@ -148,6 +148,7 @@ def test_accumulated_batches_are_one_of_their_size(bilinear):
   assert int(four.step) == 1
 
 
+@pytest.mark.slow
 def test_accumulation_leaves_absent_people_alone(bilinear):
   batch = bilinear.data()
   some = batch.take(batch.rows.user < 5)

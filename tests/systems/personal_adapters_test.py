@@ -58,6 +58,7 @@ def fit(base, bank, events, objective, batch=E):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'objective',
   [

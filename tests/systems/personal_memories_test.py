@@ -65,6 +65,7 @@ def said(told, u, q):
   return np.asarray(ids)[np.asarray(mask) > 0].tolist()
 
 
+@pytest.mark.slow
 def test_events_text_and_trace_stand_in_front_in_this_order(memories, asked):
   parts = Parts('similarity', events=2, text='counts', trace='selected')
   told = personal_memories.context(KEY, memories, parts, asked[0])

@@ -119,6 +119,7 @@ def test_every_function_has_an_example():
   assert len(public) > 50
 
 
+@pytest.mark.slow
 def test_scores_and_labels_of_any_size(example, run):
   """Value and gradient are finite, whatever the label is."""
   sizes = (None, 1e4, -1e4, 0.0, np.resize([1e4, -1e4], B))
@@ -228,6 +229,7 @@ def test_nothing_is_broadcast(example):
       np.testing.assert_allclose(other, one[None], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_raised(example):
   changes, exact = {}, {}
   for place in example.smooth:
