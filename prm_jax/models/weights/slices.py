@@ -5,6 +5,7 @@ params = slices.load(leaves, shardings)
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,6 +119,9 @@ def load(
 ) -> types.PyTree:
   """Returns parameters on devices, of which this process reads its own parts.
 
+  The largest first, one after another: what was read is held beside what lies
+  on devices, and last of all that is little.
+
   Args:
     leaves: of `leaves`.
     shardings: of each, a tree of `jax.sharding.Sharding`.
@@ -129,11 +133,15 @@ def load(
 
   def made(leaf: Leaf, where):
     read = functools.partial(leaf.read, dtype=jnp.dtype(dtype))
-    return jax.make_array_from_callback(leaf.shape, where, read, dtype=dtype)
+    array = jax.make_array_from_callback(leaf.shape, where, read, dtype=dtype)
+    return jax.block_until_ready(array)
 
-  return jax.tree.map(
-    made, leaves, shardings, is_leaf=lambda of: isinstance(of, Leaf)
-  )
+  flat, tree = jax.tree.flatten(leaves, is_leaf=lambda of: isinstance(of, Leaf))
+  places = jax.tree.leaves(shardings)
+  found: list[Any] = [None] * len(flat)
+  for at in sorted(range(len(flat)), key=lambda at: -math.prod(flat[at].shape)):
+    found[at] = made(flat[at], places[at])
+  return jax.tree.unflatten(tree, found)
 
 
 def shapes(leaves: types.PyTree, dtype: Any = jnp.float32) -> types.PyTree:
