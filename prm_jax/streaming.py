@@ -115,13 +115,7 @@ def _check(row: Any) -> None:
     none = given == [] or (name == 'prompt' and not given)
     if not isinstance(given, str | list) or none:
       raise ValueError(f'{name}: is neither a text nor a list of messages')
-    try:
-      json.dumps(given, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-      raise ValueError(
-        f'{name}: holds half of a character (a lone surrogate): it was cut in '
-        'two'
-      ) from error
+    schema.refuse_halves(name, json.dumps(given, ensure_ascii=False))
   for name in _ADDED:
     if name in row:
       raise ValueError(f'a field {name!r} of its own would be overwritten')

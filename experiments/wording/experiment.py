@@ -89,7 +89,7 @@ def _seed(
     methods.append(f'{arm}-pref')
     make = functools.partial(_fitted, config, problem, sets, arm, 'pref')
     if arm in trained.HEADS:
-      head = functools.partial(_head, config, folder, changes, arm, choice)
+      head = functools.partial(_head, folder, changes, arm, choice)
       make = functools.partial(make, head=head)
     work[f'{problem.name}.{methods[-1]}'] = make
   folder.make_all(work, f'{problem.name}, trained')
@@ -101,11 +101,9 @@ def _problem(
 ) -> fitting.Problem:
   """Returns the simulated people, with marker sentences after their texts."""
   problem = next(problems.problems(config, _DATA, seed, source))
-  prompts = {name for name in problem.prompt_ids if name.startswith('train/')}
-  train = np.array([name in prompts for name in problem.prompt_ids])
   more = templates.markers(tables.NEW_WORDING).sentences
   texts = [*problem.texts, *more]
-  looked = np.concatenate([train, np.zeros(len(more), bool)])
+  looked = np.concatenate([trained.trains(problem), np.zeros(len(more), bool)])
   nodes = config.attributes.features
   made = {
     **features.configured(nodes, source, texts, looked, [''] * len(texts)),
@@ -161,7 +159,7 @@ def _tokens(encoder: Any, texts: list[str]) -> int:
   return sum(map(len, tokenizers.encode(encoder.tokenizer, texts)[0]))
 
 
-def _head(config, folder: units.Folder, changes: str, arm: str, start):
+def _head(folder: units.Folder, changes: str, arm: str, start):
   """Returns the choice and the learner of a head as it was trained."""
   basis = folder.read(changes).arrays[f'basis/{arm}']
   return {**start, 'features': arm}, functools.partial(trained.given, basis)

@@ -34,13 +34,13 @@ from prm_jax.models import (
 from prm_jax.models.language_model import LanguageModel
 from prm_jax.rewards import backbone, scalar
 from prm_jax.runtime import checkpoint, early
+from prm_jax.systems import states
 
 _ROW = 64  # tokens of packed units, if none is longer
 # Rows, texts and judgements of a batch are made up to one of these: few shapes.
 _ROWS, _TEXTS, _JUDGED = 16, 64, 1024
 HEADS = ('frozen_head', 'adapted_head')  # as they were trained, not refitted
-REFITTED = ('adapted', 'adapted_beside')
-ARMS = (*HEADS, *REFITTED)
+ARMS = (*HEADS, 'adapted', 'adapted_beside')
 
 
 class Value(NamedTuple):
@@ -121,14 +121,10 @@ class Texts:
   def __call__(self, chosen: np.ndarray) -> Value:
     """Returns what the features of texts `[m]` are made of."""
     parts = [self._units[text] for text in chosen]
-    made = self._pack(np.unique(np.concatenate(parts))[:, None])
-    place = dict(
-      zip(
-        np.unique(np.concatenate(parts)).tolist(),
-        np.asarray(made.index)[:, 0].tolist(),
-        strict=True,
-      )
-    )
+    known: np.ndarray = np.unique(np.concatenate(parts))
+    made = self._pack(known[:, None])
+    ends = np.asarray(made.index)[:, 0].tolist()
+    place = dict(zip(known.tolist(), ends, strict=True))
     units_ = np.full((len(chosen), self._most), -1, np.int32)
     for row, text in enumerate(parts):
       units_[row, : len(text)] = [place[unit] for unit in text]
@@ -248,21 +244,21 @@ def unit(
   started, node = time.process_time(), config.adapting
   frozen = config.attributes.features[node.frozen]
   plan = adapting.Plan(**node.plan.to_dict())
-  states = source.states(_reading(frozen))
-  model = lowest(states.model, max(frozen.layers))
+  decoder = source.states(_reading(frozen))
+  model = lowest(decoder.model, max(frozen.layers))
   reads = adapting.backbone_of(plan, model.config)
   columns, length = _reductions(source, problem, frozen)
   texts = Texts(
-    *(reads, model.params, states),
+    *(reads, model.params, decoder),
     [_parts(frozen.unit, text) for text in problem.texts],
     length,
   )
   inner, strict = np.asarray(problem.inner), problem.strict
-  fits = np.flatnonzero((inner == fitting.FIT) & strict)
-  validates = np.flatnonzero((inner >= fitting.VALIDATE) & strict)
+  fits = (inner == fitting.FIT) & strict
+  validates = (inner >= fitting.VALIDATE) & strict
   method = config.methods['pref'].to_dict()
   base = fitting.Fitted.fit(
-    method, choice, problem, problem.judged.masked(_mask(inner, fits)), sets
+    method, choice, problem, problem.judged.masked(fits), sets
   )
   options = {name: of for name, of in method.items() if name != 'kind'}
   options['dim'] = choice['dim']
@@ -277,8 +273,10 @@ def unit(
     ('adapted_head', texts, begun),
   ):
     started, before = time.process_time(), texts.tokens
-    training = Batches(problem, fits, plan.batch, read)
-    asked = Batches(problem, validates, plan.batch, read)
+    training, asked = (
+      Batches(problem, np.flatnonzero(some), plan.batch, read)
+      for some in (fits, validates)
+    )
     found = _descended(
       phase(
         plan,
@@ -298,7 +296,7 @@ def unit(
       'cpu_seconds': round(time.process_time() - started, 1),
     }
   changes = adapted.Changes(
-    plan.form, states.fingerprint, adapting.trained(found.best['reward'])
+    plan.form, decoder.fingerprint, adapting.trained(found.best['reward'])
   )
   record |= {'read_cpu_seconds': round(read_once, 1), 'digest': changes.digest}
   flat = {f'changes/{k}': v for k, v in adapted.flat(changes.leaves).items()}
@@ -319,10 +317,6 @@ def _descended(training, state, batches, asked, plan, workdir: Path):
   return found
 
 
-def _mask(inner: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-  return np.isin(np.arange(len(inner)), chosen)
-
-
 def _reading(frozen) -> token_states.Reading:
   return token_states.Reading(frozen.unit, frozen.token, tuple(frozen.layers))
 
@@ -331,19 +325,20 @@ def _parts(unit_: str, text: str) -> list[str]:
   return [text] if unit_ == 'text' else embeddings.sentences(text)
 
 
-def _trains(problem: fitting.Problem) -> np.ndarray:
+def trains(problem: fitting.Problem) -> np.ndarray:
+  """Returns `[M]` which texts are of training, where a reduction may look."""
   return np.array([name.startswith('train/') for name in problem.prompt_ids])
 
 
 def _reductions(source, problem, frozen):
   """Returns what the frozen set's columns are, and its texts' log length."""
-  trains = _trains(problem)
+  looked = trains(problem)
   read = source.read(problem.texts, _reading(frozen))
   columns = reduce.principal_components(
-    read, trains, frozen.components, whiten=frozen.whiten
+    read, looked, frozen.components, whiten=frozen.whiten
   )
   counts = embeddings.text_length_features(problem.texts)
-  return columns, reduce.standardisation(counts, trains)(counts)
+  return columns, reduce.standardisation(counts, looked)(counts)
 
 
 def makers(
@@ -368,16 +363,12 @@ def makers(
   @functools.cache
   def read() -> np.ndarray:
     unit_ = made()
-    states = source.states(_reading(frozen))
-    model = lowest(states.model, max(frozen.layers))
-    leaves = adapted.nested(unit_.part('changes').arrays)
-    form = config.adapting.plan.form
-    if form == adapted.LORA:
-      leaves = {
-        name: lora.Adapter(**factors) for name, factors in leaves.items()
-      }
-    changes = adapted.Changes(form, states.fingerprint, leaves)
-    named = f'{states.model.fingerprint} {changes.digest}'.encode()
+    decoder = source.states(_reading(frozen))
+    model = lowest(decoder.model, max(frozen.layers))
+    changes = adapted.Changes.of_flat(
+      node.plan.form, decoder.fingerprint, unit_.part('changes').arrays
+    )
+    named = f'{decoder.model.fingerprint} {changes.digest}'.encode()
     changed = model._replace(
       params=adapted.apply(model.params, changes),
       fingerprint=hashlib.sha256(named).hexdigest(),
@@ -424,7 +415,7 @@ def given(basis: np.ndarray, learner: types.Learner) -> types.Learner:
   def begin(state, data):
     del data  # nothing is learned
     reward = {**state.params['reward'], 'basis': jnp.asarray(basis)}
-    return state._replace(params={**state.params, 'reward': reward})
+    return states.with_reward(state, reward)
 
   # People are inferred of their answers, not trained: no step is taken.
   joint = next(phase for phase in learner.phases if phase.name == 'joint')

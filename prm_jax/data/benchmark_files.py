@@ -207,17 +207,8 @@ def _texts(row: Mapping[str, Any], *names: str) -> list[str]:
   for name in names:
     if not isinstance(row.get(name), str):
       raise schema.SchemaError(f'{name}: is missing, or no text')
-    _whole(name, row[name])
+    schema.refuse_halves(name, row[name])
   return [row[name] for name in names]
-
-
-def _whole(name: str, text: str) -> None:
-  try:
-    text.encode()
-  except UnicodeEncodeError as error:
-    raise schema.SchemaError(
-      f'{name}: holds half of a character (a lone surrogate): it was cut in two'
-    ) from error
 
 
 def _list(
@@ -229,7 +220,7 @@ def _list(
   if not all(isinstance(text, str) for text in found):
     raise schema.SchemaError(f'{name}: holds what is no text')
   for text in found:
-    _whole(name, text)
+    schema.refuse_halves(name, text)
   if count is not None and len(found) != count:
     raise schema.SchemaError(f'{name}: {len(found)} texts, and {count} needed')
   return found

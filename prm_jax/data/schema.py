@@ -300,11 +300,16 @@ def _text(row: Mapping, name: str) -> str:
     raise SchemaError(f'{name}: is missing')
   if not isinstance(row[name], str):
     raise SchemaError(f'{name}: is {type(row[name]).__name__}, not a string')
-  if any('\ud800' <= letter <= '\udfff' for letter in row[name]):
+  refuse_halves(name, row[name])
+  return row[name]
+
+
+def refuse_halves(name: str, text: str) -> None:
+  """Raises SchemaError where a field's text holds a lone surrogate."""
+  if any('\ud800' <= letter <= '\udfff' for letter in text):
     raise SchemaError(
       f'{name}: holds half of a character (a lone surrogate): it was cut in two'
     )
-  return row[name]
 
 
 def _number(value: Any, name: str) -> float:

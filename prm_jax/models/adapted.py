@@ -94,16 +94,29 @@ class Changes(NamedTuple):
       tensors = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
       raise ValueError(f'{folder / WEIGHTS} is damaged: {error}') from error
-    leaves = nested(tensors)
-    if card['form'] == LORA:
-      leaves = {name: lora.Adapter(**of) for name, of in leaves.items()}
-    changes = cls(card['form'], str(card.get('base')), leaves)
+    changes = cls.of_flat(card['form'], str(card.get('base')), tensors)
     if changes.digest != card.get('digest'):
       raise ValueError(
         f'{folder / WEIGHTS} is not what {CARD} beside it says: give back the '
         'file, or train anew in another folder'
       )
     return changes
+
+  @classmethod
+  def of_flat(
+    cls, form: str, base: str, tensors: Mapping[str, Any]
+  ) -> 'Changes':
+    """Returns changes of what `flat` made of their leaves.
+
+    Args:
+      form: of the changes.
+      base: fingerprint of the trunk.
+      tensors: path -> array.
+    """
+    leaves = nested(tensors)
+    if form == LORA:
+      leaves = {name: lora.Adapter(**of) for name, of in leaves.items()}
+    return cls(form, base, leaves)
 
 
 def flat(tree: types.PyTree) -> dict[str, np.ndarray]:
