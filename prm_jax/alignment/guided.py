@@ -208,7 +208,7 @@ def _begin(model, params, ids, mask, room):
   """Returns the state after prompts, which are made to end in one column."""
   ids, real = decoder.left_padded(ids, mask)
   B, P = ids.shape
-  seen = decoder.attended(real.astype(jnp.int32))
+  seen = decoder.attended(real.astype(jnp.int32)).mask()
   output = model.apply(
     params,
     ids,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from prm_jax import types
-from prm_jax.models import sharding
+from prm_jax.models import attention, sharding
 from prm_jax.models.decoder_config import DecoderConfig
 from prm_jax.ops import rotary as frequencies
 
@@ -136,26 +136,14 @@ def counted(real: jax.Array) -> jax.Array:
   return jnp.maximum(jnp.cumsum(real, -1) - 1, 0)
 
 
-def attended(block: jax.Array, branch: jax.Array | None = None) -> jax.Array:
-  """Returns which tokens a token attends to, `[B, 1, T, T]` bool.
-
-  A token sees the tokens before it, and itself, of its own block: of the
-  block's stem, and of its own branch. Branches do not see each other.
-
-  Args:
-    block: `[B, T]` int32, which of the sequences packed into a row; 0 is
-      padding, which sees itself alone.
-    branch: `[B, T]` int32, 0 for the stem that all branches continue; all are
-      stem if None.
-  """
-  T = block.shape[-1]
-  earlier = jnp.tril(jnp.ones((T, T), bool))
-  same = block[:, :, None] == block[:, None, :]
-  if branch is not None:
-    stem = branch[:, None, :] == 0
-    same &= stem | (branch[:, :, None] == branch[:, None, :])
-  real = (block != 0)[:, None, :] | jnp.eye(T, dtype=bool)
-  return (earlier & same & real)[:, None]
+def attended(
+  block: types.ArrayLike,
+  branch: types.ArrayLike | None = None,
+  *,
+  packed: bool = False,
+) -> attention.Seen:
+  """Returns which tokens a token attends to; arguments as of `Seen`."""
+  return attention.Seen(block, branch, packed)
 
 
 class Decoder(nn.Module):
@@ -193,7 +181,7 @@ class Decoder(nn.Module):
     self,
     ids: jax.Array,
     positions: jax.Array,
-    mask: jax.Array,
+    mask: jax.Array | attention.Seen,
     *,
     cache: Cache | None = None,
     shift: jax.Array | None = None,
@@ -205,8 +193,8 @@ class Decoder(nn.Module):
     Args:
       ids: `[B, T]` int32.
       positions: `[B, T]` int32, for the rotation.
-      mask: `[B, 1, T, S]` bool, which of the S tokens each may attend to;
-        S = T without a cache (`attended` makes one), else the cache's slots.
+      mask: which tokens each attends to, as `attended` says it; with a cache
+        `[B, 1, T, S]` bool, of its S slots.
       cache: keys and values of the tokens before.
       shift: `[L, B or 1, D]`, added to every token after each layer: steering.
       adapters: see `Stack`.
@@ -232,7 +220,7 @@ class Decoder(nn.Module):
     self,
     inputs: jax.Array,
     positions: jax.Array,
-    mask: jax.Array,
+    mask: jax.Array | attention.Seen,
     *,
     fast: Fast | None = None,
   ) -> jax.Array:
@@ -241,7 +229,7 @@ class Decoder(nn.Module):
     Args:
       inputs: `[B, T, D]` embeddings, or hidden states of other layers.
       positions: `[B, T]` int32.
-      mask: `[B, 1, T, T]` bool.
+      mask: which tokens each attends to, `attended` or `[B, 1, T, T]` bool.
       fast: changes of every layer at one token a row.
     """
     return self.norm(self.layers(inputs, positions, mask, fast=fast)[0])
@@ -282,7 +270,7 @@ class Stack(nn.Module):
     self,
     hidden: jax.Array,
     positions: jax.Array,
-    mask: jax.Array,
+    mask: jax.Array | attention.Seen,
     *,
     cache: Cache | None = None,
     shift: jax.Array | None = None,
@@ -295,7 +283,7 @@ class Stack(nn.Module):
     Args:
       hidden: `[B, T, D]`.
       positions: `[B, T]` int32.
-      mask: `[B, 1, T, S]` bool.
+      mask: as of a `Decoder`.
       cache: of as many layers.
       shift: `[count, B or 1, D]`, added to every token after each layer.
       fast: changes of every layer at one token a row.
@@ -329,9 +317,16 @@ class Stack(nn.Module):
       ),
       length=self.count,
     )
+    kernel, back = attention.MASK, None
+    if isinstance(mask, attention.Seen) and cache is None:
+      kernel = attention.chosen(
+        config, self.dtype, hidden.shape[:2], mask, columns=fast is None
+      )
+    if kernel == attention.CUDNN:
+      hidden, positions, mask, back = _in_front(hidden, positions, mask)
     if cache is not None:
       cache = cache._replace(position=_placed(cache, positions))
-    views = _views(config, positions, mask, cache)
+    views = _views(config, positions, mask, cache, kernel)
     slides = jnp.array(config.sliding_layers) if config.sliding_layers else None
     kept = None if cache is None else (cache.key, cache.value)
     slot = None if cache is None else cache.slot
@@ -340,17 +335,32 @@ class Stack(nn.Module):
       config, self.dtype, collect, name='layer'
     )(carry, views, slides, slot, shift, fast, adapters)
     if cache is not None and kept is not None:
-      key, value = kept
       after = cache.slot + positions.shape[1]
-      cache = Cache(key, value, after, cache.position)
+      cache = Cache(kept[0], kept[1], after, cache.position)
+    if back is not None:
+      hidden = jnp.take_along_axis(hidden, back, 1)
+      if layers is not None:
+        layers = jnp.take_along_axis(layers, back[None], 2)
     return hidden, cache, layers
 
 
+def _in_front(hidden, positions, seen):
+  """Returns what a stack reads with padding last, and columns to undo it."""
+  block = jnp.asarray(seen.block)
+  order, back = attention.in_front(block)
+  hidden = jnp.take_along_axis(hidden, order[..., None], 1)
+  positions, block = (
+    jnp.take_along_axis(jnp.broadcast_to(leaf, order.shape), order, -1)
+    for leaf in (positions, block)
+  )
+  return hidden, positions, attention.Seen(block), back[..., None]
+
+
 class _View(NamedTuple):
-  """What a kind of layer sees: cosine and sine, and `[B, 1, T, S]` tokens."""
+  """What a kind of layer sees: cosine and sine, and which tokens."""
 
   rotation: tuple[jax.Array, jax.Array]
-  mask: jax.Array
+  mask: jax.Array | attention.Sight
 
 
 def _placed(cache: Cache, positions: jax.Array) -> jax.Array:
@@ -363,19 +373,33 @@ def _placed(cache: Cache, positions: jax.Array) -> jax.Array:
   )
 
 
-def _views(config, positions, mask, cache) -> tuple[_View, ...]:
+def _views(config, positions, mask, cache, kernel) -> tuple[_View, ...]:
   """Returns the one view of all layers; or that of others, and of sliding."""
-  plain = _View(rotary(positions, config), mask)
+  whole, near = _seen(config, positions, mask, cache, kernel)
+  plain = _View(rotary(positions, config), whole)
   if not config.sliding_window:
     return (plain,)
-  before = positions if cache is None else cache.position
-  distance = positions[:, :, None] - before[:, None]
-  near = mask & (distance < config.sliding_window)[:, None]
   turned = plain.rotation
   if config.local_rope_theta:
     turned = rotary(positions, config, local=True)
   sliding = _View(turned, near)
   return (plain, sliding) if config.sliding_layers else (sliding,)
+
+
+def _seen(config, positions, mask, cache, kernel):
+  """Returns which tokens others see, and sliding layers, as a kernel reads."""
+  window = config.sliding_window
+  if kernel == attention.MASK:
+    if isinstance(mask, attention.Seen):
+      mask = mask.mask()
+    if not window:
+      return mask, None
+    before = positions if cache is None else cache.position
+    distance = positions[:, :, None] - before[:, None]
+    return mask, mask & (distance < window)[:, None]
+  position = jnp.broadcast_to(positions, mask.block.shape)
+  whole = attention.Sight(mask, position, attention.EVERY, kernel)
+  return whole, whole.near(window)
 
 
 class Layer(nn.Module):
@@ -478,32 +502,18 @@ class Layer(nn.Module):
         jax.lax.dynamic_index_in_dim(all_, index, keepdims=False)
         for all_ in kept
       )
-    mixed = _mixed(config, query, key, value, view.mask).reshape(B, T, -1)
+    mixed = attention.attend(
+      query,
+      key,
+      value,
+      view.mask,
+      scale=(config.query_scale or config.head_dim) ** -0.5,
+      cap=config.attention_softcap,
+    ).reshape(B, T, -1)
     bias = config.output_bias
     return self._dense('output', config.hidden_size, adapters, bias)(
       mixed
     ), kept
-
-
-def _mixed(config, query, key, value, mask) -> jax.Array:
-  """Returns values `[B, T, heads, head_dim]`, mixed by attention."""
-  if not config.attention_softcap:
-    scale = config.query_scale**-0.5 if config.query_scale else None
-    return jax.nn.dot_product_attention(
-      query, key, value, mask=mask, scale=scale
-    )
-  # jax.nn's has no cap. Heads that share keys lie on an axis of their own.
-  B, T, _, H = query.shape
-  query = query.reshape(B, T, key.shape[2], -1, H)
-  scores = jnp.einsum(
-    'btkgh,bskh->bkgts', query, key, preferred_element_type=jnp.float32
-  )
-  scale = (config.query_scale or config.head_dim) ** -0.5
-  scores = _capped(scores * scale, config.attention_softcap)
-  scores = jnp.where(mask[:, :, None], scores, jnp.finfo(jnp.float32).min)
-  weights = jax.nn.softmax(scores, -1).astype(value.dtype)
-  mixed = jnp.einsum('bkgts,bskh->btkgh', weights, value)
-  return mixed.reshape(B, T, -1, H)
 
 
 def _capped(values: jax.Array, cap: float) -> jax.Array:

@@ -177,6 +177,8 @@ class Reader:
       length = min(length, _up(max(map(len, sequences)), _ROUND))
     made = pack(sequences, length, pad=pad, multiple=self.multiple)
     tokens, flat = read(made)
+    if pad:  # one text a row, said by the shape: fused attention reads such
+      tokens = tokens._replace(segment=None, branch=None)
     place = np.zeros(len(known), np.int32)
     place[order] = flat
     return types.Inputs(tokens, place[where.reshape(index.shape)])

@@ -244,7 +244,7 @@ def _read(model, plan, params, ids, mask, suffix, shift, own) -> _Before:
   def read(ids, filled, cache, shift, room):
     """Returns the cache with texts that end where its slots are filled."""
     T = ids.shape[1]
-    seen = decoder.attended(filled.astype(jnp.int32))[:, :, -T:]
+    seen = decoder.attended(filled.astype(jnp.int32)).mask()[:, :, -T:]
     seen = jnp.pad(seen, ((0, 0), (0, 0), (0, 0), (0, room)))
     at = decoder.counted(filled)[:, -T:]
     options = {'cache': cache, 'shift': shift, **own}

@@ -1,6 +1,8 @@
 """Where a network's activations live, said to the mesh that it is traced on."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import AxisType, PartitionSpec
@@ -55,6 +57,26 @@ def read_rows(values: jax.Array) -> jax.Array:
     return values
   whole = (None,) * (values.ndim - 2)
   return constrain(constrain(values, 'data', *whole, 'fsdp'), ROWS)
+
+
+def on_devices(
+  function: Callable[..., jax.Array], specs: Any, result: Any
+) -> Callable[..., jax.Array]:
+  """Returns a function that every device applies to its own part.
+
+  For kernels that the compiler cannot split. Without a mesh, and inside a
+  mapped axis, it is the function itself.
+
+  Args:
+    function: of arrays, each of which is split as `specs` say.
+    specs: a PartitionSpec of each array.
+    result: the PartitionSpec of what it returns.
+  """
+  if _mesh() is None:
+    return function
+  return jax.shard_map(
+    function, in_specs=specs, out_specs=result, check_vma=False
+  )
 
 
 def check_heads(heads: int, shared: int) -> None:

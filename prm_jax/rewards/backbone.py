@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
+from prm_jax.models import attention, lora, sharding
 from prm_jax.models import decoder as decoders
-from prm_jax.models import lora, sharding
 from prm_jax.rewards import discriminative
 
 # Of a reward's params, beside the head's own.
@@ -391,16 +391,16 @@ def _below(node, top, trunk, texts: types.Tokens) -> jax.Array:
   return layers.apply(lower, hidden, *_places(texts))[0]
 
 
-def _places(texts: types.Tokens) -> tuple[jax.Array, jax.Array]:
-  """Returns positions `[B, T]`, and what every token sees `[B, 1, T, T]`."""
+def _places(texts: types.Tokens) -> tuple[jax.Array, attention.Seen]:
+  """Returns positions `[B, T]`, and what every token sees."""
   real = jnp.asarray(texts.mask) > 0
   block = real.astype(jnp.int32)
   if texts.segment is not None:
     block = jnp.where(real, texts.segment + 1, 0)
   branch = None if texts.branch is None else jnp.asarray(texts.branch)
-  seen = decoders.attended(block, branch)
-  # A token's position is how many tokens it attends to before itself.
-  return seen[:, 0].sum(-1) - 1, seen
+  packed = texts.segment is not None
+  seen = decoders.attended(block, branch, packed=packed)
+  return seen.places(), seen
 
 
 def _scored(hidden: jax.Array, texts: types.Tokens) -> jax.Array:

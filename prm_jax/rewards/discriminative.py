@@ -207,7 +207,9 @@ def score_packed(
   hidden = _embed(sizes(config), params, ids)
   for marker, name in ((SEPARATOR, 'separator'), (SCORE, 'score')):
     hidden = jnp.where((ids == marker)[..., None], params[name], hidden)
-  mask = decoder.attended(jnp.asarray(packed.block), jnp.asarray(packed.branch))
+  mask = decoder.attended(
+    jnp.asarray(packed.block), jnp.asarray(packed.branch), packed=True
+  )
   network = decoder.Decoder(config, dtype, remat)
   states = _run(network, params, hidden, packed.position, mask)
   row, column = jnp.asarray(packed.at).T

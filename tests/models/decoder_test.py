@@ -179,7 +179,7 @@ def test_branches_share_their_stem(tiny_decoder, kind):
 def test_attended_by_hand():
   found = decoder.attended(
     np.array([[1, 1, 1, 2, 0]]), np.array([[0, 1, 2, 0, 0]])
-  )
+  ).mask()
   assert found.shape == (1, 1, 5, 5)
   want = ['10000', '11000', '10100', '00010', '00001']
   assert [''.join(map(str, row)) for row in found[0, 0].astype(int)] == want
