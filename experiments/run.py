@@ -18,6 +18,7 @@ import jax
 from absl import app, flags
 from ml_collections import config_flags
 
+from prm_jax import places
 from prm_jax.lab import study as studies
 from prm_jax.runtime import checkpoint, writers
 from prm_jax.runtime import mesh as meshes
@@ -37,7 +38,7 @@ _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'unexpected arguments: {argv[1:]}')
-  config, workdir = _CONFIG.value, Path(str(_WORKDIR.value))
+  config, workdir = _CONFIG.value, places.disk(str(_WORKDIR.value))
   if _SEEDS.value:
     config.seeds = tuple(studies.seeds(_SEEDS.value))
   points = studies.grid(_GRID.value)

@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prm_jax import adapting, kept_memories, kept_summaries, registry, training
+from prm_jax import (
+  adapting,
+  kept_memories,
+  kept_summaries,
+  places,
+  registry,
+  training,
+)
 from prm_jax.audits import copies
 from prm_jax.data import pipelines, schema
 from prm_jax.lab import adapted_fits, compare, folds, told, units, worded
@@ -69,7 +76,7 @@ def run(
   plan, options = adapting.given(
     *(adapt, precision, options or {}), None, backbone
   )
-  path, folder = Path(data), Path(workdir) / FOLDER
+  path, folder = Path(data), places.disk(workdir) / FOLDER
   digest = writers.file_digest(path) if path.is_file() else ''
   _check_data(path, digest, folder)
   training.check_memory(path, memory)
@@ -248,7 +255,7 @@ def chosen_model(
 
 def chosen(workdir: str | Path) -> dict[str, Any] | None:
   """Returns what a comparison in this folder chose; None if there was none."""
-  path = Path(workdir) / FOLDER / _CHOICE
+  path = places.place(workdir) / FOLDER / _CHOICE
   return json.loads(path.read_text('utf-8')) if path.exists() else None
 
 
@@ -285,7 +292,7 @@ def forget(workdir: Path, users: Sequence[str]) -> str:
     workdir: in which a comparison may have run.
     users: who is forgotten.
   """
-  folder = Path(workdir) / FOLDER
+  folder = places.disk(workdir) / FOLDER
   kept = sorted((folder / 'units').glob('*.*'))
   for path in kept:
     path.unlink()
@@ -317,7 +324,7 @@ def forget_on_disk(workdir: str | Path, users: Sequence[str]) -> str:
   from prm_jax.data import load  # TFDS: only here
   from prm_jax.elicitation import pool
 
-  workdir = Path(workdir)
+  workdir = places.disk(workdir)
   memories = kept_memories.opened(workdir)
   if memories is not None:
     memories.forget(*users)  # with what is written about them

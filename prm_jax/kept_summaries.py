@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import filelock
 import numpy as np
 
+from prm_jax import places
 from prm_jax.runtime import writers
 from prm_jax.users import records
 from prm_jax.users.records import Summary, SummaryError
@@ -43,7 +44,7 @@ def card(folder: str | Path) -> dict[str, Any] | None:
   Raises:
     ValueError: the file is damaged.
   """
-  path = Path(folder) / METADATA
+  path = places.place(folder) / METADATA
   if not path.exists():
     return None
   try:

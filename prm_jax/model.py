@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax import adapting, setting, stance_pool, training, types
+from prm_jax import adapting, places, setting, stance_pool, training, types
 from prm_jax.audits import trained
 from prm_jax.data import schema
 from prm_jax.elicitation import pool, terminal
@@ -25,6 +25,7 @@ from prm_jax.elicitation import session as sessions
 from prm_jax.models import features
 from prm_jax.ops import acquisition, bayes
 from prm_jax.runtime import checkpoint, export, processes, train, writers
+from prm_jax.runtime.claims import claimed
 from prm_jax.systems import inference, scoring
 from prm_jax.users import bank as banks
 from prm_jax.worlds import stances
@@ -105,20 +106,14 @@ class Model:
     Raises:
       ValueError: the data, the method or an option cannot be used.
       CheckpointError: the workdir belongs to another setting.
+      ClaimedError: another run writes there.
     """
-    fitted = training.fit(
-      data, method=method, workdir=Path(workdir) if workdir else None, **options
-    )
-    if workdir and processes.first():
-      _write(Path(workdir), fitted.reader, fitted.kept)
-    return cls(
-      fitted.setting,
-      fitted.state,
-      fitted.reader,
-      fitted.source,
-      fitted.kept,
-      results=fitted.results,
-    )
+    folder = places.place(workdir) if workdir else None
+    with claimed(folder):
+      fitted = training.fit(data, method=method, workdir=folder, **options)
+      if folder is not None and processes.first():
+        _write(folder, fitted.reader, fitted.kept)
+    return cls(*fitted[:-1], results=fitted.results)
 
   @staticmethod
   def compare(
@@ -144,14 +139,17 @@ class Model:
       ValueError: the folder holds no model, or one of another version.
       CheckpointError: its checkpoint is damaged.
     """
-    folder = Path(folder)
+    folder = places.place(folder)
     if (folder / _METADATA).exists():
       return cls._load_export(folder, own_features)
     known = setting.read(folder / _CONFIG)
-    with checkpoint.Checkpoints(folder / 'checkpoints') as manager:
-      if manager.latest() is None:
-        raise ValueError(f'{folder} holds no checkpoint: run `prm train` again')
-      state = manager.restore(known.finished())
+    saved, state = folder / 'checkpoints', None
+    if saved.exists():
+      with checkpoint.Checkpoints(saved, read_only=True) as manager:
+        if manager.latest() is not None:
+          state = manager.restore(known.finished())
+    if state is None:
+      raise ValueError(f'{folder} holds no checkpoint: run `prm train` again')
     made = cls(
       known,
       state,
@@ -184,9 +182,8 @@ class Model:
     Raises:
       FileExistsError: the folder has something in it.
     """
-    folder = writers.make_folder(folder)
-    if any(folder.iterdir()):
-      raise FileExistsError(f'{folder} is not empty: choose another folder')
+    writers.refuse_filled(folder)
+    folder = writers.make_folder(places.disk(folder))
     if self.kept is None:
       raise ValueError('an export holds nobody: copy its folder instead')
     writers.write_json_atomic(folder / _CONFIG, self.setting.described())
@@ -217,16 +214,17 @@ class Model:
     known = dataclasses.replace(
       self.setting, people=0, encoder=None, backbone=None
     )
-    export.export_parameters(
-      self.state.params, folder, dataclasses.asdict(known)
-    )
-    self.reader.save(Path(folder) / _READER)
-    kind = known.source.partition(' ')[0]
-    if kind in _WEIGHTS:
-      target = writers.make_folder(Path(folder) / kind)
-      for path in self.source.files():
-        shutil.copyfile(path, target / path.name)
-    self._write_changes(Path(folder))
+    with writers.whole_folder(folder) as part:
+      export.export_parameters(
+        self.state.params, part, dataclasses.asdict(known)
+      )
+      self.reader.save(part / _READER)
+      kind = known.source.partition(' ')[0]
+      if kind in _WEIGHTS:
+        target = writers.make_folder(part / kind)
+        for path in self.source.files():
+          shutil.copyfile(path, target / path.name)
+      self._write_changes(part)
 
   def _write_changes(self, folder: Path) -> None:
     """Writes what training changed in a backbone, if it changed anything."""

@@ -1,10 +1,29 @@
 """Do personal reward models help? Compare, train, score, ask, forget."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
+from prm_jax import places
+
+_IN_BUCKETS = ('train', 'export')  # and score: what --workdir may be there for
 _EXPORT = "folder of an export, or of anybody's sequence classifier"
 _LABEL = "of anybody's classifier with several labels: which is the reward"
+
+
+def _typed(kind: Callable[[str], Path]) -> Callable[[str], Path]:
+  """Returns what reads a path, and tells argparse what is wrong with it."""
+
+  def read(text: str) -> Path:
+    try:
+      return kind(text)
+    except ValueError as error:
+      raise argparse.ArgumentTypeError(str(error)) from error
+
+  return read
+
+
+_disk, _anywhere = _typed(places.disk), _typed(places.place)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -15,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
   def command(name, text, *, workdir=True):
     sub = commands.add_parser(name, help=text, description=text)
     if workdir:
-      sub.add_argument('--workdir', type=Path, required=True)
+      kind = _anywhere if name in _IN_BUCKETS else _disk
+      sub.add_argument('--workdir', type=kind, required=True)
     sub.set_defaults(command=name)
     return sub
 
@@ -31,9 +51,9 @@ def parser() -> argparse.ArgumentParser:
   _ask(command('ask', 'Ask a person what they prefer.'))
   sub = command('audit', 'Measure what personal rewards break.', workdir=False)
   which = sub.add_mutually_exclusive_group(required=True)
-  which.add_argument('--workdir', type=Path, help='of `prm train`')
+  which.add_argument('--workdir', type=_disk, help='of `prm train`')
   which.add_argument(
-    '--population', type=Path, help="folder of people's votes on statements"
+    '--population', type=_disk, help="folder of people's votes on statements"
   )
   sub.add_argument('--questions', type=int, default=20, help='of each kind')
   sub.add_argument('--answers', type=int, default=24, help='to each question')
@@ -43,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
   _export(command('export', 'Write all that scores texts elsewhere.'))
   _benchmark(command('benchmark', 'Test a reward model.', workdir=False))
   sub = command('serve', 'Score over HTTP, on this machine.', workdir=False)
-  sub.add_argument('--model', type=Path, required=True, help=_EXPORT)
+  sub.add_argument('--model', type=_disk, required=True, help=_EXPORT)
   sub.add_argument('--label', help=_LABEL)
   sub.add_argument('--user', help='whose, of requests that name nobody')
   sub.add_argument('--port', type=int, default=5000, help='0: a free one')
@@ -77,7 +97,7 @@ def _train(sub: argparse.ArgumentParser) -> None:
     help="tensorboard: training figures in --workdir's folder tensorboard, too",
   )
   sub.add_argument(
-    '--profile', type=Path, help='folder for a trace of five steps'
+    '--profile', type=_disk, help='folder for a trace of five steps'
   )
   sub.add_argument(
     '--restore-step',
@@ -89,10 +109,10 @@ def _train(sub: argparse.ArgumentParser) -> None:
 
 
 def _features(sub: argparse.ArgumentParser) -> None:
-  sub.add_argument('--data', type=Path, required=True, help='JSON lines')
+  sub.add_argument('--data', type=_disk, required=True, help='JSON lines')
   sub.add_argument('--components', type=int, help='columns of a text')
   sub.add_argument('--encoder', help='folder of a BERT checkpoint')
-  sub.add_argument('--features', type=Path, help='.npz keyed by text hash')
+  sub.add_argument('--features', type=_disk, help='.npz keyed by text hash')
   sub.add_argument(
     '--backbone', help="folder of a language model, in the encoder's place"
   )
@@ -129,16 +149,16 @@ def _adapts(sub: argparse.ArgumentParser, fitted: str) -> None:
 
 def _score(sub: argparse.ArgumentParser) -> None:
   which = sub.add_mutually_exclusive_group(required=True)
-  which.add_argument('--workdir', type=Path, help='of `prm train`')
-  which.add_argument('--model', type=Path, help=_EXPORT)
+  which.add_argument('--workdir', type=_anywhere, help='of `prm train`')
+  which.add_argument('--model', type=_disk, help=_EXPORT)
   sub.add_argument('--label', help=_LABEL)
   sub.add_argument(
-    '--data', type=Path, required=True, help='JSON lines; of --model, - too'
+    '--data', type=_disk, required=True, help='JSON lines; of --model, - too'
   )
   sub.add_argument('--user', help='whose belief; the population if absent')
   sub.add_argument(
     '--reference',
-    type=Path,
+    type=_disk,
     help='JSON lines of prompt and response: score closeness to these by the '
     'policy discriminator in --workdir',
   )
@@ -147,10 +167,10 @@ def _score(sub: argparse.ArgumentParser) -> None:
     help='adds a pessimistic score: lower_bound, two standard deviations '
     'below; or WCO or UWO of an ensemble',
   )
-  sub.add_argument('--output', type=Path, help='JSON lines; standard output')
+  sub.add_argument('--output', type=_disk, help='JSON lines; standard output')
   sub.add_argument(
     '--features',
-    type=Path,
+    type=_disk,
     help='.npz keyed by text hash, where training had features of your own',
   )
 
@@ -192,7 +212,7 @@ def _summary(sub: argparse.ArgumentParser) -> None:
 
 def _plan(sub: argparse.ArgumentParser) -> None:
   sub.add_argument(
-    '--backbone', type=Path, required=True, help="a decoder's config.json"
+    '--backbone', type=_disk, required=True, help="a decoder's config.json"
   )
   sub.add_argument('--method', default='pref', help='that takes a backbone')
   sub.add_argument(
@@ -217,11 +237,11 @@ def _plan(sub: argparse.ArgumentParser) -> None:
     help='whether layers are computed again for the gradient',
   )
   sub.add_argument('--device', help='v5p, v5e, h100 or h200: does it fit?')
-  sub.add_argument('--output', type=Path, help='JSON')
+  sub.add_argument('--output', type=_disk, help='JSON')
 
 
 def _export(sub: argparse.ArgumentParser) -> None:
-  sub.add_argument('--output', type=Path, required=True, help='a new folder')
+  sub.add_argument('--output', type=_disk, required=True, help='a new folder')
   sub.add_argument(
     '--format',
     choices=('orbax', 'hf', 'stablehlo'),
@@ -242,14 +262,14 @@ def _export(sub: argparse.ArgumentParser) -> None:
   )
   sub.add_argument(
     '--ids',
-    type=Path,
+    type=_disk,
     help='hf: JSON lines with user_id, such as the training data: people are '
     'named by their ids, and not by hashes',
   )
 
 
 def _benchmark(sub: argparse.ArgumentParser) -> None:
-  sub.add_argument('--model', type=Path, required=True, help=_EXPORT)
+  sub.add_argument('--model', type=_disk, required=True, help=_EXPORT)
   sub.add_argument('--label', help=_LABEL)
   sub.add_argument('--user', help='whose reward; the population if absent')
   sub.add_argument(
@@ -276,11 +296,13 @@ def _benchmark(sub: argparse.ArgumentParser) -> None:
   sub.add_argument(
     '--temperature', type=float, default=1.0, help="of a judge's draws"
   )
-  sub.add_argument('--output', type=Path, help='a new folder, for results.json')
+  sub.add_argument(
+    '--output', type=_disk, help='a new folder, for results.json'
+  )
 
 
 def _convert(sub: argparse.ArgumentParser) -> None:
-  sub.add_argument('path', type=Path, help='of the set on disk')
+  sub.add_argument('path', type=_disk, help='of the set on disk')
   sub.add_argument(
     '--from',
     dest='name',
@@ -288,7 +310,7 @@ def _convert(sub: argparse.ArgumentParser) -> None:
     metavar='NAME',
     help='trl, chatbot_arena, prism or columns',
   )
-  sub.add_argument('--output', type=Path, required=True)
+  sub.add_argument('--output', type=_disk, required=True)
   sub.add_argument('--columns', help='OURS=THEIRS, with commas between')
   sub.add_argument('--labels', help='OURS=THEIRS, with commas between')
   sub.add_argument('--user', help='who judged, of a set that does not say')

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from prm_jax import history_texts, summary_model, training
+from prm_jax import history_texts, places, summary_model, training
 from prm_jax.lab import fitting, held_out, told
 from prm_jax.models import features
-from prm_jax.runtime import writers
+from prm_jax.runtime import claims, writers
 
 
 def fit(
@@ -43,11 +43,19 @@ def fit(
 
   Raises:
     ValueError: the data, the model or an option cannot be used, or the folder
-      is not empty; nothing is written.
+      is not empty, or another run writes there; nothing is written.
   """
-  if workdir.exists() and any(workdir.iterdir()):
+  workdir = places.disk(workdir)
+  within = workdir.iterdir() if workdir.exists() else ()
+  if any(path.name != claims.LOCK for path in within):
     raise ValueError(f'{workdir} is not empty: choose another folder')
-  given = told.options(options or {})
+  with claims.claimed(workdir):
+    given = data, workdir, backbone, options or {}, components, seed, memory
+    return _fit(*given)
+
+
+def _fit(data, workdir, backbone, options, components, seed, memory):
+  given = told.options(options)
   judged, copied, digest = training.judgements(data, seed, memory)
   model = told.Language.load(Path(backbone))
   fitter = told.Plus(model, given)

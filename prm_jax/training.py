@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax import adapting, registry, types
+from prm_jax import adapting, places, registry, types
 from prm_jax.audits import copies
 from prm_jax.data import pipelines, schema, sizes
 from prm_jax.elicitation import pool
@@ -55,14 +55,19 @@ class Watch(NamedTuple):
   profile: Path | None = None
   restore_step: int | None = None
 
-  def check(self, method: str, options: Mapping[str, Any], workdir) -> None:
-    """Raises ValueError where a fit cannot be watched so.
+  def check(
+    self, method: str, options: Mapping[str, Any], workdir, *, adapts: bool
+  ) -> None:
+    """Raises ValueError where a fit cannot be watched so, or there.
 
     Args:
       method: that is fitted.
       options: of its learner.
       workdir: of the fit; None where nothing is written.
+      adapts: whether layers of a decoder train, too.
     """
+    if workdir is not None and (adapts or self.log == 'tensorboard'):
+      places.disk(workdir)  # for what writes there
     if self.log not in LOGS:
       raise ValueError(f'--log={self.log}: one of {list(LOGS)}')
     if workdir is None and self._replace(progress=False) != Watch():
@@ -71,6 +76,8 @@ class Watch(NamedTuple):
       writers.TensorboardWriter(workdir)  # which says what is not installed
     learner = registry.build('learner', {'kind': method, **options})
     first, steps = pace.Trace.first, train.steps(learner)
+    if self.profile is not None:
+      places.disk(self.profile)
     if self.profile is not None and steps <= first:
       raise ValueError(
         f'--profile: a trace begins after {first} steps, and {method} takes '
@@ -153,7 +160,7 @@ def fit(
     CheckpointError: the workdir belongs to another setting.
   """
   plan, options = _given(adapt, precision, options or {}, method, backbone)
-  watch.check(method, options, workdir)
+  watch.check(method, options, workdir, adapts=plan is not None)
   judged, copied, digest = judgements(data, seed, memory)
   where = held_out.split(judged, copied, seed)
   source = features.Source(encoder, own_features, backbone, reading=reading)

@@ -21,13 +21,15 @@ ROOMS = (
   'learners',
 )
 USES = ('elicitation', 'alignment', 'audits')  # of a fitted system, in parallel
-ALLOWED = {room: {'types', *ROOMS[: i + 1]} for i, room in enumerate(ROOMS)}
-ALLOWED |= {room: {'types', *ROOMS, room} for room in USES}
+_FIRST = {'types', 'places'}  # of which everything may know
+ALLOWED = {room: {*_FIRST, *ROOMS[: i + 1]} for i, room in enumerate(ROOMS)}
+ALLOWED |= {room: {*_FIRST, *ROOMS, room} for room in USES}
 ALLOWED['audits'] |= {'data'}  # texts and people of judgements
-ALLOWED |= {'report': {'types', 'ops', 'report'}}
+ALLOWED |= {'report': {*_FIRST, 'ops', 'report'}}
 ALLOWED |= {
   'types': set(),
-  'runtime': {'types', 'runtime'},
+  'places': set(),
+  'runtime': {*_FIRST, 'runtime'},
   'worlds': {'types', 'ops', 'worlds'},
   'data': {'types', 'ops', 'worlds', 'data'},
   'registry': {
@@ -60,7 +62,7 @@ ALLOWED |= {
   'judging_tasks': {'types', 'ops', 'policy', 'worlds'},
   'judging_rows': {'types', 'policy', 'worlds'},
 }
-_BELOW = {'types', *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
+_BELOW = {*_FIRST, *ROOMS, *USES, 'data', 'worlds', 'runtime', 'registry'}
 ALLOWED |= {
   'lab': {
     *_BELOW,
@@ -70,7 +72,7 @@ ALLOWED |= {
     'memory_texts',
     'report',
   },
-  'kept_summaries': {'runtime', 'users'},
+  'kept_summaries': {'places', 'runtime', 'users'},
   'kept_memories': {
     *('types', 'runtime', 'models', 'systems', 'users', 'kept_summaries')
   },

@@ -1,6 +1,7 @@
 """A model from Python: nothing of it changes, and all of it comes back."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from prm_jax.data import schema
 from prm_jax.model import Model
 from prm_jax.models import features
+from prm_jax.runtime import claims
 from prm_jax.users import bank
 from tests.counted import source_that_counts
 
@@ -54,6 +56,13 @@ def path(tmp_path_factory):
   file = tmp_path_factory.mktemp('data') / 'mine.jsonl'
   file.write_text(''.join(json.dumps(row) + '\n' for row in rows()))
   return file
+
+
+def test_two_fits_in_one_folder_are_one_too_many(counted, path, tmp_path):
+  with claims.claimed(tmp_path / 'run'):
+    with pytest.raises(claims.ClaimedError, match='another run writes there'):
+      Model.fit(path, workdir=tmp_path / 'run')
+    assert sorted(os.listdir(tmp_path / 'run')) == ['.running']
 
 
 @pytest.fixture(scope='module')
@@ -140,7 +149,7 @@ def test_a_saved_model_is_the_same(model, tmp_path):
       rtol=1e-5,
     )
   assert again.ask('new') == told.ask('new')
-  with pytest.raises(FileExistsError, match='not empty'):
+  with pytest.raises(FileExistsError, match='something in it'):
     told.save(tmp_path / 'kept')
 
 

@@ -63,7 +63,7 @@ def test_what_cannot_be_watched_is_refused_before_anything_is_read(
   tmp_path, monkeypatch
 ):
   def check(**watch):
-    training.Watch(**watch).check('pep', {}, tmp_path)
+    training.Watch(**watch).check('pep', {}, tmp_path, adapts=False)
 
   with pytest.raises(ValueError, match='after 3 steps, and pep takes 0'):
     check(profile=tmp_path / 'trace')
@@ -72,7 +72,7 @@ def test_what_cannot_be_watched_is_refused_before_anything_is_read(
   with pytest.raises(ValueError, match=r'--log=wandb: one of'):
     check(log='wandb')
   with pytest.raises(ValueError, match='need a workdir'):
-    training.Watch(log='tensorboard').check('pep', {}, None)
+    training.Watch(log='tensorboard').check('pep', {}, None, adapts=False)
   monkeypatch.setitem(sys.modules, 'tensorboardX', None)
   with pytest.raises(ValueError, match=r"pip install 'prm_jax\[tensorboard\]"):
     check(log='tensorboard')

@@ -19,10 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
-from prm_jax import types
+from prm_jax import places, types
 from prm_jax.models import decoder, lora, sampling
 from prm_jax.models.language_model import LanguageModel
-from prm_jax.models.weights import cache
 
 _FORMAT = 1  # of the files that `trajectories` keeps
 _REPEATS, _KEPT = 4, 2  # of an n-gram that makes a loop; of it that stay
@@ -529,7 +528,7 @@ def _load(path: Path, count: int) -> list[tuple[str, bool]]:
 
 
 def _save(path: Path, chunk: Mapping[str, Any]) -> None:
-  with cache.whole_file(path) as file:
+  with places.whole_file(path) as file:
     file.write(json.dumps(chunk, ensure_ascii=False).encode())
 
 

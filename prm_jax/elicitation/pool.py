@@ -1,6 +1,7 @@
 """What a trained model can ask: pairs of its training responses, on disk."""
 
 import hashlib
+import io
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from prm_jax import types
+from prm_jax import places, types
 from prm_jax.elicitation import terminal
 
 _MOST = 1000  # pairs: enough to choose from, little to keep
@@ -58,8 +59,10 @@ def choose(table, features: np.ndarray, train: np.ndarray, seed: int) -> Kept:
 def write(workdir: Path, kept: Kept) -> None:
   """Writes pairs to the folder of a model."""
   lines = [json.dumps(row) + '\n' for row in kept.rows]
-  (workdir / _ROWS).write_text(''.join(lines), encoding='utf-8')
-  np.savez(workdir / _FEATURES, features=kept.features)
+  with places.whole_file(workdir / _ROWS) as file:
+    file.write(''.join(lines).encode('utf-8'))
+  with places.whole_file(workdir / _FEATURES) as file:
+    np.savez(file, features=kept.features)
 
 
 def _different(table, pairs: np.ndarray) -> np.ndarray:
@@ -88,7 +91,8 @@ def read(workdir: Path) -> Kept:
     if not all(isinstance(row.get(k), str) for k in ('prompt', 'a', 'b')):
       raise ValueError(f'{path}:{number}: prompt, a and b must be strings')
     rows.append(row)
-  with np.load(workdir / _FEATURES, allow_pickle=False) as file:
+  raw = io.BytesIO((workdir / _FEATURES).read_bytes())
+  with np.load(raw, allow_pickle=False) as file:
     features = file['features']
   if len(features) != len(rows):
     raise ValueError(

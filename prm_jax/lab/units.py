@@ -16,6 +16,7 @@ import filelock
 import numpy as np
 import tqdm
 
+from prm_jax import places
 from prm_jax.runtime import programs, writers
 
 _WAIT = 0.5  # seconds between two looks at what another process makes
@@ -81,7 +82,7 @@ class Folder:
     Raises:
       PermissionError: files cannot be written there.
     """
-    self.path = writers.make_folder(path)
+    self.path = writers.make_folder(places.disk(path))  # it has locks
 
   def done(self, name: str) -> bool:
     """Returns whether a unit is there, whole."""

@@ -15,7 +15,7 @@ import numpy as np
 import tqdm
 from tokenizers import Tokenizer
 
-from prm_jax import types
+from prm_jax import places, types
 from prm_jax.models import encoder as encoders
 from prm_jax.models import tokenizers
 from prm_jax.models.weights import cache, huggingface
@@ -318,7 +318,7 @@ def _forget(shards: Sequence[Path], units: Sequence[str]) -> int:
 
 
 def _save_shard(path: Path, keys: np.ndarray, means: np.ndarray) -> None:
-  with cache.whole_file(path) as file:
+  with places.whole_file(path) as file:
     np.savez(file, sha256=keys, means=means)
 
 

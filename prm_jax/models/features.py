@@ -8,12 +8,14 @@ nothing anew; only `known_texts` has one more for every text.
 
 import functools
 import hashlib
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from prm_jax import places
 from prm_jax.models import adapted, embeddings, reduce, surface, token_states
 from prm_jax.models import trunk as trunks
 from prm_jax.models.language_model import LanguageModel
@@ -267,12 +269,14 @@ class Reader(NamedTuple):
     for name, reduction in self.reductions.items():
       for part, array in reduction._asdict().items():
         arrays[f'{name}/{part}'] = array
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    with places.whole_file(path) as file:
+      np.savez(file, **arrays)  # type: ignore[arg-type]
 
   @classmethod
   def load(cls, path: Path) -> 'Reader':
     """Returns what `save` wrote."""
-    with path.open('rb') as raw, np.load(raw, allow_pickle=False) as file:
+    raw = io.BytesIO(path.read_bytes())
+    with np.load(raw, allow_pickle=False) as file:
       reductions = {
         name: reduce.Reduction(
           *(file[f'{name}/{part}'] for part in reduce.Reduction._fields)

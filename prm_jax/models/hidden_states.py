@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import tqdm
 
+from prm_jax import places
 from prm_jax.models import decoder
 from prm_jax.models.language_model import LanguageModel
-from prm_jax.models.weights import cache
 
 _TOKENS = 4096  # of a batch
 _CHUNK = 512  # texts of a file on disk: what an interruption may lose
@@ -73,7 +73,7 @@ def encode(
         for rows, values in _batches(run, model.params, chunk):
           states[rows, : values.shape[1]] = values
         if path is not None:
-          with cache.whole_file(path) as file:
+          with places.whole_file(path) as file:
             np.save(file, states)
       found[first : first + _CHUNK] = states
       bar.update(len(chunk))

@@ -8,11 +8,11 @@ import importlib.resources
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
 
+from prm_jax import places
 from prm_jax.report import figures, lead, tables, verdicts
 from prm_jax.report.answer import plain_answer
 from prm_jax.report.details import alarms, details
@@ -93,9 +93,8 @@ def write_page(
     tables=[table for table in _other_tables(results, rest, own) if table.rows],
     config=json.dumps(results.get('config') or {}, indent=2, sort_keys=True),
   )
-  path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  path.write_text(text, encoding='utf-8')
+  with places.whole_file(path) as file:
+    file.write(text.encode('utf-8'))
 
 
 def _template() -> jinja2.Template:

@@ -1,8 +1,9 @@
 """Checkpoints: state, data position and configuration, whole or not at all."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import grain.checkpoint
@@ -11,11 +12,12 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from absl import logging
 
-from prm_jax import types
+from prm_jax import places, types
 from prm_jax.runtime import trees, writers
 
 _CONFIG = 'config.json'
 _DIGESTS = 'sha256.json'
+_MARKER = '/commit_success.txt'  # of Orbax, of what is whole in a bucket
 
 
 class CheckpointError(ValueError):
@@ -50,6 +52,7 @@ class Checkpoints:
     *,
     config: Mapping[str, Any] | None = None,
     keep: int = 3,
+    read_only: bool = False,
   ):
     """Opens or makes a folder of checkpoints.
 
@@ -57,18 +60,25 @@ class Checkpoints:
       folder: of the checkpoints alone.
       config: plain data, saved with every step and compared on restore.
       keep: steps to keep, the latest.
+      read_only: whether nothing is saved here, and the folder is there. Who
+        saves removes what a killed save left; who reads does not, for a run may
+        be saving.
 
     Raises:
       PermissionError: files cannot be written to the folder.
     """
-    self.folder = writers.make_folder(folder).resolve()
+    look = places.place if read_only else places.make_folder
+    self.folder = look(folder)
+    if not places.in_bucket(self.folder):
+      self.folder = self.folder.resolve()
     self._config = json.loads(json.dumps(writers.plain(config or {})))
     self._saving: int | None = None
     self._manager = _Manager(
       self.folder,
       options=ocp.CheckpointManagerOptions(
         max_to_keep=keep,
-        cleanup_tmp_directories=True,
+        create=not read_only,
+        cleanup_tmp_directories=not read_only,
         async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
       ),
     )
@@ -90,12 +100,30 @@ class Checkpoints:
     return max(self.steps(), default=None)
 
   def wait(self) -> None:
-    """Returns when the last save is on disk."""
-    self._manager.wait_until_finished()
+    """Returns when the last save is on disk.
+
+    Raises:
+      CheckpointError: it could not be written; earlier steps are whole.
+    """
+    with self._written():
+      self._manager.wait_until_finished()
 
   def close(self) -> None:
     """Waits for the last save and ends the background work."""
-    self._manager.close()
+    with self._written():
+      self._manager.close()
+
+  @contextlib.contextmanager
+  def _written(self) -> Iterator[None]:
+    """Tells what a person can do where a save fails, of whatever cause."""
+    try:
+      yield
+    except Exception as error:  # of the system, Orbax's, TensorStore's
+      path = self.folder / str(self._saving)
+      raise CheckpointError(
+        f'checkpoint {places.no_room(path, error)}; '
+        f'it goes on from step {self.latest()}'
+      ) from error
 
   def save(self, step: int, state: types.PyTree, data: Any = None) -> None:
     """Saves one step in the background; steps from `step` on are replaced.
@@ -121,7 +149,8 @@ class Checkpoints:
     }
     if data is not None:
       items['data'] = grain.checkpoint.CheckpointSave(data)
-    self._manager.save(step, args=ocp.args.Composite(**items))
+    with self._written():
+      self._manager.save(step, args=ocp.args.Composite(**items))
 
   def restore(
     self, like: types.PyTree, data: Any = None, step: int | None = None
@@ -157,8 +186,15 @@ class Checkpoints:
     return found.state
 
   def _seal(self) -> None:
-    """Lists the files of the step being saved, before it gets its name."""
-    for folder in self.folder.glob(f'{self._saving}.orbax-checkpoint-tmp*'):
+    """Lists the files of the step being saved, before it counts as saved.
+
+    On a disk it gets its name afterwards. In a bucket it has its name, and
+    Orbax writes a marker afterwards, without which it is no step.
+    """
+    name = f'{self._saving}.orbax-checkpoint-tmp*'
+    if places.in_bucket(self.folder):
+      name = str(self._saving)
+    for folder in self.folder.glob(name):
       writers.write_json_atomic(folder / _DIGESTS, _digests(folder))
 
   def _verify(self, step: int) -> None:
@@ -228,7 +264,7 @@ def check_step(folder: writers.PathLike, step: int) -> None:
     folder: of `Checkpoints`; it need not be there.
     step: that is to be restored.
   """
-  folder = pathlib.Path(folder)
+  folder = places.place(folder)
   names = [path.name for path in folder.glob('*') if path.is_dir()]
   steps = sorted(int(name) for name in names if name.isdecimal())
   if step not in steps:
@@ -262,7 +298,16 @@ def _layout(tree: types.PyTree) -> dict[str, str]:
 
 
 def _digests(folder: pathlib.Path) -> dict[str, str]:
-  """Returns the SHA-256 of every file of a step's items."""
+  """Returns the SHA-256 of every file of a step's items.
+
+  In a bucket it is the checksum that the store keeps, which needs no download.
+  """
+  if places.in_bucket(folder):
+    return {
+      name: digest
+      for name, digest in places.stored(folder).items()
+      if '/' in name and not name.endswith(_MARKER)
+    }
   digests = {}
   for path in sorted(folder.glob('*/**/*')):
     if path.is_file():

@@ -63,6 +63,11 @@ class Log:
     if end and pending and self._window:
       self._flush(phase, done + i + 1)
 
+  def flush(self):
+    """Has a writer that keeps lines back write them."""
+    if isinstance(self.writer, writers.JsonlWriter | writers.Tee):
+      self.writer.flush()
+
   def _merge(self, means):
     for name, mean in means.items():
       old = self._window.get(name)

@@ -395,6 +395,7 @@ class _Run:
   def _save(self, state):
     if self.manager and self.done != self.saved:
       self.log.drain()
+      self.log.flush()
       self.manager.save(self.done, self._bare(state), self.batches)
       self.saved = self.done
 

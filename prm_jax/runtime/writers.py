@@ -10,12 +10,16 @@ import os
 import pathlib
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
-PathLike = str | os.PathLike[str]
+from prm_jax import places
+from prm_jax.places import PathLike, make_folder, place, whole_file
+
+_ANEW = 10.0  # seconds between two times that lines go to a bucket
 
 
 class Writer(Protocol):
@@ -29,17 +33,38 @@ class Writer(Protocol):
 
 
 class JsonlWriter:
-  """Appends one JSON object a step to a file."""
+  """Appends one JSON object a step to a file.
+
+  In a bucket, where nothing is appended, all lines are written anew: every ten
+  seconds, before a checkpoint, and at the end.
+  """
 
   def __init__(self, path: PathLike):
-    self.path = pathlib.Path(path)
+    self.path = place(path)
     make_folder(self.path.parent)
+    self._lines: list[str] | None = None  # of an object in a bucket
+    self._written = 0.0
 
   def write(self, step: int, phase: str, values: Mapping[str, float]) -> None:
     """Appends `{"step", "phase", name: value, ...}`."""
     row = plain({'step': step, 'phase': phase, **values})
-    with self.path.open('a', encoding='utf-8') as file:
-      file.write(json.dumps(row, allow_nan=False) + '\n')
+    line = json.dumps(row, allow_nan=False) + '\n'
+    if not places.in_bucket(self.path):
+      with self.path.open('a', encoding='utf-8') as file:
+        file.write(line)
+      return
+    if self._lines is None:
+      exists = self.path.exists()
+      self._lines = [self.path.read_text('utf-8')] if exists else []
+    self._lines.append(line)
+    if time.monotonic() - self._written > _ANEW:
+      self.flush()
+
+  def flush(self) -> None:
+    """Has all lines in the bucket; on a disk they are there."""
+    if self._lines is not None:
+      write_text_atomic(self.path, ''.join(self._lines))
+      self._written = time.monotonic()
 
   def truncate(self, step: int) -> None:
     """Drops the rows after `step`, and a last line that was cut short.
@@ -64,6 +89,7 @@ class JsonlWriter:
       if row['step'] <= step:
         kept.append(line)
     write_text_atomic(self.path, ''.join(line + '\n' for line in kept))
+    self._lines = None
 
 
 class StdoutWriter:
@@ -136,6 +162,12 @@ class Tee:
     for writer in self.writers:
       writer.write(step, phase, values)
 
+  def flush(self) -> None:
+    """Has those that keep lines back write them."""
+    for writer in self.writers:
+      if isinstance(writer, JsonlWriter):
+        writer.flush()
+
   def truncate(self, step: int) -> None:
     """Drops what was recorded after `step` everywhere."""
     for writer in self.writers:
@@ -146,16 +178,11 @@ def write_text_atomic(path: PathLike, text: str) -> None:
   """Writes a text file that appears whole or not at all.
 
   Args:
-    path: file to replace; its folder exists.
+    path: file to replace; its folder is made.
     text: all of it.
   """
-  path = pathlib.Path(path)
-  part = path.with_name(f'{path.name}.{os.getpid()}.part')
-  with part.open('w', encoding='utf-8') as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  part.replace(path)
+  with whole_file(path) as file:
+    file.write(text.encode('utf-8'))
 
 
 def write_json_atomic(path: PathLike, obj: Any) -> None:
@@ -166,8 +193,7 @@ def write_json_atomic(path: PathLike, obj: Any) -> None:
     obj: plain data; NumPy scalars and arrays are converted, and what is not
       finite becomes null. The order of keys is kept.
   """
-  path = pathlib.Path(path)
-  make_folder(path.parent)
+  make_folder(place(path).parent)
   text = json.dumps(plain(obj), indent=2, allow_nan=False, ensure_ascii=False)
   write_text_atomic(path, text + '\n')
 
@@ -179,11 +205,11 @@ def write_lines(path: PathLike, lines: Iterable[str]) -> None:
     path: file to replace.
     lines: with their ends.
   """
-  path = pathlib.Path(path)
-  temporary = path.with_suffix(f'.{os.getpid()}.tmp')
-  with gzip.open(temporary, 'wt', compresslevel=4, encoding='utf-8') as file:
-    file.writelines(lines)
-  temporary.replace(path)
+  with (
+    whole_file(path) as file,
+    gzip.GzipFile(fileobj=file, mode='wb', compresslevel=4) as packed,
+  ):
+    packed.writelines(line.encode('utf-8') for line in lines)
 
 
 def plain(obj: Any) -> Any:
@@ -207,28 +233,6 @@ def plain(obj: Any) -> Any:
   raise TypeError(f'{obj!r} of type {type(obj).__name__} is not plain data')
 
 
-def make_folder(folder: PathLike) -> pathlib.Path:
-  """Returns the folder, made if need be and ready to be written to.
-
-  Raises:
-    PermissionError: files cannot be written there.
-  """
-  folder = pathlib.Path(folder)
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise PermissionError(
-      f'cannot make the folder {folder} ({error.strerror}): choose another or '
-      'change its permissions'
-    ) from error
-  if not os.access(folder, os.W_OK | os.X_OK):
-    raise PermissionError(
-      f'no permission to write in the folder {folder}: choose another or '
-      'change its permissions'
-    )
-  return folder
-
-
 def refuse_filled(folder: PathLike) -> None:
   """Refuses a place for a new folder in which there is something already.
 
@@ -238,7 +242,7 @@ def refuse_filled(folder: PathLike) -> None:
   Raises:
     FileExistsError: it is neither.
   """
-  folder = pathlib.Path(folder)
+  folder = place(folder)
   if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
     raise FileExistsError(f'{folder} has something in it: choose another')
 
@@ -257,7 +261,7 @@ def whole_folder(folder: PathLike) -> Iterator[pathlib.Path]:
     PermissionError: files cannot be written beside it.
   """
   refuse_filled(folder)
-  folder = pathlib.Path(folder).resolve()
+  folder = places.disk(folder).resolve()
   part = folder.with_name(f'.{folder.name}.part')
   if part.exists():
     shutil.rmtree(part)
@@ -274,5 +278,5 @@ def whole_folder(folder: PathLike) -> Iterator[pathlib.Path]:
 
 def file_digest(path: PathLike) -> str:
   """Returns the hexadecimal SHA-256 of a file."""
-  with pathlib.Path(path).open('rb') as file:
+  with place(path).open('rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -1,3 +1,8 @@
+import pathlib
+import re
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -173,3 +178,57 @@ def test_check_config_claims_then_compares(tmp_path):
   (workdir / 'config.json').write_text('{"seed')
   with pytest.raises(checkpoint.CheckpointError, match=r'config\.json is not'):
     checkpoint.check_config(workdir, config)
+
+
+def test_who_reads_leaves_a_save_that_is_under_way(started, tmp_path):
+  with checkpoint.Checkpoints(tmp_path) as manager:
+    manager.save(1, started)
+    manager.wait()
+  begun = tmp_path / '2.orbax-checkpoint-tmp'
+  begun.mkdir()
+  with checkpoint.Checkpoints(tmp_path, read_only=True) as manager:
+    assert manager.steps() == [1]
+    manager.restore(started)
+  assert begun.exists()
+  with checkpoint.Checkpoints(tmp_path):
+    assert not begun.exists()
+
+
+FULL = """
+import sys
+import numpy as np
+from prm_jax.runtime import checkpoint
+from full_disk import limit
+manager = checkpoint.Checkpoints(sys.argv[1])
+with manager:
+  manager.save(1, {'a': np.arange(5, dtype=np.float32)})
+  manager.wait()
+  limit(100_000)
+  try:
+    manager.save(2, {'a': np.random.default_rng(0).random(100_000, np.float32)})
+    manager.wait()
+  except checkpoint.CheckpointError as error:
+    print(error)
+  limit(None)
+  print(manager.steps(), manager.restore({'a': np.zeros(5, np.float32)})['a'])
+  manager.save(2, {'a': np.ones(5, np.float32)})
+  manager.wait()
+  print(manager.steps())
+"""
+
+
+@pytest.mark.slow  # a process of its own
+def test_on_a_full_disk_the_earlier_step_is_there_and_the_run_goes_on(tmp_path):
+  done = subprocess.run(
+    [sys.executable, '-c', FULL, str(tmp_path / 'run')],
+    cwd=pathlib.Path(__file__).parents[1],
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  told, earlier, later = done.stdout.splitlines()
+  assert re.match(r'checkpoint .*/run/2 cannot be written \(', told)
+  assert 'it goes on from step 1' in told
+  assert 'File too large' in told
+  assert earlier == '[1] [0. 1. 2. 3. 4.]'
+  assert later == '[1, 2]'

