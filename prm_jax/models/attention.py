@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import ad_checkpoint
 from jax.experimental.pallas.ops.tpu import splash_attention
 from jax.sharding import PartitionSpec
 
@@ -29,6 +30,14 @@ _TILE = 512  # the longest side of what that kernel holds at once
 EVERY = np.array(
   np.iinfo(np.int32).max, np.int32
 )  # a window that hides nothing
+
+# What a layer keeps for its gradient: long matrix products, and what attention
+# mixed, so that attention is computed again once, in its own blocks, not twice.
+_MIXED = 'mixed'
+KEPT = jax.checkpoint_policies.save_from_both_policies(
+  jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  jax.checkpoint_policies.save_only_these_names(_MIXED),
+)
 
 # Part of the key of JAX's caches: a program that was traced for one platform
 # is not taken for another.
@@ -201,12 +210,14 @@ def attend(
     cap: a logit x is cap tanh(x / cap); not capped if 0.
   """
   if not isinstance(seen, Sight):
-    return _masked(query, key, value, seen, scale, cap)
-  if seen.kernel == CUDNN:
-    return _cudnn(query, key, value, seen, scale)
-  if seen.kernel == SPLASH:
-    return _splash(query, key, value, seen, scale, cap)
-  return _blocks(query, key, value, seen, scale, cap)
+    mixed = _masked(query, key, value, seen, scale, cap)
+  elif seen.kernel == CUDNN:
+    mixed = _cudnn(query, key, value, seen, scale)
+  elif seen.kernel == SPLASH:
+    mixed = _splash(query, key, value, seen, scale, cap)
+  else:
+    mixed = _blocks(query, key, value, seen, scale, cap)
+  return ad_checkpoint.checkpoint_name(mixed, _MIXED)
 
 
 def in_front(block: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -303,7 +303,7 @@ class Stack(nn.Module):
     changed = nn.broadcast if fast is None else Fast(*axes)
     # Matrix products are kept for the gradient, what is cheap is made again:
     # attention's probabilities cost more to write and read than to compute.
-    policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    policy = attention.KEPT
     layer = nn.remat(
       Layer, prevent_cse=False, policy=None if self.remat else policy
     )

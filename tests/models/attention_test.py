@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
-from jax.sharding import AbstractMesh, AxisType
+from jax.experimental import topologies
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from prm_jax.models import attention, decoder
 from prm_jax.runtime import mesh as meshes
@@ -240,3 +241,32 @@ def test_mixed_layers_read_long_rows_in_blocks():
   found = network.apply(params, ids, seen.places(), seen).hidden
   masked = network.apply(params, ids, seen.places(), seen.mask()).hidden
   np.testing.assert_allclose(found, masked, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_tpus_own_compiler_takes_the_kernel_on_a_mesh(monkeypatch):
+  pytest.importorskip('libtpu')
+  monkeypatch.setenv('TPU_SKIP_MDS_QUERY', '1')
+  monkeypatch.setenv('TPU_WORKER_HOSTNAMES', 'localhost')
+  devices = topologies.get_topology_desc(
+    platform='tpu', topology_name='v5e:2x4'
+  ).devices
+  mesh = meshes.make_mesh(fsdp=2, model=2, devices=devices)
+  config = decoder.DecoderConfig(64, 512, 1536, 2, 8, 4, 64)
+  program, (params, ids, block) = read(
+    config, jnp.bfloat16, rows=16, length=1024, packed=True
+  )
+
+  def on(where, tree):
+    return jax.tree.map(
+      lambda leaf: jax.ShapeDtypeStruct(
+        leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, where)
+      ),
+      tree,
+    )
+
+  given = on(PartitionSpec(), params), *on(meshes.ROWS, (ids, block))
+  with jax.set_mesh(mesh), attention.lowering_for('tpu'):
+    text = program.lower(*given).compile().as_text()
+  assert 'tpu_custom_call' in text
+  assert '1024,1024]' not in text  # neither a mask nor probabilities
