@@ -19,7 +19,7 @@ import sys
 from prm_jax.model import Model
 data, workdir = sys.argv[1:]
 model = Model.fit(
-  data, workdir=workdir, method='pref', kind='surface', options={'steps': 2000}
+  data, workdir=workdir, method='pref', kind='surface', options={'steps': 600}
 )
 print(list(model.score('u1', 'Why?', ['please', 'no'])[0]))
 """
