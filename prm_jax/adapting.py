@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import registry, types
-from prm_jax.models import adapted, decoder_config, lora, reduce
+from prm_jax.models import adapted, decoder_config, lora, reduce, sharding
 from prm_jax.models import chat as chats
 from prm_jax.models import trunk as trunks
 from prm_jax.rewards import backbone
@@ -33,7 +33,7 @@ ONE_IN = 5  # training judgements validates
 _RUNNING = 'adapting'  # checkpoints, until it is done
 _RANK = 8
 _RATES = {adapted.LORA: 1e-3, adapted.FULL: 1e-4}
-_CHUNK = 16  # texts whose states are computed at once
+_CHUNK = 16  # texts whose states a device computes at once
 _KEY = 0xADA9
 
 
@@ -225,12 +225,15 @@ class States:
       return backbone.states(node, top, params, texts).ids
 
     order = np.argsort(self.lengths, kind='stable')
-    for first in range(0, len(order), _CHUNK):
-      rows = order[first : first + _CHUNK].tolist()
-      filled = [*rows, *rows[:1] * (_CHUNK - len(rows))]
+    mesh = sharding.mesh_of(params)
+    chunk = _CHUNK * sharding.rows_of(mesh)
+    for first in range(0, len(order), chunk):
+      rows = order[first : first + chunk].tolist()
+      filled = [*rows, *rows[:1] * (chunk - len(rows))]
       ids = [list(self._ids[row]) for row in filled]
       block = chats.Texts(ids, np.zeros(len(ids), bool)).tokens()
-      states = np.asarray(below(params, block))
+      with sharding.traced_on(mesh):
+        states = np.asarray(below(params, block))
       for place, row in enumerate(rows):
         own = slice(self._start[row], self._start[row + 1])
         self._states[own] = states[place, : own.stop - own.start]

@@ -13,6 +13,7 @@ from prm_jax import (
   registry,
   training,
 )
+from prm_jax import setting as settings
 from prm_jax.audits import copies
 from prm_jax.data import pipelines, schema
 from prm_jax.lab import adapted_fits, compare, folds, told, units, worded
@@ -80,7 +81,7 @@ def run(
   digest = writers.file_digest(path) if path.is_file() else ''
   _check_data(path, digest, folder)
   training.check_memory(path, memory)
-  source = features.Source(encoder, own_features, backbone, reading=reading)
+  source = settings.source(encoder, own_features, backbone, reading=reading)
   given, said = _data(path, source, components, seed)
   found = compare.run(
     *(given, folder),
@@ -271,9 +272,9 @@ def _audit(
     return []  # its people are texts: no vector of theirs is served
 
   def make() -> units.Unit:
-    settings = chosen_model(found.personal or {}, given.components)
+    chosen = chosen_model(found.personal or {}, given.components)
     model = Model.fit(
-      given.judged, seed=given.seed, evaluate=False, **read, **settings
+      given.judged, seed=given.seed, evaluate=False, **read, **chosen
     )
     return units.Unit({'rows': model.audit()['tables']['audit']}, {})
 

@@ -1,6 +1,7 @@
 """The `prm` command: compare, train, ask, score, audit, forget, plan, ..."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -35,18 +36,32 @@ def run(argv: Sequence[str] | None = None) -> int:
 def compare(arguments: argparse.Namespace) -> None:
   """Compares personal models with one for everyone; writes the page."""
   from prm_jax import comparing
+  from prm_jax.lab import worded
 
   methods = arguments.methods.split(',') if arguments.methods else None
-  results = comparing.run(
-    arguments.data,
-    arguments.workdir,
-    methods=methods,
-    options=dict(options.number(text) for text in arguments.set),
-    **_given(arguments),
-  )
+  told = sorted(set(methods or ()) & set(worded.METHODS))
+  if arguments.mesh and told:
+    raise ValueError(
+      f'--mesh: {told} are on one device: leave it, or them, out'
+    )
+  with _mesh(arguments):
+    results = comparing.run(
+      arguments.data,
+      arguments.workdir,
+      methods=methods,
+      options=dict(options.number(text) for text in arguments.set),
+      **_given(arguments),
+    )
   print('\n'.join(results['answer']))
   folder = arguments.workdir / comparing.FOLDER
   print(f'Read {folder / "report" / "index.html"}')
+
+
+def _mesh(arguments: argparse.Namespace) -> contextlib.AbstractContextManager:
+  """Returns a context in which fits and decoders share the given devices."""
+  from prm_jax.runtime import mesh
+
+  return mesh.use(mesh.parse(arguments.mesh) if arguments.mesh else None)
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -88,7 +103,10 @@ def _trained(arguments: argparse.Namespace) -> None:
     return
   watch = training.Watch(progress=True, **_watched(arguments))
   if settings.get('adapt') not in (None, 'frozen'):
-    _refuse(arguments, '--adapt trains on one device, and stops by itself')
+    _refuse(
+      {'processes': arguments.processes, **_watched(arguments)},
+      '--adapt trains in one process, and stops by itself',
+    )
   devices = mesh.parse(arguments.mesh) if arguments.mesh else None
   if arguments.processes is not None:
     devices = devices or mesh.make_mesh()
@@ -112,10 +130,8 @@ def _watched(arguments: argparse.Namespace) -> dict[str, Any]:
   return {name: value for name, value in known.items() if value is not None}
 
 
-def _refuse(arguments: argparse.Namespace, why: str) -> None:
+def _refuse(given: dict[str, Any], why: str) -> None:
   """Raises ValueError where an option is given that a fit does not take."""
-  given = {'mesh': arguments.mesh, 'processes': arguments.processes}
-  given |= _watched(arguments)
   for name, value in given.items():
     if value not in (None, ''):
       raise ValueError(f'--{name.replace("_", "-")}: {why}: leave it out')
@@ -134,7 +150,11 @@ def _told(arguments, settings: dict[str, Any]) -> dict[str, Any]:
     raise ValueError(
       'plus writes about people with a language model: give --backbone=FOLDER'
     )
-  _refuse(arguments, 'plus trains on one device, and writes its own figures')
+  shared = {'mesh': arguments.mesh, 'processes': arguments.processes}
+  _refuse(
+    {**shared, **_watched(arguments)},
+    'plus trains on one device, and writes its own figures',
+  )
   known = {k: v for k, v in settings.items() if k not in ('method', 'kind')}
   results = summary_training.fit(arguments.data, arguments.workdir, **known)
   return {'answer': page.plain_answer(results), **results}
@@ -177,6 +197,11 @@ def score(arguments: argparse.Namespace) -> None:
     raise ValueError(
       f'--output={output}: is a folder, or its folder does not exist'
     )
+  fitted = arguments.model is None and arguments.reference is None
+  if fitted and kept_summaries.card(arguments.workdir) is not None:
+    fitted = False  # summaries are written and read on one device
+  if arguments.mesh and not fitted:
+    raise ValueError('--mesh: of a language model that `prm train` read')
   if arguments.model is not None:
     from prm_jax import streaming
 
@@ -191,7 +216,8 @@ def score(arguments: argparse.Namespace) -> None:
   else:
     from prm_jax.model import Model
 
-    model = Model.load(arguments.workdir, own_features=arguments.features)
+    with _mesh(arguments):
+      model = Model.load(arguments.workdir, own_features=arguments.features)
     names = ('prompt', 'response')[not model.reads_prompts :]
     rows = _rows(schema.read_texts(arguments.data, *names), arguments.data)
     found = model.score_rows(
@@ -305,7 +331,9 @@ def audit(arguments: argparse.Namespace) -> None:
     return
   from prm_jax.model import Model
 
-  results = Model.load(arguments.workdir).audit(
+  with _mesh(arguments):
+    model = Model.load(arguments.workdir)
+  results = model.audit(
     questions=arguments.questions, answers=arguments.answers
   )
   _tell(results, arguments.workdir / 'audit')

@@ -584,7 +584,7 @@ def _source(
   """Returns where features come from; a file of one's own comes first."""
   if own is not None:
     return features.Source(own=own)
-  return features.Source(
+  return setting.source(
     encoder,
     backbone=backbone,
     changes=None if known.adapt is None else folder / adapting.FOLDER,

@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
   which.add_argument(
     '--population', type=_disk, help="folder of people's votes on statements"
   )
+  _mesh(sub)
   sub.add_argument('--questions', type=int, default=20, help='of each kind')
   sub.add_argument('--answers', type=int, default=24, help='to each question')
   _summary(command('summary', 'Show or edit what is written about a person.'))
@@ -75,9 +76,6 @@ def parser() -> argparse.ArgumentParser:
 def _train(sub: argparse.ArgumentParser) -> None:
   sub.add_argument(
     '--method', help='what a comparison in --workdir chose, or pref'
-  )
-  sub.add_argument(
-    '--mesh', default='', help='devices that share the fit, such as data:8'
   )
   sub.add_argument(
     '--processes',
@@ -108,7 +106,17 @@ def _train(sub: argparse.ArgumentParser) -> None:
   )
 
 
+def _mesh(sub: argparse.ArgumentParser) -> None:
+  sub.add_argument(
+    '--mesh',
+    default='',
+    help='devices that share the work, such as data:8 or data:2,fsdp:4; one if '
+    'not given',
+  )
+
+
 def _features(sub: argparse.ArgumentParser) -> None:
+  _mesh(sub)
   sub.add_argument('--data', type=_disk, required=True, help='JSON lines')
   sub.add_argument('--components', type=int, help='columns of a text')
   sub.add_argument('--encoder', help='folder of a BERT checkpoint')
@@ -152,6 +160,7 @@ def _score(sub: argparse.ArgumentParser) -> None:
   which.add_argument('--workdir', type=_anywhere, help='of `prm train`')
   which.add_argument('--model', type=_disk, help=_EXPORT)
   sub.add_argument('--label', help=_LABEL)
+  _mesh(sub)
   sub.add_argument(
     '--data', type=_disk, required=True, help='JSON lines; of --model, - too'
   )

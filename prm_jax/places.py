@@ -146,7 +146,7 @@ def whole_file(path: PathLike) -> Iterator[BinaryIO]:
     path: of the file, which may be there; its folder is made.
 
   Raises:
-    OSError: it cannot be written; what was there is as it was.
+    OSError: it cannot be written, or its folder; what was there is as it was.
   """
   path = place(path)
   if in_bucket(path):
@@ -154,7 +154,7 @@ def whole_file(path: PathLike) -> Iterator[BinaryIO]:
     yield content
     path.write_bytes(content.getvalue())
     return
-  path.parent.mkdir(parents=True, exist_ok=True)
+  make_folder(path.parent)
   part = path.with_name(f'{path.name}.{os.getpid()}.part')
   try:
     with part.open('wb') as file:

@@ -1,6 +1,7 @@
 """What a trained model is, besides its arrays; kept as config.json."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ from typing import Any
 import jax
 
 from prm_jax import registry, types
-from prm_jax.runtime import train
+from prm_jax.models import features
+from prm_jax.runtime import compile as compiling
+from prm_jax.runtime import mesh as meshes
+from prm_jax.runtime import processes, train
 from prm_jax.users import bank as banks
 
 
@@ -85,6 +89,28 @@ class Setting:
     nobody = jax.eval_shape(learner.system.user.prior, state.params['user'])
     people = jax.eval_shape(banks.with_beliefs, state.people, nobody)
     return state._replace(people=people)
+
+
+def source(
+  encoder: str | Path | None = None,
+  own: Path | None = None,
+  backbone: str | Path | None = None,
+  **options: Any,
+) -> features.Source:
+  """Returns where features come from; a decoder lies on the mesh of `mesh.use`.
+
+  Where several processes share the mesh each has a decoder of its own.
+
+  Args:
+    encoder: folder of a BERT checkpoint.
+    own: .npz of one's own features.
+    backbone: folder of a decoder.
+    **options: of `features.Source`.
+  """
+  mesh, place = meshes.in_use(), None
+  if mesh is not None and mesh.size > 1 and not processes.share(mesh):
+    place = functools.partial(compiling.laid_out, mesh=mesh)
+  return features.Source(encoder, own, backbone, place=place, **options)
 
 
 def parse(known: Any, path: Path) -> Setting:

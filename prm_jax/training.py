@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import adapting, places, registry, types
+from prm_jax import setting as settings
 from prm_jax.audits import copies
 from prm_jax.data import pipelines, schema, sizes
 from prm_jax.elicitation import pool
@@ -163,7 +164,7 @@ def fit(
   watch.check(method, options, workdir, adapts=plan is not None)
   judged, copied, digest = judgements(data, seed, memory)
   where = held_out.split(judged, copied, seed)
-  source = features.Source(encoder, own_features, backbone, reading=reading)
+  source = settings.source(encoder, own_features, backbone, reading=reading)
   kind = features.BACKBONE if backbone else kind
   says = _trains(judged, where == fitting.TRAIN, options.get('head'))
   read = _read(kind, source, judged, says, components)

@@ -49,7 +49,7 @@ def test_what_cannot_be_adapted_is_named(tmp_path, capsys):
     (('--adapt=lora:2',), 'give its folder with --backbone'),
     (('--adapt=lora:2', '--encoder=x'), 'an encoder stays as it is'),
     (('--adapt=full:1', '--backbone=x', '--method=vpl'), 'vpl is not fitted'),
-    (('--adapt=full:1', '--backbone=x', '--mesh=data:1'), 'on one device'),
+    (('--adapt=full:1', '--backbone=x', '--restore-step=3'), 'in one process'),
     (('--adapt=full:1', '--backbone=x', '--method=plus'), 'has no adapt'),
     (('--precision=bfloat16', '--backbone=x'), 'of what --adapt trains'),
   ):

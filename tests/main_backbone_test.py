@@ -111,6 +111,7 @@ def test_what_does_not_go_together_is_named(files, tmp_path, capsys):
       "['steps'] are of ['plus'",
     ),
     ('compare', ('--methods=plus', model), 'give a smaller history'),
+    ('compare', ('--methods=plus', '--mesh=data:1'), 'are on one device'),
   ):
     assert run(command, work, data, *more) == 2
     assert message in capsys.readouterr().err

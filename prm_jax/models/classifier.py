@@ -11,7 +11,7 @@ import numpy as np
 
 from prm_jax import types
 from prm_jax.models import chat as chats
-from prm_jax.models import decoder, tokenizers
+from prm_jax.models import decoder, sharding, tokenizers
 from prm_jax.models.chat import Chat
 from prm_jax.models.weights import huggingface
 
@@ -21,7 +21,8 @@ class Classifier(NamedTuple):
 
   Attributes:
     config: sizes and options of the trunk; its tokens have no head.
-    params: of a `decoder.Decoder`, float32.
+    params: of a `decoder.Decoder`, float32; on a mesh they are split, and texts
+      with them.
     score: kernel `[D, C]` and bias `[C]`.
     labels: C.
     every: whether every token has scores (process rewards); else the last.
@@ -91,7 +92,8 @@ def scores(
       f'{V}: the tokenizer does not match them'
     )
   run = program(model.config, model.every, jnp.dtype(dtype))
-  return run(model.params, model.score, ids, mask)
+  with sharding.traced_on(sharding.mesh_of(model.params)):
+    return run(model.params, model.score, ids, mask)
 
 
 class Scored(NamedTuple):
@@ -125,7 +127,7 @@ def score_texts(
     responses: each a text or a list of messages.
     total: tokens of a text that are read; what the model was trained on, at
       most, and if None.
-    batch: texts at once.
+    batch: texts at once, on each device that shares them.
     dtype: of the layers' computation; scores are float32.
 
   Raises:
@@ -153,7 +155,7 @@ def score_spelled(
     prompts: N texts, see `chat.encode_spelled`.
     responses: N texts.
     total: tokens of a text that are read.
-    batch: texts at once.
+    batch: texts at once, on each device that shares them.
     dtype: of the layers' computation; scores are float32.
 
   Raises:
@@ -183,6 +185,7 @@ def _scored(model: Classifier, texts: chats.Texts, batch, dtype) -> Scored:
   if empty := [row for row, ids in enumerate(texts.ids) if not ids]:
     raise ValueError(f'text {empty[0]} has no token')
   found = np.zeros((len(texts.ids), len(model.labels)), np.float32)
+  batch *= sharding.rows_of(sharding.mesh_of(model.params))
   # Those of similar length together; a batch is filled up, so that few shapes
   # are compiled.
   order = np.argsort([len(ids) for ids in texts.ids], kind='stable')[::-1]

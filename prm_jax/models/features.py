@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prm_jax import places
+from prm_jax import places, types
 from prm_jax.models import adapted, embeddings, reduce, surface, token_states
 from prm_jax.models import trunk as trunks
 from prm_jax.models.language_model import LanguageModel
@@ -50,6 +50,7 @@ class Source:
     changes: adapted.Changes | Path | None = None,
     reading: str | None = None,
     cache_dir: Path | None = None,
+    place: Callable[[types.PyTree], types.PyTree] | None = None,
   ):
     """Names it; weights are loaded when they are first needed.
 
@@ -62,6 +63,7 @@ class Source:
         prompt and response together: 'UNIT:TOKEN:LAYERS', see
         `models.token_states`.
       cache_dir: of units that were read; the user's cache folder if None.
+      place: of the backbone's trunk, see `Trunk.load`.
 
     Raises:
       ValueError: more than one of them is given, or a reading that is none, or
@@ -83,7 +85,7 @@ class Source:
     self._changes = changes
     self.reading = token_states.Reading.parse(reading) if reading else None
     self.cache_dir = cache_dir
-    self._path = own
+    self._path, self._place = own, place
     self._folder = Path(encoder) if encoder else None
     self._known: dict[tuple[Any, ...], np.ndarray] = {}
 
@@ -103,7 +105,7 @@ class Source:
         'classifier computes: train without --reading, or export with '
         '--format=orbax'
       )
-    found = trunks.Trunk.load(self.backbone)
+    found = trunks.Trunk.load(self.backbone, place=self._place)
     return found if self.changes is None else found.changed(self.changes)
 
   def changed(

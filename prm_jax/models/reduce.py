@@ -6,6 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 _BLOCK = 1 << 14  # texts whose features are held in float64 at once
+# Of a feature's magnitude: so far a network's features of one text lie apart
+# from batch to batch and from device to device.
+_ROUNDING = 1e-5
 
 
 class Reduction(NamedTuple):
@@ -40,8 +43,8 @@ def principal_components(
   not harder on those in which the texts vary little.
 
   Means, directions and scales are those of the training texts. Of fewer than
-  `components` directions that vary, the rest are zero columns, so that shapes
-  do not depend on the data.
+  `components` directions that vary, by more than a network's features do by
+  rounding, the rest are zero columns, so that shapes do not depend on the data.
 
   Args:
     features: `[M, D]`, of any magnitude.
@@ -63,6 +66,10 @@ def principal_components(
   directions = np.pad(directions, missing)
   along = np.concatenate([(block - mean) @ directions for block in blocks])
   scale = _scale(along, size)
+  # Whitened, rounding would be as large as what texts say.
+  most = np.max([np.abs(block).max(0) for block in blocks], axis=0)
+  rounding = _ROUNDING * np.sqrt((most * most) @ (directions * directions))
+  scale = np.where(scale <= rounding, np.inf, scale)
   if not whiten:
     scale = np.where(np.isfinite(scale), scale[0], np.inf)
   return Reduction(mean, directions, scale)

@@ -1,19 +1,64 @@
 """Where a network's activations live, said to the mesh that it is traced on."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import (
+  AbstractMesh,
+  AxisType,
+  Mesh,
+  NamedSharding,
+  PartitionSpec,
+)
 
 ROWS = ('data', 'fsdp')  # axes of a mesh that split the rows of a batch
 
 
 def row_devices() -> int:
   """Returns over how many devices rows are split where this is traced; or 1."""
-  mesh = _mesh()
+  return rows_of(_mesh())
+
+
+def mesh_of(params: Any) -> Mesh | None:
+  """Returns the mesh on which parameters lie; None if on one device.
+
+  Args:
+    params: arrays, all of which lie alike.
+  """
+  for leaf in jax.tree.leaves(params):
+    where = getattr(leaf, 'sharding', None)
+    if isinstance(where, NamedSharding) and where.mesh.size > 1:
+      return where.mesh  # type: ignore[return-value]
+  return None
+
+
+def traced_on(mesh: Mesh | None) -> contextlib.AbstractContextManager[Any]:
+  """Returns a context in which models are traced on a mesh, if there is one."""
+  return contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh)
+
+
+def rows_of(mesh: Mesh | AbstractMesh | None) -> int:
+  """Returns over how many devices of a mesh rows are split; 1 without one."""
   return 1 if mesh is None else math.prod(mesh.shape[axis] for axis in ROWS)
+
+
+def alike(function: Callable[..., Any], params: Any, *others: Any) -> Any:
+  """Returns what a function makes of parameters, and lies where they lie.
+
+  On a mesh no device holds it whole, nor anything on the way to it.
+
+  Args:
+    function: (params, *others) -> parameters of the same shapes.
+    params: arrays.
+    *others: arrays.
+  """
+  if mesh_of(params) is None:
+    return function(params, *others)
+  where = jax.tree.map(lambda leaf: leaf.sharding, params)
+  return jax.jit(function, out_shardings=where)(params, *others)
 
 
 def constrain(
@@ -96,7 +141,7 @@ def check_heads(heads: int, shared: int) -> None:
       )
 
 
-def _mesh() -> jax.sharding.AbstractMesh | None:
+def _mesh() -> AbstractMesh | None:
   """Returns the mesh of the trace if the compiler lays arrays out on it."""
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty or any(kind != AxisType.Auto for kind in mesh.axis_types):

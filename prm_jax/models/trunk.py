@@ -5,10 +5,11 @@ so that a reward that is linear in its features is a classifier on fewer layers.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +17,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from prm_jax import types
 from prm_jax.models import (
   adapted,
   chat_rendering,
   classifier,
   decoder,
   embeddings,
+  sharding,
   tokenizers,
 )
 from prm_jax.models import chat as chats
@@ -85,7 +88,12 @@ class Trunk(NamedTuple):
         f'and this is {self.fingerprint[:12]}: give back its files'
       )
     try:
-      params = adapted.apply(self.model.params, changes)
+      params = sharding.alike(
+        lambda params, leaves: adapted.apply(
+          params, changes._replace(leaves=leaves)
+        ),
+        *(self.model.params, changes.leaves),
+      )
     except ValueError as error:
       raise ValueError(f'{self.folder}: {error}') from error
     named = hashlib.sha256(f'{changes.base} {changes.digest}'.encode())
@@ -96,12 +104,20 @@ class Trunk(NamedTuple):
     )
 
   @classmethod
-  def load(cls, folder: Path, *, layers: int | None = None) -> 'Trunk':
+  def load(
+    cls,
+    folder: Path,
+    *,
+    layers: int | None = None,
+    place: Callable[[types.PyTree], types.PyTree] | None = None,
+  ) -> 'Trunk':
     """Returns the trunk of a language model in Hugging Face's layout.
 
     Args:
       folder: with config.json, tokenizer.json and weights.
       layers: of the checkpoint that are run; `DEPTH` of them if None.
+      place: puts parameters, NumPy arrays, where they live; on the first device
+        if None.
 
     Raises:
       ValueError: it holds no usable language model, or has fewer layers.
@@ -123,9 +139,12 @@ class Trunk(NamedTuple):
     # Features have no head of tokens.
     config = dataclasses.replace(config, tie_word_embeddings=True)
     D = config.hidden_size
+    params = lower(config, params, count)
+    if place is None:
+      place = functools.partial(jax.tree.map, jnp.asarray)
     model = classifier.Classifier(
       config.cut(0, count),
-      jax.tree.map(jnp.asarray, lower(config, params, count)),
+      place(params),
       {'kernel': jnp.eye(D), 'bias': jnp.zeros(D)},
       tuple(map(str, range(D))),
       every=False,
@@ -141,10 +160,11 @@ class Trunk(NamedTuple):
     How many texts are longer than what is read is said on standard error.
     """
     total, cut = self.total, 0
+    chunk = _CHUNK * sharding.rows_of(sharding.mesh_of(self.model.params))
     # The shortest first: a chunk holds texts of one length, or nearly.
     order = sorted(units, key=len)
-    for first in range(0, len(order), _CHUNK):
-      some = order[first : first + _CHUNK]
+    for first in range(0, len(order), chunk):
+      some = order[first : first + chunk]
       prompts, responses = zip(*map(json.loads, some), strict=True)
       found = classifier.score_texts(
         self.model, prompts, responses, total=total

@@ -8,10 +8,12 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from prm_jax import types
 from prm_jax.runtime import compile as compiling
-from prm_jax.runtime import trees
+from prm_jax.runtime import mesh as meshes
+from prm_jax.runtime import people, trees
 from prm_jax.runtime import update as updates
 
 
@@ -64,7 +66,8 @@ def fit(
 
   Steps end when `patience` validations in a row were not better than the best,
   or after `phase.steps`. A run goes on from what its manager has last saved,
-  and ends where it would have ended: a batch follows from its step.
+  and ends where it would have ended: a batch follows from its step. On the
+  mesh of `mesh.use` parameters, people and rows are split as in `train.fit`.
 
   Args:
     phase: with an objective and steps.
@@ -85,15 +88,19 @@ def fit(
     raise ValueError(
       'steps, a stretch and a patience of 1 at least, and rows to validate on'
     )
-  state = compiling.initializer(phase, None)(state)
+  mesh, count = _several(meshes.in_use()), len(state.people.ids)
+  state = compiling.laid_out(state, mesh)
+  state = _padded(compiling.initializer(phase, mesh)(state), mesh)
   update = updates.make_update(phase, whole_people=False)
-  take = compiling.compile_update(update, donate=True)
-  measure = functools.partial(_measured, _measure(phase, term), validation)
+  take = compiling.compile_update(update, mesh, donate=True)
+  measure = functools.partial(
+    _measured, _measure(phase, term, mesh), validation
+  )
   losses = np.full(-(-phase.steps // stretch) + 1, np.nan, np.float32)
   training = np.full(phase.steps, np.nan, np.float32)
   saved = _Saved(state, _trained(phase, state), losses, training)
   if manager is not None and manager.latest() is not None:
-    saved = _restored(manager, phase, saved)
+    saved = _restored(manager, phase, saved, count, mesh)
   else:
     losses[0] = measure(state, 0)
   while not _stops(saved.losses, patience):
@@ -104,7 +111,7 @@ def fit(
       saved = saved._replace(best=_trained(phase, saved.state))
     saved.losses[done] = loss
     if manager is not None:
-      manager.save(int(saved.state.step), _kept(phase, saved))
+      manager.save(int(saved.state.step), _kept(phase, saved, count))
   if manager is not None:
     manager.wait()
   done = _done(saved.losses)
@@ -124,6 +131,20 @@ class _Saved(NamedTuple):
   best: types.PyTree
   losses: np.ndarray
   trained: np.ndarray
+
+
+def _several(mesh: Mesh | None) -> Mesh | None:
+  """Returns the mesh if it has more than one device."""
+  return mesh if mesh is not None and mesh.size > 1 else None
+
+
+def _padded(state, mesh: Mesh | None) -> types.TrainState:
+  """Returns the state where programs on a mesh read it, with blank people."""
+  if mesh is None:
+    return state
+  return compiling.laid_out(
+    people.padded(state, meshes.row_devices(mesh)), mesh
+  )
 
 
 def _trained(phase, state) -> types.PyTree:
@@ -154,12 +175,11 @@ def _stretched(phase, saved, take, batch, stretch, term) -> _Saved:
   return saved._replace(state=state)
 
 
-def _measure(phase, term):
+def _measure(phase, term, mesh):
   """Returns the compiled sum and count of a term over a batch."""
 
-  @jax.jit
   def measure(state, batch):
-    present = types.Present(state.people.free, state.people.weight)
+    present, _, batch = updates.in_batch(state.people, batch)
     terms, _, _ = phase.objective(
       state.params, present, state, batch, lambda leaf: leaf
     )
@@ -168,7 +188,10 @@ def _measure(phase, term):
       jnp.sum(jnp.where(mask != 0, mask * of, 0.0)) for of in terms[term]
     )
 
-  return measure
+  run = compiling.reader(measure, mesh)
+  if mesh is None:
+    return run
+  return lambda state, batch: run(state, compiling.spread(batch, mesh))
 
 
 def _measured(measure, validation, state, step: int) -> float:
@@ -187,9 +210,9 @@ def _measured(measure, validation, state, step: int) -> float:
   return found
 
 
-def _kept(phase, saved: _Saved) -> dict[str, Any]:
+def _kept(phase, saved: _Saved, count: int) -> dict[str, Any]:
   """Returns what is saved: nothing of the parameters that never move."""
-  state = saved.state
+  state = people.bare(saved.state, count)
   return {
     'trained': trees.split(state.params, phase.train)[0],
     'people': state.people,
@@ -201,9 +224,10 @@ def _kept(phase, saved: _Saved) -> dict[str, Any]:
   }
 
 
-def _restored(manager: Manager, phase, saved: _Saved) -> _Saved:
-  """Returns the run as it was last saved."""
-  found = manager.restore(_kept(phase, saved))
+def _restored(manager: Manager, phase, saved: _Saved, count, mesh) -> _Saved:
+  """Returns the run as it was last saved, on whatever mesh that was."""
+  like = jax.eval_shape(lambda: _kept(phase, saved, count))
+  found = manager.restore(like if mesh is None else meshes.on_mesh(like, mesh))
   kept = trees.split(saved.state.params, phase.train)[1]
   state = saved.state._replace(
     params=trees.join(found['trained'], kept),
@@ -214,4 +238,4 @@ def _restored(manager: Manager, phase, saved: _Saved) -> _Saved:
   validation, training = (
     np.array(found[name], np.float32) for name in ('validation', 'training')
   )
-  return _Saved(state, found['best'], validation, training)
+  return _Saved(_padded(state, mesh), found['best'], validation, training)

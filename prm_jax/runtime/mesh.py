@@ -33,6 +33,7 @@ RULES: Rules = (
   ('/[a-z_]*norm/scale$', PartitionSpec()),
   ('(^|/)embed/embedding$', P('model', 'fsdp')),
   ('/params/head/kernel$', P('fsdp', 'model')),  # next-token logits
+  ('(^|/)columns/matrix$', P('fsdp')),  # of a decoder's state, for a head
   ('(^|/)adapter/[a-z]+/a$', P(None, ('fsdp', 'model'))),
   ('(^|/)adapter/[a-z]+/b$', P(None, None, ('fsdp', 'model'))),
   ('', PartitionSpec()),

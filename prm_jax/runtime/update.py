@@ -44,7 +44,7 @@ def make_update(phase: types.Phase, *, whole_people: bool = True) -> Update:
   check(phase)
 
   def update(state, batch, *, axis=None):
-    present, where, batch = _present(state.people, batch, whole_people, axis)
+    present, where, batch = in_batch(state.people, batch, whole_people, axis)
     gradient, sums = _gradient(phase, state, present, batch, axis)
     return _descend(phase, state, gradient, present, where), _metrics(sums)
 
@@ -68,8 +68,15 @@ def check(phase: types.Phase) -> None:
 # --------------------------------------------------------------------- people
 
 
-def _present(people, batch, whole, axis):
-  """Returns the people of a batch, where they are, and the renumbered batch."""
+def in_batch(people, batch, whole=False, axis=None):
+  """Returns the people of a batch, where they are, and the renumbered batch.
+
+  Args:
+    people: everybody.
+    batch: rows of some of them.
+    whole: whether everybody is returned, and the batch as it is.
+    axis: mapped axis over which rows are split, or None.
+  """
   if whole or not jax.tree.leaves(people.free):
     return types.Present(people.free, people.weight), None, batch
   user = jnp.asarray(batch.rows.user)
@@ -318,7 +325,7 @@ def accumulation(phase: types.Phase) -> tuple[Update, Update, Update, Update]:
   check(phase)
 
   def measure(state, batch, axis):
-    present, _, batch = _present(state.people, batch, True, axis)
+    present, _, batch = in_batch(state.people, batch, True, axis)
     sums = _sums(phase, state.params, present, state, batch, axis)
     return jax.lax.psum(sums, axis) if axis is not None else sums
 
@@ -340,7 +347,7 @@ def accumulation(phase: types.Phase) -> tuple[Update, Update, Update, Update]:
 
   def add(made, batch, *, axis=None):
     state = made.state
-    present, _, batch = _present(state.people, batch, True, axis)
+    present, _, batch = in_batch(state.people, batch, True, axis)
     found = _gradient(
       phase, state, present, batch, axis, made.counts, 1.0 / phase.accumulate
     )

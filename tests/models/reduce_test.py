@@ -53,6 +53,22 @@ def test_directions_that_do_not_exist_are_zero_columns():
   np.testing.assert_array_equal(columns[:, 1:], 0)
 
 
+@pytest.mark.parametrize('units', [1.0, 1e-3])
+def test_rounding_is_no_direction_and_a_small_unit_is_one(units):
+  rng = np.random.default_rng(0)
+  said = rng.normal(size=(8, 2)) @ rng.normal(size=(2, 6))
+  # Each text several times, as other batches and devices read it.
+  network = np.repeat(said, 5, 0) * (1 + 1e-6 * rng.normal(size=(40, 6)))
+  own = units * rng.normal(size=(40, 1))  # of a file of one's own
+  features = np.concatenate([network, own], 1)
+  made = reduce.principal_components(
+    features, np.ones(40, bool), 5, whiten=True
+  )
+  assert np.isfinite(made.scale).sum() == 3
+  again = features * (1 + 1e-6 * rng.normal(size=features.shape))
+  np.testing.assert_allclose(made(again), made(features), atol=1e-4)
+
+
 def test_constant_column_becomes_zero():
   features = np.stack([np.arange(4.0), np.full(4, 1e6)], 1)
   columns = reduce.standardisation(features, np.ones(4, bool))(features)

@@ -136,7 +136,9 @@ def read_json(path: Path) -> dict[str, Any]:
   pointers.refuse(path)
   try:
     known = json.loads(path.read_text())
-  except (OSError, ValueError) as error:
+  except OSError as error:
+    raise ValueError(f'{path} cannot be read: {error.strerror}') from error
+  except ValueError as error:
     raise ValueError(f'{path} is not a JSON file: {error}') from error
   if not isinstance(known, dict):
     raise ValueError(f'{path} holds no JSON object')
