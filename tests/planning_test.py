@@ -31,9 +31,7 @@ def test_what_cannot_be_planned_says_why(tmp_path):
   one = planning.Request(str(path), pairs=4, length=8)
   with pytest.raises(ValueError, match=r'method=pep: .*pref.* take a backbone'):
     planning.plan(one._replace(method='pep'))
-  with pytest.raises(
-    ValueError, match='cannot be read: No such file'
-  ):
+  with pytest.raises(ValueError, match='cannot be read: No such file'):
     planning.plan(one._replace(backbone=str(tmp_path / 'none.json')))
   with pytest.raises(ValueError, match='needs 64 devices'):
     planning.plan(one._replace(mesh='fsdp:64'))

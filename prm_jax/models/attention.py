@@ -71,6 +71,18 @@ class Seen:
     real = (block != 0)[:, None, :] | jnp.eye(T, dtype=bool)
     return (self._sees(0, T) & real)[:, None]
 
+  def of(self, at: types.ArrayLike) -> jax.Array:
+    """Returns what the tokens in columns `[B, E]` see, `[B, 1, E, T]` bool."""
+    block, at = jnp.asarray(self.block), jnp.asarray(at)
+    found = at[:, :, None] >= jnp.arange(block.shape[-1])
+    own = jnp.take_along_axis(block, at, 1)
+    found &= own[:, :, None] == block[:, None]
+    if self.branch is not None:
+      branch = jnp.asarray(self.branch)
+      own = jnp.take_along_axis(branch, at, 1)
+      found &= (branch == 0)[:, None] | (own[:, :, None] == branch[:, None])
+    return found[:, None]
+
   def places(self) -> jax.Array:
     """Returns how many tokens each token sees before itself, `[B, T]` int32.
 

@@ -15,7 +15,7 @@ from flax import linen as nn
 from prm_jax import types
 from prm_jax.models import attention, sharding
 from prm_jax.models.decoder_config import DecoderConfig
-from prm_jax.ops import rotary as frequencies
+from prm_jax.models.rotation import rotary, rotate
 
 _KERNELS = {'query', 'key', 'value', 'output', 'gate', 'up', 'down'}
 
@@ -200,7 +200,7 @@ class Decoder(nn.Module):
       adapters: see `Stack`.
       collect: whether to return every layer's output.
     """
-    inputs = _scaled(self.config, sharding.read_rows(self.embed(ids)))
+    inputs = self.inputs(ids)
     hidden, cache, layers = self.layers(
       inputs,
       positions,
@@ -233,6 +233,10 @@ class Decoder(nn.Module):
       fast: changes of every layer at one token a row.
     """
     return self.norm(self.layers(inputs, positions, mask, fast=fast)[0])
+
+  def inputs(self, ids: jax.Array) -> jax.Array:
+    """Returns what the first layer reads `[B, T, D]` of ids `[B, T]`."""
+    return _scaled(self.config, sharding.read_rows(self.embed(ids)))
 
   def logits(self, hidden: jax.Array) -> jax.Array:
     """Returns next-token logits `[..., V]`, float32, of hidden states."""
@@ -356,11 +360,20 @@ def _in_front(hidden, positions, seen):
   return hidden, positions, attention.Seen(block), back[..., None]
 
 
-class _View(NamedTuple):
-  """What a kind of layer sees: cosine and sine, and which tokens."""
+class View(NamedTuple):
+  """What a kind of layer sees.
+
+  Attributes:
+    rotation: cosine and sine of every token.
+    mask: which tokens each attends to.
+    at: `[B, E]` columns of which alone a layer makes anything; all if None.
+    turned: cosine and sine of these.
+  """
 
   rotation: tuple[jax.Array, jax.Array]
   mask: jax.Array | attention.Sight
+  at: jax.Array | None = None
+  turned: tuple[jax.Array, jax.Array] | None = None
 
 
 def _placed(cache: Cache, positions: jax.Array) -> jax.Array:
@@ -373,16 +386,16 @@ def _placed(cache: Cache, positions: jax.Array) -> jax.Array:
   )
 
 
-def _views(config, positions, mask, cache, kernel) -> tuple[_View, ...]:
+def _views(config, positions, mask, cache, kernel) -> tuple[View, ...]:
   """Returns the one view of all layers; or that of others, and of sliding."""
   whole, near = _seen(config, positions, mask, cache, kernel)
-  plain = _View(rotary(positions, config), whole)
+  plain = View(rotary(positions, config), whole)
   if not config.sliding_window:
     return (plain,)
   turned = plain.rotation
   if config.local_rope_theta:
     turned = rotary(positions, config, local=True)
-  sliding = _View(turned, near)
+  sliding = View(turned, near)
   return (plain, sliding) if config.sliding_layers else (sliding,)
 
 
@@ -430,6 +443,8 @@ class Layer(nn.Module):
     mixed, kept = self._attention(inputs, view, kept, slot, index, adapters)
     if config.post_norms:
       mixed = self._norm('attention_post_norm')(mixed)
+    if view.at is not None:
+      hidden = columns(hidden, view.at)
     hidden = hidden + mixed
     inputs = self._norm('mlp_norm')(hidden).astype(self.dtype)
     inner, bias = config.intermediate_size, config.mlp_bias
@@ -476,20 +491,22 @@ class Layer(nn.Module):
 
   def _attention(self, inputs, view, kept, slot, index, adapters):
     """Returns the mixed values `[B, T, D]`, and the cache."""
-    config = self.config
-    B, T, _ = inputs.shape
+    config, turn = self.config, view.rotation
     inputs = inputs.astype(self.dtype)
+    asked, own = inputs, turn
+    if view.at is not None:
+      asked, own = columns(inputs, view.at), view.turned
 
-    def project(name, heads, norm):
+    def project(name, heads, norm, inputs=inputs):
       size = heads * config.head_dim
       found = self._dense(name, size, adapters, config.attention_bias)(inputs)
-      found = found.reshape(B, T, heads, config.head_dim)
+      found = found.reshape(*inputs.shape[:2], heads, config.head_dim)
       if norm and config.query_key_norm:
         found = self._norm(f'{name}_norm')(found)
       return found.astype(self.dtype)
 
-    turn = view.rotation
-    query = rotate(project('query', config.num_attention_heads, True), turn)
+    query = project('query', config.num_attention_heads, True, asked)
+    query = rotate(query, own)
     key = rotate(project('key', config.num_key_value_heads, True), turn)
     value = project('value', config.num_key_value_heads, False)
     if kept is not None:
@@ -509,11 +526,16 @@ class Layer(nn.Module):
       view.mask,
       scale=(config.query_scale or config.head_dim) ** -0.5,
       cap=config.attention_softcap,
-    ).reshape(B, T, -1)
+    ).reshape(*asked.shape[:2], -1)
     bias = config.output_bias
     return self._dense('output', config.hidden_size, adapters, bias)(
       mixed
     ), kept
+
+
+def columns(states: jax.Array, at: jax.Array) -> jax.Array:
+  """Returns some columns `[B, E, D]` of states `[B, T, D]`."""
+  return jnp.take_along_axis(states, at[..., None], 1)
 
 
 def _capped(values: jax.Array, cap: float) -> jax.Array:
@@ -546,44 +568,6 @@ class RMSNorm(nn.Module):
     return (wide * jax.lax.rsqrt(square + self.eps) * scale).astype(
       inputs.dtype
     )
-
-
-def rotary(
-  positions: jax.Array, config: DecoderConfig, *, local: bool = False
-) -> tuple[jax.Array, jax.Array]:
-  """Returns cosine and sine `[B, T, 1, head_dim / 2]` of every position.
-
-  Args:
-    positions: `[B, T]`.
-    config: sizes.
-    local: whether with the base of sliding layers, unscaled.
-
-  References:
-    Su et al. 2021 (RoPE), arXiv:2104.09864.
-  """
-  theta, scaling = config.rope_theta, config.rope_scaling
-  if local:
-    theta, scaling = config.local_rope_theta, frequencies.Scaling()
-  turned = frequencies.frequencies(theta, config.head_dim, scaling)
-  angle = positions[..., None, None].astype(jnp.float32) * turned
-  cosine, sine = jnp.cos(angle), jnp.sin(angle)
-  if scaling.attention == 1:
-    return cosine, sine
-  return cosine * scaling.attention, sine * scaling.attention
-
-
-def rotate(
-  inputs: jax.Array, rotation: tuple[jax.Array, jax.Array]
-) -> jax.Array:
-  """Returns queries or keys `[B, T, heads, head_dim]`, halves rotated.
-
-  Dimension i turns with dimension i + head_dim / 2, as in Hugging Face's
-  checkpoints; GGUF files pair neighbours, and their loader undoes it.
-  """
-  cosine, sine = rotation
-  first, second = jnp.split(inputs.astype(jnp.float32), 2, -1)
-  turned = [first * cosine - second * sine, second * cosine + first * sine]
-  return jnp.concatenate(turned, -1).astype(inputs.dtype)
 
 
 def take_layers(

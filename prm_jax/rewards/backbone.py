@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from prm_jax import types
-from prm_jax.models import attention, lora, sharding
+from prm_jax.models import attention, ends, lora, sharding
 from prm_jax.models import decoder as decoders
 from prm_jax.rewards import discriminative
 
@@ -347,9 +347,8 @@ def _blocks_of_devices(read, texts: types.Tokens, devices: int) -> jax.Array:
 
 def _read(network, trunk, texts: types.Tokens) -> jax.Array:
   """Returns the states at the score positions, `[B, D]`, or `[B, E, D]`."""
-  positions, seen = _places(texts)
-  hidden = network.apply(trunk, texts.ids, positions, seen).hidden
-  return _scored(hidden, texts)
+  inputs = network.apply(trunk, jnp.asarray(texts.ids), method='inputs')
+  return _scored(network, trunk, inputs, texts)
 
 
 def _read_top(node, top, params, texts: types.Tokens) -> jax.Array:
@@ -363,8 +362,7 @@ def _read_top(node, top, params, texts: types.Tokens) -> jax.Array:
   config = node.sizes.cut(-top)
   network: Any = decoders.Decoder(config, node.dtype, node.remat)
   hidden = jax.lax.stop_gradient(hidden).astype(node.sums)
-  places = _places(texts)
-  return _scored(network.apply(above, hidden, *places, method='read'), texts)
+  return _scored(network, above, hidden, texts)
 
 
 def _columns(params, states: jax.Array) -> jax.Array:
@@ -403,11 +401,13 @@ def _places(texts: types.Tokens) -> tuple[jax.Array, attention.Seen]:
   return seen.places(), seen
 
 
-def _scored(hidden: jax.Array, texts: types.Tokens) -> jax.Array:
-  """Returns the states at the score positions, of all states `[B, T, D]`."""
-  hidden = hidden.astype(jnp.float32)
-  if texts.end is not None:
-    return jnp.take_along_axis(hidden, texts.end[..., None], 1)
-  real = jnp.asarray(texts.mask) > 0
-  last = real.shape[1] - 1 - jnp.argmax(real[:, ::-1], 1)
-  return jnp.take_along_axis(hidden, last[:, None, None], 1)[:, 0]
+def _scored(network, params, inputs, texts: types.Tokens) -> jax.Array:
+  """Returns the states at the score positions, of what layers read."""
+  at = texts.end
+  if at is None:
+    real = jnp.asarray(texts.mask) > 0
+    at = (real.shape[1] - 1 - jnp.argmax(real[:, ::-1], 1))[:, None]
+  places = _places(texts)
+  found = ends.read(network, params, inputs, *places, jnp.asarray(at))
+  found = found.astype(jnp.float32)
+  return found if texts.end is not None else found[:, 0]
