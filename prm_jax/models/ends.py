@@ -12,6 +12,7 @@ from prm_jax.models.decoder_config import DecoderConfig
 from prm_jax.models.rotation import rotary
 
 _FEW = 8  # layers, of which the last alone is worth taking apart
+_SHORT = 64  # tokens of a row, of which it is not: two programs are compiled
 
 
 class Last(nn.Module):
@@ -76,8 +77,8 @@ def read(
   """Returns normalised states `[B, E, D]` of some tokens.
 
   Of few layers, the last makes nothing of other tokens: most of what it
-  computes is saved, and it is one of few. Of many, all are one loop, for
-  parameters that are taken apart are copied.
+  computes is saved, and it is one of few. Of many, or of short texts, all are
+  one loop, for parameters that are taken apart are copied.
 
   Args:
     network: the decoder.
@@ -89,7 +90,7 @@ def read(
   """
   config, rest = network.config, (positions, seen)
   count = config.num_hidden_layers
-  if count > _FEW:
+  if count > _FEW or inputs.shape[1] < _SHORT:
     run: Any = network.apply
     return decoder.columns(run(params, inputs, *rest, method='read'), at)
   given = network.dtype, network.remat

@@ -59,13 +59,26 @@ def both(network, params, ids, seen, at):
   return found, jnp.take_along_axis(hidden, at[..., None], 1)
 
 
-@pytest.mark.parametrize('name', OPTIONS)
+@pytest.fixture(autouse=True)
+def of_any_length(monkeypatch):
+  monkeypatch.setattr(ends, '_SHORT', 0)
+
+
+QUICK = 'mixed', 'gemma'
+EVERY = [
+  name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+  for name in OPTIONS
+]
+
+
+@pytest.mark.parametrize('name', EVERY)
 def test_what_is_read_at_the_ends_is_what_all_tokens_have(name):
   found, want = both(*made(**OPTIONS[name]))
   assert found.shape == (3, 2, 16)
   np.testing.assert_allclose(found, want, atol=2e-5 * np.abs(want).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('remat', [False, True])
 @pytest.mark.parametrize('name', ['grouped', 'mixed', 'one'])
 def test_so_is_its_gradient(name, remat):

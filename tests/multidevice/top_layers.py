@@ -1,6 +1,7 @@
 """Highest layers that train with a reward, on a mesh and on one device.
 
-Prints what differs, and what every device holds, of each FORM@DATA,FSDP,MODEL.
+Prints what differs, and what every device holds, of each FORM@DATA,FSDP,MODEL;
+behind `--resumed` also of a run that the mesh begins and one device ends.
 """
 
 import json
@@ -16,7 +17,7 @@ import numpy as np
 from prm_jax import adapting
 from prm_jax import setting as settings
 from prm_jax.lab import fitting
-from prm_jax.models import classifier, features, sharding
+from prm_jax.models import classifier, ends, features, sharding
 from prm_jax.runtime import checkpoint, hlo, train
 from prm_jax.runtime import mesh as meshes
 
@@ -131,26 +132,28 @@ def main():
     *([*WORDS, 'y', 'z'],),
     **{'num_hidden_layers': 3, 'num_key_value_heads': 2},
   )
+  ends._SHORT = 0  # of texts of any length the last layer is taken apart
   found, alone = {}, {}
-  for name in sys.argv[1:]:
+  resumes = '--resumed' in sys.argv
+  for name in sys.argv[1 + resumes :]:
     form, _, sizes = name.partition('@')
     if form not in alone:
       alone[form] = once(folder, form, '')
     before, after, source = once(folder, form, sizes)
     want = alone[form]
-    work = pathlib.Path(tempfile.mkdtemp())
-    once(folder, form, sizes, workdir=work, killed=True)
-    steps = sorted(path.name for path in (work / 'adapting').iterdir())
-    resumed = once(folder, form, '', workdir=work)
     found[name] = {
       'before': gap(before, want[0]),
       'after': gap(after, want[1]),
       'moved': gap(after, before),
       'held': held(source),
       'exchanged': exchanged(source),
-      'killed': steps,
-      'resumed': gap(resumed[1], want[1]),
     }
+    if resumes:
+      work = pathlib.Path(tempfile.mkdtemp())
+      once(folder, form, sizes, workdir=work, killed=True)
+      steps = sorted(path.name for path in (work / 'adapting').iterdir())
+      resumed = once(folder, form, '', workdir=work)
+      found[name] |= {'killed': steps, 'resumed': gap(resumed[1], want[1])}
   print(json.dumps(found))
 
 

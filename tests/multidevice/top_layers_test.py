@@ -19,9 +19,6 @@ def check(found, name):
   assert found['held'] <= 1.15 / (fsdp * model)
   # Nobody has the activations of others' rows.
   assert found['exchanged'] <= 1.15 / (data * fsdp)
-  # It was killed on the mesh after its first epoch, and ended on one device.
-  assert found['killed'] == ['4']
-  assert found['resumed'] < 1e-3
 
 
 def test_layers_train_with_people_on_a_mesh_that_splits_everything():
@@ -32,8 +29,12 @@ def test_layers_train_with_people_on_a_mesh_that_splits_everything():
 @pytest.mark.slow
 def test_whole_layers_train_on_every_mesh():
   names = [f'full:1@{mesh}' for mesh in ('1,4,1', '2,1,2', '2,2,2')]
-  for name, found in devices.report('top_layers.py', 8, *names).items():
+  report = devices.report('top_layers.py', 8, '--resumed', *names)
+  for name, found in report.items():
     check(found, name)
+    # It was killed on the mesh after its first epoch, and ended on one device.
+    assert found['killed'] == ['4']
+    assert found['resumed'] < 1e-3
 
 
 @pytest.fixture
